@@ -1,0 +1,1 @@
+"""Self-play reinforcement learning of code language models for low-resource programming languages, in JAX."""

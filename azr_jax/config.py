@@ -1,0 +1,357 @@
+"""A locked ConfigDict becomes frozen dataclasses, once; every wrong value is a ValueError with key, value and fix."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Where the weights are and how they are computed with; see configs/base.py for every key's meaning."""
+
+    path: str
+    compute_dtype: str
+    remat: str
+    attention: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MeshSettings:
+    """Sizes of the mesh axes; one may be -1 for the rest of the devices."""
+
+    data: int
+    fsdp: int
+    tensor: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SelfplaySettings:
+    """Seeding, proposing, estimating and the buffers."""
+
+    seed_triplets: int
+    seed_problems: int
+    seed_rounds: int
+    references: int
+    batch_per_task: int
+    estimate_samples: int
+    estimate_temperature: float
+    train_on_estimates: bool
+    induction_inputs: int
+    induction_shown: int
+    buffer_capacity: int
+    max_program_chars: int
+    prompt_template: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SamplerSettings:
+    """Lengths in tokens, temperatures, slots."""
+
+    max_prompt_tokens: int
+    max_response_tokens: int
+    temperature: float
+    eval_temperature: float
+    top_p: float
+    top_k: int
+    slots: int
+    chunk: int
+    prefill_tokens: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RewardSettings:
+    """Reward schedules by name and their constants."""
+
+    proposer: str
+    switch_step: int
+    solver: str
+    lambda_solve: float
+    permute: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LearnerSettings:
+    """The PPO update."""
+
+    estimator: str
+    learning_rate: float
+    warmup_steps: int
+    beta1: float
+    beta2: float
+    epsilon: float
+    weight_decay: float
+    gradient_clip: float
+    clip_epsilon: float
+    entropy_coef: float
+    kl_coef: float
+    gamma: float
+    gae_lambda: float
+    value_coef: float
+    epochs: int
+    minibatches: int
+    row_tokens: int
+    rows_per_microbatch: int
+    logit_chunk: int
+    recompute_old_logprobs: bool
+    importance_cap: float
+    loss_aggregation: str
+    max_nonfinite_updates: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExecutorSettings:
+    """Limits of one program and of the pool. Seconds, MiB, characters."""
+
+    workers: int
+    wall_s: float
+    cpu_s: float
+    memory_mib: int
+    value_chars: int
+    allow_tier: str
+    max_infrastructure_share: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EvaluationSettings:
+    """When and on what the model is scored."""
+
+    every: int
+    heldout: str
+    heldout_limit: int
+    temperature_samples: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CheckpointSettings:
+    """When to save and how many saves to keep."""
+
+    every: int
+    keep: int
+    export_at_end: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Which writers get the metrics."""
+
+    tensorboard: bool
+    wandb: bool
+    wandb_project: str
+    transcripts_per_step: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PretrainSettings:
+    """How `azr_jax.pretrain` makes a small model from nothing."""
+
+    output: str
+    languages: tuple[str, ...]
+    programs: tuple[int, ...]
+    transcripts: tuple[int, ...]
+    heldout: int
+    vocab_size: int
+    embed_dim: int
+    ffn_dim: int
+    layers: int
+    heads: int
+    kv_heads: int
+    row_tokens: int
+    batch_rows: int
+    learning_rate: float
+    prompt_weight: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Config:
+    """One run's settings, read once."""
+
+    languages: tuple[str, ...]
+    language_weights: tuple[float, ...]
+    language_directory: str
+    seed: int
+    steps: int
+    model: ModelSettings
+    mesh: MeshSettings
+    selfplay: SelfplaySettings
+    sampler: SamplerSettings
+    reward: RewardSettings
+    learner: LearnerSettings
+    executor: ExecutorSettings
+    evaluation: EvaluationSettings
+    checkpoint: CheckpointSettings
+    metrics: MetricsSettings
+    pretrain: PretrainSettings
+
+    def to_json(self) -> str:
+        """The resolved config as indented JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+
+def from_mapping(mapping: Mapping[str, Any]) -> Config:
+    """The frozen settings of a ConfigDict or dict.
+
+    Raises:
+      ValueError: an unknown or missing key, a wrong type, a value out of range or an impossible combination; the
+        message has the key, the value and the fix.
+    """
+    config = _build(Config, mapping, prefix="")
+    _check_ranges(config)
+    _check_combinations(config)
+    return config
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """One line `key: old -> new` for each setting that differs between two JSON forms of a config."""
+    lines = []
+    for key in sorted(set(old) | set(new)):
+        name, before, after = f"{prefix}{key}", old.get(key, "(absent)"), new.get(key, "(absent)")
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            lines += differences(before, after, prefix=f"{name}.")
+        elif before != after:
+            lines.append(f"{name}: {before!r} -> {after!r}")
+    return lines
+
+
+def _build(kind: type, mapping: Mapping[str, Any], prefix: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(mapping) - set(hints))
+    if unknown:
+        raise ValueError(f"unknown config key {prefix}{unknown[0]}: use one of {', '.join(sorted(hints))}")
+    values = {}
+    for name, hint in hints.items():
+        key = f"{prefix}{name}"
+        if name not in mapping:
+            raise ValueError(f"config key {key} is missing: start from configs/base.py, which names every key")
+        value = mapping[name]
+        values[name] = (
+            _build(hint, value, f"{key}.")
+            if dataclasses.is_dataclass(hint) and isinstance(hint, type)
+            else _typed(key, value, hint)
+        )
+    return kind(**values)
+
+
+def _typed(key: str, value: Any, hint: Any) -> Any:
+    if typing.get_origin(hint) is tuple:
+        item = typing.get_args(hint)[0]
+        if isinstance(value, str) or not isinstance(value, list | tuple):
+            raise ValueError(f"{key}={value!r}: must be a tuple of {item.__name__}, as in {key}=({item()!r},)")
+        return tuple(_typed(key, entry, item) for entry in value)
+    if isinstance(hint, types.UnionType):
+        raise TypeError(f"{key}: union types are not used in configs")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise ValueError(f"{key}={value!r}: must be of type {hint.__name__}, not {type(value).__name__}")
+    return value
+
+
+_CHOICES = {
+    "model.compute_dtype": ("bfloat16", "float32"),
+    "model.remat": ("full", "dots", "none"),
+    "model.attention": ("auto", "xla", "cudnn", "splash"),
+    "selfplay.prompt_template": ("paper", "brief"),
+    "reward.proposer": ("eq3", "eq4", "switch"),
+    "reward.solver": ("plain",),
+    "learner.estimator": ("trrpp", "gae", "grpo", "rloo"),
+    "learner.loss_aggregation": ("token", "sequence"),
+    "executor.allow_tier": ("namespaces", "landlock", "seccomp"),
+}
+_AT_LEAST = {
+    "steps": 0,
+    "selfplay.seed_triplets": 1,
+    "selfplay.seed_problems": 0,
+    "selfplay.seed_rounds": 1,
+    "selfplay.references": 1,
+    "selfplay.batch_per_task": 1,
+    "selfplay.estimate_samples": 1,
+    "selfplay.estimate_temperature": 0.0,
+    "selfplay.induction_inputs": 2,
+    "selfplay.induction_shown": 1,
+    "selfplay.buffer_capacity": 1,
+    "selfplay.max_program_chars": 16,
+    "sampler.max_prompt_tokens": 16,
+    "sampler.max_response_tokens": 1,
+    "sampler.temperature": 0.0,
+    "sampler.eval_temperature": 0.0,
+    "sampler.top_k": 0,
+    "sampler.slots": 0,
+    "sampler.chunk": 1,
+    "sampler.prefill_tokens": 16,
+    "reward.switch_step": 0,
+    "reward.lambda_solve": 0.0,
+    "learner.learning_rate": 0.0,
+    "learner.warmup_steps": 0,
+    "learner.gradient_clip": 1e-12,
+    "learner.clip_epsilon": 1e-12,
+    "learner.epochs": 1,
+    "learner.minibatches": 1,
+    "learner.rows_per_microbatch": 0,
+    "learner.logit_chunk": 1,
+    "learner.importance_cap": 0.0,
+    "learner.max_nonfinite_updates": 1,
+    "executor.workers": 0,
+    "executor.wall_s": 0.05,
+    "executor.cpu_s": 0.05,
+    "executor.memory_mib": 16,
+    "executor.value_chars": 16,
+    "evaluation.every": 0,
+    "evaluation.heldout_limit": 0,
+    "evaluation.temperature_samples": 0,
+    "checkpoint.every": 1,
+    "checkpoint.keep": 1,
+    "metrics.transcripts_per_step": 0,
+}
+
+
+def _lookup(config: Config, key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _check_ranges(config: Config) -> None:
+    for key, choices in _CHOICES.items():
+        if (value := _lookup(config, key)) not in choices:
+            raise ValueError(f"{key}={value!r}: use one of {', '.join(choices)}")
+    for key, least in _AT_LEAST.items():
+        if not (value := _lookup(config, key)) >= least:
+            raise ValueError(f"{key}={value!r}: must be at least {least}")
+    if not 0.0 < config.sampler.top_p <= 1.0:
+        raise ValueError(f"sampler.top_p={config.sampler.top_p!r}: must be above 0 and at most 1")
+
+
+def _check_combinations(config: Config) -> None:
+    if not config.languages:
+        raise ValueError("languages=(): name at least one language, as in languages=('racket',)")
+    if len(config.languages) != len(config.language_weights) or min(config.language_weights) <= 0:
+        raise ValueError(
+            f"language_weights={config.language_weights!r}: give one positive weight for each of"
+            f" languages={config.languages!r}"
+        )
+    if config.selfplay.induction_shown >= config.selfplay.induction_inputs:
+        raise ValueError(
+            f"selfplay.induction_shown={config.selfplay.induction_shown}: must be below"
+            f" selfplay.induction_inputs={config.selfplay.induction_inputs}, so that some pairs are held out"
+        )
+    longest = config.sampler.max_prompt_tokens + config.sampler.max_response_tokens
+    if config.learner.row_tokens < longest:
+        raise ValueError(
+            f"learner.row_tokens={config.learner.row_tokens}: must be at least sampler.max_prompt_tokens +"
+            f" sampler.max_response_tokens = {longest}, so that one row holds any response"
+        )
+    if config.sampler.prefill_tokens < config.sampler.max_prompt_tokens:
+        raise ValueError(
+            f"sampler.prefill_tokens={config.sampler.prefill_tokens}: must be at least"
+            f" sampler.max_prompt_tokens={config.sampler.max_prompt_tokens}"
+        )
+    if config.reward.permute and config.learner.estimator == "gae":
+        raise ValueError("reward.permute=True: permuted rewards are for critic-free estimators; set learner.estimator")
+    if sum(axis == -1 for axis in (config.mesh.data, config.mesh.fsdp, config.mesh.tensor)) > 1:
+        raise ValueError(f"mesh={dataclasses.asdict(config.mesh)}: only one axis may be -1")

@@ -1,0 +1,164 @@
+"""Advantage estimators as pure functions, each with its equation. They take NumPy or JAX arrays and can be jitted.
+
+Without a critic (`trrpp`, `grpo`, `rloo`) a response has one advantage, the same for each of its tokens; these share
+the signature (rewards_B, tasks_B, prompts_B) and run once on the host. `gae` has one advantage a token and runs
+inside the update, where the values are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+# Rewards of a group that differ by no more than rounding are equal: dividing by their std would amplify the rounding.
+_EQUAL_REWARDS = 1e-6
+
+
+def trrpp(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike) -> jax.Array:
+    """Task-relative REINFORCE++: rewards whitened within each of the six (role, task type) groups.
+
+    A_b = (r_b - mean_g) / std_g over the responses of b's task g, std of the population; 0 where std_g is 0.
+
+    Absolute Zero Reasoner (arXiv 2505.03335), Eq. 8, on REINFORCE++ (arXiv 2501.03262). Deviation: upstream's code
+    whitens over tokens, so that long responses weigh more in mean and std; here each response counts once.
+
+    Args:
+      rewards_B: [B] rewards.
+      tasks_B: [B] integers naming each response's task, any values.
+      prompts_B: [B] integers naming each response's prompt; not used.
+
+    Returns:
+      [B] float32 advantages.
+    """
+    del prompts_B
+    return _whitened(jnp.asarray(rewards_B, jnp.float32), _same(tasks_B))
+
+
+def grpo(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike) -> jax.Array:
+    """Group relative: rewards whitened within the responses to one prompt.
+
+    A_b = (r_b - mean_q) / std_q over the responses of b's prompt q, std of the population; 0 where std_q is 0, and so
+    0 for a prompt with one response.
+
+    DeepSeekMath (arXiv 2402.03300), section 4.1.2. Arguments as in `trrpp`; tasks_B is not used.
+    """
+    del tasks_B
+    return _whitened(jnp.asarray(rewards_B, jnp.float32), _same(prompts_B))
+
+
+def rloo(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike) -> jax.Array:
+    """REINFORCE leave-one-out: the baseline is the mean reward of the other responses to the prompt.
+
+    A_b = r_b - 1 / (k - 1) * sum of r_j over the other k - 1 responses j of b's prompt. With k = 1 there is no other
+    response, the baseline is empty and A_b = r_b (plain REINFORCE: unbiased, of high variance).
+
+    Back to Basics (arXiv 2402.14740), section 4.1. Arguments as in `trrpp`; tasks_B is not used.
+    """
+    del tasks_B
+    rewards_B = jnp.asarray(rewards_B, jnp.float32)
+    others_BB = _same(prompts_B) & ~jnp.eye(rewards_B.shape[0], dtype=jnp.bool_)
+    counts_B = others_BB.sum(axis=1)
+    sums_B = jnp.where(others_BB, rewards_B[None, :], 0.0).sum(axis=1)
+    return rewards_B - sums_B / jnp.maximum(counts_B, 1)
+
+
+def gae(rewards_BT: ArrayLike, values_BT: ArrayLike, mask_BT: ArrayLike, gamma: float, gae_lambda: float) -> jax.Array:
+    """Generalised advantage estimation, a token at a time.
+
+    delta_t = r_t + gamma * V_{t+1} - V_t;  A_t = delta_t + gamma * lambda * A_{t+1}, with V and A 0 after the last
+    token of a response. A response stopped by its length limit ends like any other, without a bootstrapped value: its
+    reward is final, since nothing more is ever sampled after it.
+
+    Schulman et al., High-dimensional continuous control using generalized advantage estimation (arXiv 1506.02438),
+    Eq. 11 and 12.
+
+    Args:
+      rewards_BT: [B, T] rewards; a response's reward lies on its last token.
+      values_BT: [B, T] values of the states in which each token was chosen.
+      mask_BT: [B, T] true on response tokens. A row may hold several responses; a false entry separates any two.
+      gamma: discount a token.
+      gae_lambda: the estimator's lambda; 1 gives returns minus values, 0 one-step errors.
+
+    Returns:
+      [B, T] float32 advantages, 0 outside the mask. Advantages plus values are the returns to regress on.
+    """
+    mask_TB = jnp.asarray(mask_BT, jnp.bool_).T
+    rewards_TB = jnp.asarray(rewards_BT, jnp.float32).T
+    values_TB = jnp.asarray(values_BT, jnp.float32).T
+
+    def backward(carry: tuple[jax.Array, jax.Array], token: tuple[jax.Array, jax.Array, jax.Array]):
+        next_advantage_B, next_value_B = carry
+        reward_B, value_B, mask_B = token
+        delta_B = reward_B + gamma * next_value_B - value_B
+        advantage_B = jnp.where(mask_B, delta_B + gamma * gae_lambda * next_advantage_B, 0.0)
+        return (advantage_B, jnp.where(mask_B, value_B, 0.0)), advantage_B
+
+    zeros_B = jnp.zeros(rewards_TB.shape[1], jnp.float32)
+    _, advantages_TB = jax.lax.scan(backward, (zeros_B, zeros_B), (rewards_TB, values_TB, mask_TB), reverse=True)
+    return advantages_TB.T
+
+
+def whitened_tokens(advantages_BT: ArrayLike, mask_BT: ArrayLike) -> jax.Array:
+    """Advantages with mean 0 and standard deviation 1 over all masked tokens; 0 where they are all equal. [B, T].
+
+    What PPO does with GAE (The 37 implementation details of PPO, item 7, there for each minibatch, here for the batch).
+    """
+    advantages_BT, mask_BT = jnp.asarray(advantages_BT, jnp.float32), jnp.asarray(mask_BT, jnp.bool_)
+    count = jnp.maximum(mask_BT.sum(), 1)
+    centred_BT = jnp.where(mask_BT, advantages_BT - jnp.where(mask_BT, advantages_BT, 0.0).sum() / count, 0.0)
+    std = jnp.sqrt(jnp.square(centred_BT).sum() / count)
+    return jnp.where(std > _EQUAL_REWARDS, centred_BT / jnp.maximum(std, _EQUAL_REWARDS), 0.0)
+
+
+ADVANTAGE_ESTIMATORS: dict[str, Callable[..., jax.Array]] = {"trrpp": trrpp, "grpo": grpo, "rloo": rloo, "gae": gae}
+
+
+def sequence_advantages(
+    estimator: str, rewards: Sequence[float], tasks: Sequence[int], prompts: Sequence[int]
+) -> np.ndarray:
+    """The advantage of each response, for `TrainSequence.advantage`. [B] float32.
+
+    For "gae" these are zeros: the update puts the token-level advantages in their place.
+
+    Raises:
+      ValueError: an unknown estimator, arguments of different lengths, or "grpo" with no prompt answered twice (every
+        advantage would be 0 and nothing would be learned).
+    """
+    if estimator not in ADVANTAGE_ESTIMATORS:
+        raise ValueError(f"learner.estimator={estimator!r}: use one of {', '.join(ADVANTAGE_ESTIMATORS)}")
+    if not len(rewards) == len(tasks) == len(prompts):
+        raise ValueError(
+            f"rewards, tasks and prompts have lengths {len(rewards)}, {len(tasks)}, {len(prompts)}: give one entry a"
+            " response in each"
+        )
+    if estimator == "gae":
+        return np.zeros(len(rewards), np.float32)
+    if estimator == "grpo" and len(rewards) and len(set(prompts)) == len(prompts):
+        raise ValueError(
+            "learner.estimator='grpo': every prompt has one response, so every advantage is 0; set"
+            " selfplay.train_on_estimates=True for several responses a prompt, or use 'trrpp'"
+        )
+    arrays = np.asarray(rewards, np.float32), np.asarray(tasks, np.int32), np.asarray(prompts, np.int32)
+    return np.asarray(ADVANTAGE_ESTIMATORS[estimator](*arrays))
+
+
+def _same(groups_B: ArrayLike) -> jax.Array:
+    """[B, B], true where two responses are of one group. B is some hundreds: the square is small, any id will do."""
+    groups_B = jnp.asarray(groups_B)
+    return groups_B[:, None] == groups_B[None, :]
+
+
+def _whitened(rewards_B: jax.Array, same_BB: jax.Array) -> jax.Array:
+    counts_B = same_BB.sum(axis=1)
+    means_B = jnp.where(same_BB, rewards_B[None, :], 0.0).sum(axis=1) / counts_B
+    squares_BB = jnp.square(rewards_B[None, :] - means_B[:, None])
+    stds_B = jnp.sqrt(jnp.where(same_BB, squares_BB, 0.0).sum(axis=1) / counts_B)
+    highest_B = jnp.where(same_BB, rewards_B[None, :], -jnp.inf).max(axis=1, initial=-jnp.inf)
+    lowest_B = jnp.where(same_BB, rewards_B[None, :], jnp.inf).min(axis=1, initial=jnp.inf)
+    varied_B = highest_B - lowest_B > _EQUAL_REWARDS
+    # A reward that is not a number must reach the loss, where the update is skipped and counted; not become a 0.
+    return jnp.where(varied_B | jnp.isnan(rewards_B), (rewards_B - means_B) / jnp.where(varied_B, stds_B, 1.0), 0.0)

@@ -1,0 +1,152 @@
+"""The objective of one microbatch on the device: forward pass, loss and statistics as sums that add up over splits."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from azr_jax.config import LearnerSettings
+from azr_jax.learner import losses
+from azr_jax.learner.packing import Batch
+
+
+class Experience(NamedTuple):
+    """A batch and what the policy of the update's start says of it, [R, T] float32 each (0 where not used)."""
+
+    batch: Batch
+    old_logprobs_RT: Any
+    ref_logprobs_RT: Any
+    returns_RT: Any
+
+
+class Scores(NamedTuple):
+    """The policy on a batch's targets, [R, T] float32: log-probabilities, entropies (nats), values (0: no head)."""
+
+    logprobs_RT: jax.Array
+    entropy_RT: jax.Array
+    values_RT: jax.Array
+
+
+def score(
+    graphdef: Any,
+    params: Any,
+    value_head: dict[str, jax.Array] | None,
+    batch: Batch,
+    logit_chunk: int,
+    temperature: float,
+) -> Scores:
+    """The forward pass. The head's gradient reaches the trunk, as in PPO with a shared network."""
+    model = nnx.merge(graphdef, params)
+    hidden_RTD = model.hidden(batch.tokens_RT, batch.positions_RT, batch.segment_ids_RT)
+    logprobs_RT, entropy_RT = model.token_logprobs(hidden_RTD, batch.targets_RT, logit_chunk, temperature)
+    if value_head is None:
+        return Scores(logprobs_RT, entropy_RT, jnp.zeros_like(logprobs_RT))
+    values_RT = jnp.einsum("RTD,D->RT", hidden_RTD.astype(jnp.float32), value_head["kernel_D"]) + value_head["bias"]
+    return Scores(logprobs_RT, entropy_RT, values_RT)
+
+
+def objective(
+    scores: Scores, experience: Experience, first: jax.Array, denominator: jax.Array, settings: LearnerSettings
+) -> tuple[jax.Array, dict[str, dict[str, jax.Array]]]:
+    """One microbatch's share of the minibatch's loss, and its statistics.
+
+    loss = sum over tokens of weight * (importance weight * clipped surrogate - entropy_coef * entropy
+    + kl_coef * k3(new || ref) + value_coef * value error) / denominator.
+
+    Args:
+      scores: of the current policy, with gradient.
+      experience: the microbatch.
+      first: bool scalar, true before the update's first optimizer step. The current policy is then the old policy and
+        its own log-probabilities are the old ones, so that the ratio is exactly 1 whatever the compiler does to a
+        second program that recomputes them.
+      denominator: float32 scalar of the whole minibatch (`losses.loss_denominator`).
+      settings: the learner's.
+
+    Returns:
+      (loss, {"sum": {...}, "max": {...}, "group": {...}}): sums and maxima over tokens, sums by task group [6].
+    """
+    batch, mask_RT = experience.batch, experience.batch.loss_mask_RT
+    logprobs_RT = scores.logprobs_RT
+    weights_RT = losses.loss_weights(batch, settings.loss_aggregation)
+    fixed_RT = jax.lax.stop_gradient(logprobs_RT)
+    if settings.recompute_old_logprobs:
+        old_RT = jnp.where(first, fixed_RT, experience.old_logprobs_RT)
+        trainer_RT = old_RT
+    else:
+        # The bypass: the sampler's own numbers are the old policy, and the ratio itself corrects for the mismatch.
+        old_RT, trainer_RT = batch.sampler_logprobs_RT, fixed_RT
+    importance_RT = jnp.ones_like(old_RT)
+    if settings.importance_cap > 0 and settings.recompute_old_logprobs:
+        importance_RT = losses.truncated_importance_weights(old_RT, batch.sampler_logprobs_RT, settings.importance_cap)
+    surrogate_RT = losses.clipped_surrogate(logprobs_RT, old_RT, batch.advantages_RT, settings.clip_epsilon)
+    terms = {
+        "policy_loss": (1.0, importance_RT * surrogate_RT),
+        "entropy_loss": (-settings.entropy_coef, scores.entropy_RT),
+    }
+    if settings.kl_coef > 0:
+        terms["kl_loss"] = (settings.kl_coef, losses.kl_k3(logprobs_RT, experience.ref_logprobs_RT))
+    if settings.estimator == "gae":
+        terms["value_loss"] = (settings.value_coef, losses.value_error(scores.values_RT, experience.returns_RT))
+    parts = {
+        name: coefficient * losses.masked_sum(values_RT, weights_RT) / denominator
+        for name, (coefficient, values_RT) in terms.items()
+    }
+    loss = jnp.sum(jnp.stack(list(parts.values())))
+    statistics = _statistics(fixed_RT, old_RT, trainer_RT, importance_RT, experience, settings)
+    # The gap between the recomputing pass and this program, where both know the same policy's numbers.
+    gap = losses.masked_max(jnp.abs(experience.old_logprobs_RT - fixed_RT), mask_RT)
+    statistics["max"]["recompute_gap"] = jnp.where(first, gap, 0.0)
+    statistics["sum"] |= {"loss": loss, **parts}
+    entropy_RT = jax.lax.stop_gradient(scores.entropy_RT)
+    statistics["sum"]["entropy"] = losses.masked_sum(entropy_RT, mask_RT)
+    statistics["group"]["entropy"] = losses.group_sums(entropy_RT, mask_RT, batch.group_RT)
+    return loss, jax.lax.stop_gradient(statistics)
+
+
+def _statistics(
+    new_RT: jax.Array,
+    old_RT: jax.Array,
+    trainer_RT: jax.Array,
+    importance_RT: jax.Array,
+    experience: Experience,
+    settings: LearnerSettings,
+) -> dict[str, dict[str, jax.Array]]:
+    batch, mask_RT = experience.batch, experience.batch.loss_mask_RT
+    sampler_RT = batch.sampler_logprobs_RT
+    ratio_RT = losses.importance_ratio(new_RT, old_RT)
+    mismatch_RT = jnp.abs(trainer_RT - sampler_RT)
+    token_means = {
+        "ratio": ratio_RT,
+        "clip_fraction": (jnp.abs(ratio_RT - 1.0) > settings.clip_epsilon).astype(jnp.float32),
+        # KL(old || new) on tokens of the old policy, and KL(sampler || trainer) on tokens of the sampler.
+        "approx_kl": losses.kl_k3(old_RT, new_RT),
+        "mismatch": mismatch_RT,
+        "mismatch_kl": losses.kl_k3(sampler_RT, trainer_RT),
+    }
+    sums = {name: losses.masked_sum(values_RT, mask_RT) for name, values_RT in token_means.items()}
+    sums["tokens"] = mask_RT.sum()
+    sums["importance_weight"] = losses.masked_sum(importance_RT, mask_RT)
+    if settings.kl_coef > 0:
+        sums["kl_ref"] = losses.masked_sum(losses.kl_k3(new_RT, experience.ref_logprobs_RT), mask_RT)
+    groups = {
+        name: losses.group_sums(values_RT, mask_RT, batch.group_RT)
+        for name, values_RT in token_means.items()
+        if name != "ratio"
+    }
+    groups["tokens"] = losses.group_sums(jnp.ones_like(mask_RT), mask_RT, batch.group_RT)
+    maxima = {
+        "ratio": losses.masked_max(ratio_RT, mask_RT),
+        "mismatch": losses.masked_max(mismatch_RT, mask_RT),
+    }
+    return {"sum": sums, "max": maxima, "group": groups}
+
+
+def add_statistics(
+    first: dict[str, dict[str, jax.Array]], second: dict[str, dict[str, jax.Array]]
+) -> dict[str, dict[str, jax.Array]]:
+    """Statistics of two microbatches together."""
+    join = {"sum": jnp.add, "max": jnp.maximum, "group": jnp.add}
+    return {kind: jax.tree.map(join[kind], first[kind], second[kind]) for kind in first}

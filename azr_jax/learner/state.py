@@ -1,0 +1,130 @@
+"""`TrainState`: what an update changes and a checkpoint keeps, where it lies on the mesh, and the optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+from jax.typing import ArrayLike
+
+from azr_jax.config import LearnerSettings
+from azr_jax.learner.packing import Leaf
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.sharding import PARAM_AXES, leaf_name, param_shardings, replicated
+
+
+@flax.struct.dataclass
+class TrainState:
+    """State of training. Everything lies on the mesh: params and moments sharded alike, the rest on every device.
+
+    Attributes:
+      params: the policy, float32 masters, as `nnx.split(Transformer)` gives them.
+      value_head: {"kernel_D", "bias"} float32 for the "gae" estimator, else None.
+      reference: the starting policy in the compute dtype when kl_coef > 0, else None.
+      opt_state: AdamW moments of params and value head, float32.
+      step: int32, optimizer steps taken.
+      skipped_updates: int32, optimizer steps skipped since a loss or gradient was not finite.
+    """
+
+    params: Any
+    value_head: dict[str, Leaf] | None
+    reference: Any
+    opt_state: Any
+    step: Leaf
+    skipped_updates: Leaf
+
+    @property
+    def trainable(self) -> dict[str, Any]:
+        """What the optimizer moves, as one tree."""
+        return trainable(self.params, self.value_head)
+
+
+def trainable(params: Any, value_head: dict[str, Leaf] | None) -> dict[str, Any]:
+    """The tree that gradients, moments and updates are in."""
+    return {"policy": params, "value_head": value_head}
+
+
+def make_optimizer(settings: LearnerSettings) -> optax.GradientTransformation:
+    """Global-norm clipping, then AdamW with `learning_rate` in effect.
+
+    Weight decay falls on matrices alone: embedding, head, projections and the value head's kernel; never on norm
+    scales and biases, which have no scale to shrink to. (They can't be told by their rank: stacked over layers, a
+    norm scale has two axes.)
+    """
+    return optax.chain(
+        optax.clip_by_global_norm(settings.gradient_clip),
+        optax.adamw(
+            lambda count: learning_rate(settings, count),
+            b1=settings.beta1,
+            b2=settings.beta2,
+            eps=settings.epsilon,
+            weight_decay=settings.weight_decay,
+            mask=decay_mask,
+        ),
+    )
+
+
+def learning_rate(settings: LearnerSettings, count: ArrayLike) -> jax.Array:
+    """Linear warm-up: step `count` (from 0) of `warmup_steps` has (count + 1) / warmup_steps of the full rate."""
+    share = (jnp.asarray(count, jnp.float32) + 1.0) / max(settings.warmup_steps, 1)
+    return settings.learning_rate * jnp.minimum(share, 1.0)
+
+
+def decay_mask(tree: dict[str, Any]) -> dict[str, Any]:
+    """True on matrices, in the tree of `trainable`."""
+    policy = jax.tree_util.tree_map_with_path(
+        lambda path, _: "embed" in PARAM_AXES[leaf_name(path)],  # every matrix has an embedding axis, nothing else does
+        tree["policy"],
+    )
+    head = tree["value_head"]
+    return trainable(policy, None if head is None else {"kernel_D": True, "bias": False})
+
+
+def init_state(
+    params: Any, config: ModelConfig, settings: LearnerSettings, optimizer: optax.GradientTransformation, dtype: Any
+) -> TrainState:
+    """A fresh state around `params` (any float dtype, copied); pure, for jit or eval_shape.
+
+    The value head starts at 0: the first advantages are the returns. `dtype` is the reference's.
+    """
+    masters = jax.tree.map(lambda x: jnp.array(x, jnp.float32, copy=True), params)
+    head = None
+    if settings.estimator == "gae":
+        head = {"kernel_D": jnp.zeros(config.embed_dim, jnp.float32), "bias": jnp.zeros((), jnp.float32)}
+    reference = jax.tree.map(lambda x: jnp.array(x, dtype, copy=True), params) if settings.kl_coef > 0 else None
+    return TrainState(
+        params=masters,
+        value_head=head,
+        reference=reference,
+        opt_state=optimizer.init(trainable(masters, head)),
+        step=jnp.zeros((), jnp.int32),
+        skipped_updates=jnp.zeros((), jnp.int32),
+    )
+
+
+def state_shardings(
+    abstract: TrainState, config: ModelConfig, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> TrainState:
+    """A NamedSharding for each leaf of a state given by its shapes."""
+    everywhere = replicated(mesh)
+    policy = param_shardings(abstract.params, mesh, config)
+    head = jax.tree.map(lambda _: everywhere, abstract.value_head)
+    moments = optax.tree.map_params(
+        optimizer,
+        lambda _, sharding: sharding,
+        abstract.opt_state,
+        trainable(policy, head),
+        transform_non_params=lambda _: everywhere,
+    )
+    return TrainState(
+        params=policy,
+        value_head=head,
+        reference=None if abstract.reference is None else policy,
+        opt_state=moments,
+        step=everywhere,
+        skipped_updates=everywhere,
+    )

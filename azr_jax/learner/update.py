@@ -1,0 +1,284 @@
+"""`make_learner`: the PPO update as three small jitted programs and the host's loop over epochs and microbatches.
+
+One microbatch shape, [rows_per_microbatch, row_tokens], is all that is ever compiled; how many there are changes with
+the responses' lengths. The loop sends a program after another without waiting, and reads the results once at its end.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding
+
+from azr_jax.config import LearnerSettings
+from azr_jax.learner import advantages, losses, objective
+from azr_jax.learner.metrics import update_metrics
+from azr_jax.learner.objective import Experience
+from azr_jax.learner.packing import Batch, empty_rows, take_rows
+from azr_jax.learner.state import TrainState, init_state, learning_rate, make_optimizer, state_shardings
+from azr_jax.model.sharding import batch_sharding, check_batch, replicated
+
+
+def make_learner(
+    graphdef: Any, abstract_params: Any, settings: LearnerSettings, mesh: Mesh, temperature: float = 1.0
+) -> Learner:
+    """A learner for a Transformer split into (graphdef, parameters); `abstract_params` may be arrays or shapes.
+
+    Compute dtype, remat policy and attention kernel are the model's own. `temperature` is the sampler's: logits are
+    divided by it, so that the trained distribution is the sampled one.
+
+    Raises:
+      ValueError: rows_per_microbatch that does not split over the mesh, temperature 0 or below, sizes that the mesh
+        does not divide.
+    """
+    if temperature <= 0:
+        raise ValueError(
+            f"sampler.temperature={temperature}: greedy samples have no distribution to train; set it above 0"
+        )
+    return Learner(graphdef, abstract_params, settings, mesh, temperature)
+
+
+class Learner:
+    """The jitted programs of an update over one mesh; made by `make_learner`.
+
+    Attributes:
+      rows_per_microbatch: rows of one program call, for `pack`'s rows_multiple.
+      abstract_state, shardings: shapes and NamedShardings of the TrainState, for checkpoints.
+    """
+
+    def __init__(
+        self, graphdef: Any, abstract_params: Any, settings: LearnerSettings, mesh: Mesh, temperature: float
+    ) -> None:
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), abstract_params)
+        model = nnx.merge(graphdef, shapes)
+        self.settings, self.mesh = settings, mesh
+        self.rows_per_microbatch = settings.rows_per_microbatch or mesh.shape["data"] * mesh.shape["fsdp"]
+        check_batch(self.rows_per_microbatch, mesh, "learner.rows_per_microbatch")
+        self.optimizer = make_optimizer(settings)
+        initialise = functools.partial(
+            init_state, config=model.config, settings=settings, optimizer=self.optimizer, dtype=model.compute_dtype
+        )
+        self.abstract_state: TrainState = jax.eval_shape(initialise, shapes)
+        self.shardings = state_shardings(self.abstract_state, model.config, self.optimizer, mesh)
+        self._score = functools.partial(
+            objective.score, graphdef, logit_chunk=settings.logit_chunk, temperature=temperature
+        )
+        self._init = jax.jit(initialise, out_shardings=self.shardings)
+        self._compile_programs()
+
+    def _compile_programs(self) -> None:
+        """Wraps the programs in jit with their shardings; each compiles at its first call."""
+        rows, everywhere = batch_sharding(self.mesh), replicated(self.mesh)
+        gradients = self.shardings.trainable
+        abstract = self.abstract_state.trainable
+        microbatch = self.abstract_experience()
+        scalar, flag = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((), jnp.bool_)
+        _, self._abstract_statistics = jax.eval_shape(self._loss, abstract, microbatch, flag, scalar)
+        self._zeros = jax.jit(
+            lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (abstract, self._abstract_statistics)),
+            out_shardings=(gradients, everywhere),
+        )
+        policy, head = self.shardings.params, self.shardings.value_head
+        self.score_program = jax.jit(self._old_policy, in_shardings=(policy, head, rows), out_shardings=everywhere)
+        self.reference_program = jax.jit(
+            lambda params, batch: self._old_policy(params, None, batch),
+            in_shardings=(policy, rows),
+            out_shardings=everywhere,
+        )
+        self.accumulate_program = jax.jit(
+            self._accumulate,
+            in_shardings=(gradients, gradients, everywhere, rows, everywhere, everywhere),
+            out_shardings=(gradients, everywhere),
+            donate_argnums=(1, 2),
+        )
+        self.apply_program = jax.jit(
+            self._apply,
+            in_shardings=(self.shardings, gradients, everywhere),
+            out_shardings=(self.shardings, everywhere),
+            donate_argnums=(0,),
+        )
+
+    def init(self, params: Any) -> TrainState:
+        """A fresh state; `params` (any float dtype) are copied, and stay valid."""
+        return self._init(params)
+
+    def update(self, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, float]]:
+        """Epochs x minibatches of optimizer steps on `batch`. Metrics are `ppo/...` floats (see learner/metrics.py).
+
+        `state` is donated: its arrays, `state.params` among them, are gone afterwards; use the returned state's.
+        A step whose loss or gradient is not finite leaves params and moments as they were and is counted in
+        `ppo/skipped_updates`, for the caller to hold against `max_nonfinite_updates`. Rows without a response are
+        not computed. When there are fewer rows than minibatches, there are as many minibatches as rows.
+
+        Raises:
+          ValueError: a batch without any response.
+        """
+        used = np.flatnonzero(batch.loss_mask_RT.any(axis=1))
+        if not len(used):
+            raise ValueError("batch has no response token: pack at least one response")
+        settings = self.settings
+        seed = [int(state.step), int(state.skipped_updates)]
+        experience, measured = self._experience(state, take_rows(batch, used, len(used)))
+        results: list[dict[str, Any]] = []
+        for epoch in range(settings.epochs):
+            order = np.arange(len(used))
+            if settings.minibatches > 1:
+                # Packing sorts by length; unshuffled, each minibatch would hold one kind of response.
+                order = np.random.default_rng([*seed, epoch]).permutation(order)
+            for rows in np.array_split(order, min(settings.minibatches, len(used))):
+                state, result = self._step(state, experience, rows, first=not results)
+                results.append(result)
+        metrics = update_metrics(jax.device_get(results), experience.batch, measured)
+        if not self._scores_old_policy(len(used)):
+            del metrics["ppo/recompute_gap_max"]
+        return state, metrics
+
+    def abstract_experience(self) -> Experience:
+        """Shapes of one microbatch."""
+        shape = (self.rows_per_microbatch, self.settings.row_tokens)
+        batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(shape, x.dtype), empty_rows(1, 1, 0))
+        floats_RT = jax.ShapeDtypeStruct(shape, jnp.float32)
+        return Experience(batch, floats_RT, floats_RT, floats_RT)
+
+    def lower(self) -> dict[str, jax.stages.Lowered]:
+        """The update's programs lowered at full shape, for compiling ahead of time.
+
+        "accumulate" runs once a microbatch, while the optimizer's moments (not among its arguments) lie in memory
+        too; "apply" runs once a minibatch.
+        """
+        scalar, flag = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((), jnp.bool_)
+        abstract, gradients = self.abstract_state, self.abstract_state.trainable
+        statistics = self._abstract_statistics
+        return {
+            "accumulate": self.accumulate_program.lower(
+                gradients, gradients, statistics, self.abstract_experience(), flag, scalar
+            ),
+            "apply": self.apply_program.lower(abstract, gradients, statistics),
+        }
+
+    def _loss(self, tree: Any, experience: Experience, first: jax.Array, denominator: jax.Array) -> Any:
+        scores = self._score(tree["policy"], tree["value_head"], experience.batch)
+        return objective.objective(scores, experience, first, denominator, self.settings)
+
+    def _old_policy(self, params: Any, value_head: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        scores = self._score(params, value_head, batch)
+        return scores.logprobs_RT, scores.values_RT
+
+    def _accumulate(
+        self,
+        tree: Any,
+        gradients: Any,
+        statistics: Any,
+        experience: Experience,
+        first: jax.Array,
+        denominator: jax.Array,
+    ) -> tuple[Any, Any]:
+        """Adds one microbatch's gradient and statistics."""
+        more, new = jax.grad(self._loss, has_aux=True)(tree, experience, first, denominator)
+        return jax.tree.map(jnp.add, gradients, more), objective.add_statistics(statistics, new)
+
+    def _apply(self, state: TrainState, gradients: Any, statistics: Any) -> tuple[TrainState, dict[str, Any]]:
+        """One optimizer step, or none when loss or gradient is not finite."""
+        norm = optax.global_norm(gradients)
+        finite = jnp.isfinite(norm) & jnp.isfinite(statistics["sum"]["loss"])
+        updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.trainable)
+        moved = optax.apply_updates(state.trainable, updates)
+        tree, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old), (moved, opt_state), (state.trainable, state.opt_state)
+        )
+        new_state = TrainState(
+            params=tree["policy"],
+            value_head=tree["value_head"],
+            reference=state.reference,
+            opt_state=opt_state,
+            step=state.step + finite.astype(jnp.int32),
+            skipped_updates=state.skipped_updates + (~finite).astype(jnp.int32),
+        )
+        result = {
+            "statistics": statistics,
+            "gradient_norm": norm,
+            "finite": finite,
+            "learning_rate": learning_rate(self.settings, state.step),
+            "skipped_updates": new_state.skipped_updates,
+        }
+        return new_state, result
+
+    def _step(
+        self, state: TrainState, experience: Experience, rows: np.ndarray, first: bool
+    ) -> tuple[TrainState, dict[str, Any]]:
+        """One minibatch: every microbatch's gradient, then the optimizer."""
+        weighted = take_rows(experience.batch, rows, len(rows))
+        denominator = np.float32(losses.loss_denominator(weighted, self.settings.loss_aggregation))
+        gradients, statistics = self._zeros()
+        for microbatch in self._microbatches(experience, rows):
+            gradients, statistics = self.accumulate_program(
+                state.trainable, gradients, statistics, microbatch, np.bool_(first), denominator
+            )
+        return self.apply_program(state, gradients, statistics)
+
+    def _microbatches(self, arrays: Any, rows: np.ndarray) -> Iterator[Any]:
+        """The chosen rows of a tree of [R, T] arrays, some at a time, on the mesh; the last is filled with padding."""
+        sharding = batch_sharding(self.mesh)
+        for start in range(0, len(rows), self.rows_per_microbatch):
+            chosen = take_rows(arrays, rows[start : start + self.rows_per_microbatch], self.rows_per_microbatch)
+            yield jax.tree.map(lambda array_RT: _place(array_RT, sharding), chosen)
+
+    def _experience(self, state: TrainState, batch: Batch) -> tuple[Experience, dict[str, float]]:
+        """What has to be known of the policy before the first step changes it; as little as the settings need."""
+        settings = self.settings
+        zeros_RT = np.zeros(batch.tokens_RT.shape, np.float32)
+        experience = Experience(batch, zeros_RT, zeros_RT, zeros_RT)
+        measured: dict[str, float] = {}
+        if self._scores_old_policy(len(batch.tokens_RT)):
+            program = functools.partial(self.score_program, state.params, state.value_head)
+            old_logprobs_RT, values_RT = self._scored(program, batch)
+            experience = experience._replace(old_logprobs_RT=old_logprobs_RT)
+            if settings.estimator == "gae":
+                experience, measured = _with_gae(experience, values_RT, settings)
+        if settings.kl_coef > 0:
+            program = functools.partial(self.reference_program, state.reference)
+            experience = experience._replace(ref_logprobs_RT=self._scored(program, batch)[0])
+        return experience, measured
+
+    def _scores_old_policy(self, rows: int) -> bool:
+        """Whether old log-probabilities or values are needed that the first optimizer step does not compute itself."""
+        settings = self.settings
+        several_steps = settings.epochs * min(settings.minibatches, rows) > 1
+        return settings.estimator == "gae" or (several_steps and settings.recompute_old_logprobs)
+
+    def _scored(self, program: Any, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.arange(len(batch.tokens_RT))
+        outputs = jax.device_get([program(microbatch) for microbatch in self._microbatches(batch, rows)])
+        logprobs_RT, values_RT = (np.concatenate(parts)[: len(rows)] for parts in zip(*outputs, strict=True))
+        return logprobs_RT, values_RT
+
+
+def _with_gae(
+    experience: Experience, values_RT: np.ndarray, settings: LearnerSettings
+) -> tuple[Experience, dict[str, float]]:
+    batch = experience.batch
+    mask_RT = batch.loss_mask_RT.astype(bool)
+    values_RT = np.where(mask_RT, values_RT, np.float32(0.0))
+    raw_RT = np.asarray(advantages.gae(batch.rewards_RT, values_RT, mask_RT, settings.gamma, settings.gae_lambda))
+    returns_RT = raw_RT + values_RT
+    batch = batch._replace(advantages_RT=np.asarray(advantages.whitened_tokens(raw_RT, mask_RT)))
+    variance = float(np.var(returns_RT[mask_RT]))
+    unexplained = float(np.var((returns_RT - values_RT)[mask_RT]))
+    measured = {
+        "ppo/value_mean": float(values_RT[mask_RT].mean()),
+        "ppo/return_mean": float(returns_RT[mask_RT].mean()),
+        "ppo/explained_variance": 1.0 - unexplained / variance if variance > 0 else 0.0,
+    }
+    return experience._replace(batch=batch, returns_RT=returns_RT), measured
+
+
+def _place(array_RT: np.ndarray, sharding: NamedSharding) -> jax.Array:
+    """Host array to mesh; each process gives the rows of its own devices."""
+    return jax.make_array_from_callback(array_RT.shape, sharding, lambda index: array_RT[index])

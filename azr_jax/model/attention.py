@@ -1,0 +1,163 @@
+"""Attention with grouped queries: one interface, and the one place that chooses the kernel.
+
+Training and prefill: `attend`, causal within equal segment ids. Decoding: `attend_cache`, one query a row.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.pallas.ops.tpu import splash_attention as splash
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from azr_jax.model.sharding import RULES
+
+# Finite, so that a row with no visible key gives an average and not NaN.
+MASKED = -0.7 * float(np.finfo(np.float32).max)
+RESIDUAL_NAME = "attention"
+_SPLASH_LANES = 128
+
+Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def choose(implementation: str, mesh: Mesh | None) -> str:
+    """Resolves "auto" to "splash" on TPU, "cudnn" on GPU and "xla" elsewhere, by the platform of the mesh's devices.
+
+    Raises:
+      ValueError: a name that is none of KERNELS, or a kernel that the platform does not have.
+    """
+    platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
+    if implementation == "auto":
+        return {"tpu": "splash", "gpu": "cudnn", "cuda": "cudnn"}.get(platform, "xla")
+    if implementation not in KERNELS:
+        raise ValueError(f"attention={implementation!r} is unknown; choose one of {['auto', *KERNELS]}")
+    if implementation == "cudnn" and platform not in ("gpu", "cuda"):
+        raise ValueError(f"attention='cudnn' needs a GPU, the devices are {platform!r}: set attention='auto'")
+    return implementation
+
+
+def attend(
+    query_BTNH: jax.Array,
+    key_BSKH: jax.Array,
+    value_BSKH: jax.Array,
+    segment_ids_BT: jax.Array,
+    implementation: str,
+    mesh: Mesh | None = None,
+) -> jax.Array:
+    """Causal self-attention within equal segment ids (T = S), scaled by H ** -0.5; float32 softmax. Returns BTNH."""
+    return KERNELS[implementation](query_BTNH, key_BSKH, value_BSKH, segment_ids_BT, mesh)
+
+
+def attend_cache(query_BNH: jax.Array, key_BKSH: jax.Array, value_BKSH: jax.Array, positions_B: jax.Array) -> jax.Array:
+    """One query a row against cached keys 0 .. positions_B (inclusive). Returns BNH.
+
+    Plain XLA everywhere: the step is bound by reading the cache, and the fused kernels gain under a tenth
+    (4.2 against 4.5 ms at 64 slots x 768 on one H100).
+    """
+    B, N, H = query_BNH.shape
+    K, S = key_BKSH.shape[1:3]
+    query_BKGH = query_BNH.reshape(B, K, N // K, H)
+    scores_BKGS = jnp.einsum("BKGH,BKSH->BKGS", query_BKGH, key_BKSH, preferred_element_type=jnp.float32) * H**-0.5
+    visible_BS = jnp.arange(S, dtype=jnp.int32)[None, :] <= positions_B[:, None]
+    scores_BKGS = jnp.where(visible_BS[:, None, None, :], scores_BKGS, MASKED)
+    weights_BKGS = jax.nn.softmax(scores_BKGS, axis=-1).astype(value_BKSH.dtype)
+    return jnp.einsum("BKGS,BKSH->BKGH", weights_BKGS, value_BKSH).reshape(B, N, H)
+
+
+def _causal_mask(segment_ids_BT: jax.Array) -> jax.Array:
+    T = segment_ids_BT.shape[1]
+    causal_TS = jnp.tril(jnp.ones((T, T), dtype=jnp.bool_))
+    return causal_TS[None] & (segment_ids_BT[:, :, None] == segment_ids_BT[:, None, :])
+
+
+def _xla(
+    query_BTNH: jax.Array, key_BSKH: jax.Array, value_BSKH: jax.Array, segment_ids_BT: jax.Array, mesh: Mesh | None
+) -> jax.Array:
+    """The reference; [B, N, T, S] scores exist."""
+    del mesh
+    B, T, N, H = query_BTNH.shape
+    K = key_BSKH.shape[2]
+    query_BTKGH = query_BTNH.reshape(B, T, K, N // K, H)
+    scores_BKGTS = jnp.einsum("BTKGH,BSKH->BKGTS", query_BTKGH, key_BSKH, preferred_element_type=jnp.float32) * H**-0.5
+    scores_BKGTS = jnp.where(_causal_mask(segment_ids_BT)[:, None, None], scores_BKGTS, MASKED)
+    weights_BKGTS = jax.nn.softmax(scores_BKGTS, axis=-1).astype(value_BSKH.dtype)
+    return jnp.einsum("BKGTS,BSKH->BTKGH", weights_BKGTS, value_BSKH).reshape(B, T, N, H)
+
+
+def _cudnn(
+    query_BTNH: jax.Array, key_BSKH: jax.Array, value_BSKH: jax.Array, segment_ids_BT: jax.Array, mesh: Mesh | None
+) -> jax.Array:
+    """Fused attention of cuDNN through jax.nn; it computes in bfloat16 (float32 inputs are rounded)."""
+    del mesh
+    mask_B1TS = _causal_mask(segment_ids_BT)[:, None]
+    halves = [array.astype(jnp.bfloat16) for array in (query_BTNH, key_BSKH, value_BSKH)]
+    out_BTNH = jax.nn.dot_product_attention(*halves, mask=mask_B1TS, implementation="cudnn")
+    return out_BTNH.astype(query_BTNH.dtype)
+
+
+def _splash(
+    query_BTNH: jax.Array, key_BSKH: jax.Array, value_BSKH: jax.Array, segment_ids_BT: jax.Array, mesh: Mesh | None
+) -> jax.Array:
+    """Splash attention (TPU), padded to its multiples of 128 tokens; per device under shard_map when a mesh is given.
+
+    On devices that are no TPU it runs in Pallas' interpret mode, for tests.
+    """
+    T = query_BTNH.shape[1]
+    pad = -T % _SPLASH_LANES
+    platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
+    if pad:
+        wide = ((0, 0), (0, pad), (0, 0), (0, 0))
+        query_BTNH, key_BSKH, value_BSKH = (jnp.pad(array, wide) for array in (query_BTNH, key_BSKH, value_BSKH))
+        segment_ids_BT = jnp.pad(segment_ids_BT, ((0, 0), (0, pad)))
+    local = functools.partial(_splash_local, interpret=platform != "tpu")
+    if mesh is not None:
+        heads = P(RULES["batch"], None, RULES["heads"], None)
+        keys = P(RULES["batch"], None, RULES["kv_heads"], None)
+        local = jax.shard_map(
+            local,
+            mesh=mesh,
+            in_specs=(heads, keys, keys, P(RULES["batch"], None)),
+            out_specs=heads,
+            check_vma=False,
+        )
+    return local(query_BTNH, key_BSKH, value_BSKH, segment_ids_BT)[:, :T]
+
+
+def _splash_local(
+    query_BTNH: jax.Array, key_BSKH: jax.Array, value_BSKH: jax.Array, segment_ids_BT: jax.Array, interpret: bool
+) -> jax.Array:
+    _, T, N, H = query_BTNH.shape
+    block = max(size for size in (128, 256, 512, 1024) if T % size == 0)
+    wide = min(block, 512)
+    blocks = splash.BlockSizes(
+        block_q=wide,
+        block_kv=block,
+        block_kv_compute=wide,
+        block_q_dkv=wide,
+        block_kv_dkv=block,
+        block_kv_dkv_compute=wide,
+        block_q_dq=wide,
+        block_kv_dq=wide,
+    )
+    kernel = splash.make_splash_mha_single_device(
+        splash.MultiHeadMask([splash.CausalMask((T, T)) for _ in range(N)]),
+        block_sizes=blocks,
+        residual_checkpoint_name=RESIDUAL_NAME,
+        interpret=interpret,
+    )
+
+    def row(query_TNH: jax.Array, key_SKH: jax.Array, value_SKH: jax.Array, ids_T: jax.Array) -> jax.Array:
+        query_NTH, key_KSH, value_KSH = (jnp.swapaxes(array, 0, 1) for array in (query_TNH, key_SKH, value_SKH))
+        out_NTH = kernel(query_NTH * H**-0.5, key_KSH, value_KSH, splash.SegmentIds(q=ids_T, kv=ids_T))
+        return jnp.swapaxes(cast(jax.Array, out_NTH), 0, 1)
+
+    return jax.vmap(row)(query_BTNH, key_BSKH, value_BSKH, segment_ids_BT).astype(query_BTNH.dtype)
+
+
+KERNELS: dict[str, Callable[..., jax.Array]] = {"xla": _xla, "cudnn": _cudnn, "splash": _splash}

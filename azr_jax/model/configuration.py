@@ -1,0 +1,237 @@
+"""`ModelConfig`: the numbers that make a Qwen2 or Llama decoder, to and from Hugging Face's config.json."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+FAMILIES = {"qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM"}
+
+# transformers' own defaults: a config.json may leave out what equals them.
+_DEFAULT_ROPE_THETA = 10000.0
+_DEFAULT_RMS_EPSILON = 1e-6
+_DEFAULT_MAX_POSITIONS = {"qwen2": 32768, "llama": 2048}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Llama3RopeScaling:
+    """The "llama3" stretch of RoPE's wavelengths (Llama 3.1; transformers' `_compute_llama3_parameters`)."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_max_positions: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Shape and constants of one decoder. Sizes in elements, `max_positions` in tokens.
+
+    Raises:
+      ValueError: heads that do not divide into kv_heads, an odd head_dim, an unknown family, or a size below 1.
+    """
+
+    vocab_size: int
+    embed_dim: int
+    ffn_dim: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    rope_theta: float = 1_000_000.0
+    rms_epsilon: float = 1e-6
+    tie_embeddings: bool = True
+    qkv_bias: bool = True
+    max_positions: int = 32768
+    family: str = "qwen2"
+    rope_scaling: Llama3RopeScaling | None = None
+    bos_id: int | None = None
+    eos_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "embed_dim", "ffn_dim", "layers", "heads", "kv_heads", "head_dim", "max_positions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"ModelConfig.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.heads % self.kv_heads:
+            raise ValueError(
+                f"ModelConfig.heads={self.heads} is not a multiple of kv_heads={self.kv_heads}; choose kv_heads among "
+                f"{divisors(self.heads)}"
+            )
+        if self.head_dim % 2:
+            raise ValueError(f"ModelConfig.head_dim={self.head_dim} is odd; rotary embedding needs an even head_dim")
+        if self.family not in FAMILIES:
+            raise ValueError(f"ModelConfig.family={self.family!r} is unknown; choose one of {sorted(FAMILIES)}")
+        if self.family == "qwen2" and not self.qkv_bias:
+            raise ValueError("ModelConfig.qkv_bias=False with family='qwen2'; Qwen2 always has it: set qkv_bias=True")
+        if self.family == "llama" and self.qkv_bias:
+            raise ValueError("ModelConfig.qkv_bias=True with family='llama'; Llama has none: set qkv_bias=False")
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, the tied head counted once."""
+        attention = self.embed_dim * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
+        bias = self.head_dim * (self.heads + 2 * self.kv_heads) if self.qkv_bias else 0
+        layer = attention + bias + 3 * self.embed_dim * self.ffn_dim + 2 * self.embed_dim
+        tables = self.vocab_size * self.embed_dim * (1 if self.tie_embeddings else 2)
+        return self.layers * layer + tables + self.embed_dim
+
+    @classmethod
+    def from_hf(cls, hf: Mapping[str, Any]) -> ModelConfig:
+        """Reads the mapping in a Hugging Face config.json, of transformers 4 (`rope_theta`) or 5 (`rope_parameters`).
+
+        Raises:
+          ValueError: naming the key, its value and the fix, for a model that this decoder would compute wrongly.
+        """
+        family = _family(hf)
+        _check_supported(hf, family)
+        heads = _required(hf, "num_attention_heads")
+        embed_dim = _required(hf, "hidden_size")
+        head_dim = hf.get("head_dim") or embed_dim // heads
+        rope_theta, rope_scaling = _rope(hf)
+        eos = hf.get("eos_token_id")
+        return cls(
+            vocab_size=_required(hf, "vocab_size"),
+            embed_dim=embed_dim,
+            ffn_dim=_required(hf, "intermediate_size"),
+            layers=_required(hf, "num_hidden_layers"),
+            heads=heads,
+            kv_heads=hf.get("num_key_value_heads") or heads,
+            head_dim=head_dim,
+            rope_theta=rope_theta,
+            rms_epsilon=float(hf.get("rms_norm_eps", _DEFAULT_RMS_EPSILON)),
+            tie_embeddings=bool(hf.get("tie_word_embeddings", False)),
+            qkv_bias=family == "qwen2",
+            max_positions=int(hf.get("max_position_embeddings", _DEFAULT_MAX_POSITIONS[family])),
+            family=family,
+            rope_scaling=rope_scaling,
+            bos_id=hf.get("bos_token_id"),
+            eos_ids=() if eos is None else tuple(eos) if isinstance(eos, (list, tuple)) else (int(eos),),
+        )
+
+    def to_hf(self) -> dict[str, Any]:
+        """The mapping for config.json; readable by transformers 4 and 5 and by `from_hf`, which gives back `self`."""
+        hf: dict[str, Any] = {
+            "architectures": [FAMILIES[self.family]],
+            "model_type": self.family,
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.embed_dim,
+            "intermediate_size": self.ffn_dim,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_dim,
+            "hidden_act": "silu",
+            "rope_theta": self.rope_theta,
+            "rms_norm_eps": self.rms_epsilon,
+            "tie_word_embeddings": self.tie_embeddings,
+            "max_position_embeddings": self.max_positions,
+            "attention_dropout": 0.0,
+            "initializer_range": 0.02,
+            "use_cache": True,
+        }
+        if self.bos_id is not None:
+            hf["bos_token_id"] = self.bos_id
+        if self.eos_ids:
+            hf["eos_token_id"] = self.eos_ids[0] if len(self.eos_ids) == 1 else list(self.eos_ids)
+        if self.family == "qwen2":
+            hf["use_sliding_window"] = False
+        else:
+            hf |= {"attention_bias": False, "mlp_bias": False}
+        if self.rope_scaling is not None:
+            hf["rope_scaling"] = {
+                "rope_type": "llama3",
+                "factor": self.rope_scaling.factor,
+                "low_freq_factor": self.rope_scaling.low_freq_factor,
+                "high_freq_factor": self.rope_scaling.high_freq_factor,
+                "original_max_position_embeddings": self.rope_scaling.original_max_positions,
+            }
+        return hf
+
+
+def divisors(number: int) -> list[int]:
+    """Every positive divisor, ascending; for error messages that say which values would fit."""
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def _required(hf: Mapping[str, Any], key: str) -> int:
+    if not isinstance(hf.get(key), int):
+        raise ValueError(
+            f"config.json: {key} is {hf.get(key)!r}; it must be an integer: use the model's own config.json"
+        )
+    return hf[key]
+
+
+def _family(hf: Mapping[str, Any]) -> str:
+    family = hf.get("model_type")
+    if family not in FAMILIES:
+        raise ValueError(
+            f"config.json: model_type is {family!r}; supported are {sorted(FAMILIES)}: use a Qwen2, Qwen2.5, "
+            "Qwen2.5-Coder or Llama model"
+        )
+    architectures = hf.get("architectures") or [FAMILIES[family]]
+    if list(architectures) != [FAMILIES[family]]:
+        raise ValueError(
+            f"config.json: architectures is {architectures!r}; supported is [{FAMILIES[family]!r}]: use the "
+            "causal language model's directory"
+        )
+    return family
+
+
+def _check_supported(hf: Mapping[str, Any], family: str) -> None:
+    supported = {
+        "hidden_act": ("silu",),
+        "use_sliding_window": (False, None),
+        "attention_bias": (family == "qwen2", None) if family == "qwen2" else (False, None),
+        "mlp_bias": (False, None),
+        "quantization_config": (None,),
+        "pretraining_tp": (1, None),
+    }
+    for key, allowed in supported.items():
+        value = hf.get(key, allowed[0])
+        if value not in allowed:
+            raise ValueError(
+                f"config.json: {key} is {value!r}; supported is {allowed[0]!r}: use a model without it (for "
+                "quantised weights, the original bfloat16 ones)"
+            )
+    layer_types = hf.get("layer_types")
+    if layer_types and set(layer_types) != {"full_attention"}:
+        raise ValueError(
+            f"config.json: layer_types holds {sorted(set(layer_types))}; supported is 'full_attention' in every layer: "
+            "use a model without sliding-window layers"
+        )
+
+
+def _rope(hf: Mapping[str, Any]) -> tuple[float, Llama3RopeScaling | None]:
+    """(theta, scaling) from transformers 5's `rope_parameters` or 4's `rope_theta` and `rope_scaling`."""
+    parameters = dict(hf.get("rope_parameters") or {})
+    scaling = parameters or dict(hf.get("rope_scaling") or {})
+    theta = float(parameters.get("rope_theta", hf.get("rope_theta", _DEFAULT_ROPE_THETA)))
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if scaling.get("partial_rotary_factor", 1.0) != 1.0:
+        raise ValueError(
+            f"config.json: partial_rotary_factor is {scaling['partial_rotary_factor']}; supported is 1.0: use a model "
+            "that rotates the whole head"
+        )
+    if kind == "default":
+        return theta, None
+    if kind != "llama3":
+        raise ValueError(
+            f"config.json: rope_scaling type is {kind!r}; supported are none and 'llama3': remove rope_scaling (and "
+            "keep sequences within the original length) or use another model"
+        )
+    missing = [
+        key
+        for key in ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+        if key not in scaling
+    ]
+    if missing:
+        raise ValueError(
+            f"config.json: rope_scaling lacks {missing}; 'llama3' needs them: use the model's own config.json"
+        )
+    return theta, Llama3RopeScaling(
+        factor=float(scaling["factor"]),
+        low_freq_factor=float(scaling["low_freq_factor"]),
+        high_freq_factor=float(scaling["high_freq_factor"]),
+        original_max_positions=int(scaling["original_max_position_embeddings"]),
+    )

@@ -1,0 +1,155 @@
+"""Writes a model as a Hugging Face directory that transformers and vLLM load: config, safetensors, tokenizer files."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from safetensors.numpy import save_file
+
+from azr_jax.model.checkpoint_names import FileTensor, file_tensors
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.safetensors_files import INDEX_FILE, WEIGHTS_FILE
+from azr_jax.model.sharding import leaf_name
+
+COPIED_FILES = (
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "LICENSE",
+)
+_DTYPES = ("float32", "bfloat16", "float16")
+
+
+def save(
+    path: str | Path,
+    config: ModelConfig,
+    params: nnx.State,
+    tokenizer_source: str | Path | None = None,
+    dtype: Any = None,
+    shard_bytes: int = 5_000_000_000,
+) -> None:
+    """Writes config.json, the weights in files of at most `shard_bytes`, and `tokenizer_source`'s tokenizer files.
+
+    `dtype` is the files', by default the parameters' own. The directory appears whole or not at all; an earlier export
+    at `path` is replaced. On several hosts every host must call it; the first one writes.
+
+    Raises:
+      ValueError: a dtype that is no floating type of these files, a `path` that holds something else than a model, is
+        remote, or is `tokenizer_source` itself; a tokenizer_source without tokenizer files.
+    """
+    weights = {leaf_name(tree_path): leaf for tree_path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    dtype = jnp.dtype(dtype or next(iter(weights.values())).dtype)
+    if dtype.name not in _DTYPES:
+        raise ValueError(f"save: dtype is {dtype.name}; choose one of {_DTYPES}")
+    path = _checked_target(path, tokenizer_source)
+    partial = path.with_name(f".{path.name}.partial")
+    writer = jax.process_index() == 0
+    if writer:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        hf = {**config.to_hf(), "torch_dtype": dtype.name}
+        (partial / "config.json").write_text(json.dumps(hf, indent=2) + "\n", encoding="utf-8")
+        for file in _tokenizer_files(tokenizer_source):
+            shutil.copyfile(file, partial / file.name)
+    _write_weights(partial, config, weights, dtype, shard_bytes, writer)
+    if writer:
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"export {path}")
+
+
+def _write_weights(
+    directory: Path, config: ModelConfig, weights: dict[str, jax.Array], dtype: Any, shard_bytes: int, writer: bool
+) -> None:
+    shards = list(_shards(config, dtype, shard_bytes))
+    names = [WEIGHTS_FILE]
+    if len(shards) > 1:
+        names = [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
+    for name, shard in zip(names, shards, strict=True):
+        tensors = {}
+        for tensor in shard:
+            weight = _to_host(weights[tensor.parameter], tensor.layer, dtype)
+            if writer:
+                tensors[tensor.name] = tensor.from_parameter(weight)
+        if writer:
+            save_file(tensors, directory / name, metadata={"format": "pt"})
+    if writer and len(shards) > 1:
+        files = {tensor.name: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
+        total = sum(math.prod(tensor.shape) for shard in shards for tensor in shard) * dtype.itemsize
+        index = {"metadata": {"total_size": total}, "weight_map": files}
+        (directory / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _shards(config: ModelConfig, dtype: Any, shard_bytes: int) -> Iterator[list[FileTensor]]:
+    """The model's tensors in files of at most `shard_bytes` (a larger tensor gets a file of its own)."""
+    shard: list[FileTensor] = []
+    size = 0
+    for tensor in file_tensors(config):
+        tensor_bytes = math.prod(tensor.shape) * dtype.itemsize
+        if shard and size + tensor_bytes > shard_bytes:
+            yield shard
+            shard, size = [], 0
+        shard.append(tensor)
+        size += tensor_bytes
+    yield shard
+
+
+def _to_host(stack: jax.Array, layer: int | None, dtype: Any) -> np.ndarray:
+    """One layer of a parameter (the whole of one that has no layers), gathered from all devices and hosts."""
+    sharding = stack.sharding
+    whole = NamedSharding(sharding.mesh, P()) if isinstance(sharding, NamedSharding) else None
+    if layer is None:
+        gathered = jax.jit(lambda stack: stack.astype(dtype), out_shardings=whole)(stack)
+    else:
+        gathered = _slice_layer(stack, jnp.int32(layer), dtype, whole)
+    return np.asarray(gathered.addressable_data(0))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _slice_layer(stack: jax.Array, layer: jax.Array, dtype: Any, sharding: NamedSharding | None) -> jax.Array:
+    weight = jax.lax.dynamic_index_in_dim(stack, layer, axis=0, keepdims=False).astype(dtype)
+    return weight if sharding is None else jax.lax.with_sharding_constraint(weight, sharding)
+
+
+def _checked_target(path: str | Path, tokenizer_source: str | Path | None) -> Path:
+    if "://" in str(path):
+        raise ValueError(f"save: {path} is remote; write to a local directory and copy it there")
+    path = Path(path).absolute()
+    if tokenizer_source is not None and path.resolve() == Path(tokenizer_source).resolve():
+        raise ValueError(f"save: {path} is also the tokenizer_source; choose another directory for the export")
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"save: {path} is a file; choose a directory")
+    if path.is_dir() and any(path.iterdir()) and not (path / "config.json").is_file():
+        raise ValueError(f"save: {path} holds something that is no model; choose an empty or new directory")
+    return path
+
+
+def _tokenizer_files(source: str | Path | None) -> list[Path]:
+    if source is None:
+        return []
+    files = [Path(source) / name for name in COPIED_FILES if (Path(source) / name).is_file()]
+    if not any(file.name in ("tokenizer.json", "tokenizer.model", "vocab.json") for file in files):
+        raise ValueError(f"save: tokenizer_source={source} holds no tokenizer.json, tokenizer.model or vocab.json")
+    return files

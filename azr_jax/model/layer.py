@@ -1,0 +1,138 @@
+"""One decoder layer: pure functions of a dict of its weights, and the module that holds every layer's, stacked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.sharding import PARAM_AXES, constrain
+
+INIT_STD = 0.02  # transformers' initializer_range
+
+
+class Layer(nnx.Module):
+    """The weights of all layers, stacked on a leading L axis; names end in the stacked shape."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, dtype: Any) -> None:
+        normal = nnx.initializers.normal(INIT_STD)
+        sizes = layer_shapes(config)
+        for name, shape in sizes.items():
+            if "norm" in name:
+                weight = jnp.ones(shape, dtype)
+            elif "bias" in name:
+                weight = jnp.zeros(shape, dtype)
+            else:
+                weight = normal(rngs.params(), shape, dtype)
+            setattr(self, name, nnx.Param(weight))
+
+    def stacked(self) -> dict[str, jax.Array]:
+        """Every weight by name, for lax.scan to slice along L."""
+        return {name: getattr(self, name)[...] for name in PARAM_AXES if hasattr(self, name)}
+
+
+def layer_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Name to shape of every stacked weight."""
+    L, D, F, N, K, H = (
+        config.layers,
+        config.embed_dim,
+        config.ffn_dim,
+        config.heads,
+        config.kv_heads,
+        config.head_dim,
+    )
+    shapes = {
+        "attention_norm_LD": (L, D),
+        "query_LDNH": (L, D, N, H),
+        "key_LDKH": (L, D, K, H),
+        "value_LDKH": (L, D, K, H),
+        "output_LNHD": (L, N, H, D),
+        "ffn_norm_LD": (L, D),
+        "gate_LDF": (L, D, F),
+        "up_LDF": (L, D, F),
+        "down_LFD": (L, F, D),
+    }
+    if config.qkv_bias:
+        shapes |= {"query_bias_LNH": (L, N, H), "key_bias_LKH": (L, K, H), "value_bias_LKH": (L, K, H)}
+    return shapes
+
+
+def rms_norm(hidden: jax.Array, scale_D: jax.Array, epsilon: float) -> jax.Array:
+    """Computes x / sqrt(mean(x ** 2) + epsilon) * scale in float32, back in the input's dtype; [..., D]."""
+    hidden32 = hidden.astype(jnp.float32)
+    variance = jnp.mean(jnp.square(hidden32), axis=-1, keepdims=True)
+    return (hidden32 * jax.lax.rsqrt(variance + epsilon) * scale_D.astype(jnp.float32)).astype(hidden.dtype)
+
+
+def rope_angles(config: ModelConfig, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """float32 (cos, sin) of position * frequency, [..., H / 2]."""
+    angles = positions[..., None].astype(jnp.float32) * jnp.asarray(rope_frequencies(config), jnp.float32)
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+def rope_frequencies(config: ModelConfig) -> np.ndarray:
+    """Angular frequencies theta ** (-2i / H), stretched for "llama3" (transformers' modeling_rope_utils.py)."""
+    exponents = np.arange(0, config.head_dim, 2, dtype=np.float32) / np.float32(config.head_dim)
+    frequencies = (np.float32(1.0) / np.float32(config.rope_theta) ** exponents).astype(np.float32)
+    scaling = config.rope_scaling
+    if scaling is None:
+        return frequencies
+    wavelengths = 2 * np.pi / frequencies
+    low_wavelength = scaling.original_max_positions / scaling.low_freq_factor
+    high_wavelength = scaling.original_max_positions / scaling.high_freq_factor
+    stretched = np.where(wavelengths > low_wavelength, frequencies / scaling.factor, frequencies)
+    smooth = (scaling.original_max_positions / wavelengths - scaling.low_freq_factor) / (
+        scaling.high_freq_factor - scaling.low_freq_factor
+    )
+    smoothed = (1 - smooth) * stretched / scaling.factor + smooth * stretched
+    between = (wavelengths <= low_wavelength) & (wavelengths >= high_wavelength)
+    return np.where(between, smoothed, stretched).astype(np.float32)
+
+
+def rotate(heads: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """RoPE, half-rotation convention (Hugging Face's): pairs (i, i + H / 2). heads [..., N, H]; float32 inside."""
+    cos, sin = (angle[..., None, :] for angle in angles)
+    first, second = jnp.split(heads.astype(jnp.float32), 2, axis=-1)
+    return jnp.concatenate((first * cos - second * sin, second * cos + first * sin), axis=-1).astype(heads.dtype)
+
+
+def attention_inputs(
+    config: ModelConfig,
+    layer: dict[str, jax.Array],
+    hidden: jax.Array,
+    angles: tuple[jax.Array, jax.Array],
+    mesh: Mesh | None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normed and projected (query [..., N, H], key [..., K, H], value [..., K, H]); query and key rotated."""
+    normed = rms_norm(hidden, layer["attention_norm_LD"], config.rms_epsilon)
+
+    def project(name: str, bias: str) -> jax.Array:
+        heads = jnp.einsum("...D,DNH->...NH", normed, _use(layer, name, hidden.dtype, mesh))
+        return heads + layer[bias].astype(heads.dtype) if bias in layer else heads
+
+    query = rotate(project("query_LDNH", "query_bias_LNH"), angles)
+    key = rotate(project("key_LDKH", "key_bias_LKH"), angles)
+    return query, key, project("value_LDKH", "value_bias_LKH")
+
+
+def attention_output(layer: dict[str, jax.Array], attended: jax.Array, mesh: Mesh | None) -> jax.Array:
+    """[..., N, H] to [..., D]."""
+    return jnp.einsum("...NH,NHD->...D", attended, _use(layer, "output_LNHD", attended.dtype, mesh))
+
+
+def feed_forward(config: ModelConfig, layer: dict[str, jax.Array], hidden: jax.Array, mesh: Mesh | None) -> jax.Array:
+    """SwiGLU of the normed hidden states: down(silu(gate(x)) * up(x)), [..., D] to [..., D]."""
+    normed = rms_norm(hidden, layer["ffn_norm_LD"], config.rms_epsilon)
+    gate = jnp.einsum("...D,DF->...F", normed, _use(layer, "gate_LDF", hidden.dtype, mesh))
+    up = jnp.einsum("...D,DF->...F", normed, _use(layer, "up_LDF", hidden.dtype, mesh))
+    return jnp.einsum("...F,FD->...D", jax.nn.silu(gate) * up, _use(layer, "down_LFD", hidden.dtype, mesh))
+
+
+def _use(layer: dict[str, jax.Array], name: str, dtype: Any, mesh: Mesh | None) -> jax.Array:
+    """One layer's weight in the compute dtype, gathered over fsdp after the cast (half the bytes on the wire)."""
+    return constrain(layer[name].astype(dtype), mesh, PARAM_AXES[name][1:], gathered=True)

@@ -1,0 +1,157 @@
+"""The mesh (data, fsdp, tensor), and which axis of which array lies on which of its axes, declared once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from azr_jax.model.configuration import ModelConfig, divisors
+
+MESH_AXES = ("data", "fsdp", "tensor")
+
+# Logical axis -> mesh axes. "embed" is what fully sharded data parallelism splits; it is gathered before use.
+RULES: dict[str, str | tuple[str, ...] | None] = {
+    "layers": None,
+    "vocab": "tensor",
+    "embed": "fsdp",
+    "heads": "tensor",
+    "kv_heads": "tensor",
+    "head_dim": None,
+    "ffn": "tensor",
+    "norm": None,
+    "batch": ("data", "fsdp"),
+    "length": None,
+    "activation": None,
+}
+
+# As they lie in a Transformer's parameters: those of the layers are stacked on a leading "layers" axis.
+PARAM_AXES: dict[str, tuple[str, ...]] = {
+    "embed_VD": ("vocab", "embed"),
+    "head_VD": ("vocab", "embed"),
+    "norm_D": ("norm",),
+    "attention_norm_LD": ("layers", "norm"),
+    "query_LDNH": ("layers", "embed", "heads", "head_dim"),
+    "key_LDKH": ("layers", "embed", "kv_heads", "head_dim"),
+    "value_LDKH": ("layers", "embed", "kv_heads", "head_dim"),
+    "query_bias_LNH": ("layers", "heads", "head_dim"),
+    "key_bias_LKH": ("layers", "kv_heads", "head_dim"),
+    "value_bias_LKH": ("layers", "kv_heads", "head_dim"),
+    "output_LNHD": ("layers", "heads", "head_dim", "embed"),
+    "ffn_norm_LD": ("layers", "norm"),
+    "gate_LDF": ("layers", "embed", "ffn"),
+    "up_LDF": ("layers", "embed", "ffn"),
+    "down_LFD": ("layers", "ffn", "embed"),
+}
+
+CACHE_AXES = ("layers", "batch", "kv_heads", "length", "head_dim")
+
+
+def make_mesh(data: int = 1, fsdp: int = -1, tensor: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
+    """A mesh with axes (data, fsdp, tensor), all Auto; -1 on one axis means the devices that the others leave.
+
+    Raises:
+      ValueError: naming the axis and the values that divide the number of devices.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    sizes = {"data": data, "fsdp": fsdp, "tensor": tensor}
+    free = [axis for axis, size in sizes.items() if size == -1]
+    if len(free) > 1:
+        raise ValueError(f"mesh axes {free} are both -1; at most one may be: give the others a size")
+    for axis, size in sizes.items():
+        if size != -1 and size < 1:
+            raise ValueError(f"mesh axis {axis!r} is {size}; it must be -1 or at least 1")
+        if size != -1 and len(devices) % size:
+            raise ValueError(
+                f"mesh axis {axis!r} is {size}, which does not divide {len(devices)} devices; choose one of "
+                f"{divisors(len(devices))}"
+            )
+    product = math.prod(size for size in sizes.values() if size != -1)
+    if len(devices) % product or (not free and product != len(devices)):
+        axis = free[0] if free else "fsdp"
+        raise ValueError(
+            f"mesh data={data} fsdp={fsdp} tensor={tensor} needs {product} devices, there are {len(devices)}: set "
+            f"{axis}=-1 and choose the others so that their product is one of {divisors(len(devices))}"
+        )
+    if free:
+        sizes[free[0]] = len(devices) // product
+    return jax.make_mesh(
+        tuple(sizes.values()), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES), devices=devices
+    )
+
+
+def spec(axes: Sequence[str], gathered: bool = False) -> P:
+    """The PartitionSpec of an array with these logical axes; `gathered` as used in a matrix product, fsdp undone."""
+    return P(*(None if gathered and axis == "embed" else RULES[axis] for axis in axes))
+
+
+def constrain(array: jax.Array, mesh: Mesh | None, axes: Sequence[str], gathered: bool = False) -> jax.Array:
+    """Pins an array inside a jitted function to the rules; without a mesh, returns it as it is."""
+    if mesh is None:
+        return array
+    return jax.lax.with_sharding_constraint(array, NamedSharding(mesh, spec(axes, gathered)))
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows over data and fsdp, for [B, ...] and [slots, ...] arrays."""
+    return NamedSharding(mesh, P(RULES["batch"]))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The whole array on every device."""
+    return NamedSharding(mesh, P())
+
+
+def cache_sharding(mesh: Mesh) -> NamedSharding:
+    """For the [L, slots, K, T, H] buffers of a KVCache."""
+    return NamedSharding(mesh, spec(CACHE_AXES))
+
+
+def param_shardings(abstract_params: Any, mesh: Mesh, config: ModelConfig, serving: bool = False) -> Any:
+    """A NamedSharding for every leaf of a Transformer's parameters (arrays, or the shapes of them), in the same tree.
+
+    `serving` keeps weights whole over fsdp (split by tensor alone): decoding would otherwise gather all of them for
+    every token.
+
+    Raises:
+      ValueError: a size that its mesh axis does not divide, naming both and the values that would do.
+    """
+    check_divisible(config, mesh)
+
+    def one(path: tuple[Any, ...], _: Any) -> NamedSharding:
+        return NamedSharding(mesh, spec(PARAM_AXES[leaf_name(path)], gathered=serving))
+
+    return jax.tree_util.tree_map_with_path(one, abstract_params)
+
+
+def leaf_name(path: tuple[Any, ...]) -> str:
+    """The attribute that holds a parameter, from its tree path: ('layers', 'gate_LDF', '.value') -> 'gate_LDF'."""
+    names = [str(getattr(entry, "key", getattr(entry, "name", entry))) for entry in path]
+    return next(name for name in reversed(names) if name in PARAM_AXES)
+
+
+def check_divisible(config: ModelConfig, mesh: Mesh | AbstractMesh) -> None:
+    """Raises ValueError when a mesh axis does not divide the model's sizes that lie on it."""
+    sizes = {"tensor": ("heads", "kv_heads", "ffn_dim", "vocab_size"), "fsdp": ("embed_dim",)}
+    for axis, fields in sizes.items():
+        for field in fields:
+            if getattr(config, field) % mesh.shape[axis]:
+                common = math.gcd(*(getattr(config, name) for name in fields))
+                raise ValueError(
+                    f"mesh axis {axis!r} is {mesh.shape[axis]}, which does not divide {field}="
+                    f"{getattr(config, field)}; choose {axis} among {divisors(common)}"
+                )
+
+
+def check_batch(rows: int, mesh: Mesh | AbstractMesh, name: str) -> None:
+    """Raises ValueError when `rows` (a batch or slot count called `name`) does not split over data x fsdp."""
+    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    if rows % parts:
+        raise ValueError(
+            f"{name}={rows} is not a multiple of data x fsdp = {mesh.shape['data']} x {mesh.shape['fsdp']}; choose "
+            f"{rows + -rows % parts} or another multiple of {parts}"
+        )

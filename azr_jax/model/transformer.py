@@ -1,0 +1,169 @@
+"""The decoder: embedding, layers stacked on a leading axis and run by lax.scan, final norm, head.
+
+Use: `graphdef, params = nnx.split(Transformer(config, rngs=nnx.Rngs(0)))` once (or `weights.load` and `abstract`), then
+inside a jitted function `nnx.merge(graphdef, params).hidden(...)`. Every method is pure in the parameters.
+Architecture after transformers' modeling_qwen2.py and modeling_llama.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import Mesh
+
+from azr_jax.model import attention
+from azr_jax.model.cache import KVCache, init_cache, insert
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.layer import INIT_STD, Layer, attention_inputs, attention_output, feed_forward, rms_norm, rope_angles
+from azr_jax.model.logprobs import chunked_logprobs
+from azr_jax.model.sharding import constrain
+
+__all__ = ["REMAT_POLICIES", "KVCache", "Transformer", "abstract", "init_cache", "insert"]
+
+# What the backward pass keeps of each layer: "full" recomputes all of it, "attention" keeps the attention kernel's
+# output, "dots" every matrix product's, "none" everything.
+REMAT_POLICIES: dict[str, Any] = {
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "attention": jax.checkpoint_policies.save_only_these_names(attention.RESIDUAL_NAME),
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "none": None,
+}
+
+
+class Transformer(nnx.Module):
+    """Qwen2 or Llama decoder.
+
+    Args:
+      config: sizes and constants.
+      rngs: `params` stream, for normal(0, 0.02) weights (biases 0, norms 1) as transformers does.
+      dtype: of the parameters. compute_dtype: of activations and cache (norms, softmax and logits are float32).
+      remat: a key of REMAT_POLICIES. attention_kernel: "auto" or a key of attention.KERNELS.
+      mesh: pins activations and gathered weights to sharding.RULES; leave None on one device or inside shard_map.
+
+    Raises:
+      ValueError: an unknown remat or attention_kernel.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        rngs: nnx.Rngs,
+        dtype: Any = jnp.float32,
+        compute_dtype: Any = jnp.bfloat16,
+        remat: str = "full",
+        attention_kernel: str = "auto",
+        mesh: Mesh | None = None,
+    ) -> None:
+        if remat not in REMAT_POLICIES:
+            raise ValueError(f"remat={remat!r} is unknown; choose one of {sorted(REMAT_POLICIES)}")
+        self.config = config
+        self.compute_dtype = jnp.dtype(compute_dtype)
+        self.remat = remat
+        self.attention_kernel = attention.choose(attention_kernel, mesh)
+        self.mesh = mesh
+        normal = nnx.initializers.normal(INIT_STD)
+        table_VD = (config.vocab_size, config.embed_dim)
+        self.embed_VD = nnx.Param(normal(rngs.params(), table_VD, dtype))
+        self.layers = Layer(config, rngs=rngs, dtype=dtype)
+        self.norm_D = nnx.Param(jnp.ones((config.embed_dim,), dtype))
+        if not config.tie_embeddings:
+            self.head_VD = nnx.Param(normal(rngs.params(), table_VD, dtype))
+
+    def hidden(self, tokens_BT: jax.Array, positions_BT: jax.Array, segment_ids_BT: jax.Array) -> jax.Array:
+        """Final hidden states BTD (normed, ready for the head); attention is causal within equal segment ids.
+
+        Segment id 0 is padding: its outputs mean nothing and no other segment sees it. Positions feed RoPE only.
+        """
+        hidden_BTD, _ = self._forward(tokens_BT, positions_BT, segment_ids_BT, keep_keys=False)
+        return hidden_BTD
+
+    def prefill(
+        self, tokens_BT: jax.Array, positions_BT: jax.Array, segment_ids_BT: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """`hidden`, and the keys and values LBTKH of every layer (for `cache.insert`)."""
+        hidden_BTD, (key_LBTKH, value_LBTKH) = self._forward(tokens_BT, positions_BT, segment_ids_BT, keep_keys=True)
+        return hidden_BTD, key_LBTKH, value_LBTKH
+
+    def decode(self, tokens_B: jax.Array, positions_B: jax.Array, cache: KVCache) -> tuple[jax.Array, KVCache]:
+        """One token a slot: writes its key and value at `positions_B`, attends to keys 0 .. positions_B.
+
+        Returns the final hidden BD and the cache, updated in place when the caller donates it. Position t of slot s
+        must hold token t of that row's sequence (one unpacked sequence a slot, from position 0). A position outside
+        the cache writes nothing.
+        """
+        angles = rope_angles(self.config, positions_B)
+        slots = jnp.arange(tokens_B.shape[0], dtype=jnp.int32)[:, None]
+        kv_heads = jnp.arange(self.config.kv_heads, dtype=jnp.int32)[None, :]
+
+        def body(carry: tuple[jax.Array, ...], stacked: tuple[dict[str, jax.Array], jax.Array]) -> Any:
+            hidden_BD, cache_k, cache_v = carry
+            layer, index = stacked
+            query_BNH, key_BKH, value_BKH = attention_inputs(self.config, layer, hidden_BD, angles, self.mesh)
+            # All four indices as points: a window over heads would copy the whole cache on a sharded device.
+            at = (index, slots, kv_heads, positions_B[:, None])
+            cache_k = cache_k.at[at].set(key_BKH.astype(cache_k.dtype), mode="drop")
+            cache_v = cache_v.at[at].set(value_BKH.astype(cache_v.dtype), mode="drop")
+            attended_BNH = attention.attend_cache(query_BNH, cache_k[index], cache_v[index], positions_B)
+            hidden_BD = hidden_BD + attention_output(layer, attended_BNH.astype(hidden_BD.dtype), self.mesh)
+            hidden_BD = hidden_BD + feed_forward(self.config, layer, hidden_BD, self.mesh)
+            return (constrain(hidden_BD, self.mesh, ("batch", "activation")), cache_k, cache_v), None
+
+        indices_L = jnp.arange(self.config.layers, dtype=jnp.int32)
+        carry = (self._embed(tokens_B), cache.k, cache.v)
+        (hidden_BD, k, v), _ = jax.lax.scan(body, carry, (self.layers.stacked(), indices_L))
+        return rms_norm(hidden_BD, self.norm_D[...], self.config.rms_epsilon), KVCache(k=k, v=v)
+
+    def logits(self, hidden_D: jax.Array) -> jax.Array:
+        """float32 logits [..., V] of hidden states [..., D] that `hidden`, `prefill` or `decode` returned."""
+        head_VD = self.head()[...].astype(hidden_D.dtype)
+        return jnp.einsum("...D,VD->...V", hidden_D, head_VD, preferred_element_type=jnp.float32)
+
+    def token_logprobs(
+        self, hidden_BTD: jax.Array, targets_BT: jax.Array, chunk: int = 512, temperature: float = 1.0
+    ) -> tuple[jax.Array, jax.Array]:
+        """float32 (logprobs_BT of the targets, entropy_BT in nats) of softmax(logits / temperature).
+
+        Computed `chunk` tokens of each row at a time and recomputed in the backward pass: [B, T, V] never exists.
+        """
+        return chunked_logprobs(hidden_BTD, self.head()[...], targets_BT, chunk, temperature, self.mesh)
+
+    def head(self) -> nnx.Param[jax.Array]:
+        """The head's weight VD: the embedding itself when tied."""
+        return self.embed_VD if self.config.tie_embeddings else self.head_VD
+
+    def _embed(self, tokens: jax.Array) -> jax.Array:
+        hidden = jnp.take(self.embed_VD[...], tokens, axis=0).astype(self.compute_dtype)
+        return constrain(
+            hidden, self.mesh, ("batch", "length", "activation") if tokens.ndim == 2 else ("batch", "activation")
+        )
+
+    def _forward(
+        self, tokens_BT: jax.Array, positions_BT: jax.Array, segment_ids_BT: jax.Array, keep_keys: bool
+    ) -> tuple[jax.Array, Any]:
+        angles = rope_angles(self.config, positions_BT)
+
+        def body(hidden_BTD: jax.Array, layer: dict[str, jax.Array]) -> Any:
+            query_BTNH, key_BTKH, value_BTKH = attention_inputs(self.config, layer, hidden_BTD, angles, self.mesh)
+            attended_BTNH = attention.attend(
+                query_BTNH, key_BTKH, value_BTKH, segment_ids_BT, self.attention_kernel, self.mesh
+            )
+            attended_BTNH = checkpoint_name(attended_BTNH, attention.RESIDUAL_NAME)
+            hidden_BTD = hidden_BTD + attention_output(layer, attended_BTNH, self.mesh)
+            hidden_BTD = hidden_BTD + feed_forward(self.config, layer, hidden_BTD, self.mesh)
+            hidden_BTD = constrain(hidden_BTD, self.mesh, ("batch", "length", "activation"))
+            return hidden_BTD, (key_BTKH, value_BTKH) if keep_keys else None
+
+        if self.remat != "none":
+            body = jax.checkpoint(body, policy=REMAT_POLICIES[self.remat], prevent_cse=False)
+        hidden_BTD, keys = jax.lax.scan(body, self._embed(tokens_BT), self.layers.stacked())
+        return rms_norm(hidden_BTD, self.norm_D[...], self.config.rms_epsilon), keys
+
+
+def abstract(config: ModelConfig, **options: Any) -> tuple[nnx.GraphDef[Transformer], nnx.State]:
+    """(graphdef, parameter shapes) of `Transformer(config, **options)`, without making any array."""
+    return nnx.split(nnx.eval_shape(lambda: Transformer(config, rngs=nnx.Rngs(0), **options)))

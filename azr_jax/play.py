@@ -1,0 +1,236 @@
+"""The host's side of a step: tasks through the sampler, the parser and the executors, as coroutines on one event loop.
+
+Each task is a coroutine that awaits its response and its verdict; meanwhile the pump advances the sampler by chunks, so
+that programs run while the device decodes. What comes out depends on the tasks alone, never on the order of arrival.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from typing import Any, TypeVar
+
+from azr_jax.config import Config
+from azr_jax.model.tokenizer import Tokenizer
+from azr_jax.sampler.engine import Sampler, Session
+from azr_jax.sampler.requests import Request
+from azr_jax.selfplay import prompts, validation
+from azr_jax.selfplay.buffers import LanguageBuffers
+from azr_jax.selfplay.estimates import accuracy
+from azr_jax.selfplay.parsing import parse
+from azr_jax.types import Answer, InductionProblem, Invalid, Role, Rollout, Task, TaskType, Triplet
+from executors import Job, Language, Pool, Verdict
+
+Result = TypeVar("Result")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Proposal:
+    """A proposer's response and what became of it: `item` is the valid triplet or problem, None otherwise."""
+
+    task: Task
+    rollout: Rollout
+    item: Triplet | InductionProblem | None
+    outcome: str
+    formatted: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Solution:
+    """A solver's response and its check. `acc`-like counts leave out the outcome `infrastructure`."""
+
+    task: Task
+    rollout: Rollout
+    formatted: bool
+    correct: bool
+    outcome: str
+    verdict: Verdict | None
+
+
+@dataclasses.dataclass(slots=True)
+class Clock:
+    """Where a step's time and work went. `waiting_s` is time in which the device was idle for programs to finish."""
+
+    sampling_s: float = 0.0
+    waiting_s: float = 0.0
+    responses: int = 0
+    response_tokens: int = 0
+    prompt_tokens: int = 0
+    programs: int = 0
+    timeouts: int = 0
+    infrastructure: int = 0
+
+
+class Player:
+    """Plays tasks with one set of parameters. Use `run` with a coroutine that awaits the methods below."""
+
+    def __init__(
+        self,
+        config: Config,
+        sampler: Sampler,
+        tokenizer: Tokenizer,
+        languages: Mapping[str, Language],
+        pools: Mapping[str, Pool],
+    ) -> None:
+        self.config = config
+        self.languages = languages
+        self.clock = Clock()
+        self._sampler = sampler
+        self._tokenizer = tokenizer
+        self._pools = pools
+        self._session: Session | None = None
+        self._waiting: dict[str, asyncio.Future[Rollout]] = {}
+        self._submitted = asyncio.Event()
+
+    def run(self, params: Any, seed: int, play: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        """Runs a coroutine to its end with these parameters (float32 state of the model) and this sampling seed."""
+        self._session = self._sampler.session(params, seed)
+        self._waiting, self._submitted, self.clock = {}, asyncio.Event(), Clock()
+        try:
+            return asyncio.run(self._drive(play()))
+        finally:
+            self._session = None
+
+    async def _drive(self, play: Coroutine[Any, Any, Result]) -> Result:
+        playing = asyncio.create_task(play)
+        pump = asyncio.create_task(self._pump())
+        try:
+            await asyncio.wait((playing, pump), return_when=asyncio.FIRST_COMPLETED)
+            if not playing.done():
+                pump.result()
+            return await playing
+        finally:
+            for task in (playing, pump):
+                task.cancel()
+            await asyncio.gather(playing, pump, return_exceptions=True)
+
+    async def _pump(self) -> None:
+        assert self._session is not None
+        while True:
+            if self._session.idle:
+                started = time.monotonic()
+                self._submitted.clear()
+                await self._submitted.wait()
+                self.clock.waiting_s += time.monotonic() - started
+            started = time.monotonic()
+            for rollout in self._session.step():
+                self.clock.responses += 1
+                self.clock.response_tokens += len(rollout.token_ids)
+                self.clock.prompt_tokens += len(rollout.prompt_ids)
+                self._waiting.pop(rollout.request_id).set_result(rollout)
+            self.clock.sampling_s += time.monotonic() - started
+            await asyncio.sleep(0)
+
+    async def sample(self, task: Task, temperature: float, sample_id: str = "") -> Rollout:
+        """One response to a task; `sample_id` tells several of one task apart.
+
+        Raises:
+          ValueError: a prompt of more than `sampler.max_prompt_tokens` tokens.
+        """
+        assert self._session is not None
+        request = Request(
+            id=task.id + sample_id,
+            prompt_ids=tuple(self._tokenizer.encode(task.prompt)),
+            max_tokens=self.config.sampler.max_response_tokens,
+            temperature=temperature,
+        )
+        self._waiting[request.id] = waiting = asyncio.get_running_loop().create_future()
+        self._session.submit(request)
+        self._submitted.set()
+        return await waiting
+
+    async def execute(self, language: str, job: Job) -> Verdict:
+        """The verdict of the language's pool."""
+        verdict = await asyncio.wrap_future(self._pools[language].submit(job))
+        self.clock.programs += 1
+        self.clock.timeouts += verdict.status == "timeout"
+        self.clock.infrastructure += verdict.status == "infrastructure"
+        return verdict
+
+    def fits(self, prompt: str) -> bool:
+        """Whether a prompt is within `sampler.max_prompt_tokens`."""
+        return len(self._tokenizer.encode(prompt)) <= self.config.sampler.max_prompt_tokens
+
+    def _parse(self, task: Task, rollout: Rollout) -> Answer | Invalid:
+        language = self.languages[task.language]
+        return parse(
+            task.role,
+            task.type,
+            rollout.text,
+            fence_tags=(language.fence, *language.fence_aliases),
+            induction_inputs=self.config.selfplay.induction_inputs,
+            max_program_chars=self.config.selfplay.max_program_chars,
+        )
+
+    async def propose(self, task: Task, buffers: LanguageBuffers, step: int) -> Proposal:
+        """A proposal, sampled and validated. Nothing is added to the buffers here."""
+        rollout = await self.sample(task, self.config.sampler.temperature)
+        answer = self._parse(task, rollout)
+        if isinstance(answer, Invalid):
+            return Proposal(task, rollout, None, answer.reason, formatted=False)
+        item: Triplet | InductionProblem | Invalid | None = validation.duplicate_of_buffer(task, answer, buffers)
+        if item is None:
+            item = await self._validate(task, answer, step)
+        if isinstance(item, Invalid):
+            return Proposal(task, rollout, None, item.reason, formatted=True)
+        return Proposal(task, rollout, item, "valid", formatted=True)
+
+    async def _validate(self, task: Task, answer: Answer, step: int) -> Triplet | InductionProblem | Invalid:
+        language = self.languages[task.language]
+        limit = self.config.selfplay.max_program_chars
+        job = validation.proposal_job(task, answer, language, task.id, max_program_chars=limit)
+        if isinstance(job, Invalid):
+            return job
+        verdict = await self.execute(task.language, job)
+        shown = self.config.selfplay.induction_shown
+        if task.type is TaskType.INDUCTION:
+            item = validation.problem_from(task, answer, verdict, step, shown=shown)
+        else:
+            item = validation.triplet_from(task, answer, verdict, step)
+        if not isinstance(item, Invalid) and not self.fits(solver_prompt(self.config, language, task.type, item)):
+            return Invalid("too_long", "its solver's prompt would exceed sampler.max_prompt_tokens")
+        return item
+
+    async def estimate(self, proposing: Awaitable[Proposal], samples: int, temperature: float) -> list[Solution]:
+        """m solver samples of a proposal, once it is found valid; none of one that is not."""
+        proposal = await proposing
+        if proposal.item is None:
+            return []
+        task = solver_task(
+            self.config,
+            self.languages[proposal.task.language],
+            f"{proposal.task.id}/estimate",
+            proposal.task.type,
+            proposal.item,
+        )
+        tries = (self.solve(task, temperature, f"/{number}") for number in range(samples))
+        return list(await asyncio.gather(*tries))
+
+    async def solve(self, task: Task, temperature: float, sample_id: str = "") -> Solution:
+        """A solution, sampled and checked."""
+        rollout = await self.sample(task, temperature, sample_id)
+        answer = self._parse(task, rollout)
+        if isinstance(answer, Invalid):
+            return Solution(task, rollout, False, False, answer.reason, None)
+        verdict = await self.execute(task.language, validation.solver_job(task, answer, task.id + sample_id))
+        correct, outcome = validation.solver_outcome(verdict)
+        return Solution(task, rollout, True, correct, outcome, verdict)
+
+
+def solver_prompt(config: Config, language: Language, kind: TaskType, item: Triplet | InductionProblem) -> str:
+    """The prompt of a solver task in the config's template."""
+    return prompts.solve(language, kind, item, config.selfplay.prompt_template)
+
+
+def solver_task(
+    config: Config, language: Language, task_id: str, kind: TaskType, item: Triplet | InductionProblem
+) -> Task:
+    """A solver's task about a triplet or an induction problem."""
+    return Task(task_id, Role.SOLVE, kind, language.name, solver_prompt(config, language, kind, item), item)
+
+
+def mean_accuracy(solutions: Iterable[Solution]) -> float | None:
+    """`acc` of a proposal's estimation samples; None when the pool failed on all of them."""
+    return accuracy([None if validation.is_dropped(one.outcome) else one.correct for one in solutions])

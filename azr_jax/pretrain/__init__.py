@@ -1,0 +1,1 @@
+"""Makes the embedded model azr-tiny from nothing: programs, transcripts, tokenizer, supervised training."""

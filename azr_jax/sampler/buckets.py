@@ -1,0 +1,42 @@
+"""The few sizes that jitted programs are compiled for."""
+
+from __future__ import annotations
+
+_SMALLEST_LENGTH = 64
+_SMALLEST_SLOTS = 8
+
+
+def length_bucket(tokens: int, most: int) -> int:
+    """The least of 64, 96, 128, 192, 256, 384, 512, ... (powers of two and halfway) that holds `tokens`.
+
+    At most `most`, which `tokens` must not exceed: a third of a bucket is the most that padding wastes.
+    """
+    size = _SMALLEST_LENGTH
+    while size < tokens:
+        halfway = size + size // 2
+        size = halfway if tokens <= halfway else 2 * size
+    return min(size, most)
+
+
+def slot_bucket(rows: int, most: int, parts: int) -> int:
+    """The least of `most`, `most` / 2, `most` / 4, ... that holds `rows` and is a multiple of `parts`; 8 or above."""
+    size = most
+    while size % (2 * parts) == 0 and size // 2 >= max(rows, _SMALLEST_SLOTS):
+        size //= 2
+    return size
+
+
+def batch_size(rows: int, most: int, parts: int) -> int:
+    """Rows of one prefill: the largest of `parts` times 1, 4, 16, ... up to `rows` and `most`; at least `parts`."""
+    size = parts
+    while size * 4 <= min(rows, most):
+        size *= 4
+    return size
+
+
+def padded_count(count: int) -> int:
+    """The least power of four that holds `count` entries (of one admission)."""
+    size = 1
+    while size < count:
+        size *= 4
+    return size

@@ -1,0 +1,128 @@
+"""The sampler: weights to serve, compiled programs and sizes, shared by its sessions.
+
+    sampler = Sampler(graphdef, model_config, tokenizer, settings, mesh, jnp.bfloat16)
+    for rollout in sampler.generate(params, requests, seed): ...
+
+A sample depends on the weights, the seed, the request's id, its prompt and its temperature alone: not on its slot, its
+batch, the order of requests or the chunk size (up to rounding, which differs between array shapes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh
+
+from azr_jax.config import SamplerSettings
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.sharding import batch_sharding, leaf_name, param_shardings, replicated
+from azr_jax.model.tokenizer import Tokenizer
+from azr_jax.model.transformer import Transformer
+from azr_jax.sampler import memory, programs
+from azr_jax.sampler.requests import Request
+from azr_jax.sampler.session import Session
+from azr_jax.types import Rollout
+
+
+class Sampler:
+    """Continuous batching over fixed slots.
+
+    Args:
+      graphdef: of the Transformer, from nnx.split; made with `compute_dtype` and `mesh`.
+      settings: lengths, slots (0: from memory), chunk, prefill tokens, top-p and top-k.
+      mesh: the devices to sample on, or None for the default device.
+      compute_dtype: of the weights as served and of the cache.
+
+    Raises:
+      ValueError: lengths beyond the model's positions, a mesh that does not divide the model, or (at the first
+        session) slots that memory does not hold.
+    """
+
+    def __init__(
+        self,
+        graphdef: nnx.GraphDef[Transformer],
+        model_config: ModelConfig,
+        tokenizer: Tokenizer,
+        settings: SamplerSettings,
+        mesh: Mesh | None = None,
+        compute_dtype: Any = jnp.bfloat16,
+    ) -> None:
+        longest = settings.max_prompt_tokens + settings.max_response_tokens
+        if longest > model_config.max_positions:
+            raise ValueError(
+                f"sampler.max_prompt_tokens + sampler.max_response_tokens = {longest} is more than the model's"
+                f" {model_config.max_positions} positions; lower one of them"
+            )
+        self.model_config = model_config
+        self.tokenizer = tokenizer
+        self.settings = settings
+        self.mesh = mesh
+        self.compute_dtype = jnp.dtype(compute_dtype)
+        self.parts = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
+        self.max_length = longest
+        self.slots = 0
+        self.elastic = False
+        self.programs = programs.build(
+            graphdef, tuple(sorted(tokenizer.eos_ids)), settings.top_p, settings.top_k, settings.chunk, mesh
+        )
+
+    def session(self, params: Any, seed: int) -> Session:
+        """Begins a session on these weights (the learner's, of any dtype and sharding); see `serve`."""
+        served = self.serve(params)
+        if not self.slots:
+            self._choose_slots()
+        return Session(self, served, seed)
+
+    def generate(self, params: Any, requests: Iterable[Request], seed: int) -> Iterator[Rollout]:
+        """Yields the rollouts of all `requests` as they finish."""
+        session = self.session(params, seed)
+        for request in requests:
+            session.submit(request)
+        while not session.idle:
+            yield from session.step()
+
+    def serve(self, params: Any) -> Any:
+        """The weights as sampled from: in the compute dtype, whole over fsdp, split by tensor.
+
+        Norm scales keep their dtype, as in the learner's forward pass. Arrays that are already so are shared, not
+        copied.
+        """
+        dtypes = jax.tree_util.tree_map_with_path(
+            lambda path, leaf: leaf.dtype if "norm" in leaf_name(path) else self.compute_dtype, params
+        )
+        target = None if self.mesh is None else param_shardings(params, self.mesh, self.model_config, serving=True)
+        same_dtype = jax.tree.all(jax.tree.map(lambda leaf, dtype: leaf.dtype == dtype, params, dtypes))
+        same_place = target is None or jax.tree.all(
+            jax.tree.map(lambda leaf, to: leaf.sharding.is_equivalent_to(to, leaf.ndim), params, target)
+        )
+        if same_dtype and same_place:
+            return params
+
+        def cast(params: Any) -> Any:
+            return jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), params, dtypes)
+
+        return jax.jit(cast, out_shardings=target)(params)
+
+    def new_slots(self, slots: int, length: int) -> programs.Slots:
+        """Empty slots of `length` positions."""
+        return programs.init_slots(self.model_config, slots, length, self.compute_dtype, self.mesh)
+
+    def place_rows(self, *arrays: Any) -> tuple[jax.Array, ...]:
+        """Host arrays [rows, ...] on the devices, rows over data and fsdp."""
+        return tuple(
+            jax.device_put(array, None if self.mesh is None else batch_sharding(self.mesh)) for array in arrays
+        )
+
+    def replicate(self, tree: Any) -> Any:
+        """Host arrays on every device."""
+        return jax.device_put(tree, None if self.mesh is None else replicated(self.mesh))
+
+    def _choose_slots(self) -> None:
+        devices = memory.one_device() if self.mesh is None else self.mesh.devices
+        chosen = memory.choose_slots(self.model_config, self.settings, self.max_length, self.compute_dtype, devices)
+        self.slots = max(chosen // self.parts, 1) * self.parts
+        self.elastic = memory.fits_twice(self.model_config, self.slots, self.max_length, self.compute_dtype, devices)

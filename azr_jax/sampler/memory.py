@@ -1,0 +1,102 @@
+"""How many slots the memory holds, from the model's sizes and what the device has free."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+
+from azr_jax.config import SamplerSettings
+from azr_jax.model.configuration import ModelConfig
+
+ACCELERATOR_SHARE = 0.9  # of what is free when the session starts; the rest is for temporaries and fragmentation
+HOST_SHARE = 0.25  # of the machine's available memory, when the devices are its CPU; executors need the rest
+CPU_SLOTS = 64  # on CPUs more rows at a time gain nothing: the step is bound by arithmetic, not by reading weights
+_LOGIT_BUFFERS = 4  # float32 [slots, V] arrays alive while sampling: logits, scaled, noise, their sum
+
+
+def slot_bytes(config: ModelConfig, length: int, dtype: Any) -> int:
+    """Bytes one slot takes on all devices together: its keys and values, and its logits while sampling."""
+    cache = 2 * config.layers * config.kv_heads * config.head_dim * length * jnp.dtype(dtype).itemsize
+    return cache + _LOGIT_BUFFERS * 4 * config.vocab_size
+
+
+def prefill_bytes(config: ModelConfig, tokens: int, dtype: Any) -> int:
+    """Bytes of a prefill of `tokens`: keys and values twice (as they are made, and waiting for slots), activations."""
+    keys = 2 * 2 * config.layers * config.kv_heads * config.head_dim
+    activations = 6 * config.embed_dim + 3 * config.ffn_dim + 4 * config.heads * config.head_dim
+    return tokens * (keys + activations) * jnp.dtype(dtype).itemsize
+
+
+def free_bytes(devices: np.ndarray) -> int:
+    """Bytes for the sampler on all `devices` together (those of a mesh, or one).
+
+    Raises:
+      ValueError: an accelerator that does not say how much memory it has.
+    """
+    flat: list[Any] = list(devices.flat)
+    if flat[0].platform == "cpu":
+        return int(_host_bytes() * HOST_SHARE)
+    free = []
+    for device in flat:
+        stats = device.memory_stats()
+        if not stats or "bytes_limit" not in stats:
+            raise ValueError(f"sampler.slots=0: {device} does not tell its memory; set sampler.slots to a number")
+        free.append(stats["bytes_limit"] - stats["bytes_in_use"])
+    return int(min(free) * len(flat) * ACCELERATOR_SHARE)
+
+
+def choose_slots(config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, devices: np.ndarray) -> int:
+    """`settings.slots`, or as many slots of `length` positions as fit beside one prefill; a multiple of what the rows
+    are split over is the caller's matter.
+
+    Raises:
+      ValueError: not one slot fits, or `settings.slots` do not, with the sizes and the fix.
+    """
+    each, prefill = slot_bytes(config, length, dtype), prefill_bytes(config, settings.prefill_tokens, dtype)
+    on_cpu = devices.flat[0].platform == "cpu"
+    if settings.slots and not on_cpu and not devices.flat[0].memory_stats():
+        return settings.slots
+    free = free_bytes(devices)
+    fit = max(0, free - prefill) // each
+    if fit < max(1, settings.slots):
+        raise ValueError(
+            f"sampler.slots={settings.slots}: {fit} slots of {length} tokens fit in the {free / 2**30:.2f} GiB there"
+            f" are ({each / 2**20:.1f} MiB a slot, {prefill / 2**30:.2f} GiB for one prefill); lower sampler.slots,"
+            " sampler.max_response_tokens or sampler.prefill_tokens, or use more devices"
+        )
+    slots = settings.slots or (min(fit, CPU_SLOTS) if on_cpu else fit)
+    logging.info(
+        "sampler: %d slots of %d tokens, %.1f MiB each; %d would fit in %.2f GiB beside a prefill of %d tokens",
+        slots,
+        length,
+        each / 2**20,
+        fit,
+        free / 2**30,
+        settings.prefill_tokens,
+    )
+    return slots
+
+
+def fits_twice(config: ModelConfig, slots: int, length: int, dtype: Any, devices: np.ndarray) -> bool:
+    """Whether two caches of this size fit, so that slots can be moved to another size while rows are in flight."""
+    return devices.flat[0].platform == "cpu" and 2 * slots * slot_bytes(config, length, dtype) <= free_bytes(devices)
+
+
+def _host_bytes() -> int:
+    """Available memory (free and reclaimable page cache) on Linux; half of the physical memory elsewhere."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        fields = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def one_device() -> np.ndarray:
+    """The default device, as a mesh's `devices` array."""
+    return np.array([jax.devices()[0]], dtype=object)

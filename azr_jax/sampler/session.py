@@ -1,0 +1,294 @@
+"""One session of continuous batching: waiting requests enter slots as rows leave them, between decode chunks."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from azr_jax.sampler import buckets, programs, stopping
+from azr_jax.sampler.requests import Request, check, id_words
+from azr_jax.types import Rollout, StopReason
+
+if TYPE_CHECKING:
+    from azr_jax.sampler.engine import Sampler
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SessionMetrics:
+    """Counts and wall seconds since the session began.
+
+    `prompt_tokens` counts a shared prefill once, `padded_tokens` what the prefills computed. `occupancy` is the mean
+    share of slots that produced a token in a decode step.
+    """
+
+    requests: int = 0
+    finished: int = 0
+    length_capped: int = 0
+    prompt_tokens: int = 0
+    padded_tokens: int = 0
+    generated_tokens: int = 0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+    host_s: float = 0.0
+    decode_steps: int = 0
+    slot_steps: int = 0
+    occupancy: float = 0.0
+
+
+@dataclasses.dataclass(slots=True)
+class _Row:
+    request: Request
+    slot: int
+    token_ids: list[int]
+    logprobs: list[float]
+
+    def needed(self, chunk: int) -> int:
+        """Cache positions the row may have written after another chunk."""
+        prompt = len(self.request.prompt_ids)
+        return min(prompt + len(self.token_ids) + chunk, prompt + self.request.max_tokens)
+
+
+class Session:
+    """Made by `Sampler.session`. `submit` at any time; `step` until `idle`."""
+
+    def __init__(self, sampler: Sampler, params: Any, seed: int) -> None:
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed={seed} must be from 0 to 2**32 - 1")
+        self._sampler = sampler
+        self._params = params
+        self._key = jax.random.key(seed)
+        self._waiting: dict[tuple[int, ...], collections.deque[Request]] = {}
+        self._waiting_count = 0
+        self._prefilled: programs.Prefilled | None = None
+        self._entering: collections.deque[tuple[int, Request]] = collections.deque()
+        self._slots: programs.Slots | None = None
+        self._rows: list[_Row | None] = []
+        self._ids: set[str] = set()
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._seconds: collections.defaultdict[str, float] = collections.defaultdict(float)
+
+    def submit(self, request: Request) -> None:
+        """Queues a request.
+
+        Raises:
+          ValueError: an id submitted before in this session, or what `requests.check` refuses.
+        """
+        check(request, self._sampler.settings, self._sampler.model_config.vocab_size)
+        if request.id in self._ids:
+            raise ValueError(
+                f"request {request.id!r} was submitted twice; an id names one random stream, give each its own"
+            )
+        self._ids.add(request.id)
+        self._waiting.setdefault(request.prompt_ids, collections.deque()).append(request)
+        self._waiting_count += 1
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is in flight."""
+        return not (self._waiting_count or self._entering or any(row is not None for row in self._rows))
+
+    @property
+    def metrics(self) -> SessionMetrics:
+        """What the session has done so far."""
+        slot_steps = self._counts["slot_steps"]
+        return SessionMetrics(
+            requests=len(self._ids),
+            occupancy=self._counts["decoded_tokens"] / slot_steps if slot_steps else 0.0,
+            **{
+                name: self._counts[name]
+                for name in (
+                    "finished",
+                    "length_capped",
+                    "prompt_tokens",
+                    "padded_tokens",
+                    "generated_tokens",
+                    "decode_steps",
+                    "slot_steps",
+                )
+            },
+            **{name: self._seconds[name] for name in ("prefill_s", "decode_s", "host_s")},
+        )
+
+    def step(self) -> list[Rollout]:
+        """Fills free slots, decodes one chunk and returns the rows that finished."""
+        started, device_s = time.perf_counter(), self._seconds["prefill_s"] + self._seconds["decode_s"]
+        finished = self._admit_waiting()
+        if self._live():
+            finished += self._decode_chunk()
+        device_s = self._seconds["prefill_s"] + self._seconds["decode_s"] - device_s
+        self._seconds["host_s"] += time.perf_counter() - started - device_s
+        return finished
+
+    def _live(self) -> list[_Row]:
+        return [row for row in self._rows if row is not None]
+
+    # Admission.
+
+    def _admit_waiting(self) -> list[Rollout]:
+        finished: list[Rollout] = []
+        while self._entering or self._waiting_count:
+            live = self._live()
+            if len(live) == self._sampler.slots:
+                break
+            if not self._entering:
+                self._prefill()
+            self._fit_slots(len(live) + len(self._entering) + self._waiting_count)
+            finished += self._enter()
+        return finished
+
+    def _prefill(self) -> None:
+        """Prefills the longest-waiting prompt and others of its length bucket; all their requests may then enter."""
+        started = time.perf_counter()
+        sampler = self._sampler
+        most = sampler.settings.max_prompt_tokens
+        T = buckets.length_bucket(len(next(iter(self._waiting))), most)
+        room = max(1, sampler.settings.prefill_tokens // T)
+        prompts = []
+        for prompt_ids in self._waiting:
+            if buckets.length_bucket(len(prompt_ids), most) == T:
+                prompts.append(prompt_ids)
+            if len(prompts) == room:
+                break
+        B = buckets.batch_size(len(prompts), room, sampler.parts)
+        prompts = prompts[:B]
+        tokens_BT = np.full((B, T), sampler.tokenizer.pad_id, np.int32)
+        lengths_B = np.zeros((B,), np.int32)
+        for row, prompt_ids in enumerate(prompts):
+            tokens_BT[row, : len(prompt_ids)] = prompt_ids
+            lengths_B[row] = len(prompt_ids)
+            requests = self._waiting.pop(prompt_ids)
+            self._waiting_count -= len(requests)
+            self._entering.extend((row, request) for request in requests)
+        self._prefilled = sampler.programs.prefill(self._params, *sampler.place_rows(tokens_BT, lengths_B))
+        jax.block_until_ready(self._prefilled.hidden_BD)
+        self._counts["prompt_tokens"] += int(lengths_B.sum())
+        self._counts["padded_tokens"] += B * T
+        self._seconds["prefill_s"] += time.perf_counter() - started
+
+    def _enter(self) -> list[Rollout]:
+        """Moves prefilled requests to free slots and draws their first tokens."""
+        assert self._slots is not None and self._prefilled is not None
+        started = time.perf_counter()
+        free = [slot for slot, row in enumerate(self._rows) if row is None]
+        entering = [self._entering.popleft() for _ in range(min(len(free), len(self._entering)))]
+        admission = _admission(entering, free, len(self._rows))
+        self._slots, tokens_N, logprobs_N = self._sampler.programs.admit(
+            self._params, self._key, self._slots, self._prefilled, self._sampler.replicate(admission)
+        )
+        if not self._entering:
+            self._prefilled = None
+        tokens_N, logprobs_N = jax.device_get((tokens_N, logprobs_N))
+        self._seconds["prefill_s"] += time.perf_counter() - started
+        finished = []
+        for index, (_, request) in enumerate(entering):
+            row = _Row(request, free[index], [], [])
+            self._rows[row.slot] = row
+            finished += self._extend(row, tokens_N[index : index + 1], logprobs_N[index : index + 1])
+        return finished
+
+    # Decoding.
+
+    def _decode_chunk(self) -> list[Rollout]:
+        sampler = self._sampler
+        self._fit_slots(len(self._live()) + len(self._entering) + self._waiting_count)
+        started = time.perf_counter()
+        keep_B = np.array([row is not None for row in self._rows])
+        self._slots, tokens_BC, logprobs_BC, steps = sampler.programs.decode(
+            self._params, self._key, self._slots, *sampler.place_rows(keep_B)
+        )
+        tokens_BC, logprobs_BC, steps = jax.device_get((tokens_BC, logprobs_BC, steps))
+        self._seconds["decode_s"] += time.perf_counter() - started
+        self._counts["decode_steps"] += int(steps)
+        self._counts["slot_steps"] += int(steps) * len(self._rows)
+        counts_B = (tokens_BC >= 0).sum(axis=1)
+        self._counts["decoded_tokens"] += int(counts_B.sum())
+        finished = []
+        for row in self._live():
+            count = counts_B[row.slot]
+            finished += self._extend(row, tokens_BC[row.slot, :count], logprobs_BC[row.slot, :count])
+        return finished
+
+    def _extend(self, row: _Row, tokens_C: np.ndarray, logprobs_C: np.ndarray) -> list[Rollout]:
+        """Appends new tokens; the rollout, in a list, when they end the row, whose slot is then free."""
+        row.token_ids += tokens_C.tolist()
+        row.logprobs += logprobs_C.tolist()
+        request, tokenizer = row.request, self._sampler.tokenizer
+        stopped = stopping.cut(row.token_ids, len(tokens_C), request.stop, tokenizer.decode)
+        if stopped is not None:
+            kept, text = stopped
+            reason = StopReason.STOP_STRING
+        elif row.token_ids[-1] in tokenizer.eos_ids:
+            kept, text, reason = len(row.token_ids), tokenizer.decode(row.token_ids[:-1]), StopReason.EOS
+        elif len(row.token_ids) == request.max_tokens:
+            kept, text, reason = len(row.token_ids), tokenizer.decode(row.token_ids), StopReason.LENGTH
+        else:
+            return []
+        self._rows[row.slot] = None
+        self._counts["finished"] += 1
+        self._counts["length_capped"] += reason is StopReason.LENGTH
+        self._counts["generated_tokens"] += kept
+        return [
+            Rollout(
+                request_id=request.id,
+                prompt_ids=request.prompt_ids,
+                token_ids=tuple(row.token_ids[:kept]),
+                logprobs=tuple(row.logprobs[:kept]),
+                text=text,
+                stop_reason=reason,
+            )
+        ]
+
+    # Sizes.
+
+    def _fit_slots(self, wanted: int) -> None:
+        """Gives the slots the size that the work at hand needs (`wanted` rows, in flight and waiting).
+
+        Where moving rows is cheap (see `Sampler.elastic`), slots and positions follow the load: more as soon as they
+        are needed, fewer when half would do. Elsewhere all are made at once and stay.
+        """
+        sampler = self._sampler
+        if not sampler.elastic:
+            if self._slots is None:
+                self._slots = sampler.new_slots(sampler.slots, sampler.max_length)
+                self._rows = [None] * sampler.slots
+            return
+        live = self._live()
+        chunk = sampler.settings.chunk
+        needs = [row.needed(chunk) for row in live]
+        needs += [len(request.prompt_ids) + min(chunk, request.max_tokens) for _, request in self._entering]
+        length = buckets.length_bucket(max(needs, default=1), sampler.max_length)
+        slots = buckets.slot_bucket(min(wanted, sampler.slots), sampler.slots, sampler.parts)
+        if self._slots is None:
+            self._slots, self._rows = sampler.new_slots(slots, length), [None] * slots
+            return
+        now_slots, now_length = len(self._rows), self._slots.caches.length
+        if slots <= now_slots and length <= now_length and 2 * slots > now_slots and 2 * length > now_length:
+            return
+        sources_B = np.full((slots,), -1, np.int32)
+        for slot, row in enumerate(live):
+            sources_B[slot] = row.slot
+            row.slot = slot
+        self._slots = sampler.programs.resize(self._slots, *sampler.place_rows(sources_B), length=length)
+        self._rows = [*live, *[None] * (slots - len(live))]
+
+
+def _admission(entering: list[tuple[int, Request]], free: list[int], slots: int) -> programs.Admission:
+    pad = buckets.padded_count(len(entering)) - len(entering)
+    requests = [request for _, request in entering]
+
+    def column(values: list[Any], fill: Any, dtype: Any) -> np.ndarray:
+        return np.array(values + [fill] * pad, dtype)
+
+    return programs.Admission(
+        rows_N=column([row for row, _ in entering], 0, np.int32),
+        slots_N=column(free[: len(entering)], slots, np.int32),
+        prompt_tokens_N=column([len(request.prompt_ids) for request in requests], 0, np.int32),
+        max_tokens_N=column([request.max_tokens for request in requests], 1, np.int32),
+        temperature_N=column([request.temperature for request in requests], 0.0, np.float32),
+        id_words_N2=column([id_words(request.id) for request in requests], (0, 0), np.uint32),
+    )

@@ -1,0 +1,40 @@
+"""Where a stop string first appears in a growing response: host text work between decode chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+Decode = Callable[[Sequence[int]], str]
+
+
+def first_stop(text: str, stop: Sequence[str]) -> int:
+    """The index of the earliest stop string in `text`, or -1."""
+    found = [index for word in stop if (index := text.find(word)) >= 0]
+    return min(found, default=-1)
+
+
+def cut(token_ids: Sequence[int], new: int, stop: Sequence[str], decode: Decode) -> tuple[int, str] | None:
+    """(tokens kept, text) when a stop string was completed by the last `new` of `token_ids`, else None.
+
+    The kept tokens end with the one that completes the stop string; the text ends before it. `decode` gives the text
+    of token ids. The check looks at a window only (a token holds at least one byte, so a stop string of b bytes spans
+    at most b tokens); a response is decoded whole once, when it ends.
+    """
+    if not stop or not new:
+        return None
+    longest = max(len(word.encode("utf-8", "surrogatepass")) for word in stop)
+    window = token_ids[max(0, len(token_ids) - new - longest) :]
+    if first_stop(decode(window), stop) < 0:
+        return None
+    # The fewest tokens whose text holds a stop string: text only grows, so a binary search finds it.
+    low, high = len(token_ids) - new + 1, len(token_ids)
+    if first_stop(decode(token_ids[:high]), stop) < 0:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        if first_stop(decode(token_ids[:middle]), stop) >= 0:
+            high = middle
+        else:
+            low = middle + 1
+    text = decode(token_ids[:high])
+    return high, text[: first_stop(text, stop)]

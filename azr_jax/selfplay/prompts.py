@@ -1,0 +1,151 @@
+"""The prompts of the six tasks (Listing 2's sections) and the evaluation prompt (Listing 1). Text in, text out.
+
+Two templates of the same sections: `paper` with instructions in prose, for pretrained models, and `brief` without the
+prose, for small models whose every prompt token costs. All end inside an open <think> tag.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from azr_jax.types import InductionProblem, Role, TaskType, Triplet
+from executors.language import Language
+
+RESPONSE_FORMAT = (
+    "The reasoning process and answer are enclosed within <think> </think> and <answer> </answer> tags, respectively,"
+    " i.e., <think> reasoning process here </think> <answer> answer here </answer>."
+)
+OPENING = "Assistant: <think>"
+
+_REQUIREMENTS = """# Code Requirements:
+- Write the program in {language}.
+- Name the entry function `f`; it takes exactly one argument and returns a value.
+- The same input always gives the same output: no random numbers, no clock, no environment.
+- No input or output, no files, no network, no processes.
+- The returned value can be written as a literal of the language.
+"""
+
+_PROPOSE = {
+    TaskType.DEDUCTION: (
+        "# Task: Write a new {language} program `f` and one input for it, such that predicting the output from the"
+        " program and the input takes careful step-by-step reasoning. The program must differ from the references."
+    ),
+    TaskType.ABDUCTION: (
+        "# Task: Write a new {language} program `f` and one input for it, such that finding an input from the program"
+        " and its output takes careful step-by-step reasoning. The program must differ from the references."
+    ),
+    TaskType.INDUCTION: (
+        "# Task: For the {language} program below, write {inputs} different inputs and a message. The inputs together"
+        " with their outputs and the message must allow someone who cannot see the program to write it, without the"
+        " message giving the program away."
+    ),
+}
+_SOLVE = {
+    TaskType.DEDUCTION: "# Task: Predict the value that the {language} program `f` returns for the input.",
+    TaskType.ABDUCTION: "# Task: Find an input for which the {language} program `f` returns the output. Any will do.",
+    TaskType.INDUCTION: (
+        "# Task: Write the {language} program `f` that maps every input to its output, held-out pairs included."
+        " The message describes it."
+    ),
+}
+_BRIEF = {
+    (Role.PROPOSE, TaskType.DEDUCTION): "# Task: {language}, propose for output",
+    (Role.PROPOSE, TaskType.ABDUCTION): "# Task: {language}, propose for input",
+    (Role.PROPOSE, TaskType.INDUCTION): "# Task: {language}, propose message and {inputs} inputs",
+    (Role.SOLVE, TaskType.DEDUCTION): "# Task: {language}, find output",
+    (Role.SOLVE, TaskType.ABDUCTION): "# Task: {language}, find input",
+    (Role.SOLVE, TaskType.INDUCTION): "# Task: {language}, find program",
+}
+_BACKTICKS = re.compile(r"`{3,}")
+
+
+def fenced(tag: str, text: str) -> str:
+    """`text` in a fenced block; the fence is longer than any run of backticks inside (trap 10)."""
+    longest = max((len(run) for run in _BACKTICKS.findall(text)), default=2)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{tag}\n{text}\n{fence}\n"
+
+
+def propose_triplet(language: Language, kind: TaskType, references: Sequence[Triplet], template: str) -> str:
+    """The deduction or abduction proposer's prompt with its K reference triplets."""
+    shown = "".join(
+        fenced(language.fence, triplet.program) + fenced("input", triplet.input) + fenced("output", triplet.output)
+        for triplet in references
+    )
+    if template == "brief":
+        return _brief(language, Role.PROPOSE, kind) + shown + OPENING
+    example = fenced(language.fence, language.example) + fenced("input", language.identity_input)
+    return (
+        _headline(_PROPOSE[kind], language)
+        + _REQUIREMENTS.format(language=language.full_name)
+        + f"# References:\n{shown}"
+        + f"# Example Output:\n{example}"
+        + f"Write the program in one ```{language.fence}``` block and its input in one ```input``` block.\n\n"
+        + OPENING
+    )
+
+
+def propose_induction(language: Language, program: str, inputs: int, template: str) -> str:
+    """The induction proposer's prompt: a program that wants a message and `inputs` inputs."""
+    shown = fenced(language.fence, program)
+    if template == "brief":
+        return _brief(language, Role.PROPOSE, TaskType.INDUCTION, inputs) + shown + OPENING
+    example = fenced("message", "the function returns its argument") + fenced("input", language.identity_input)
+    return (
+        _headline(_PROPOSE[TaskType.INDUCTION], language, inputs)
+        + f"# Program:\n{shown}"
+        + f"# Example Output:\n{example}"
+        + f"Write one ```message``` block and {inputs} ```input``` blocks, one for each input.\n\n"
+        + OPENING
+    )
+
+
+def solve(language: Language, kind: TaskType, source: Triplet | InductionProblem, template: str) -> str:
+    """A solver's prompt. An induction problem shows its first `shown` pairs and never the rest."""
+    if isinstance(source, InductionProblem):
+        pairs = zip(source.inputs[: source.shown], source.outputs[: source.shown], strict=True)
+        shown = "".join(fenced("input", given) + fenced("output", result) for given, result in pairs)
+        message = fenced("message", source.message)
+        sections = f"# Input and Output Pairs:\n{shown}# Message:\n{message}"
+        if template == "brief":
+            return _brief(language, Role.SOLVE, kind) + shown + message + OPENING
+        example = fenced(language.fence, language.example)
+        wanted = f"Write the program in one ```{language.fence}``` block.\n\n"
+    else:
+        known = "input" if kind is TaskType.DEDUCTION else "output"
+        asked = "output" if kind is TaskType.DEDUCTION else "input"
+        known_text = source.input if kind is TaskType.DEDUCTION else source.output
+        sections = (
+            f"# Program:\n{fenced(language.fence, source.program)}# {known.title()}:\n{fenced(known, known_text)}"
+        )
+        if template == "brief":
+            body = fenced(language.fence, source.program) + fenced(known, known_text)
+            return _brief(language, Role.SOLVE, kind) + body + OPENING
+        example = fenced(asked, language.identity_output)
+        wanted = f"Write the {asked} in one ```{asked}``` block, as a literal of {language.full_name}.\n\n"
+    requirements = _REQUIREMENTS.format(language=language.full_name) if kind is TaskType.INDUCTION else ""
+    return (
+        _headline(_SOLVE[kind], language) + requirements + sections + f"# Example Output:\n{example}" + wanted + OPENING
+    )
+
+
+def evaluation_chat(language: Language, question: str) -> str:
+    """Listing 1: the benchmark prompt for trained models."""
+    name, fence = language.full_name, language.fence
+    return (
+        "# Task: You will be given a question (problem specification) and will generate a correct"
+        f" {name} program that matches the specification and passes all tests. {RESPONSE_FORMAT}"
+        f" Your final answer should be wrapped in ```{fence}``` tags.\n"
+        f"Question: {question}\n\n"
+        "You will use the following starter code to write the solution to the problem and enclose your code within"
+        f" delimiters.\n```{fence}\n{language.comment} YOUR CODE HERE\n```\n\n{OPENING}"
+    )
+
+
+def _headline(task: str, language: Language, inputs: int = 0) -> str:
+    return f"{task.format(language=language.full_name, inputs=inputs)} {RESPONSE_FORMAT}\n"
+
+
+def _brief(language: Language, role: Role, kind: TaskType, inputs: int = 0) -> str:
+    return _BRIEF[role, kind].format(language=language.full_name, inputs=inputs) + "\n"

@@ -1,0 +1,123 @@
+"""What flows through the loop, as frozen dataclasses. No jax here.
+
+Task -> (sampler) -> Rollout -> (parser) -> Answer | Invalid -> (executors) -> Verdict -> (rewards) -> Scored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+
+class TaskType(enum.StrEnum):
+    """The three kinds of reasoning about a triplet (p, i, o)."""
+
+    DEDUCTION = "deduction"
+    ABDUCTION = "abduction"
+    INDUCTION = "induction"
+
+
+class Role(enum.StrEnum):
+    """Who answers: the one who makes a task or the one who solves it."""
+
+    PROPOSE = "propose"
+    SOLVE = "solve"
+
+
+class StopReason(enum.StrEnum):
+    """Why a response ended. `LENGTH` responses hold no end token and none is invented for them (trap 8)."""
+
+    EOS = "eos"
+    STOP_STRING = "stop_string"
+    LENGTH = "length"
+
+
+TASK_TYPES: tuple[TaskType, ...] = tuple(TaskType)
+ROLES: tuple[Role, ...] = tuple(Role)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Triplet:
+    """A program `f`, an input and its output, all text in `language`; `output` is canonical (printed by the executor)."""
+
+    language: str
+    program: str
+    input: str
+    output: str
+    step: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InductionProblem:
+    """A program, a message about it, and its input-output pairs; the first `shown` pairs are shown to the solver."""
+
+    language: str
+    program: str
+    message: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    shown: int
+    step: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Task:
+    """One prompt for the model. `id` is unique in a run and names the request's random stream.
+
+    `source` is what the task was made of: the triplet or problem a solver answers, the program (as a Triplet) an
+    induction proposer annotates, and None for deduction and abduction proposers.
+    """
+
+    id: str
+    role: Role
+    type: TaskType
+    language: str
+    prompt: str
+    source: Triplet | InductionProblem | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rollout:
+    """One sampled response. `token_ids` and `logprobs` have one entry a generated token, the stop token included.
+
+    `text` is the decoded response without the stop token. `logprobs` are of exactly the distribution sampled from.
+    """
+
+    request_id: str
+    prompt_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    stop_reason: StopReason
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """What a well-formatted response holds; the fields that its task does not ask for are empty."""
+
+    program: str = ""
+    input: str = ""
+    output: str = ""
+    message: str = ""
+    inputs: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Invalid:
+    """Why a response holds no answer: `reason` is a short fixed word (a metric key), `detail` is for a person."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scored:
+    """A response with its reward. `outcome` is `correct`, `wrong`, `valid`, an executor status or an Invalid reason."""
+
+    task: Task
+    rollout: Rollout
+    reward: float
+    formatted: bool
+    correct: bool
+    outcome: str
+    acc: float | None = None

@@ -1,0 +1,153 @@
+"""Every configuration key, once, with the paper's settings (Table 3). Other files override; no key is added elsewhere.
+
+Command: none of its own; `configs/racket.py`, `julia.py`, `javascript.py` and `python.py` choose the language and
+`tiny.py` the embedded model. Any key can be set on the command line: `--config.learner.learning_rate=2e-6`.
+"""
+
+import ml_collections
+
+
+def _selfplay() -> ml_collections.ConfigDict:
+    return ml_collections.ConfigDict(
+        {
+            "seed_triplets": 256,  # valid triplets to grow from the identity program before step 1
+            "seed_problems": 256,  # induction problems likewise
+            "seed_rounds": 64,  # proposal rounds after which seeding gives up with an error
+            "references": 6,  # K, triplets shown to a deduction or abduction proposer
+            "batch_per_task": 64,  # prompts for each task type and role, each step
+            "estimate_samples": 8,  # m, solver samples for each valid proposal
+            "estimate_temperature": 1.0,  # trap 1: 0 makes acc 0 or 1
+            "train_on_estimates": False,  # also learn from the estimation samples
+            "induction_inputs": 10,  # n, inputs an induction proposer writes
+            "induction_shown": 5,  # of which the solver sees this many
+            "buffer_capacity": 16384,  # programs kept for each language and kind
+            "max_program_chars": 8192,
+            "prompt_template": "paper",  # paper | brief (the same sections without the prose, for small models)
+        }
+    )
+
+
+def _sampler() -> ml_collections.ConfigDict:
+    return ml_collections.ConfigDict(
+        {
+            "max_prompt_tokens": 6144,
+            "max_response_tokens": 8096,  # sic, Table 3
+            "temperature": 1.0,
+            "eval_temperature": 0.0,
+            "top_p": 1.0,  # anything else trains a distribution that was not sampled (trap 8)
+            "top_k": 0,
+            "slots": 0,  # rows decoded together; 0: as many as the device's memory holds
+            "chunk": 32,  # tokens decoded between two looks of the host
+            "prefill_tokens": 16384,  # prompt tokens in one prefill call
+        }
+    )
+
+
+def _learner() -> ml_collections.ConfigDict:
+    return ml_collections.ConfigDict(
+        {
+            "estimator": "trrpp",  # trrpp | gae | grpo | rloo
+            "learning_rate": 1e-6,
+            "warmup_steps": 0,
+            "beta1": 0.9,
+            "beta2": 0.999,
+            "epsilon": 1e-8,
+            "weight_decay": 0.01,
+            "gradient_clip": 1.0,
+            "clip_epsilon": 0.2,
+            "entropy_coef": 0.001,
+            "kl_coef": 0.0,  # above 0 keeps the starting weights as a reference policy
+            "gamma": 1.0,
+            "gae_lambda": 1.0,
+            "value_coef": 0.5,
+            "epochs": 1,
+            "minibatches": 1,
+            "row_tokens": 14336,  # packed row length; must hold a prompt and its response
+            "rows_per_microbatch": 0,  # 0: one row for each data-parallel device
+            "logit_chunk": 512,  # tokens whose logits exist at a time
+            "recompute_old_logprobs": True,  # False uses the sampler's own (bypass)
+            "importance_cap": 2.0,  # truncated importance sampling against the sampler; 0 turns it off
+            "loss_aggregation": "token",  # token | sequence
+            "max_nonfinite_updates": 3,  # skipped updates after which the run stops
+        }
+    )
+
+
+def _pretrain() -> ml_collections.ConfigDict:
+    """The embedded model, made from nothing by `python -m azr_jax.pretrain --config=configs/tiny.py`."""
+    return ml_collections.ConfigDict(
+        {
+            "output": "azr_jax/embedded",
+            "languages": ("racket", "julia", "javascript", "python"),
+            "programs": (20000, 9000, 9000, 9000),  # different programs in each language
+            "transcripts": (44000, 18000, 18000, 18000),
+            "heldout": 360,  # programs in the held-out split, and as many for validation
+            "vocab_size": 2048,
+            "embed_dim": 160,
+            "ffn_dim": 480,
+            "layers": 4,
+            "heads": 5,
+            "kv_heads": 1,
+            "row_tokens": 288,
+            "batch_rows": 32,
+            "learning_rate": 2e-3,
+            "prompt_weight": 0.25,  # loss weight of prompt tokens, 1 for response tokens
+        }
+    )
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """The paper's settings with no language chosen."""
+    config = ml_collections.ConfigDict()
+    config.languages = ("racket",)
+    config.language_weights = (1.0,)
+    config.language_directory = ""  # a folder of extra language files
+    config.seed = 0
+    config.steps = 500
+    config.model = ml_collections.ConfigDict(
+        {
+            "path": "weights/Qwen2.5-Coder-3B",
+            "compute_dtype": "bfloat16",
+            "remat": "full",  # full | dots | none
+            "attention": "auto",  # auto | xla | cudnn | splash
+        }
+    )
+    config.mesh = ml_collections.ConfigDict({"data": 1, "fsdp": -1, "tensor": 1})
+    config.selfplay = _selfplay()
+    config.sampler = _sampler()
+    config.reward = ml_collections.ConfigDict(
+        {
+            "proposer": "switch",  # eq3 | eq4 | switch
+            "switch_step": 64,  # Eq. 3 up to and including this step, Eq. 4 after it
+            "solver": "plain",
+            "lambda_solve": 1.0,
+            "permute": False,  # control experiment: rewards shuffled among the responses of a task
+        }
+    )
+    config.learner = _learner()
+    config.executor = ml_collections.ConfigDict(
+        {
+            "workers": 0,  # 0: one for each core
+            "wall_s": 5.0,
+            "cpu_s": 5.0,
+            "memory_mib": 512,
+            "value_chars": 4096,
+            "allow_tier": "namespaces",  # the least containment accepted: namespaces | landlock | seccomp
+            "max_infrastructure_share": 0.2,
+        }
+    )
+    config.evaluation = ml_collections.ConfigDict(
+        {
+            "every": 64,
+            "heldout": "",  # a problems file (JSON lines) scored before and after the run, and every `every` steps
+            "heldout_limit": 0,  # 0: all
+            "temperature_samples": 0,  # answers sampled at temperature 1 for each held-out problem, besides greedy
+        }
+    )
+    config.checkpoint = ml_collections.ConfigDict({"every": 16, "keep": 3, "export_at_end": True})
+    config.metrics = ml_collections.ConfigDict(
+        {"tensorboard": True, "wandb": False, "wandb_project": "azr_jax", "transcripts_per_step": 12}
+    )
+    config.pretrain = _pretrain()
+    config.lock()
+    return config

@@ -1,0 +1,41 @@
+"""The embedded model azr-tiny learns Racket by self-play on a laptop: the demo.
+
+Command: `python -m azr_jax.main --config=configs/tiny.py` (`make demo` sets everything up first)
+Hardware: 2 CPU cores, 4 GiB of memory.
+Time and expected result: see docs/learning.md.
+"""
+
+import ml_collections
+
+from configs import base
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """A run of minutes: short prompts, small batches, a learning rate for a model of 1.5 M parameters."""
+    config = base.get_config()
+    config.steps = 60
+    config.model.path = "azr_jax/embedded/azr-tiny"
+    config.model.compute_dtype = "float32"
+    config.model.remat = "none"
+    config.selfplay.update(
+        {
+            "seed_triplets": 64,
+            "seed_problems": 32,
+            "references": 2,
+            "batch_per_task": 16,
+            "estimate_samples": 4,
+            "induction_inputs": 6,
+            "induction_shown": 4,
+            "prompt_template": "brief",
+            "max_program_chars": 1024,
+        }
+    )
+    config.sampler.update(
+        {"max_prompt_tokens": 256, "max_response_tokens": 160, "slots": 96, "chunk": 16, "prefill_tokens": 8192}
+    )
+    config.learner.update({"learning_rate": 3e-4, "row_tokens": 448, "logit_chunk": 448, "rows_per_microbatch": 16})
+    config.reward.switch_step = 24
+    config.executor.update({"wall_s": 2.0, "cpu_s": 2.0, "memory_mib": 256, "value_chars": 400})
+    config.evaluation.update({"every": 0, "heldout": "azr_jax/embedded/heldout_racket.jsonl", "temperature_samples": 1})
+    config.checkpoint.update({"every": 20})
+    return config

@@ -1,0 +1,307 @@
+'use strict';
+// The JavaScript harness: answers requests of the protocol in language.py for programs run by Node.
+//
+//   node --single-threaded --v8-pool-size=0 javascript_harness.js --once    one request, in this process
+//   node --single-threaded --v8-pool-size=0 javascript_harness.js --serve   one forked child a request (needs the addon)
+//
+// AZR_JAVASCRIPT_ADDON names the built javascript_clone.c. It forks, limits, watches and replies; a serving process is
+// inside one call of it from "ready" to the end, so nothing of one request is ever in the memory that the next one's
+// child starts from. Without the addon `--once` still answers; limits and the seccomp filter are then the host's alone.
+//
+// Everything used after the program ran is captured before it: the program shares this realm.
+
+const fs = require('fs');
+const vm = require('vm');
+const v8 = require('v8');
+const { Module } = require('module');
+const { performance } = require('perf_hooks');
+const { types: { isProxy } } = require('util');
+const { parse, emit, isFailure } = require('./javascript_values.js');
+
+const { apply, getPrototypeOf, getOwnPropertyDescriptor, defineProperty } = Reflect;
+const { hasOwn, setPrototypeOf } = Object;
+const uncurryThis = Function.prototype.bind.bind(Function.prototype.call);
+const charCodeAt = uncurryThis(String.prototype.charCodeAt);
+const slice = uncurryThis(String.prototype.slice);
+const { fromCharCode } = String;
+const toText = String;
+const { writeSync } = fs;
+const { compileFunction } = vm;
+const resourceUsage = process.resourceUsage.bind(process);
+const now = performance.now.bind(performance);
+
+const PROGRAM_FILE = '/program.js';
+const KIND_CHARS = 100;
+const addon = process.env.AZR_JAVASCRIPT_ADDON ? require(process.env.AZR_JAVASCRIPT_ADDON) : null;
+const makeRequire = Module.createRequire(PROGRAM_FILE);
+
+/** UTF-8 of a string as a string of bytes; a lone surrogate becomes U+FFFD. */
+function utf8(text) {
+  let bytes = '';
+  for (let i = 0; i < text.length; i++) {
+    let code = charCodeAt(text, i);
+    if (code < 0x80) {
+      bytes += text[i];
+      continue;
+    }
+    if (code >= 0xd800 && code <= 0xdfff) {
+      const low = i + 1 < text.length ? charCodeAt(text, i + 1) : 0;
+      if (code < 0xdc00 && low >= 0xdc00 && low <= 0xdfff) {
+        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+        i += 1;
+      } else {
+        code = 0xfffd;
+      }
+    }
+    if (code < 0x800) bytes += fromCharCode(0xc0 | (code >> 6));
+    else if (code < 0x10000) bytes += fromCharCode(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 63));
+    else bytes += fromCharCode(0xf0 | (code >> 18), 0x80 | ((code >> 12) & 63), 0x80 | ((code >> 6) & 63));
+    bytes += fromCharCode(0x80 | (code & 63));
+  }
+  return bytes;
+}
+
+const u32 = (n) => fromCharCode((n >>> 24) & 255, (n >>> 16) & 255, (n >>> 8) & 255, n & 255);
+
+/** A frame of `count` fields as a string of bytes; `fields` needs own elements only. */
+function frame(fields, count) {
+  let bytes = u32(count);
+  for (let i = 0; i < count; i++) {
+    const field = utf8(fields[i]);
+    bytes += u32(field.length) + field;
+  }
+  return bytes;
+}
+
+function writeBytes(descriptor, bytes) {
+  while (bytes.length > 0) bytes = slice(bytes, writeSync(descriptor, bytes, null, 'latin1'));
+}
+
+function readExactly(byteCount) {
+  const buffer = Buffer.alloc(byteCount);
+  for (let at = 0; at < byteCount;) {
+    const count = fs.readSync(0, buffer, at, byteCount - at, null);
+    if (count === 0) return null;
+    at += count;
+  }
+  return buffer;
+}
+
+/** The next request, or null at the end of descriptor 0. */
+function readRequest() {
+  const head = readExactly(4);
+  if (head === null) return null;
+  const fields = [];
+  for (let left = head.readUInt32BE(0); left > 0; left--) fields.push(readExactly(readExactly(4).readUInt32BE(0)));
+  const [kind, limits, seed, source, ...inputs] = fields.map((field) => field.toString('utf8'));
+  const [wallS, cpuS, memoryMib, valueChars, messageChars] = limits.split(' ').map(Number);
+  return { kind, wallS, cpuS, memoryMib, valueChars, messageChars, seed, source, inputs };
+}
+
+/** The own or inherited data property `key`, found without running any code of the program. */
+function dataProperty(object, key) {
+  for (let holder = object, steps = 0; holder !== null && steps < 100; holder = getPrototypeOf(holder), steps++) {
+    if ((typeof holder !== 'object' && typeof holder !== 'function') || isProxy(holder)) return undefined;
+    const descriptor = getOwnPropertyDescriptor(holder, key);
+    if (descriptor !== undefined) return hasOwn(descriptor, 'value') ? descriptor.value : undefined;
+  }
+  return undefined;
+}
+
+/** What a thrown value says of itself: the name of its constructor and its message. */
+function describe(thrown) {
+  if (typeof thrown !== 'object' && typeof thrown !== 'function') {
+    return { kind: typeof thrown, message: toText(thrown) };
+  }
+  if (thrown === null) return { kind: 'null', message: 'null' };
+  const constructor = dataProperty(thrown, 'constructor');
+  const name = typeof constructor === 'function' ? dataProperty(constructor, 'name') : undefined;
+  const message = dataProperty(thrown, 'message');
+  return {
+    kind: typeof name === 'string' && name.length > 0 ? slice(name, 0, KIND_CHARS) : 'Error',
+    message: typeof message === 'string' ? message : '',
+  };
+}
+
+/** An outcome as a list of reply fields (status, kind, message, value 1, ...), with a null prototype. */
+function outcome(status, kind, message, limits) {
+  const fields = setPrototypeOf([], null);
+  fields[0] = status;
+  fields[1] = kind;
+  fields[2] = slice(message, 0, limits.messageChars);
+  return fields;
+}
+
+function thrownOutcome(thrown, limits) {
+  const { kind, message } = describe(thrown);
+  // Buffers live outside V8's heap: there the limit on memory shows as this exception.
+  const isMemory = kind === 'RangeError' && message === 'Array buffer allocation failed';
+  return outcome(isMemory ? 'memory' : 'runtime_error', kind, message, limits);
+}
+
+function failureOutcome(caught, limits) {
+  return isFailure(caught) ? outcome(caught.status, '', caught.message, limits) : thrownOutcome(caught, limits);
+}
+
+/**
+ * Compiles a program as Node does a CommonJS file. The first statement hands over a way to read `f` in the scope of the
+ * file once the file has run, also when it returns early; a directive prologue stays one.
+ * Returns a function of no arguments that runs the file and returns that way; throws what the compiler throws.
+ */
+function compileProgram(source) {
+  const text = source.charCodeAt(0) === 0xfeff ? source.slice(1) : source;
+  const options = { filename: PROGRAM_FILE };
+  if (vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER) {
+    options.importModuleDynamically = vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
+  }
+  const names = ['exports', 'require', 'module', '__filename', '__dirname'];
+  // Alone first: a statement put before or after could make an unfinished program a whole one.
+  const isStrict = !hasOwn(compileFunction(text, names, options), 'arguments');
+  const prefix = `${isStrict ? '"use strict";' : ''}this[0]=()=>f;`;
+  const body = text.startsWith('#!') ? `//${text}` : text;
+  const run = compileFunction(prefix + body, names, { ...options, columnOffset: -prefix.length });
+
+  const module = new Module(PROGRAM_FILE, null);
+  module.filename = PROGRAM_FILE;
+  module.paths = Module._nodeModulePaths('/');
+  Module._cache[PROGRAM_FILE] = module;
+  process.mainModule = module;
+  makeRequire.main = module;
+  const { exports } = module;
+  return () => {
+    let readF;
+    defineProperty(exports, 0, {
+      __proto__: null,
+      configurable: true,
+      set(read) {
+        delete exports[0];
+        readF = read;
+      },
+    });
+    apply(run, exports, [exports, makeRequire, module, PROGRAM_FILE, '/']);
+    return readF;
+  };
+}
+
+/** Runs a program on every input; the first thing that goes wrong is the outcome. */
+function evaluate(request) {
+  const inputs = setPrototypeOf(request.inputs.map(parse), null);
+  const count = inputs.length;
+  let runFile;
+  try {
+    runFile = compileProgram(request.source);
+  } catch (thrown) {
+    const isSyntax = thrown instanceof SyntaxError;
+    return isSyntax ? outcome('syntax_error', 'SyntaxError', describe(thrown).message, request)
+      : thrownOutcome(thrown, request);
+  }
+  const fields = outcome('ok', '', '', request);
+  let f;
+  try {
+    f = runFile()();
+  } catch (thrown) {
+    return thrownOutcome(thrown, request);
+  }
+  for (let i = 0; i < count; i++) {
+    let value;
+    try {
+      value = f(inputs[i]);
+    } catch (thrown) {
+      return thrownOutcome(thrown, request);
+    }
+    fields[3 + i] = emit(value, request.valueChars);
+  }
+  return fields;
+}
+
+function readBack(request) {
+  const fields = outcome('ok', '', '', request);
+  for (let i = 0; i < request.inputs.length; i++) {
+    fields[3 + i] = emit(parse(request.inputs[i]), request.valueChars);
+  }
+  return fields;
+}
+
+/** The outcome of a request, as a list of reply fields. */
+function answer(request) {
+  try {
+    return request.kind === 'value' ? readBack(request) : evaluate(request);
+  } catch (caught) {
+    return failureOutcome(caught, request);
+  }
+}
+
+/** Sets what each program's process needs of its own: the seed of Math.random and an end without Node's teardown. */
+function personalise(request) {
+  v8.setFlagsFromString(`--random-seed=${1 + (Number(request.seed) % 0x7ffffffe)}`);
+  if (addon !== null) process.reallyExit = (code) => addon.exit(Number(code) | 0);
+}
+
+/** Hides this harness from the program: the program is the main file of an ordinary `node FILE`. */
+function disguise() {
+  for (const name of ['AZR_JAVASCRIPT_ADDON', 'AZR_CHILD_FILTER', 'AZR_NEW_PID']) delete process.env[name];
+  for (const file of Object.keys(Module._cache)) delete Module._cache[file];
+  module.children.length = 0;
+  process.argv = [process.execPath, PROGRAM_FILE];
+  process.execArgv = [];
+}
+
+/** Runs everything once, so that children find it compiled. */
+function warmUp() {
+  for (const name of ['assert', 'events', 'os', 'path', 'util']) require(name);
+  console.log('');
+  const limits = { wallS: 1, cpuS: 1, memoryMib: 512, valueChars: 4096, messageChars: 500, seed: '1' };
+  const inputs = ['[1, -2.5, "a\\u00e9", {"b": [true, null, undefined, 10n]}, new Map([[1, 2]]), new Set(["x"])]'];
+  const sources = [
+    'const g = (x) => x; function f(x) { return g(x); }', '"use strict"; const f = (x) => x;', 'function f(', 'throw 1',
+    'function f(x) { throw new TypeError("no"); }', 'function f(x) { return Symbol(); }',
+  ];
+  for (const source of sources) {
+    const fields = answer({ ...limits, kind: 'evaluate', source, inputs });
+    frame(fields, fields.length);
+  }
+  delete Module._cache[PROGRAM_FILE];
+}
+
+function onceWithoutAddon() {
+  writeBytes(3, frame(['ready'], 1));
+  const request = readRequest();
+  if (request === null) return;
+  const startMs = now();
+  personalise(request);
+  const fields = answer(request);
+  const memoryMib = resourceUsage().maxRSS / 1024;
+  if (memoryMib > request.memoryMib + 64) fields.length = 3, fields[0] = 'memory';
+  const reply = setPrototypeOf([], null);
+  for (let i = 0; i < 3; i++) reply[i] = fields[i];
+  reply[3] = `${(now() - startMs) / 1000}`;
+  reply[4] = `${memoryMib}`;
+  for (let i = 3; i < fields.length; i++) reply[i + 2] = fields[i];
+  writeBytes(3, frame(reply, reply.length));
+  process.reallyExit(0);
+}
+
+function main() {
+  const mode = process.argv[2];
+  const { AZR_CHILD_FILTER: filterPath = '', AZR_NEW_PID: newPid = '0' } = process.env;
+  disguise();
+  if (addon === null) {
+    if (mode === '--serve') throw new Error('--serve needs AZR_JAVASCRIPT_ADDON (built by `make setup`)');
+    onceWithoutAddon();
+    return;
+  }
+  if (mode === '--serve') warmUp();
+  writeBytes(3, frame(['ready'], 1));
+  const inChild = mode === '--serve';
+  // In serve mode this call comes back in each child, and in the server only at the end of descriptor 0.
+  if (inChild && !addon.serve(filterPath, newPid === '1')) return;
+  const request = readRequest();
+  if (request === null) return;
+  const { wallS, cpuS, memoryMib, valueChars, messageChars, inputs } = request;
+  addon.begin(wallS, cpuS, memoryMib, inputs.length, valueChars, messageChars, inChild ? '' : filterPath);
+  personalise(request);
+  const fields = answer(request);
+  addon.finish(frame(fields, fields.length));
+}
+
+main();

@@ -1,0 +1,108 @@
+"""The `Language` record: everything the pool and the prompts need to know of one language.
+
+A language is one file in this package (`racket.py`, `lua.py`, ...) or in a directory the user names, that binds
+`LANGUAGE = Language(...)`, plus the harness its interpreter runs (beside it or as text in it).
+
+The harness protocol. A harness is started inside the sandbox with the argv of `harness_argv` and gets requests on
+descriptor 0 and writes replies on descriptor 3; descriptors 1 and 2 are /dev/null. A message is a frame: u32 count,
+then for each field u32 length and that many bytes, all big-endian; text is UTF-8 (sources may hold any bytes).
+  request: kind ("evaluate" | "value"), limits as text "wall_s cpu_s memory_mib value_chars message_chars",
+           hash seed (decimal text), source, input 1, ..., input n
+  reply:   status (a word of `Status`), error kind, message, seconds (decimal text), peak memory in MiB (decimal text),
+           value 1, ..., value n (present only when status is ok)
+In both modes the harness first writes a ready frame of one field, "ready": start-up is over and the next request's
+clock may run. In serve mode (`--serve`) it then answers requests one after another, each in a fresh child process, until
+end of file on descriptor 0, and enforces wall_s and cpu_s itself (the host kills the worker some 0.5 s later). In once
+mode (`--once`) it answers one request in its own process and exits; there the host enforces wall_s and cpu_s, and an
+end without a reply is `exit` or `crash` by its exit code.
+The untrusted program's own process only claims a value; harness code that runs after it must use primitives captured
+before it. The host accepts only known statuses, never `infrastructure` or `nondeterministic`, and has every claimed
+value read back by a "value" request in a clean child: a canonical text that doesn't give itself is `unserialisable`.
+
+What the sandbox gives a harness. Its folder (that of `harness`) read-only at /azr/harness; an otherwise read-only
+system without network; no writable folder at all for "evaluate" and "value"; environment: PATH, HOME=/, LANG=C.UTF-8,
+TZ=UTC, those of `Interpreter.environment` (where the text {hash_seed} becomes the worker's hash seed, different in the
+second process of a determinism check), and these:
+  AZR_CHILD_FILTER  path of a seccomp program, raw `struct sock_filter[]` (8 bytes an instruction, native byte order)
+  AZR_NEW_PID       "1": the harness holds CAP_SYS_ADMIN in its user namespace and starts every child with raw
+                    clone(CLONE_NEWPID | SIGCHLD); "0": namespaces are refused on this machine, use clone(SIGCHLD)
+Already set on the harness by the host: no_new_privs, RLIMIT_CORE 0, RLIMIT_FSIZE, RLIMIT_NOFILE, and a seccomp filter
+that refuses sockets, ptrace, mount, keys, bpf, other namespaces and so on, but allows fork and exec.
+A serving harness: at start read AZR_CHILD_FILTER into memory that stays, prctl(PR_SET_DUMPABLE = 4, 0); then for each
+request make a pipe, clone, and in the child, before any of the program's text is looked at:
+  1. setsid(); prctl(PR_SET_PDEATHSIG = 1, SIGKILL = 9); /dev/null over descriptors 0, 1, 2 and 3, close all others but
+     the pipe's write end (any number);
+  2. setrlimit RLIMIT_AS (9) to VmSize now + memory_mib (Node: RLIMIT_DATA (2)), RLIMIT_CPU (0) to ceil(cpu_s) + 1;
+  3. drop all capabilities: capset(header {0x20080522, 0}, data = 24 zero bytes), a function of libc;
+  4. prctl(PR_SET_SECCOMP = 22, SECCOMP_MODE_FILTER = 2, &fprog), fprog = {u16 count = bytes / 8, pad, pointer}: after
+     it fork, vfork, exec, opening any file for writing, memfd, System V IPC and signals to others are refused
+     (EPERM; clone3 gives ENOSYS, threads by clone are allowed).
+The child is PID 1 of its namespace: signals with default action are ignored there (abort and SIGALRM too), so
+the parent watches: poll the pipe until the limit, read at most what a legal reply can hold (more: kill, `output_limit`),
+check its CPU time with clock_gettime(clockid = (~pid << 3) | 2) (over cpu_s: kill, `timeout`), then always kill(pid,
+SIGKILL) and wait4(pid) (ru_maxrss for the memory), and check the claimed frame (count, lengths, status word).
+An end without a complete frame is `exit` when it exited, `crash` when a signal killed it.
+In once mode the same process does steps 2 to 4 after reading the request (its reply goes to descriptor 3).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Interpreter:
+    """An interpreter found on this machine: its argv prefix, version, and folders the sandbox must show read-only.
+
+    `root` is a folder to be used as / of the sandbox (a private installation), or None for the machine's own system.
+    """
+
+    argv: tuple[str, ...]
+    version: str
+    read_only: tuple[Path, ...] = ()
+    root: Path | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Language:
+    """One language: names for prompts, how to find and start its interpreter, limits, examples.
+
+    name: config and command-line name, lower case; full_name: as prompts say it ("Racket"); fence: tag of its fenced
+    code blocks; comment: its line-comment marker; extension: of source files, with the dot.
+    find: the interpreter, or None when it is not installed; install_hint: what a person types to get it.
+    harness: the harness file; harness_argv: from interpreter, harness path (as seen inside) and mode ("--once",
+    "--serve") to argv. serves: whether `--serve` is supported. program_argv: from interpreter and file to the argv of a
+    whole program. syntax_errors: substrings of stderr that mark a syntax error of a whole program.
+    identity: a program whose f returns its argument; identity_input, identity_output: a value for it, canonical;
+    example: a minimal program in the language, shown in prompts.
+    forbidden: source substrings or reader-level names refused before running, only where the language needs it.
+    memory_overhead_mib: address space that the bare interpreter needs on top of a job's limit (PROGRAM jobs).
+    plain_value: a regular expression (whole match, no backtracking traps) of texts that are canonical as they stand,
+    such as integers and flat lists of them: they need no process to be read back. Empty: every text is read back.
+    canonical_program: source text to the form in which duplicates are recognised (white space and comments folded).
+    """
+
+    name: str
+    full_name: str
+    fence: str
+    comment: str
+    extension: str
+    find: Callable[[], Interpreter | None]
+    install_hint: str
+    harness: Path | None
+    harness_argv: Callable[[Interpreter, str, str], Sequence[str]]
+    program_argv: Callable[[Interpreter, str], Sequence[str]]
+    identity: str
+    identity_input: str
+    identity_output: str
+    example: str
+    canonical_program: Callable[[str], str]
+    serves: bool = False
+    forbidden: tuple[str, ...] = ()
+    syntax_errors: tuple[str, ...] = ()
+    memory_overhead_mib: int = 0
+    fence_aliases: tuple[str, ...] = ()
+    plain_value: str = ""

@@ -1,0 +1,333 @@
+#lang racket/base
+;; Linux system calls for the harness, through one foreign function: descriptors, frames, children, limits, hardening.
+;; Every call goes through libc's `syscall`: one signature costs its start-up compilation once, and nothing here uses
+;; Racket's own ports, whose buffers a parent and its children would share.
+
+(require ffi/unsafe
+         racket/list)
+(provide read-frame
+         write-frame
+         decode-frame
+         open-pipe
+         close-descriptor
+         read-until
+         read-file
+         fork-child
+         kill-child
+         wait-child
+         peak-memory-mib
+         exit-process
+         refuse-peers
+         scheduler-descriptors
+         isolate
+         exit-on-abort
+         abort-exit-code
+         limit-memory
+         limit-cpu
+         drop-capabilities
+         load-filter
+         install-filter)
+
+(define syscall
+  (get-ffi-obj "syscall"
+               #f
+               (_fun #:save-errno 'posix _intptr _intptr _intptr _intptr _intptr _intptr _intptr -> _intptr)))
+
+(define (call number [a 0] [b 0] [c 0] [d 0] [e 0] [f 0])
+  (syscall number a b c d e f))
+
+(define (must who result)
+  (when (< result 0)
+    (error who "errno ~a" (saved-errno)))
+  result)
+
+(define-values (READ WRITE CLOSE OPENAT PPOLL PIPE2 DUP3 CLOSE-RANGE CLONE WAIT4 KILL EXIT-GROUP SETSID PRCTL PRLIMIT
+                     CAPSET CLOCK-GETTIME GETRUSAGE EPOLL-CREATE1 SIGACTION)
+  (case (system-type 'arch)
+    [(x86_64) (values 0 1 3 257 271 293 292 436 56 61 62 231 112 157 302 126 228 98 291 13)]
+    [(aarch64) (values 63 64 57 56 73 59 24 436 220 260 129 94 157 167 261 91 113 165 20 134)]
+    [else (error 'racket_system "no system call numbers for ~a" (system-type 'arch))]))
+
+(define EINTR 4)
+
+;; Memory outside Racket's heap, for arguments of calls: the first `structs-size` bytes for small structures, the rest
+;; for data on its way through a descriptor.
+(define structs-size 1024)
+(define data-size 65536)
+(define scratch (malloc (+ structs-size data-size) 'raw))
+(define data (ptr-add scratch structs-size))
+(define scratch-address (cast scratch _pointer _intptr))
+(define data-address (+ scratch-address structs-size))
+
+(define (set-int64! offset value) (ptr-set! scratch _int64 'abs offset value))
+(define (set-int32! offset value) (ptr-set! scratch _int32 'abs offset value))
+
+;; ---------------------------------------------------------------------------------------------------- descriptors
+
+;; At most `size` bytes from a descriptor, or eof.
+(define (read-some descriptor size)
+  (define count (call READ descriptor data-address (min size data-size)))
+  (cond
+    [(and (< count 0) (= (saved-errno) EINTR)) (read-some descriptor size)]
+    [(= (must 'read count) 0) eof]
+    [else
+     (define bytes (make-bytes count))
+     (memcpy bytes data count)
+     bytes]))
+
+;; Exactly `size` bytes, or eof when the descriptor ends before.
+(define (read-exactly descriptor size)
+  (define bytes (make-bytes size))
+  (let loop ([position 0])
+    (define part (if (= position size) #"" (read-some descriptor (- size position))))
+    (cond
+      [(eof-object? part) eof]
+      [(= position size) bytes]
+      [else
+       (bytes-copy! bytes position part)
+       (loop (+ position (bytes-length part)))])))
+
+(define (write-all descriptor bytes)
+  (let loop ([position 0])
+    (define size (min data-size (- (bytes-length bytes) position)))
+    (when (> size 0)
+      (memcpy data 0 bytes position size)
+      (define count (call WRITE descriptor data-address size))
+      (unless (and (< count 0) (= (saved-errno) EINTR))
+        (must 'write count))
+      (loop (+ position (max count 0))))))
+
+(define (read-file path)
+  (define descriptor (open-path path 0))
+  (begin0 (let loop ([parts '()])
+            (define part (read-some descriptor data-size))
+            (if (eof-object? part)
+                (apply bytes-append (reverse parts))
+                (loop (cons part parts))))
+          (close-descriptor descriptor)))
+
+(define (open-path path flags)
+  (define name (bytes-append path #"\0"))
+  (memcpy data name (bytes-length name))
+  (must 'open (call OPENAT -100 data-address flags 0)))
+
+(define (close-descriptor descriptor)
+  (call CLOSE descriptor))
+
+(define O-CLOEXEC #o2000000)
+(define O-NONBLOCK #o4000)
+
+;; -> read end, write end
+(define (open-pipe [flags 0])
+  (must 'pipe2 (call PIPE2 scratch-address (bitwise-ior O-CLOEXEC flags)))
+  (values (ptr-ref scratch _int32 'abs 0) (ptr-ref scratch _int32 'abs 4)))
+
+;; Bytes until the descriptor's end. Ends early, with what came so far, as 'wall after `wall-s` seconds, as 'cpu when
+;; the process used more than `cpu-s`, as 'size when more than `max-bytes` came. -> bytes, 'end or the reason
+(define (read-until descriptor pid wall-s cpu-s max-bytes)
+  (define deadline-ms (+ (current-inexact-monotonic-milliseconds) (* 1000 wall-s)))
+  (let loop ([parts '()] [size 0])
+    (define left-ms (- deadline-ms (current-inexact-monotonic-milliseconds)))
+    (define cpu-left-ms (* 1000 (- cpu-s (cpu-seconds pid))))
+    (define (result reason) (values (apply bytes-append (reverse parts)) reason))
+    (cond
+      [(<= left-ms 0) (result 'wall)]
+      [(<= cpu-left-ms 0) (result 'cpu)]
+      [(> size max-bytes) (result 'size)]
+      [(readable? descriptor (min left-ms (max 5 (min 50 cpu-left-ms))))
+       (define part (read-some descriptor data-size))
+       (if (eof-object? part)
+           (result 'end)
+           (loop (cons part parts) (+ size (bytes-length part))))]
+      [else (loop parts size)])))
+
+(define (readable? descriptor timeout-ms)
+  (define microseconds (inexact->exact (ceiling (* 1000 timeout-ms))))
+  (set-int32! 0 descriptor)
+  (set-int32! 4 1) ; POLLIN
+  (set-int64! 16 (quotient microseconds 1000000))
+  (set-int64! 24 (* 1000 (remainder microseconds 1000000)))
+  (> (call PPOLL scratch-address 1 (+ scratch-address 16) 0 8) 0))
+
+;; --------------------------------------------------------------------------------------------------------- frames
+
+(define (u32 n) (integer->integer-bytes n 4 #f #t))
+(define (u32-at bytes position) (integer-bytes->integer bytes #f #t position (+ position 4)))
+
+;; A frame's fields as a list of bytes, or eof at the descriptor's end.
+(define (read-frame descriptor)
+  (define (number)
+    (define bytes (read-exactly descriptor 4))
+    (if (eof-object? bytes) bytes (u32-at bytes 0)))
+  (define count (number))
+  (if (eof-object? count)
+      eof
+      (for/list ([_ (in-range count)])
+        (read-exactly descriptor (number)))))
+
+(define (write-frame descriptor fields)
+  (write-all descriptor
+             (apply bytes-append
+                    (u32 (length fields))
+                    (for/list ([field (in-list fields)])
+                      (bytes-append (u32 (bytes-length field)) field)))))
+
+;; bytes -> the fields of the one frame that they are, or #f
+(define (decode-frame bytes)
+  (define size (bytes-length bytes))
+  (define (number-at position) (and (<= (+ position 4) size) (u32-at bytes position)))
+  (let loop ([count (number-at 0)] [position 4] [fields '()])
+    (define length (and count (> count 0) (number-at position)))
+    (define end (and length (+ position 4 length)))
+    (cond
+      [(not count) #f]
+      [(= count 0) (and (= position size) (reverse fields))]
+      [(and end (<= end size)) (loop (sub1 count) end (cons (subbytes bytes (+ position 4) end) fields))]
+      [else #f])))
+
+;; ------------------------------------------------------------------------------------------------------- children
+
+(define CLONE-NEWPID #x20000000)
+(define SIGCHLD 17)
+(define SIGKILL 9)
+
+;; -> 0 in the child, its pid in the parent
+(define (fork-child new-pid-namespace?)
+  (must 'clone (call CLONE (bitwise-ior SIGCHLD (if new-pid-namespace? CLONE-NEWPID 0)))))
+
+(define (kill-child pid)
+  (call KILL pid SIGKILL))
+
+;; -> exit code or #f, signal or #f, peak memory in MiB
+(define (wait-child pid)
+  (define result (call WAIT4 pid scratch-address 0 (+ scratch-address 16)))
+  (cond
+    [(and (< result 0) (= (saved-errno) EINTR)) (wait-child pid)]
+    [else
+     (must 'wait4 result)
+     (define status (ptr-ref scratch _int32 'abs 0))
+     (define signal (bitwise-and status 127))
+     (values (and (= signal 0) (arithmetic-shift status -8)) (and (> signal 0) signal) (rusage-memory-mib 16))]))
+
+;; struct rusage: two timevals, then ru_maxrss in KiB
+(define (rusage-memory-mib offset)
+  (/ (ptr-ref scratch _int64 'abs (+ offset 32)) 1024.0))
+
+(define (peak-memory-mib)
+  (call GETRUSAGE 0 scratch-address)
+  (rusage-memory-mib 0))
+
+;; CPU time of a process that is not waited for yet, all its threads together.
+(define (cpu-seconds pid)
+  (define clock (bitwise-ior (arithmetic-shift (bitwise-not pid) 3) 2))
+  (must 'clock_gettime (call CLOCK-GETTIME clock scratch-address))
+  (+ (ptr-ref scratch _int64 'abs 0) (/ (ptr-ref scratch _int64 'abs 8) 1e9)))
+
+(define (exit-process code)
+  (call EXIT-GROUP code))
+
+;; ------------------------------------------------------------------------------------------------------ hardening
+
+(define PR-SET-PDEATHSIG 1)
+(define PR-SET-DUMPABLE 4)
+(define PR-SET-SECCOMP 22)
+(define PR-SET-NO-NEW-PRIVS 38)
+(define SECCOMP-MODE-FILTER 2)
+(define RLIMIT-CPU 0)
+(define RLIMIT-AS 9)
+(define O-RDWR 2)
+(define CAPABILITY-VERSION-3 #x20080522)
+
+;; Processes of the same user can neither trace this one nor read its memory.
+(define (refuse-peers)
+  (must 'prctl (call PRCTL PR-SET-DUMPABLE 0)))
+
+;; The descriptors above 3 that Racket's own scheduler holds: a list of (list 'pipe read-end write-end), (list 'epoll n).
+;; Call it before any other descriptor is opened.
+(define (scheduler-descriptors)
+  (define open
+    (for*/list ([name (in-list (directory-list "/proc/self/fd"))]
+                [number (in-value (string->number (path->string name)))]
+                #:when (> number 3)
+                [target (in-value (descriptor-target name))]
+                #:when (regexp-match? #rx"^(pipe:|anon_inode:.eventpoll)" target))
+      (cons target number)))
+  (define-values (epolls pipes) (partition (lambda (entry) (regexp-match? #rx"eventpoll" (car entry))) open))
+  (append (for/list ([entry (in-list epolls)])
+            (list 'epoll (cdr entry)))
+          (for/list ([ends (in-list (group-by car pipes))]
+                     #:when (= (length ends) 2))
+            (cons 'pipe (sort (map cdr ends) <)))))
+
+(define (descriptor-target name)
+  (with-handlers ([exn:fail:filesystem? (lambda (_) "")]) ; the one that lists the folder is gone by now
+    (path->string (resolve-path (build-path "/proc/self/fd" name)))))
+
+;; In a child: its own session, dead with its parent, /dev/null over descriptors 0 to 3, fresh ones in place of the
+;; scheduler's, and every other one closed but `kept`.
+(define (isolate kept scheduler)
+  (must 'setsid (call SETSID))
+  (must 'prctl (call PRCTL PR-SET-PDEATHSIG SIGKILL))
+  (define null-device (open-path #"/dev/null" O-RDWR))
+  (for ([descriptor (in-range 4)])
+    (must 'dup3 (call DUP3 null-device descriptor 0)))
+  (for ([entry (in-list scheduler)])
+    (define-values (fresh-ones)
+      (case (car entry)
+        [(epoll) (list (must 'epoll_create1 (call EPOLL-CREATE1 O-CLOEXEC)))]
+        [else (call-with-values (lambda () (open-pipe O-NONBLOCK)) list)]))
+    (for ([fresh (in-list fresh-ones)]
+          [old (in-list (cdr entry))])
+      (must 'dup3 (call DUP3 fresh old O-CLOEXEC))))
+  (define numbers (sort (cons kept (append* (map cdr scheduler))) <))
+  (for ([before (in-list (cons 3 numbers))]
+        [after (in-list (append numbers (list #x7fffffff)))]
+        #:when (< (add1 before) after))
+    (must 'close_range (call CLOSE-RANGE (add1 before) (sub1 after)))))
+
+;; Racket aborts when it is out of memory, and a PID 1 ignores SIGABRT unless it has a handler: libc's _exit is one.
+(define SIGABRT 6)
+(define abort-exit-code SIGABRT)
+(define SA-RESTORER #x04000000) ; x86-64 wants one; it is never reached
+(define exit-address (cast (get-ffi-obj "_exit" #f _fpointer) _fpointer _intptr))
+(define (exit-on-abort)
+  (set-int64! 0 exit-address)
+  (set-int64! 8 SA-RESTORER)
+  (set-int64! 16 exit-address)
+  (set-int64! 24 0)
+  (must 'rt_sigaction (call SIGACTION SIGABRT scratch-address 0 8)))
+
+(define (limit resource value)
+  (set-int64! 0 value)
+  (set-int64! 8 value)
+  (must 'prlimit (call PRLIMIT 0 resource scratch-address 0)))
+
+;; `memory-mib` on top of the address space in use now.
+(define (limit-memory memory-mib)
+  (define pages (string->number (bytes->string/latin-1 (car (regexp-match #rx"^[0-9]+" (read-file #"/proc/self/statm"))))))
+  (limit RLIMIT-AS (+ (* pages 4096) (* memory-mib 1048576))))
+
+(define (limit-cpu cpu-s)
+  (limit RLIMIT-CPU (add1 (inexact->exact (ceiling cpu-s)))))
+
+(define (drop-capabilities)
+  (set-int32! 0 CAPABILITY-VERSION-3)
+  (set-int32! 4 0)
+  (for ([offset (in-range 16 40 8)])
+    (set-int64! offset 0))
+  (must 'capset (call CAPSET scratch-address (+ scratch-address 16))))
+
+;; path of a seccomp program -> struct sock_fprog in memory that stays
+(define (load-filter path)
+  (define instructions (read-file path))
+  (define size (bytes-length instructions))
+  (define memory (malloc (+ 16 size) 'raw))
+  (memcpy memory 16 instructions size)
+  (ptr-set! memory _int64 'abs 0 0)
+  (ptr-set! memory _uint16 'abs 0 (quotient size 8))
+  (ptr-set! memory _intptr 'abs 8 (+ 16 (cast memory _pointer _intptr)))
+  memory)
+
+(define (install-filter filter)
+  (must 'prctl (call PRCTL PR-SET-NO-NEW-PRIVS 1))
+  (must 'prctl (call PRCTL PR-SET-SECCOMP SECCOMP-MODE-FILTER (cast filter _pointer _intptr))))

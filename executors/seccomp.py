@@ -1,0 +1,227 @@
+"""Seccomp programs as bytes, assembled here: no compiler and no libseccomp needed.
+
+Three programs, each stricter than the one before: `worker_filter` for a serving harness (which must start children in
+new PID namespaces), `single_filter` for a process that runs one program (no child processes), `child_filter` for the
+process that runs untrusted code (no exec, nothing opened for writing). Numbers are those of Linux on x86-64 and arm64.
+"""
+
+from __future__ import annotations
+
+import errno
+import platform
+import struct
+
+_AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
+_LD_ABS, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
+_X32_BIT = 0x40000000
+
+CLONE_THREAD = 0x00010000
+CLONE_NEWPID = 0x20000000
+# CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWNET
+_OTHER_NAMESPACES = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x40000000
+# O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND, and the bit that O_TMPFILE adds to O_DIRECTORY
+_OPEN_WRITE = 0o1 | 0o2 | 0o100 | 0o1000 | 0o2000 | 0o20000000
+_TIOCSTI, _TIOCLINUX, _TIOCSCTTY, _TIOCSETD = 0x5412, 0x541C, 0x540E, 0x5423
+_PR_SET_PDEATHSIG = 1
+# The numbers agree on all architectures from here on; a kernel newer than this list adds only above.
+_FIRST_NEW = 424
+
+# name: (x86-64, arm64)
+_NUMBERS: dict[str, tuple[int | None, int | None]] = {
+    "open": (2, None), "ioctl": (16, 29), "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195),
+    "socket": (41, 198), "connect": (42, 203), "accept": (43, 202), "sendto": (44, 206), "sendmsg": (46, 211),
+    "bind": (49, 200), "listen": (50, 201), "socketpair": (53, 199), "clone": (56, 220), "fork": (57, None),
+    "vfork": (58, None), "execve": (59, 221), "kill": (62, 129), "semget": (64, 190), "semop": (65, 193),
+    "semctl": (66, 191), "msgget": (68, 186), "msgsnd": (69, 189), "msgrcv": (70, 188), "msgctl": (71, 187),
+    "truncate": (76, 45), "rename": (82, None), "mkdir": (83, None), "rmdir": (84, None), "creat": (85, None),
+    "link": (86, None), "unlink": (87, None), "symlink": (88, None), "chmod": (90, None), "chown": (92, None),
+    "lchown": (94, None), "ptrace": (101, 117), "syslog": (103, 116), "rt_sigqueueinfo": (129, 138),
+    "utime": (132, None), "mknod": (133, None), "uselib": (134, None), "personality": (135, 92),
+    "vhangup": (153, 58), "modify_ldt": (154, None), "pivot_root": (155, 41), "_sysctl": (156, None),
+    "prctl": (157, 167), "adjtimex": (159, 171), "setrlimit": (160, 164), "chroot": (161, 51), "sync": (162, 81),
+    "acct": (163, 89), "settimeofday": (164, 170), "mount": (165, 40), "umount2": (166, 39), "swapon": (167, 224),
+    "swapoff": (168, 225), "reboot": (169, 142), "sethostname": (170, 161), "setdomainname": (171, 162),
+    "iopl": (172, None), "ioperm": (173, None), "create_module": (174, None), "init_module": (175, 105),
+    "delete_module": (176, 106), "quotactl": (179, 60), "nfsservctl": (180, 42), "setxattr": (188, 5),
+    "lsetxattr": (189, 6), "fsetxattr": (190, 7), "tkill": (200, 130), "lookup_dcookie": (212, 18),
+    "semtimedop": (220, 192), "clock_settime": (227, 112), "tgkill": (234, 131), "utimes": (235, None),
+    "mbind": (237, 235), "mq_open": (240, 180), "mq_unlink": (241, 181), "kexec_load": (246, 104),
+    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219), "ioprio_set": (251, 30),
+    "inotify_init": (253, None), "migrate_pages": (256, 238), "openat": (257, 56), "mkdirat": (258, 34),
+    "mknodat": (259, 33), "fchownat": (260, 54), "futimesat": (261, None), "unlinkat": (263, 35),
+    "renameat": (264, 38), "linkat": (265, 37), "symlinkat": (266, 36), "fchmodat": (268, 53), "unshare": (272, 97),
+    "vmsplice": (278, 75), "move_pages": (279, 239), "utimensat": (280, 88), "accept4": (288, 242),
+    "inotify_init1": (294, 26), "rt_tgsigqueueinfo": (297, 240), "perf_event_open": (298, 241),
+    "fanotify_init": (300, 262), "prlimit64": (302, 261), "name_to_handle_at": (303, 264),
+    "open_by_handle_at": (304, 265), "clock_adjtime": (305, 266), "syncfs": (306, 267), "sendmmsg": (307, 269),
+    "setns": (308, 268), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
+    "finit_module": (313, 273), "renameat2": (316, 276), "memfd_create": (319, 279), "kexec_file_load": (320, 294),
+    "bpf": (321, 280), "execveat": (322, 281), "userfaultfd": (323, 282), "pkey_mprotect": (329, 288),
+}  # fmt: skip
+
+_ALWAYS_DENIED = (
+    "socket connect accept accept4 sendto sendmsg sendmmsg bind listen socketpair ptrace syslog uselib personality "
+    "vhangup modify_ldt pivot_root _sysctl adjtimex chroot acct settimeofday mount umount2 swapon swapoff reboot "
+    "sethostname setdomainname iopl ioperm create_module init_module delete_module quotactl nfsservctl lookup_dcookie "
+    "clock_settime mbind migrate_pages move_pages kexec_load add_key request_key keyctl mknod mknodat unshare vmsplice "
+    "perf_event_open fanotify_init name_to_handle_at open_by_handle_at clock_adjtime setns process_vm_readv "
+    "process_vm_writev kcmp finit_module kexec_file_load bpf userfaultfd"
+).split()
+_CHILD_DENIED = (
+    "execve execveat fork vfork kill tkill rt_sigqueueinfo rt_tgsigqueueinfo shmget shmat shmctl semget semop semctl "
+    "semtimedop msgget msgsnd msgrcv msgctl mq_open mq_unlink memfd_create setrlimit sync syncfs ioprio_set "
+    "inotify_init inotify_init1"
+).split()
+_CHILD_READ_ONLY = (
+    "truncate rename renameat renameat2 mkdir mkdirat rmdir creat link linkat unlink unlinkat symlink symlinkat chmod "
+    "fchmodat chown lchown fchownat utime utimes utimensat futimesat setxattr lsetxattr fsetxattr"
+).split()
+# close_range, faccessat2, epoll_pwait2, futex_waitv: harmless and used by current C libraries.
+_NEW_ALLOWED = (436, 439, 441, 449)
+
+
+class _Assembler:
+    """Straight-line BPF with forward jumps over the next few instructions only."""
+
+    def __init__(self) -> None:
+        self.code: list[tuple[int, int, int, int]] = []
+
+    def add(self, code: int, k: int, true: int = 0, false: int = 0) -> None:
+        self.code.append((code, true, false, k))
+
+    def load_number(self) -> None:
+        self.add(_LD_ABS, 0)
+
+    def load_argument(self, index: int, high: bool = False) -> None:
+        # The data are in the machine's byte order; both supported architectures are little-endian.
+        self.add(_LD_ABS, 16 + 8 * index + (4 if high else 0))
+
+    def deny(self, number: int, error: int) -> None:
+        self.add(_JEQ, number, 0, 1)
+        self.add(_RET, _ERRNO | error)
+
+    def deny_if(self, number: int, argument: int, test: int, value: int, error: int) -> None:
+        """Deny syscall `number` when `test` (JEQ or JSET) of the low word of `argument` with `value` holds."""
+        self.add(_JEQ, number, 0, 4)
+        self.load_argument(argument)
+        self.add(test, value, 0, 1)
+        self.add(_RET, _ERRNO | error)
+        self.load_number()
+
+    def deny_unless(self, number: int, argument: int, bits: int, error: int) -> None:
+        """Deny syscall `number` unless some of `bits` are set in the low word of `argument`."""
+        self.add(_JEQ, number, 0, 4)
+        self.load_argument(argument)
+        self.add(_JSET, bits, 1, 0)
+        self.add(_RET, _ERRNO | error)
+        self.load_number()
+
+    def deny_nonzero(self, number: int, argument: int, error: int) -> None:
+        """Deny syscall `number` when the 64-bit `argument` is not zero."""
+        self.add(_JEQ, number, 0, 6)
+        self.load_argument(argument)
+        self.add(_JEQ, 0, 0, 2)
+        self.load_argument(argument, high=True)
+        self.add(_JEQ, 0, 1, 0)
+        self.add(_RET, _ERRNO | error)
+        self.load_number()
+
+    def assemble(self) -> bytes:
+        return b"".join(struct.pack("=HBBI", *instruction) for instruction in self.code)
+
+
+def _machine() -> str:
+    machine = platform.machine()
+    if machine not in _AUDIT_ARCH:
+        raise ValueError(f"no seccomp program for machine {machine!r}: run on x86_64 or aarch64")
+    return machine
+
+
+def _number(name: str, machine: str) -> int | None:
+    return _NUMBERS[name][0 if machine == "x86_64" else 1]
+
+
+def _start(machine: str) -> _Assembler:
+    program = _Assembler()
+    program.add(_LD_ABS, 4)
+    program.add(_JEQ, _AUDIT_ARCH[machine], 1, 0)
+    program.add(_RET, _KILL_PROCESS)
+    program.load_number()
+    if machine == "x86_64":
+        program.add(_JGE, _X32_BIT, 0, 1)
+        program.add(_RET, _ERRNO | errno.ENOSYS)
+    # io_uring, clone3, openat2, pidfd and mount descriptors, and whatever comes later.
+    program.add(_JGE, _FIRST_NEW, 0, len(_NEW_ALLOWED) + 1)
+    for left, number in enumerate(reversed(_NEW_ALLOWED)):
+        program.add(_JEQ, number, len(_NEW_ALLOWED) - left, 0)
+    program.add(_RET, _ERRNO | errno.ENOSYS)
+    return program
+
+
+def _deny_all(program: _Assembler, names: list[str], machine: str, error: int) -> None:
+    for name in names:
+        number = _number(name, machine)
+        if number is not None:
+            program.deny(number, error)
+
+
+def _base(machine: str) -> _Assembler:
+    program = _start(machine)
+    _deny_all(program, _ALWAYS_DENIED, machine, errno.EPERM)
+    ioctl = _number("ioctl", machine)
+    assert ioctl is not None
+    for request in (_TIOCSTI, _TIOCLINUX, _TIOCSCTTY, _TIOCSETD):
+        program.deny_if(ioctl, 1, _JEQ, request, errno.EPERM)
+    return program
+
+
+def worker_filter() -> bytes:
+    """For a serving harness: no sockets, tracing, mounts, keys; new PID namespaces are the only ones allowed."""
+    machine = _machine()
+    program = _base(machine)
+    clone = _number("clone", machine)
+    assert clone is not None
+    program.deny_if(clone, 0, _JSET, _OTHER_NAMESPACES, errno.EPERM)
+    program.add(_RET, _ALLOW)
+    return program.assemble()
+
+
+def single_filter() -> bytes:
+    """For a process that runs one program: as `worker_filter`, and no child processes (threads are allowed)."""
+    machine = _machine()
+    program = _base(machine)
+    _deny_children(program, machine)
+    program.add(_RET, _ALLOW)
+    return program.assemble()
+
+
+def child_filter(namespaces: bool = True) -> bytes:
+    """For the process that runs untrusted code: as `single_filter`, no exec, nothing opened for writing.
+
+    Without `namespaces` (no own PID namespace) no signal to any other process either, tgkill included.
+    """
+    machine = _machine()
+    program = _base(machine)
+    _deny_children(program, machine)
+    _deny_all(program, _CHILD_DENIED, machine, errno.EPERM)
+    _deny_all(program, _CHILD_READ_ONLY, machine, errno.EROFS)
+    for name, argument in (("open", 1), ("openat", 2)):
+        number = _number(name, machine)
+        if number is not None:
+            program.deny_if(number, argument, _JSET, _OPEN_WRITE, errno.EROFS)
+    prctl, prlimit, tgkill = (_number(name, machine) for name in ("prctl", "prlimit64", "tgkill"))
+    assert prctl is not None and prlimit is not None and tgkill is not None
+    program.deny_if(prctl, 0, _JEQ, _PR_SET_PDEATHSIG, errno.EPERM)
+    program.deny_nonzero(prlimit, 2, errno.EPERM)
+    if not namespaces:
+        program.deny(tgkill, errno.EPERM)
+    program.add(_RET, _ALLOW)
+    return program.assemble()
+
+
+def _deny_children(program: _Assembler, machine: str) -> None:
+    _deny_all(program, ["fork", "vfork"], machine, errno.EPERM)
+    clone = _number("clone", machine)
+    assert clone is not None
+    program.deny_unless(clone, 0, CLONE_THREAD, errno.EPERM)

@@ -1,0 +1,279 @@
+"""One worker: the warm processes (or cold starts) that a pool's thread asks. Never raises for what a program does."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import select
+import signal
+import time
+from collections.abc import Sequence
+
+from executors import protocol
+from executors.jobs import JobKind, Limits, Status, Verdict
+from executors.language import Interpreter, Language
+from executors.sandbox import (
+    HARNESS_DIR,
+    PROGRAM_DIR,
+    Closed,
+    Contained,
+    DeadlineExceeded,
+    Launch,
+    Mode,
+    Tier,
+    start,
+    start_error,
+)
+
+START_TIMEOUT_S = 60.0
+# How much later than the harness itself the host ends a served request.
+BACKUP_S = 0.5
+FIRST_SEED, SECOND_SEED = 0, 20050303
+_NEVER_CLAIMED = frozenset((Status.INFRASTRUCTURE, Status.NONDETERMINISTIC))
+_STATUSES = frozenset(Status)
+
+
+class StartError(Exception):
+    """A contained process does not start; the text says why."""
+
+
+class InvalidReply(Exception):
+    """A reply that breaks the protocol."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reply:
+    """What one request to a contained process gave; fields as in Verdict."""
+
+    status: Status
+    error_kind: str = ""
+    message: str = ""
+    seconds: float = 0.0
+    memory_mib: float = 0.0
+    values: tuple[str, ...] = ()
+
+
+def parse_reply(fields: Sequence[bytes], inputs: int, limits: Limits) -> Reply:
+    """A harness's reply. Raises InvalidReply when it is not what the protocol allows."""
+    if len(fields) < 5:
+        raise InvalidReply(f"a reply of {len(fields)} fields")
+    try:
+        word, error_kind, message, seconds, memory_mib, *values = [field.decode() for field in fields]
+        reply = Reply(Status(word), error_kind, message, float(seconds), float(memory_mib), tuple(values))
+    except (UnicodeDecodeError, ValueError) as error:
+        raise InvalidReply(f"a field that can't be read: {type(error).__name__}") from None
+    if reply.status in _NEVER_CLAIMED:
+        raise InvalidReply(f"the status {word}")
+    if len(values) != (inputs if reply.status is Status.OK else 0):
+        raise InvalidReply(f"{len(values)} values for {inputs} inputs")
+    if any(len(value) > limits.value_chars for value in values):
+        return dataclasses.replace(reply, status=Status.OUTPUT_LIMIT, values=(), message="a value is too long")
+    cut = limits.message_chars
+    return dataclasses.replace(reply, error_kind=error_kind[:cut], message=message[:cut])
+
+
+class Worker:
+    """The contained processes of one thread. Must be made, used and closed by the thread that owns it."""
+
+    def __init__(self, language: Language, interpreter: Interpreter, tier: Tier, limits: Limits, cold: bool) -> None:
+        self._language = language
+        self._interpreter = interpreter
+        self._tier = tier
+        self._limits = limits
+        self._cold = cold or not language.serves
+        self._serving: dict[int, Contained] = {}
+        # A reply holds one value an input (4 bytes a character at most), a message and a few short fields.
+        self._value_bytes = 4 * limits.value_chars + 8
+        self._fixed_bytes = 8 * limits.message_chars + 4096
+
+    def close(self) -> None:
+        """Kill the processes."""
+        for process in self._serving.values():
+            process.kill()
+        self._serving.clear()
+
+    def ask(self, kind: JobKind, source: bytes, inputs: Sequence[bytes], seed: int = FIRST_SEED) -> Reply:
+        """Evaluate in a fresh process. When that is killed from outside, once more; then `infrastructure`."""
+        message = ""
+        for _ in range(2):
+            try:
+                return self._ask_once(kind, source, inputs, seed) if self._cold else self._ask(kind, source, inputs, seed)
+            except Closed:
+                message = "the contained process was killed from outside, twice"
+                self._forget(seed)
+            except (StartError, OSError) as error:
+                message = f"the contained process does not start: {error}"
+                self._forget(seed)
+        return Reply(Status.INFRASTRUCTURE, "", message)
+
+    def _ask(self, kind: JobKind, source: bytes, inputs: Sequence[bytes], seed: int) -> Reply:
+        process = self._serving.get(seed)
+        if process is None:
+            process = self._serving[seed] = self._start(Mode.SERVE, seed)
+        begin = time.monotonic()
+        deadline = begin + self._limits.wall_s + BACKUP_S
+        try:
+            process.send(self._request(kind, source, inputs, seed), deadline)
+            fields = process.receive(deadline, self._fixed_bytes + len(inputs) * self._value_bytes)
+            return parse_reply(fields, len(inputs), self._limits)
+        except DeadlineExceeded:
+            self._forget(seed)
+            return Reply(Status.TIMEOUT, seconds=time.monotonic() - begin)
+        except (InvalidReply, protocol.FrameError) as error:
+            self._forget(seed)
+            return Reply(Status.CRASH, "InvalidReply", str(error), time.monotonic() - begin)
+
+    def _ask_once(self, kind: JobKind, source: bytes, inputs: Sequence[bytes], seed: int) -> Reply:
+        process = self._start(Mode.ONCE, seed)
+        begin = time.monotonic()
+        deadline = begin + self._limits.wall_s
+        try:
+            cpu_s = process.cpu_seconds() + self._limits.cpu_s
+            process.send(self._request(kind, source, inputs, seed), deadline)
+            fields = process.receive(deadline, self._fixed_bytes + len(inputs) * self._value_bytes, cpu_s)
+            return parse_reply(fields, len(inputs), self._limits)
+        except DeadlineExceeded:
+            return Reply(Status.TIMEOUT, seconds=time.monotonic() - begin)
+        except (InvalidReply, protocol.FrameError) as error:
+            return Reply(Status.CRASH, "InvalidReply", str(error), time.monotonic() - begin)
+        except Closed:
+            code = process.exit_code(BACKUP_S)
+            if code == 128 + signal.SIGKILL:
+                raise
+            return _judge_exit(code, time.monotonic() - begin)
+        finally:
+            process.kill()
+
+    def _request(self, kind: JobKind, source: bytes, inputs: Sequence[bytes], seed: int) -> list[bytes]:
+        limits = self._limits
+        text = f"{limits.wall_s} {limits.cpu_s} {limits.memory_mib} {limits.value_chars} {limits.message_chars}"
+        return [kind.encode(), text.encode(), b"%d" % seed, source, *inputs]
+
+    def _launch(self, mode: Mode, seed: int) -> Launch:
+        harness = self._language.harness
+        if harness is None:
+            raise StartError(f"language {self._language.name} has no harness")
+        argv = self._language.harness_argv(self._interpreter, f"{HARNESS_DIR}/{harness.name}", mode.value)
+        return Launch(
+            mode=mode,
+            argv=argv,
+            interpreter=self._interpreter,
+            tier=self._tier,
+            hash_seed=seed,
+            harness_dir=harness.parent,
+            file_mib=self._limits.file_mib,
+        )
+
+    def _start(self, mode: Mode, seed: int) -> Contained:
+        launch = self._launch(mode, seed)
+        process = start(launch)
+        try:
+            ready = process.receive(time.monotonic() + START_TIMEOUT_S, 64)
+        except (Closed, DeadlineExceeded, protocol.FrameError):
+            process.kill()
+            raise StartError(start_error(launch)) from None
+        if ready != [b"ready"]:
+            process.kill()
+            raise StartError(f"its first frame is {ready!r}, not [b'ready']")
+        return process
+
+    def _forget(self, seed: int) -> None:
+        process = self._serving.pop(seed, None)
+        if process is not None:
+            process.kill()
+
+    def run_program(self, job_id: str, source: bytes) -> Verdict:
+        """Run a whole program in a fresh process with the real interpreter."""
+        name = f"program{self._language.extension}"
+        launch = Launch(
+            mode=Mode.PROGRAM,
+            argv=self._language.program_argv(self._interpreter, f"{PROGRAM_DIR}/{name}"),
+            interpreter=self._interpreter,
+            tier=self._tier,
+            hash_seed=FIRST_SEED,
+            memory_mib=self._limits.memory_mib + self._language.memory_overhead_mib,
+            cpu_s=self._limits.cpu_s,
+            file_mib=self._limits.file_mib,
+            source_name=name,
+            source=source,
+        )
+        for _ in range(2):
+            begin = time.monotonic()
+            try:
+                process = start(launch)
+            except OSError as error:
+                return Verdict(job_id, Status.INFRASTRUCTURE, message=f"the sandbox does not start: {error}")
+            try:
+                status, outputs = _drain(process, self._limits, begin)
+                code = None if status else process.exit_code(BACKUP_S)
+            finally:
+                process.kill()
+            if code != 128 + signal.SIGKILL:
+                return self._judge_program(job_id, status, code, outputs, time.monotonic() - begin)
+        return Verdict(job_id, Status.INFRASTRUCTURE, message="the program was killed from outside, twice")
+
+    def _judge_program(
+        self, job_id: str, status: Status | None, code: int | None, outputs: tuple[bytes, bytes], seconds: float
+    ) -> Verdict:
+        stdout, stderr = (output.decode("utf-8", "replace") for output in outputs)
+        if status is None:
+            if code == 0:
+                status = Status.OK
+            elif code == 128 + signal.SIGXCPU:
+                status = Status.TIMEOUT
+            elif code is None or code > 128:
+                status = Status.CRASH
+            elif any(mark in stderr for mark in self._language.syntax_errors):
+                status = Status.SYNTAX_ERROR
+            else:
+                status = Status.RUNTIME_ERROR
+        lines = stderr.strip().splitlines()
+        message = lines[-1][: self._limits.message_chars] if lines and status is not Status.OK else ""
+        return Verdict(
+            job_id, status, message=message, seconds=seconds, exit_code=code, stdout=stdout, stderr=stderr
+        )
+
+
+def _judge_exit(code: int | None, seconds: float) -> Reply:
+    """What the end of a process without a reply means."""
+    if code is None:
+        return Reply(Status.CRASH, "ReplyClosed", "the program closed the reply stream", seconds)
+    if code == 128 + signal.SIGXCPU:
+        return Reply(Status.TIMEOUT, seconds=seconds)
+    if code > 128 and code - 128 in signal.valid_signals():
+        return Reply(Status.CRASH, signal.Signals(code - 128).name, "", seconds)
+    return Reply(Status.EXIT, "", f"the process ended with exit code {code}", seconds)
+
+
+def _drain(process: Contained, limits: Limits, begin: float) -> tuple[Status | None, tuple[bytes, bytes]]:
+    """Read both outputs while the program runs, until it ends or a limit is reached (then the status says which)."""
+    popen = process.process
+    assert popen.stdout is not None and popen.stderr is not None
+    outputs = {popen.stdout.fileno(): bytearray(), popen.stderr.fileno(): bytearray()}
+    streams = tuple(outputs)
+    poll = select.poll()
+    for descriptor in streams:
+        os.set_blocking(descriptor, False)
+        poll.register(descriptor, select.POLLIN)
+    open_streams = set(streams)
+    status = None
+    while open_streams or popen.poll() is None:
+        left_s = min(begin + limits.wall_s - time.monotonic(), limits.cpu_s - process.cpu_seconds())
+        if left_s <= 0:
+            status = Status.TIMEOUT
+            break
+        if not open_streams:
+            # The outputs are closed but the process runs on.
+            time.sleep(min(left_s, 0.005))
+            continue
+        for descriptor, _ in poll.poll(int(left_s * 1000) + 1):
+            chunk = os.read(descriptor, 1 << 16)
+            outputs[descriptor] += chunk
+            if not chunk:
+                poll.unregister(descriptor)
+                open_streams.discard(descriptor)
+        if any(len(output) > limits.output_bytes for output in outputs.values()):
+            status = Status.OUTPUT_LIMIT
+            break
+    stdout, stderr = (bytes(outputs[descriptor][: limits.output_bytes]) for descriptor in streams)
+    return status, (stdout, stderr)

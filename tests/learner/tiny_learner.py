@@ -1,0 +1,90 @@
+"""A tiny model, settings and batches for the learner's tests."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from azr_jax.config import LearnerSettings
+from azr_jax.learner.packing import Batch, TrainSequence, pack
+from azr_jax.learner.update import Learner, make_learner
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.sharding import make_mesh
+from azr_jax.model.transformer import Transformer
+
+CONFIG = ModelConfig(
+    vocab_size=32, embed_dim=16, ffn_dim=32, layers=2, heads=4, kv_heads=2, head_dim=4, max_positions=64
+)
+SETTINGS = LearnerSettings(
+    estimator="trrpp",
+    learning_rate=1e-2,
+    warmup_steps=0,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-8,
+    weight_decay=0.01,
+    gradient_clip=1.0,
+    clip_epsilon=0.2,
+    entropy_coef=0.001,
+    kl_coef=0.0,
+    gamma=1.0,
+    gae_lambda=1.0,
+    value_coef=0.5,
+    epochs=1,
+    minibatches=1,
+    row_tokens=24,
+    rows_per_microbatch=2,
+    logit_chunk=8,
+    recompute_old_logprobs=True,
+    importance_cap=2.0,
+    loss_aggregation="token",
+    max_nonfinite_updates=3,
+)
+
+
+def settings(**changes) -> LearnerSettings:
+    return dataclasses.replace(SETTINGS, **changes)
+
+
+def transformer(seed: int = 0, compute_dtype=jnp.float32, mesh=None):
+    """(graphdef, params)."""
+    model = Transformer(CONFIG, rngs=nnx.Rngs(seed), compute_dtype=compute_dtype, mesh=mesh)
+    return nnx.split(model)
+
+
+def sequences(count: int, seed: int = 0) -> list[TrainSequence]:
+    rng = np.random.default_rng(seed)
+    made = []
+    for index in range(count):
+        response = int(rng.integers(2, 9))
+        made.append(
+            TrainSequence(
+                id=f"response {index}",
+                prompt_ids=rng.integers(1, 32, int(rng.integers(1, 6))).tolist(),
+                response_ids=rng.integers(1, 32, response).tolist(),
+                sampler_logprobs=(-3.4 + 0.2 * rng.standard_normal(response)).tolist(),
+                advantage=float(rng.standard_normal()),
+                group=index % 6,
+                reward=float(rng.random()),
+            )
+        )
+    return made
+
+
+def batch(count: int = 12, seed: int = 0, rows_multiple: int = 2, row_tokens: int = 24) -> Batch:
+    return pack(sequences(count, seed), row_tokens, rows_multiple, pad_id=0)
+
+
+def learner(changed: LearnerSettings, temperature: float = 1.0, compute_dtype=jnp.float32) -> tuple[Learner, object]:
+    """(learner on one device, its first state)."""
+    graphdef, params = transformer(compute_dtype=compute_dtype)
+    made = make_learner(graphdef, params, changed, make_mesh(devices=jax.devices()[:1]), temperature)
+    return made, made.init(params)
+
+
+def leaves(tree) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]

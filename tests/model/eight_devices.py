@@ -1,0 +1,111 @@
+"""Run by test_sharding.py in its own process with eight CPU devices: a (2, 2, 2) mesh against one device.
+
+Writes the differences to the file named on the command line.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from azr_jax.model.cache import init_cache, insert
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.sharding import batch_sharding, make_mesh
+from azr_jax.model.transformer import abstract
+from azr_jax.model.weights import init, load, save
+
+CONFIG = ModelConfig(vocab_size=160, embed_dim=32, ffn_dim=48, layers=3, heads=4, kv_heads=2, head_dim=8, eos_ids=(3,))
+B, T, PROMPT = 8, 12, 5
+
+
+def _difference(ours: Any, expected: Any) -> float:
+    def one(a: jax.Array, b: jax.Array) -> float:
+        return float(np.abs(np.asarray(a) - np.asarray(b)).max())
+
+    return max(jax.tree.leaves(jax.tree.map(one, ours, expected)))
+
+
+def _run(mesh: Any, serving: bool = False, **options: Any) -> dict[str, Any]:
+    """Loss, gradient, decoded states and temporaries on a mesh, or on one device when it is None."""
+    from flax import nnx
+
+    graphdef, _ = abstract(CONFIG, compute_dtype=jnp.float32, mesh=mesh, **options)
+    params = init(CONFIG, 0, mesh, serving=serving)
+    params = jax.tree.map(lambda x: x * 8, params)
+    rng = np.random.default_rng(0)
+    place = (lambda x: x) if mesh is None else (lambda x: jax.device_put(x, batch_sharding(mesh)))
+    tokens_BT = place(jnp.asarray(rng.integers(0, CONFIG.vocab_size, (B, T)), jnp.int32))
+    positions_BT = place(jnp.tile(jnp.arange(T, dtype=jnp.int32), (B, 1)))
+    segments_BT = place(jnp.ones((B, T), jnp.int32))
+
+    @jax.jit
+    def loss(params: Any) -> jax.Array:
+        transformer = nnx.merge(graphdef, params)
+        hidden_BTD = transformer.hidden(tokens_BT, positions_BT, segments_BT)
+        logprobs_BT, entropy_BT = transformer.token_logprobs(hidden_BTD, tokens_BT, chunk=4)
+        return jnp.mean(logprobs_BT) + 0.1 * jnp.mean(entropy_BT)
+
+    @jax.jit
+    def prefill(params: Any, cache: Any) -> Any:
+        transformer = nnx.merge(graphdef, params)
+        batch = (x[:, :PROMPT] for x in (tokens_BT, positions_BT, segments_BT))
+        _, key_LBTKH, value_LBTKH = transformer.prefill(*batch)
+        return insert(cache, key_LBTKH, value_LBTKH, jnp.arange(B, dtype=jnp.int32)[::-1])
+
+    def decode(params: Any, tokens_B: jax.Array, positions_B: jax.Array, cache: Any) -> Any:
+        return nnx.merge(graphdef, params).decode(tokens_B, positions_B, cache)
+
+    value, gradient = jax.value_and_grad(loss)(params)
+    cache = prefill(params, init_cache(CONFIG, B, 256, jnp.float32, mesh))
+    one = place(tokens_BT[::-1, PROMPT]), place(positions_BT[:, PROMPT]), cache
+    compiled = jax.jit(decode, donate_argnums=3).lower(params, *one).compile()
+    hidden_BD, cache = compiled(params, *one)
+    return {
+        "loss": value,
+        "gradient": gradient,
+        "hidden": hidden_BD,
+        "cache": cache,
+        "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
+        "params": params,
+    }
+
+
+def main(output: Path) -> None:
+    """Compares and writes."""
+    single = _run(None)
+    mesh = make_mesh(2, 2, 2)
+    meshed = _run(mesh)
+    serving = _run(make_mesh(2, 2, 2), serving=True)
+    gate = meshed["params"]["layers"]["gate_LDF"][...]
+    shard = gate.addressable_shards[0].data
+    directory = output.parent / "export"
+    save(directory, CONFIG, meshed["params"], shard_bytes=20_000)
+    _, loaded = load(directory, mesh)
+    result = {
+        "devices": jax.device_count(),
+        "shard_fraction": shard.size / gate.size,
+        "loaded_as_initialised": jax.tree.all(
+            jax.tree.map(lambda a, b: a.sharding == b.sharding, loaded, meshed["params"])
+        ),
+        "loaded": _difference(loaded, meshed["params"]),
+        "files": len(list(directory.glob("*.safetensors"))),
+        "gradient_scale": max(float(jnp.abs(x).max()) for x in jax.tree.leaves(single["gradient"])),
+        "cache_bytes_a_device": meshed["cache"].k.addressable_shards[0].data.nbytes * 2,
+        "temporary_bytes": meshed["temporary_bytes"],
+    }
+    for name, run in (("mesh", meshed), ("serving", serving)):
+        for key in ("loss", "gradient", "hidden", "cache", "params"):
+            result[f"{name} {key}"] = _difference(run[key], single[key])
+    splash = _run(mesh, attention_kernel="splash")
+    result["splash gradient"] = _difference(splash["gradient"], single["gradient"])
+    output.write_text(json.dumps(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,103 @@
+import dataclasses
+
+import pytest
+
+from azr_jax.model.configuration import Llama3RopeScaling, ModelConfig
+from .tiny import QWEN
+
+# config.json of Qwen/Qwen2.5-Coder-3B.
+QWEN_CODER_3B = {
+    "architectures": ["Qwen2ForCausalLM"],
+    "attention_dropout": 0.0,
+    "bos_token_id": 151643,
+    "eos_token_id": 151643,
+    "hidden_act": "silu",
+    "hidden_size": 2048,
+    "initializer_range": 0.02,
+    "intermediate_size": 11008,
+    "max_position_embeddings": 32768,
+    "max_window_layers": 36,
+    "model_type": "qwen2",
+    "num_attention_heads": 16,
+    "num_hidden_layers": 36,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-06,
+    "rope_theta": 1000000.0,
+    "sliding_window": None,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+    "use_cache": True,
+    "use_sliding_window": False,
+    "vocab_size": 151936,
+}
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "vocab_size": 256,
+    "hidden_act": "silu",
+    "rope_parameters": {
+        "rope_type": "llama3",
+        "rope_theta": 500000.0,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    },
+}
+
+
+def test_qwen_coder_3b_has_its_published_size():
+    config = ModelConfig.from_hf(QWEN_CODER_3B)
+    assert (config.heads, config.kv_heads, config.head_dim, config.layers) == (16, 2, 128, 36)
+    assert config.tie_embeddings and config.qkv_bias and config.eos_ids == (151643,)
+    assert config.parameters == 3_085_938_688  # the published 3.09B
+
+
+def test_llama3_scaling_is_read_from_both_formats():
+    config = ModelConfig.from_hf(LLAMA)
+    assert config.rope_scaling == Llama3RopeScaling(8.0, 1.0, 4.0, 8192)
+    assert config.rope_theta == 500000.0
+    scaling = dict(LLAMA["rope_parameters"])
+    older = {k: v for k, v in LLAMA.items() if k != "rope_parameters"}
+    older |= {"rope_theta": scaling.pop("rope_theta"), "rope_scaling": scaling}
+    assert ModelConfig.from_hf(older) == config
+
+
+@pytest.mark.parametrize("hf", [QWEN_CODER_3B, LLAMA], ids=["qwen2", "llama"])
+def test_to_hf_and_back(hf):
+    config = ModelConfig.from_hf(hf)
+    assert ModelConfig.from_hf(config.to_hf()) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model_type": "gpt2"}, ["model_type", "gpt2", "qwen2"]),
+        ({"architectures": ["Qwen2ForTokenClassification"]}, ["architectures", "Qwen2ForCausalLM"]),
+        ({"hidden_act": "gelu"}, ["hidden_act", "gelu", "silu"]),
+        ({"use_sliding_window": True}, ["use_sliding_window", "True"]),
+        ({"rope_scaling": {"type": "yarn", "factor": 4.0}}, ["rope_scaling", "yarn", "llama3"]),
+        ({"layer_types": ["sliding_attention"] * 36}, ["layer_types", "full_attention"]),
+        ({"quantization_config": {"bits": 4}}, ["quantization_config", "bfloat16"]),
+        ({"hidden_size": None}, ["hidden_size", "integer"]),
+        ({"num_key_value_heads": 3}, ["kv_heads=3", "[1, 2, 4, 8, 16]"]),
+    ],
+)
+def test_unsupported_configurations_name_key_value_and_fix(change, words):
+    with pytest.raises(ValueError) as error:
+        ModelConfig.from_hf(QWEN_CODER_3B | change)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"layers": 0}, {"head_dim": 7}, {"family": "bert"}, {"qkv_bias": False}, {"kv_heads": 3}]
+)
+def test_impossible_sizes_are_refused(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        dataclasses.replace(QWEN, **change)

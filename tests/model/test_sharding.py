@@ -1,0 +1,100 @@
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from azr_jax.model.sharding import MESH_AXES, PARAM_AXES, check_batch, check_divisible, make_mesh, param_shardings
+from azr_jax.model.transformer import abstract
+
+from .tiny import QWEN
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def eight_devices(tmp_path_factory):
+    """The results of eight_devices.py."""
+    output = tmp_path_factory.mktemp("eight") / "result.json"
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    program = Path(__file__).with_name("eight_devices.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:jax", str(program), str(output)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(output.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("layout", ["mesh", "serving"])
+def test_eight_devices_give_the_results_of_one(eight_devices, layout):
+    assert eight_devices["devices"] == 8
+    assert eight_devices["gradient_scale"] > 1e-2
+    assert eight_devices[f"{layout} params"] == 0.0
+    for key in ("loss", "gradient", "hidden", "cache"):
+        assert eight_devices[f"{layout} {key}"] < 2e-5, key
+
+
+def test_splash_on_a_mesh_gives_the_gradient_of_one_device(eight_devices):
+    assert eight_devices["splash gradient"] < 1e-3 * eight_devices["gradient_scale"]
+
+
+def test_weights_lie_in_parts_and_come_back_from_a_sharded_export(eight_devices):
+    assert eight_devices["shard_fraction"] == 1 / 4  # fsdp x tensor
+    assert eight_devices["files"] > 2
+    assert eight_devices["loaded_as_initialised"]
+    assert eight_devices["loaded"] == 0.0
+
+
+def test_decode_on_a_mesh_keeps_the_cache_in_place(eight_devices):
+    assert eight_devices["temporary_bytes"] < 0.9 * eight_devices["cache_bytes_a_device"] / 2
+
+
+def test_every_parameter_has_a_rule_of_its_rank():
+    _, shapes = abstract(dataclasses.replace(QWEN, tie_embeddings=False))
+    mesh = make_mesh(1, 1, 1, devices=jax.devices()[:1])
+    shardings = param_shardings(shapes, mesh, QWEN)
+    leaves = jax.tree.leaves(shapes)
+    assert len(leaves) == len(PARAM_AXES)
+    for shape, sharding in zip(leaves, jax.tree.leaves(shardings), strict=True):
+        assert len(sharding.spec) == len(shape.shape)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ((3, -1, 1), ["'data' is 3", "[1, 2, 4, 8]"]),
+        ((-1, -1, 1), ["['data', 'fsdp']", "-1"]),
+        ((0, -1, 1), ["'data' is 0"]),
+        ((4, -1, 4), ["needs 16 devices", "there are 8"]),
+        ((2, 2, 1), ["needs 4 devices", "there are 8", "=-1"]),
+    ],
+)
+def test_mesh_errors_name_axis_and_divisors(sizes, words):
+    with pytest.raises(ValueError) as error:
+        make_mesh(*sizes, devices=list(range(8)))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_sizes_that_do_not_divide_are_refused_at_the_start():
+    mesh = jax.sharding.AbstractMesh((2, 3, 4), MESH_AXES)
+    with pytest.raises(ValueError, match=r"'tensor' is 4.*kv_heads=2.*\[1, 2\]"):
+        check_divisible(QWEN, mesh)
+    with pytest.raises(ValueError, match=r"'fsdp' is 3.*embed_dim=32.*\[1, 2, 4, 8, 16, 32\]"):
+        check_divisible(dataclasses.replace(QWEN, kv_heads=4), mesh)
+    with pytest.raises(ValueError, match=r"slots=7.*2 x 3.*12"):
+        check_batch(7, mesh, "slots")
+    check_batch(12, mesh, "slots")

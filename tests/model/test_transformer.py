@@ -1,0 +1,115 @@
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+
+from azr_jax.model import weights
+from azr_jax.model.configuration import Llama3RopeScaling
+from azr_jax.model.transformer import REMAT_POLICIES, Transformer, abstract
+from .tiny import QWEN, build, merged, rows, write_torch
+
+LLAMA = dataclasses.replace(
+    QWEN,
+    family="llama",
+    qkv_bias=False,
+    tie_embeddings=False,
+    rms_epsilon=1e-5,
+    rope_theta=10000.0,
+    rope_scaling=Llama3RopeScaling(4.0, 1.0, 4.0, 32),
+)
+CONFIGS = {
+    "tied, 1 query a kv head": dataclasses.replace(QWEN, kv_heads=4),
+    "tied, 2": QWEN,
+    "untied, 4": dataclasses.replace(QWEN, kv_heads=1, tie_embeddings=False),
+    "head_dim beyond embed_dim / heads": dataclasses.replace(QWEN, head_dim=16),
+    "llama": LLAMA,
+    "llama, no rope scaling": dataclasses.replace(LLAMA, rope_scaling=None, tie_embeddings=True),
+}
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_logits_equal_transformers(config, tmp_path):
+    model = write_torch(config, tmp_path)
+    loaded, params = weights.load(tmp_path)
+    assert dataclasses.replace(loaded, bos_id=config.bos_id) == config
+    graphdef, _ = abstract(loaded, compute_dtype=jnp.float32)
+    tokens_BT, positions_BT, segments_BT = rows(config, 2, 40)
+    transformer = merged(graphdef, params)
+    logits_BTV = transformer.logits(transformer.hidden(tokens_BT, positions_BT, segments_BT))
+    with torch.no_grad():
+        expected_BTV = model(torch.tensor(np.asarray(tokens_BT), dtype=torch.long)).logits.numpy()
+    assert np.std(expected_BTV) > 0.3  # the comparison below is not between near-zeros
+    np.testing.assert_allclose(logits_BTV, expected_BTV, atol=1e-4)
+
+
+def test_packed_segments_equal_separate_rows():
+    graphdef, params = build(QWEN)
+    tokens_BT, positions_BT, segments_BT = rows(QWEN, 2, 12)
+    lengths = (7, 12)
+    pad = 5
+    packed_T = jnp.concatenate([tokens_BT[b, :n] for b, n in enumerate(lengths)] + [jnp.zeros(pad, jnp.int32)])
+    positions_T = jnp.concatenate([jnp.arange(n) for n in (*lengths, pad)]).astype(jnp.int32)
+    segments_T = jnp.concatenate([jnp.full(n, s, jnp.int32) for n, s in ((7, 1), (12, 2), (pad, 0))])
+    transformer = merged(graphdef, params)
+    separate_BTD = transformer.hidden(tokens_BT, positions_BT, segments_BT)
+    packed_TD = transformer.hidden(packed_T[None], positions_T[None], segments_T[None])[0]
+    np.testing.assert_allclose(packed_TD[:7], separate_BTD[0, :7], atol=1e-5)
+    np.testing.assert_allclose(packed_TD[7:19], separate_BTD[1], atol=1e-5)
+
+
+def test_padding_and_the_future_change_nothing():
+    graphdef, params = build(QWEN)
+    tokens_BT, positions_BT, segments_BT = rows(QWEN, 1, 10)
+    segments_BT = segments_BT.at[:, 6:].set(0)
+    transformer = merged(graphdef, params)
+    first = transformer.hidden(tokens_BT, positions_BT, segments_BT)
+    second = transformer.hidden(tokens_BT.at[:, 6:].set(9), positions_BT, segments_BT)
+    assert bool(jnp.all(jnp.isfinite(second)))
+    np.testing.assert_array_equal(first[:, :6], second[:, :6])
+    changed_last = transformer.hidden(tokens_BT.at[:, 5].set(9), positions_BT, segments_BT)
+    np.testing.assert_array_equal(first[:, :5], changed_last[:, :5])
+    assert float(jnp.abs(first[:, 5] - changed_last[:, 5]).max()) > 1e-3
+
+
+@functools.cache
+def _gradient(remat):
+    batch = rows(QWEN, 2, 9)
+    graphdef, params = build(QWEN, remat=remat)
+    return jax.jit(jax.grad(lambda params: jnp.mean(merged(graphdef, params).hidden(*batch)[..., 0] ** 2)))(params)
+
+
+@pytest.mark.parametrize("remat", sorted(set(REMAT_POLICIES) - {"none"}))
+def test_remat_changes_no_gradient(remat):
+    plain, recomputed = _gradient("none"), _gradient(remat)
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(plain)) > 1e-3
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), plain, recomputed)
+
+
+def test_bfloat16_compute_stays_close_to_float32():
+    graphdef, params = build(QWEN)
+    half_graphdef, _ = abstract(QWEN, compute_dtype=jnp.bfloat16, attention_kernel="xla")
+    batch = rows(QWEN, 2, 16)
+    full = merged(graphdef, params).hidden(*batch)
+    half_model = merged(half_graphdef, params)
+    half = half_model.hidden(*batch)
+    assert half.dtype == jnp.bfloat16 and half_model.logits(half).dtype == jnp.float32
+    difference = jnp.abs(half.astype(jnp.float32) - full)
+    assert 0 < float(difference.mean()) < 0.03 * float(jnp.abs(full).mean())
+
+
+def test_unknown_options_are_refused():
+    for option in ("remat", "attention_kernel"):
+        with pytest.raises(ValueError, match=f"{option}|attention"):
+            abstract(QWEN, **{option: "everything"})
+
+
+def test_initial_weights_are_those_of_transformers():
+    params = nnx.state(Transformer(dataclasses.replace(QWEN, embed_dim=128, ffn_dim=256), rngs=nnx.Rngs(0)))
+    assert abs(float(jnp.std(params["layers"]["gate_LDF"][...])) - 0.02) < 1e-3
+    assert float(jnp.abs(params["layers"]["query_bias_LNH"][...]).max()) == 0.0
+    assert float(params["norm_D"][...].min()) == 1.0

@@ -1,0 +1,210 @@
+import json
+import random
+import time
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from azr_jax.selfplay.buffers import Buffers, LanguageBuffers
+from azr_jax.selfplay.randomness import stream
+from azr_jax.types import InductionProblem, TaskType, Triplet
+
+DEDUCTION, ABDUCTION, INDUCTION = TaskType
+
+
+def fold(program):
+    return " ".join(program.split())
+
+
+def triplet(number, given_input="0"):
+    return Triplet("racket", f"(p {number})", given_input, str(number))
+
+
+def problem(number, inputs=("1", "2")):
+    return InductionProblem("racket", f"(p {number})", "m", inputs, ("1", "2"), 1)
+
+
+def filled(count, capacity=100, new_for=(DEDUCTION, ABDUCTION)):
+    buffers = LanguageBuffers(capacity, fold)
+    for number in range(count):
+        assert buffers.add_triplet(triplet(number), new_for)
+    return buffers
+
+
+def test_a_duplicate_by_canonical_text_is_refused_and_counted():
+    buffers = LanguageBuffers(10, fold)
+    assert buffers.add_triplet(Triplet("racket", "(define (f x)\n  x)", "1", "1"))
+    assert not buffers.add_triplet(Triplet("racket", "(define (f x) x)", " 1", "1"))
+    assert buffers.add_triplet(Triplet("racket", "(define (f x) x)", "2", "2"))
+    assert buffers.has_triplet("(define (f x)  x)", "2") and not buffers.has_triplet("(define (f x) x)", "3")
+    assert buffers.add_problem(problem(1)) and not buffers.add_problem(problem(1))
+    assert buffers.add_problem(problem(1, ("1", "3")))
+    assert buffers.has_problem("(p  1)", ("1", "2")) and not buffers.has_problem("(p 1)", ("2", "1"))
+    counters = buffers.counters()
+    assert counters["triplets_refused_duplicates"] == counters["problems_refused_duplicates"] == 1
+    assert counters["triplets_size"] == counters["problems_size"] == 2
+
+
+def test_program_and_inputs_cannot_run_together_into_the_same_key():
+    buffers = LanguageBuffers(10, fold)
+    assert buffers.add_problem(problem(1, ("ab", "c")))
+    assert not buffers.has_problem("(p 1)", ("a", "bc"))
+    assert not buffers.has_problem("(p 1)ab", ("c",))
+
+
+def test_trap_05_full_buffer_keeps_newest():
+    buffers = filled(25, capacity=10)
+    assert [entry.output for entry in buffers.triplets.entries()] == [str(n) for n in range(15, 25)]
+    assert buffers.counters()["triplets_evicted"] == 15
+    assert not buffers.has_triplet("(p 14)", "0") and buffers.has_triplet("(p 24)", "0")
+
+
+def test_trap_05_an_evicted_entry_may_come_back_and_a_kept_one_may_not():
+    buffers = filled(11, capacity=10)
+    assert buffers.add_triplet(triplet(0))
+    assert not buffers.add_triplet(triplet(10))
+    assert len(buffers.triplets) == 10
+
+
+def test_trap_05_full_buffer_still_offers_what_is_new():
+    buffers = filled(10, capacity=10)
+    buffers.draw_solver_tasks(DEDUCTION, 10, random.Random(0))
+    buffers.add_triplet(triplet(10))
+    assert buffers.draw_solver_tasks(DEDUCTION, 1, random.Random(0)) == [triplet(10)]
+
+
+def test_new_ones_come_first_and_oldest_first_for_each_type():
+    buffers = filled(5)
+    rng = random.Random(0)
+    assert buffers.draw_solver_tasks(DEDUCTION, 3, rng) == [triplet(n) for n in range(3)]
+    assert buffers.draw_solver_tasks(ABDUCTION, 2, rng) == [triplet(n) for n in range(2)]
+    buffers.add_triplet(triplet(5), (DEDUCTION,))
+    assert buffers.draw_solver_tasks(DEDUCTION, 3, rng) == [triplet(n) for n in (3, 4, 5)]
+    assert buffers.counters()["new_abduction"] == 3
+
+
+def test_new_ones_that_were_evicted_are_not_offered():
+    buffers = filled(15, capacity=10)
+    assert buffers.counters()["new_deduction"] == 10
+    assert buffers.draw_solver_tasks(DEDUCTION, 2, random.Random(0)) == [triplet(5), triplet(6)]
+
+
+def test_the_rest_is_uniform_without_the_new_ones():
+    counts = Counter()
+    for seed in range(2000):
+        buffers = filled(6, new_for=())
+        buffers.add_triplet(triplet(6))
+        drawn = buffers.draw_solver_tasks(DEDUCTION, 3, random.Random(seed))
+        assert drawn[0] == triplet(6) and len(set(drawn)) == 3
+        counts.update(entry.output for entry in drawn[1:])
+    assert set(counts) == {str(n) for n in range(6)}
+    # 4000 draws over 6 entries, 667 each; five standard deviations are about 110.
+    assert all(abs(count - 667) < 110 for count in counts.values())
+
+
+def test_a_small_buffer_repeats_and_an_empty_one_gives_nothing():
+    buffers = filled(2)
+    drawn = buffers.draw_solver_tasks(DEDUCTION, 7, random.Random(0))
+    assert len(drawn) == 7 and set(drawn) == {triplet(0), triplet(1)}
+    assert buffers.draw_solver_tasks(INDUCTION, 7, random.Random(0)) == []
+
+
+def test_references_are_distinct_and_programs_uniform():
+    buffers = filled(8)
+    assert len(set(buffers.references(6, random.Random(1)))) == 6
+    assert len(buffers.references(20, random.Random(1))) == 8
+    assert buffers.counters()["new_deduction"] == 8
+    assert {buffers.draw_program(random.Random(seed)).output for seed in range(200)} == {str(n) for n in range(8)}
+    with pytest.raises(ValueError, match="identity"):
+        LanguageBuffers(1, fold).draw_program(random.Random(0))
+
+
+_ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("add"), st.integers(0, 12), st.sampled_from([(DEDUCTION,), (ABDUCTION,), (DEDUCTION, ABDUCTION)])
+        ),
+        st.tuples(st.just("problem"), st.integers(0, 8), st.none()),
+        st.tuples(st.just("draw"), st.integers(0, 6), st.sampled_from(TaskType)),
+    ),
+    max_size=60,
+)
+
+
+def run(buffers, actions, seed):
+    drawn = []
+    for position, (name, number, detail) in enumerate(actions):
+        if name == "add":
+            drawn.append(buffers.add_triplet(triplet(number), detail))
+        elif name == "problem":
+            drawn.append(buffers.add_problem(problem(number)))
+        else:
+            drawn.append(buffers.draw_solver_tasks(detail, number, stream(seed, position, "draw")))
+    return drawn
+
+
+@given(capacity=st.integers(1, 7), before=_ACTIONS, after=_ACTIONS)
+def test_trap_06_restored_buffers_go_on_as_uninterrupted_ones(capacity, before, after):
+    buffers = Buffers.empty(capacity, {"racket": fold, "lua": fold})
+    run(buffers["racket"], before, 1)
+    state = json.loads(json.dumps(buffers.to_json()))
+    restored = Buffers.from_json(state, {"racket": fold, "lua": fold})
+    assert restored.to_json() == state == buffers.to_json()
+    assert run(restored["racket"], after, 2) == run(buffers["racket"], after, 2)
+    assert restored.to_json() == buffers.to_json() and restored.counters() == buffers.counters()
+
+
+@given(capacity=st.integers(1, 7), actions=_ACTIONS)
+def test_buffers_agree_with_a_plain_list(capacity, actions):
+    buffers, model, queue = LanguageBuffers(capacity, fold), [], []
+    for position, (name, number, detail) in enumerate(actions):
+        if name == "add":
+            entry = triplet(number)
+            assert buffers.add_triplet(entry, detail) == (entry not in model)
+            if entry not in model:
+                model.append(entry)
+                queue += [entry] if DEDUCTION in detail else []
+                if len(model) > capacity:
+                    gone = model.pop(0)
+                    queue = [one for one in queue if one != gone]
+        elif name == "draw" and detail is DEDUCTION:
+            drawn = buffers.draw_solver_tasks(DEDUCTION, number, stream(0, position, "draw"))
+            fresh, queue = queue[:number], queue[number:]
+            assert drawn[: len(fresh)] == fresh and set(drawn) <= set(model)
+            assert len(drawn) == (number if model else 0)
+            assert len(set(drawn)) == min(number, len(model))
+        assert buffers.triplets.entries() == model
+        assert buffers.counters()["new_deduction"] == len(queue)
+
+
+def test_a_damaged_state_and_other_languages_are_refused():
+    state = Buffers({"racket": filled(3)}).to_json()
+    with pytest.raises(ValueError, match="languages="):
+        Buffers.from_json(state, {"lua": fold})
+    state["racket"]["triplets"]["entries"].pop()
+    with pytest.raises(ValueError, match="damaged"):
+        Buffers.from_json(state, {"racket": fold})
+    with pytest.raises(ValueError, match="buffer_capacity=0"):
+        LanguageBuffers(0, fold)
+
+
+def test_adds_and_draws_stay_cheap_at_the_papers_capacity():
+    buffers = LanguageBuffers(16384, fold)
+    begin_s = time.process_time()
+    for number in range(20000):
+        buffers.add_triplet(triplet(number))
+    rng = random.Random(0)
+    for _ in range(2000):
+        buffers.references(6, rng)
+        buffers.draw_solver_tasks(DEDUCTION, 64, rng)
+    assert time.process_time() - begin_s < 5.0
+
+
+def test_streams_are_repeatable_by_name_and_differ_between_names():
+    assert stream(0, 1, "references").random() == stream(0, 1, "references").random()
+    names = [(0, 1, "a"), (0, 2, "a"), (1, 1, "a"), (0, 1, "b"), (0, 11, "a"), (10, 1, "a")]
+    assert len({stream(*name).random() for name in names}) == len(names)
+    # Pinned: a run saved by one process is resumed by another.
+    assert stream(0, 1, "references").randrange(1000) == 103

@@ -1,0 +1,138 @@
+import dataclasses
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from azr_jax.config import RewardSettings
+from azr_jax.selfplay.estimates import accuracy, accuracy_metrics
+from azr_jax.selfplay.rewards import (
+    REWARD_SCHEDULES,
+    SOLVER_REWARDS,
+    permuted,
+    propose_eq3,
+    propose_eq4,
+    solver_reward,
+    weighted,
+)
+from azr_jax.types import Role, TaskType
+
+SETTINGS = RewardSettings(proposer="switch", switch_step=64, solver="plain", lambda_solve=1.0, permute=False)
+
+
+@pytest.mark.parametrize(
+    ("formatted", "correct", "reward"), [(True, True, 1.0), (True, False, -0.5), (False, False, -1.0)]
+)
+def test_eq2_hand_table(formatted, correct, reward):
+    assert solver_reward(formatted, correct) == reward
+    assert SOLVER_REWARDS["plain"](formatted, correct, "syntax_error", SETTINGS) == reward
+
+
+def test_eq2_refuses_a_correct_answer_that_has_no_format():
+    with pytest.raises(ValueError, match="formatted"):
+        solver_reward(False, True)
+
+
+# acc of m = 8 samples; Eq. 4 is 0.5 + 2 acc (1 - acc).
+HAND = [
+    (0.0, True, -0.5, 0.5),
+    (0.125, True, 0.875, 0.71875),
+    (0.25, True, 0.75, 0.875),
+    (0.5, True, 0.5, 1.0),
+    (0.75, True, 0.25, 0.875),
+    (0.875, True, 0.125, 0.71875),
+    (1.0, True, -0.5, 0.5),
+    (None, False, -1.0, -1.0),
+    (0.5, False, -1.0, -1.0),
+]
+
+
+@pytest.mark.parametrize(("acc", "valid", "eq3", "eq4"), HAND)
+def test_eq3_and_eq4_hand_table(acc, valid, eq3, eq4):
+    assert propose_eq3(acc, valid) == eq3
+    assert propose_eq4(acc, valid) == eq4
+
+
+@pytest.mark.parametrize(("acc", "valid", "eq3", "eq4"), HAND)
+@pytest.mark.parametrize("step", [1, 64, 65, 500])
+def test_schedules_by_name_and_the_switch_at_64_65(acc, valid, eq3, eq4, step):
+    assert REWARD_SCHEDULES["eq3"](acc, valid, step, SETTINGS) == eq3
+    assert REWARD_SCHEDULES["eq4"](acc, valid, step, SETTINGS) == eq4
+    assert REWARD_SCHEDULES["switch"](acc, valid, step, SETTINGS) == (eq3 if step <= 64 else eq4)
+
+
+def test_the_switch_step_is_a_setting():
+    never_eq3 = dataclasses.replace(SETTINGS, switch_step=0)
+    assert REWARD_SCHEDULES["switch"](0.0, True, 1, never_eq3) == 0.5
+    assert REWARD_SCHEDULES["switch"](0.0, True, 1, SETTINGS) == -0.5
+
+
+@pytest.mark.parametrize("acc", [None, -0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("name", REWARD_SCHEDULES)
+def test_a_valid_proposal_needs_an_acc(acc, name):
+    with pytest.raises(ValueError, match="acc="):
+        REWARD_SCHEDULES[name](acc, True, 1, SETTINGS)
+
+
+@given(acc=st.floats(0, 1))
+def test_eq4_is_symmetric_and_never_below_an_invalid_proposal(acc):
+    assert propose_eq4(acc, True) == pytest.approx(propose_eq4(1 - acc, True))
+    assert 0.5 <= propose_eq4(acc, True) <= 1.0
+    assert propose_eq3(acc, True) > propose_eq3(acc, False)
+
+
+def test_eq1_weights_the_solver_alone():
+    assert weighted(Role.SOLVE, -0.5, 2.0) == -1.0
+    assert weighted(Role.PROPOSE, -0.5, 2.0) == -0.5
+
+
+@given(
+    pairs=st.lists(st.tuples(st.floats(-1, 1), st.sampled_from([(t, r) for t in TaskType for r in Role]))),
+    seed=st.integers(),
+)
+def test_permuted_keeps_each_groups_rewards(pairs, seed):
+    rewards, groups = [reward for reward, _ in pairs], [group for _, group in pairs]
+    shuffled = permuted(rewards, groups, random.Random(seed))
+    assert Counter(zip(groups, shuffled, strict=True)) == Counter(zip(groups, rewards, strict=True))
+    assert shuffled == permuted(rewards, groups, random.Random(seed))
+
+
+def test_permuted_shuffles_and_needs_a_group_each():
+    rewards = [float(n) for n in range(64)]
+    assert permuted(rewards, ["a"] * 64, random.Random(0)) != rewards
+    with pytest.raises(ValueError, match="groups"):
+        permuted(rewards, ["a"], random.Random(0))
+
+
+def test_acc_counts_unparsed_answers_and_leaves_out_infrastructure():
+    assert accuracy([True, False, None, True, False]) == 0.5
+    assert accuracy([False] * 8) == 0.0
+    assert accuracy([None, None]) is None
+
+
+def test_trap_01_equal_samples_put_all_mass_at_both_ends_and_the_metrics_show_it():
+    chances = [0.25, 0.75] * 100
+    rng = random.Random(0)
+    greedy = [accuracy([chance > 0.5] * 8) for chance in chances]
+    sampled = [accuracy([rng.random() < chance for _ in range(8)]) for chance in chances]
+    metrics = accuracy_metrics(greedy, 250)
+    assert metrics == {
+        "invalid_rate": pytest.approx(0.2),
+        "acc": 0.5,
+        "acc_zero": 0.5,
+        "acc_one": 0.5,
+        "acc_between": 0.0,
+    }
+    assert {propose_eq3(acc, True) for acc in greedy} == {-0.5}
+    # 0.75^8 + 0.25^8 = 0.1 of such proposals still look all right or all wrong.
+    assert accuracy_metrics(sampled, 200)["acc_between"] == pytest.approx(0.9, abs=0.07)
+    assert sum(propose_eq3(acc, True) for acc in sampled) / len(sampled) > 0.3
+
+
+def test_accuracy_metrics_of_nothing():
+    assert accuracy_metrics([], 0) == {}
+    assert accuracy_metrics([], 3) == {"invalid_rate": 1.0}
+    with pytest.raises(ValueError, match="2 valid proposals of 1"):
+        accuracy_metrics([0.5, 0.5], 1)
