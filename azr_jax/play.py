@@ -194,7 +194,7 @@ class Player:
         return item
 
     async def estimate(self, proposing: Awaitable[Proposal], samples: int, temperature: float) -> list[Solution]:
-        """m solver samples of a proposal, once it is found valid; none of one that is not."""
+        """M solver samples of a proposal, once it is found valid; none of one that is not."""
         proposal = await proposing
         if proposal.item is None:
             return []

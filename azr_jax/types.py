@@ -38,7 +38,7 @@ ROLES: tuple[Role, ...] = tuple(Role)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Triplet:
-    """A program `f`, an input and its output, all text in `language`; `output` is canonical (printed by the executor)."""
+    """A program `f`, an input and its output, all text in `language`; the output is the executor's canonical text."""
 
     language: str
     program: str

@@ -79,8 +79,8 @@ def _pretrain() -> ml_collections.ConfigDict:
         {
             "output": "azr_jax/embedded",
             "languages": ("racket", "julia", "javascript", "python"),
-            "programs": (20000, 9000, 9000, 9000),  # different programs in each language
-            "transcripts": (44000, 18000, 18000, 18000),
+            "programs": (16000, 6000, 6000, 6000),  # different programs in each language
+            "transcripts": (24000, 8000, 8000, 8000),
             "heldout": 360,  # programs in the held-out split, and as many for validation
             "vocab_size": 2048,
             "embed_dim": 160,
@@ -89,7 +89,7 @@ def _pretrain() -> ml_collections.ConfigDict:
             "heads": 5,
             "kv_heads": 1,
             "row_tokens": 288,
-            "batch_rows": 32,
+            "batch_rows": 16,
             "learning_rate": 2e-3,
             "prompt_weight": 0.25,  # loss weight of prompt tokens, 1 for response tokens
         }

@@ -258,6 +258,21 @@ static int reap(struct child *c, bool may_end, struct rusage *usage) {
   return status;
 }
 
+static const char *signal_name(int number) {
+  switch (number) {
+    case SIGABRT: return "SIGABRT";
+    case SIGBUS: return "SIGBUS";
+    case SIGFPE: return "SIGFPE";
+    case SIGILL: return "SIGILL";
+    case SIGKILL: return "SIGKILL";
+    case SIGSEGV: return "SIGSEGV";
+    case SIGSYS: return "SIGSYS";
+    case SIGTRAP: return "SIGTRAP";
+    case SIGXCPU: return "SIGXCPU";
+    default: return "signal";
+  }
+}
+
 /* The claim that the server makes for a child that made none. */
 static void explain(struct bytes *claim, enum ending ending, int status, double peak_mib, const struct limits *l) {
   char message[64];
@@ -267,12 +282,13 @@ static void explain(struct bytes *claim, enum ending ending, int status, double 
   } else if (ending == TOO_LONG) {
     make_claim(claim, "output_limit", "", "the reply is too long");
   } else if (WIFEXITED(status) && WEXITSTATUS(status) != ABORT_EXIT_CODE) {
-    snprintf(message, sizeof message, "exit code %d", WEXITSTATUS(status));
+    snprintf(message, sizeof message, "the process ended with exit code %d", WEXITSTATUS(status));
     make_claim(claim, "exit", "", message);
   } else {
     /* V8's own report of no memory comes as a claim; this is for allocations of other parts of Node. */
-    snprintf(message, sizeof message, "signal %d", WIFSIGNALED(status) ? WTERMSIG(status) : SIGABRT);
-    make_claim(claim, peak_mib > 0.8 * (double)l->memory_mib ? "memory" : "crash", "", message);
+    const char *name = signal_name(WIFSIGNALED(status) ? WTERMSIG(status) : SIGABRT);
+    if (WIFEXITED(status) == 0 && WTERMSIG(status) == SIGXCPU) make_claim(claim, "timeout", "", "");
+    else make_claim(claim, peak_mib > 0.8 * (double)l->memory_mib ? "memory" : "crash", name, "");
   }
 }
 
@@ -296,7 +312,7 @@ static bool supervise(pid_t pid, int pipe_end) {
     reply(claim, size, seconds, peak_mib);
   } else {
     struct bytes own_claim = {0};
-    if (ending == CLAIMED) make_claim(&own_claim, "crash", "", "the program's process made no legal reply");
+    if (ending == CLAIMED) make_claim(&own_claim, "crash", "InvalidReply", "");
     else explain(&own_claim, ending, status, peak_mib, &c.limits);
     reply(own_claim.data, own_claim.size, seconds, peak_mib);
     free(own_claim.data);

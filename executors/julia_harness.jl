@@ -290,20 +290,22 @@ function read_filter()
     return filter
 end
 
-# What the program finds as its process: its own file, no arguments, none of the pool's variables, its seed.
-function prepare_program(seed::UInt64, tier::Int8)
+const RANDOM = Base.loaded_modules[Base.PkgId(Base.UUID("9a3f8284-a2c9-5f02-9a11-845980a1fd5c"), "Random")]
+const SEED = RANDOM.seed!
+const TIER = Ptr{Int8}(cglobal(:jl_options)) +
+    fieldoffset(Base.JLOptions, findfirst(isequal(:compile_enabled), fieldnames(Base.JLOptions)))
+
+# What the program finds as its process: its own file, no arguments, none of the pool's variables.
+function prepare_process()
     for name in collect(keys(ENV))
         startswith(name, "AZR_") && delete!(ENV, name)
     end
     empty!(ARGS)
     Core.eval(Base, :(PROGRAM_FILE = $PROGRAM))
-    RANDOM.seed!(seed)
-    # compile_enabled is read at each first call of a method; what the harness has compiled stays compiled.
-    at = findfirst(isequal(:compile_enabled), fieldnames(Base.JLOptions))
-    unsafe_store!(Ptr{Int8}(cglobal(:jl_options)) + fieldoffset(Base.JLOptions, at), tier)
 end
 
-const RANDOM = Base.loaded_modules[Base.PkgId(Base.UUID("9a3f8284-a2c9-5f02-9a11-845980a1fd5c"), "Random")]
+# compile_enabled is read at each first call of a method; what the harness has compiled stays compiled.
+set_tier(tier::Int8) = unsafe_store!(TIER, tier)
 
 # ---------------------------------------------------------------- serving
 
@@ -377,9 +379,9 @@ end
 function child_main(zygote::Zygote, request::Frame, limits::Limits, tier::Int8, pipe_fd::Int)
     try
         separate(zygote.descriptors, pipe_fd)
-        seed = parse(UInt64, field(request, 3))
         harden(limits, zygote.filter)
-        prepare_program(seed, tier)
+        SEED(parse(UInt64, field(request, 3)))
+        set_tier(tier)
         write_fully(pipe_fd, frame_bytes(answer(request, limits, Main)))
         ccall(:_exit, Cvoid, (Cint,), 0)
     catch
@@ -507,6 +509,7 @@ function serve(tiers::String)
     flags = SIGCHLD | (get(ENV, "AZR_NEW_PID", "1") == "1" ? CLONE_NEWPID : 0)
     zygote = Zygote(filter, descriptors, flags, zeros(UInt8, 1 << 16), zeros(UInt8, 1 << 16))
     ccall(:fcntl, Cint, (Cint, Cint, Cint), 0, 4, O_RDONLY)  # F_SETFL: libuv set O_NONBLOCK
+    prepare_process()
     GC.gc()
     write_fully(3, frame_bytes(String["ready"]))
     while true
@@ -522,13 +525,13 @@ end
 
 function once()
     filter = read_filter()
+    prepare_process()
     write_fully(3, frame_bytes(String["ready"]))
     request = read_frame(0, zeros(UInt8, 1 << 16))
     request === nothing && return
     limits = parse_limits(field(request, 2))
-    seed = parse(UInt64, field(request, 3))
+    SEED(parse(UInt64, field(request, 3)))
     harden(limits, filter)
-    prepare_program(seed, COMPILE_ON)
     write_fully(3, frame_bytes(answer(request, limits, Main)))
     ccall(:_exit, Cvoid, (Cint,), 0)
 end

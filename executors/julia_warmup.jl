@@ -32,6 +32,7 @@ function warm_up()
     precompile(serve_one, (Zygote, Frame, String))
     precompile(separate, (Descriptors, Int))
     precompile(harden, (Limits, Vector{UInt8}))
-    precompile(prepare_program, (UInt64, Int8))
+    precompile(set_tier, (Int8,))
+    SEED(parse(UInt64, "1"))
     precompile(read_frame, (Int, Vector{UInt8}))
 end

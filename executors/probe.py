@@ -1,4 +1,5 @@
 """Which tier of containment this machine gives: found by running real commands, not by asking for features."""
+
 from executors.sandbox import Tier, parse_tier
 
 

@@ -5,15 +5,13 @@ As a server it loads the libraries once and starts every request in a fresh chil
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
-import math
 import os
-import platform
 import resource
 import select
 import signal
+import struct
 import sys
 import time
 import types
@@ -22,15 +20,11 @@ from collections.abc import Callable, Sequence
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import protocol
 import python_values
+from python_hardening import REPLY_DESCRIPTOR, Limits, clone, close_descriptors, harden, hide, leave_parent
 
 sys.path.pop(0)
 
-_CLONE_NUMBER = {"x86_64": 56, "aarch64": 220}
-_CLONE_NEWPID = 0x20000000
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 1, 4, 22, 2
-_CAPABILITY_VERSION_3 = 0x20080522
 _REQUEST_BYTES = 1 << 28
-_REPLY_DESCRIPTOR = 4
 _CLAIMS = frozenset(
     (b"ok", b"syntax_error", b"runtime_error", b"memory", b"output_limit", b"forbidden", b"unserialisable", b"exit")
 )
@@ -41,52 +35,24 @@ _PRELOADED = (
 ).split()
 
 
-class _Program(ctypes.Structure):
-    _fields_ = (("count", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
-
-
-# PyDLL keeps the interpreter's lock: nothing may run between clone and the child's repair of the interpreter.
-_LIBC = ctypes.PyDLL(None, use_errno=True)
-_LIBC.syscall.argtypes = (ctypes.c_long,) * 6
-_LIBC.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
-
-
-class Limits:
-    """The limits field of a request."""
-
-    def __init__(self, field: bytes) -> None:
-        wall_s, cpu_s, memory_mib, value_chars, message_chars = field.decode().split()
-        self.wall_s, self.cpu_s = float(wall_s), float(cpu_s)
-        self.memory_mib, self.value_chars, self.message_chars = int(memory_mib), int(value_chars), int(message_chars)
-
-
 Claim = list[bytes]
 
 
-def harden(limits: Limits, seccomp_program: bytes) -> None:
-    """Steps 2 to 4 of language.py: address space, CPU time, capabilities, seccomp. Raises OSError."""
-    with open("/proc/self/statm") as file:
-        size_bytes = int(file.read().split()[0]) * resource.getpagesize()
-    space_bytes = size_bytes + (limits.memory_mib << 20)
-    resource.setrlimit(resource.RLIMIT_AS, (space_bytes, space_bytes))
-    used_s = time.process_time()
-    cpu_s = math.ceil(used_s + limits.cpu_s) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    if _LIBC.capset(header, (ctypes.c_uint32 * 6)()):
-        raise OSError(ctypes.get_errno(), "capset")
-    program = _Program(len(seccomp_program) // 8, seccomp_program)
-    if _LIBC.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(program), 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_SECCOMP)")
+def make_writer(descriptor: int) -> Callable[[Claim], None]:
+    """The function that writes a frame to `descriptor` and leaves; bound before any program runs, as `make_answer`."""
+    write, leave, size, join = os.write, os._exit, len, bytes.join
+    pack = struct.Struct(">I").pack
 
+    def send(fields: Claim) -> None:
+        parts = [pack(size(fields))]
+        for field in fields:
+            parts += (pack(size(field)), field)
+        data = join(b"", parts)
+        while data:
+            data = data[write(descriptor, data) :]
+        leave(0)
 
-def _close_descriptors(reply: int) -> None:
-    """Leave /dev/null on descriptors 0 to 3 and `reply` as _REPLY_DESCRIPTOR."""
-    os.dup2(reply, _REPLY_DESCRIPTOR)
-    null = os.open("/dev/null", os.O_RDWR)
-    for descriptor in range(4):
-        os.dup2(null, descriptor)
-    os.closerange(_REPLY_DESCRIPTOR + 1, 4096)
+    return send
 
 
 def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Claim]:
@@ -100,7 +66,7 @@ def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Cla
         slice(limits.message_chars),
     )
     value_chars = limits.value_chars
-    memory_error, system_exit, attribute_error = MemoryError, SystemExit, AttributeError
+    memory_error, system_exit = MemoryError, SystemExit
     reserve = [bytes(1 << 18)]
 
     def failure(error: BaseException) -> Claim:
@@ -149,7 +115,6 @@ def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Cla
         except base as error:  # noqa: B030
             return failure(error)
 
-    del attribute_error
     return answer
 
 
@@ -178,30 +143,12 @@ def _read_request(buffer: bytearray) -> list[bytes] | None:
         buffer += chunk
 
 
-def _clone(new_pid: bool) -> int:
-    flags = signal.SIGCHLD | (_CLONE_NEWPID if new_pid else 0)
-    ctypes.pythonapi.PyOS_BeforeFork()
-    pid = _LIBC.syscall(_CLONE_NUMBER[platform.machine()], flags, 0, 0, 0, 0)
-    if pid == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
-        return 0
-    ctypes.pythonapi.PyOS_AfterFork_Parent()
-    if pid < 0:
-        raise OSError(ctypes.get_errno(), "clone")
-    return pid
-
-
 def _child(request: list[bytes], reply: int, seccomp_program: bytes) -> None:
-    write, leave, encode = os.write, os._exit, protocol.encode
-    os.setsid()
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    _close_descriptors(reply)
+    leave_parent(reply)
     limits = Limits(request[1])
     harden(limits, seccomp_program)
-    data = encode(make_answer(limits)(request[0], request[3], request[4:]))
-    while data:
-        data = data[write(_REPLY_DESCRIPTOR, data) :]
-    leave(0)
+    send = make_writer(REPLY_DESCRIPTOR)
+    send(make_answer(limits)(request[0], request[3], request[4:]))
 
 
 def _watch(pid: int, output: int, limits: Limits, values: int) -> tuple[Claim | None, bytes, bytes]:
@@ -263,7 +210,7 @@ def serve(seccomp_program: bytes, new_pid: bool) -> None:
     """Answer requests until the end of the input, each in a fresh child."""
     for name in _PRELOADED:
         importlib.import_module(name)
-    _LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    hide()
     # Collections in a child would copy every page that holds an object's header.
     gc.collect()
     gc.freeze()
@@ -273,7 +220,7 @@ def serve(seccomp_program: bytes, new_pid: bool) -> None:
         limits = Limits(request[1])
         output, reply = os.pipe()
         start = time.monotonic()
-        pid = _clone(new_pid)
+        pid = clone(new_pid)
         if pid == 0:
             try:
                 _child(request, reply, seccomp_program)
@@ -299,16 +246,13 @@ def once(seccomp_program: bytes) -> None:
     if request is None:
         return
     start = time.monotonic()
-    write, leave, encode, clock, usage = os.write, os._exit, protocol.encode, time.monotonic, resource.getrusage
+    clock, usage, send = time.monotonic, resource.getrusage, make_writer(REPLY_DESCRIPTOR)
     limits = Limits(request[1])
-    _close_descriptors(3)
+    close_descriptors(3)
     harden(limits, seccomp_program)
     claim = make_answer(limits)(request[0], request[3], request[4:])
     measured = [b"%.6f" % (clock() - start), b"%.1f" % (usage(0).ru_maxrss / 1024)]
-    data = encode([*claim[:3], *measured, *claim[3:]])
-    while data:
-        data = data[write(_REPLY_DESCRIPTOR, data) :]
-    leave(0)
+    send([*claim[:3], *measured, *claim[3:]])
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -97,6 +98,7 @@ class Contained:
         self.process = process
         self.pid = pid
         self._received = bytearray()
+        self._killed = False
         assert process.stdout is not None
         self._output = process.stdout.fileno()
         os.set_blocking(self._output, False)
@@ -166,7 +168,12 @@ class Contained:
 
     def kill(self) -> None:
         """Kill everything inside and close the descriptors. Safe to call twice."""
-        self.process.kill()
+        if self._killed:
+            return
+        self._killed = True
+        # The group: while bubblewrap still sets up its child, that child has no death signal yet.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream is not None:
@@ -241,7 +248,7 @@ def _start_bwrap(launch: Launch) -> Contained:
             process = _popen(launch, argv, (filter_fd, file_fd, info_write))
         os.close(info_write)
         info_write = -1
-        pid = 0 if serve else _child_pid(info_read)
+        pid = _child_pid(info_read)
     finally:
         os.close(info_read)
         if info_write >= 0:

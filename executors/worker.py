@@ -97,7 +97,9 @@ class Worker:
         message = ""
         for _ in range(2):
             try:
-                return self._ask_once(kind, source, inputs, seed) if self._cold else self._ask(kind, source, inputs, seed)
+                return (
+                    self._ask_once(kind, source, inputs, seed) if self._cold else self._ask(kind, source, inputs, seed)
+                )
             except Closed:
                 message = "the contained process was killed from outside, twice"
                 self._forget(seed)
@@ -229,9 +231,7 @@ class Worker:
                 status = Status.RUNTIME_ERROR
         lines = stderr.strip().splitlines()
         message = lines[-1][: self._limits.message_chars] if lines and status is not Status.OK else ""
-        return Verdict(
-            job_id, status, message=message, seconds=seconds, exit_code=code, stdout=stdout, stderr=stderr
-        )
+        return Verdict(job_id, status, message=message, seconds=seconds, exit_code=code, stdout=stdout, stderr=stderr)
 
 
 def _judge_exit(code: int | None, seconds: float) -> Reply:

@@ -101,11 +101,11 @@ install_julia_root() {
   mkdir -p "$(dirname "$julia_root")"
   local staging="$julia_root.new"
   rm -rf "$staging"
-  mkdir -p "$staging"/{dev,proc,tmp,etc,work}
+  mkdir -p "$staging"
   for package in "$work"/archives/*.deb; do dpkg-deb -x "$package" "$staging"; done
   prune_julia_root "$staging"
   link_alternatives "$staging"
-  : >"$staging/.complete"
+  dpkg-deb -f "$(compgen -G "$work/archives/julia_*.deb" | head -n 1)" Version | sed "s/[+-].*//" >"$staging/.complete"
   rm -rf "$julia_root" "$work"
   mv "$staging" "$julia_root"
   say "julia unpacked into $julia_root"

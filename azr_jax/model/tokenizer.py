@@ -89,8 +89,8 @@ def _check_fits(path: Path, config: ModelConfig, vocab_size: int, eos_id: int) -
     if config.eos_ids and eos_id not in config.eos_ids:
         raise ValueError(
             f"{path}: the tokenizer's eos_token has id {eos_id}, the model's eos_token_id is {list(config.eos_ids)}; "
-            "use the tokenizer that came with the model, or make eos_token in tokenizer_config.json and eos_token_id in "
-            "config.json agree"
+            "use the tokenizer that came with the model, or make eos_token in tokenizer_config.json and eos_token_id "
+            "in config.json agree"
         )
     beyond = [i for i in config.eos_ids if i >= vocab_size]
     if beyond:

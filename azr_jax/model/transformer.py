@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from azr_jax.model import attention
 from azr_jax.model.cache import KVCache, init_cache, insert
 from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.embedding import embed
 from azr_jax.model.layer import INIT_STD, Layer, attention_inputs, attention_output, feed_forward, rms_norm, rope_angles
 from azr_jax.model.logprobs import chunked_logprobs
 from azr_jax.model.sharding import constrain
@@ -114,7 +115,7 @@ class Transformer(nnx.Module):
             return (constrain(hidden_BD, self.mesh, ("batch", "activation")), cache_k, cache_v), None
 
         indices_L = jnp.arange(self.config.layers, dtype=jnp.int32)
-        carry = (self._embed(tokens_B), cache.k, cache.v)
+        carry = (embed(self.embed_VD[...], tokens_B, self.compute_dtype, self.mesh), cache.k, cache.v)
         (hidden_BD, k, v), _ = jax.lax.scan(body, carry, (self.layers.stacked(), indices_L))
         return rms_norm(hidden_BD, self.norm_D[...], self.config.rms_epsilon), KVCache(k=k, v=v)
 
@@ -136,12 +137,6 @@ class Transformer(nnx.Module):
         """The head's weight VD: the embedding itself when tied."""
         return self.embed_VD if self.config.tie_embeddings else self.head_VD
 
-    def _embed(self, tokens: jax.Array) -> jax.Array:
-        hidden = jnp.take(self.embed_VD[...], tokens, axis=0).astype(self.compute_dtype)
-        return constrain(
-            hidden, self.mesh, ("batch", "length", "activation") if tokens.ndim == 2 else ("batch", "activation")
-        )
-
     def _forward(
         self, tokens_BT: jax.Array, positions_BT: jax.Array, segment_ids_BT: jax.Array, keep_keys: bool
     ) -> tuple[jax.Array, Any]:
@@ -160,7 +155,9 @@ class Transformer(nnx.Module):
 
         if self.remat != "none":
             body = jax.checkpoint(body, policy=REMAT_POLICIES[self.remat], prevent_cse=False)
-        hidden_BTD, keys = jax.lax.scan(body, self._embed(tokens_BT), self.layers.stacked())
+        hidden_BTD, keys = jax.lax.scan(
+            body, embed(self.embed_VD[...], tokens_BT, self.compute_dtype, self.mesh), self.layers.stacked()
+        )
         return rms_norm(hidden_BTD, self.norm_D[...], self.config.rms_epsilon), keys
 
 

@@ -95,23 +95,20 @@ class Session:
     @property
     def metrics(self) -> SessionMetrics:
         """What the session has done so far."""
-        slot_steps = self._counts["slot_steps"]
+        counts, seconds, slot_steps = self._counts, self._seconds, self._counts["slot_steps"]
         return SessionMetrics(
             requests=len(self._ids),
-            occupancy=self._counts["decoded_tokens"] / slot_steps if slot_steps else 0.0,
-            **{
-                name: self._counts[name]
-                for name in (
-                    "finished",
-                    "length_capped",
-                    "prompt_tokens",
-                    "padded_tokens",
-                    "generated_tokens",
-                    "decode_steps",
-                    "slot_steps",
-                )
-            },
-            **{name: self._seconds[name] for name in ("prefill_s", "decode_s", "host_s")},
+            finished=counts["finished"],
+            length_capped=counts["length_capped"],
+            prompt_tokens=counts["prompt_tokens"],
+            padded_tokens=counts["padded_tokens"],
+            generated_tokens=counts["generated_tokens"],
+            prefill_s=seconds["prefill_s"],
+            decode_s=seconds["decode_s"],
+            host_s=seconds["host_s"],
+            decode_steps=counts["decode_steps"],
+            slot_steps=slot_steps,
+            occupancy=counts["decoded_tokens"] / slot_steps if slot_steps else 0.0,
         )
 
     def step(self) -> list[Rollout]:
@@ -164,8 +161,8 @@ class Session:
             requests = self._waiting.pop(prompt_ids)
             self._waiting_count -= len(requests)
             self._entering.extend((row, request) for request in requests)
-        self._prefilled = sampler.programs.prefill(self._params, *sampler.place_rows(tokens_BT, lengths_B))
-        jax.block_until_ready(self._prefilled.hidden_BD)
+        prefilled = sampler.programs.prefill(self._params, *sampler.place_rows(tokens_BT, lengths_B))
+        self._prefilled = jax.block_until_ready(prefilled)
         self._counts["prompt_tokens"] += int(lengths_B.sum())
         self._counts["padded_tokens"] += B * T
         self._seconds["prefill_s"] += time.perf_counter() - started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from flax import nnx
 
 from azr_jax.config import LearnerSettings
 from azr_jax.learner.packing import Batch, TrainSequence, pack
+from azr_jax.learner.state import TrainState
 from azr_jax.learner.update import Learner, make_learner
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.sharding import make_mesh
@@ -79,11 +81,18 @@ def batch(count: int = 12, seed: int = 0, rows_multiple: int = 2, row_tokens: in
     return pack(sequences(count, seed), row_tokens, rows_multiple, pad_id=0)
 
 
-def learner(changed: LearnerSettings, temperature: float = 1.0, compute_dtype=jnp.float32) -> tuple[Learner, object]:
-    """(learner on one device, its first state)."""
+@functools.cache
+def _learner(changed: LearnerSettings, temperature: float, compute_dtype) -> Learner:
     graphdef, params = transformer(compute_dtype=compute_dtype)
-    made = make_learner(graphdef, params, changed, make_mesh(devices=jax.devices()[:1]), temperature)
-    return made, made.init(params)
+    return make_learner(graphdef, params, changed, make_mesh(devices=jax.devices()[:1]), temperature)
+
+
+def learner(
+    changed: LearnerSettings, temperature: float = 1.0, compute_dtype=jnp.float32
+) -> tuple[Learner, TrainState]:
+    """(learner on one device, compiled once for the whole test run; a fresh state)."""
+    made = _learner(changed, temperature, compute_dtype)
+    return made, made.init(transformer()[1])
 
 
 def leaves(tree) -> list[np.ndarray]:

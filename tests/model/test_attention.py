@@ -77,7 +77,7 @@ def test_choice_follows_the_platform():
     mesh = make_mesh(1, 1, 1, devices=jax.devices("cpu")[:1])
     assert attention.choose("auto", mesh) == "xla"
     assert attention.choose("splash", mesh) == "splash"
-    with pytest.raises(ValueError, match="cudnn.*GPU.*cpu"):
+    with pytest.raises(ValueError, match=r"cudnn.*GPU.*cpu"):
         attention.choose("cudnn", mesh)
     with pytest.raises(ValueError, match="flashy"):
         attention.choose("flashy", mesh)

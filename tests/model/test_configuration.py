@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from azr_jax.model.configuration import Llama3RopeScaling, ModelConfig
+
 from .tiny import QWEN
 
 # config.json of Qwen/Qwen2.5-Coder-3B.

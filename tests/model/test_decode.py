@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from azr_jax.model.cache import init_cache, insert
+
 from .tiny import QWEN, build, merged, rows
 
 LENGTH = 24

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from azr_jax.model.logprobs import chunked_logprobs
+
 from .tiny import QWEN, build, merged, rows
 
 B, T, D, V = 2, 11, 8, 37

@@ -11,6 +11,7 @@ from flax import nnx
 from azr_jax.model import weights
 from azr_jax.model.configuration import Llama3RopeScaling
 from azr_jax.model.transformer import REMAT_POLICIES, Transformer, abstract
+
 from .tiny import QWEN, build, merged, rows, write_torch
 
 LLAMA = dataclasses.replace(

@@ -182,7 +182,7 @@ def test_trap_02_an_answer_that_would_pass_as_code_is_no_value(pool, spliced):
     "program",
     [
         _EQUALS_ALL + "def f(x):\n    return All()",
-        "class Two(int):\n    __eq__ = lambda self, other: True\n    __repr__ = lambda self: '2'\ndef f(x):\n    return Two(9)",
+        "class Two(int):\n    __repr__ = lambda self: '2'\ndef f(x):\n    return Two(9)",
         "import builtins\nbuiltins.repr = lambda value: '2'\ndef f(x):\n    return 0",
         "def f(x):\n    return 0\n1) or True #",
     ],
@@ -204,7 +204,7 @@ def test_trap_03_a_value_too_long_is_refused_and_never_cut(pool):
         pool,
         Answer(program="def f(n):\n    return 'x' * n", input="198"),
         Answer(program="def f(n):\n    return 'x' * n", input="199"),
-        Answer(program="def f(n):\n    return 'x' * n", input="10**7".replace("10**7", "10000000")),
+        Answer(program="def f(n):\n    return 'x' * n", input="10000000"),
     )
     assert isinstance(fits, Triplet) and fits.output == repr("x" * 198)
     assert isinstance(over, Invalid) and over.reason == "output_limit"
@@ -223,10 +223,7 @@ def test_trap_03_a_value_too_long_is_refused_and_never_cut(pool):
 )
 def test_trap_04_a_value_that_another_process_does_not_repeat_is_refused(pool, program):
     (made,) = make(pool, Answer(program=program, input="1"))
-    if made != Invalid("nondeterministic", getattr(made, "detail", "")):
-        # A harness may also make the program deterministic; then every process must agree on the value.
-        assert isinstance(made, Triplet)
-        assert make(pool, *[Answer(program=program, input="1")] * 4) == [made] * 4
+    assert isinstance(made, Invalid) and made.reason == "nondeterministic"
 
 
 def test_trap_04_state_kept_between_calls_does_not_reach_the_next_program(pool):

@@ -1,0 +1,1 @@
+"""Scoring a model: held-out problems of the three task types, and benchmarks."""

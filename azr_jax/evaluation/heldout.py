@@ -1,0 +1,99 @@
+"""Solver accuracy on a fixed problem set that training never sees."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from azr_jax.config import Config
+from azr_jax.play import Player, Solution, solver_task
+from azr_jax.selfplay.validation import is_dropped
+from azr_jax.types import InductionProblem, Task, TaskType, Triplet
+
+Counts = dict[str, dict[str, int]]
+_FIELDS = {
+    TaskType.DEDUCTION: {"language", "program", "input", "output"},
+    TaskType.ABDUCTION: {"language", "program", "input", "output"},
+    TaskType.INDUCTION: {"language", "program", "message", "inputs", "outputs", "shown"},
+}
+
+
+def load(path: str | Path, limit: int = 0) -> list[tuple[TaskType, Triplet | InductionProblem]]:
+    """Problems of a JSON-lines file, each {"type", "language", "program", ...}; `limit` 0 takes all.
+
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: a line that is no problem, with its number.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"evaluation.heldout={str(path)!r}: no such file; name a problems file or set it to ''")
+    problems = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            problems.append(_problem(json.loads(line)))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}, line {number}: {error!r}; each line is one problem as pretrain writes it"
+            ) from error
+    return problems[:limit] if limit else problems
+
+
+def _problem(fields: dict[str, Any]) -> tuple[TaskType, Triplet | InductionProblem]:
+    kind = TaskType(fields.pop("type"))
+    missing = _FIELDS[kind] - set(fields)
+    if missing:
+        raise ValueError(f"{kind} problem lacks {sorted(missing)}")
+    if kind is TaskType.INDUCTION:
+        fields |= {"inputs": tuple(fields["inputs"]), "outputs": tuple(fields["outputs"])}
+        return kind, InductionProblem(**fields)
+    return kind, Triplet(**fields)
+
+
+def solve_all(
+    config: Config,
+    player: Player,
+    params: Any,
+    problems: Sequence[tuple[TaskType, Triplet | InductionProblem]],
+    temperature: float,
+    name: str,
+) -> list[Solution]:
+    """One answer to each problem; `name` names the random stream, so that equal names give equal answers."""
+    tasks: list[Task] = [
+        solver_task(config, player.languages[item.language], f"{name}/{number}", kind, item)
+        for number, (kind, item) in enumerate(problems)
+    ]
+
+    async def play() -> list[Solution]:
+        return list(await asyncio.gather(*(player.solve(task, temperature) for task in tasks)))
+
+    return player.run(params, config.seed, play)
+
+
+def count(solutions: Sequence[Solution]) -> Counts:
+    """{task type: {"n", "correct", "formatted"}}; answers that the executors failed on are in none of them."""
+    counts: Counts = {kind.value: {"n": 0, "correct": 0, "formatted": 0} for kind in TaskType}
+    for solution in solutions:
+        if is_dropped(solution.outcome):
+            continue
+        entry = counts[solution.task.type.value]
+        entry["n"] += 1
+        entry["correct"] += solution.correct
+        entry["formatted"] += solution.formatted
+    return counts
+
+
+def metrics(counts: Counts, prefix: str) -> dict[str, float]:
+    """`PREFIX/TYPE/accuracy`, `/formatted` and `/accuracy_formatted` (of the formatted ones), and the same for all."""
+    everything = {key: sum(entry[key] for entry in counts.values()) for key in ("n", "correct", "formatted")}
+    result = {}
+    for name, entry in (*counts.items(), ("all", everything)):
+        if entry["n"]:
+            result[f"{prefix}/{name}/accuracy"] = entry["correct"] / entry["n"]
+            result[f"{prefix}/{name}/formatted"] = entry["formatted"] / entry["n"]
+        if entry["formatted"]:
+            result[f"{prefix}/{name}/accuracy_formatted"] = entry["correct"] / entry["formatted"]
+    return result

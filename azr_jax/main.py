@@ -1,0 +1,89 @@
+"""Self-play training: `python -m azr_jax.main --config=configs/racket.py --workdir=runs/racket`.
+
+The same command again resumes. `train()` is the loop; what its stages do is in stages.py, what they run on in run.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from azr_jax.config import Config, from_mapping
+
+if TYPE_CHECKING:
+    from azr_jax.run import Run
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, such as configs/racket.py.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is kept; runs/NAME of the config file when not given.")
+_ALLOW_CONFIG_CHANGE = flags.DEFINE_bool("allow_config_change", False, "Resume although the settings differ.")
+
+
+def train(run: Run) -> None:
+    """The whole run: seed, then steps of propose, validate, estimate, solve, check, update, save, evaluate."""
+    from azr_jax import stages
+
+    config, player, learner = run.config, run.player, run.learner
+    state, buffers, step = run.restore()
+    if step < 0:
+        run.heldout_before(state)
+        while any((missing := stages.seeds_missing(config, buffers)).values()):
+            run.next_seeding_round(missing)
+            stages.seeding_round(config, player, state.params, buffers, run.seeding_rounds)
+        step = 0
+        run.save(step, state, buffers)
+    while step < config.steps:
+        step += 1
+        with run.measured_step(step) as record:
+            played = stages.play_step(config, player, state.params, buffers, step)
+            scored = stages.score(config, played, step)
+            run.check_infrastructure()
+            record.play(played, scored, buffers)
+            run.progress.phase("update")
+            state, update_metrics = stages.learn(config, learner, state, scored, step, run.tokenizer.pad_id)
+            record.update(update_metrics)
+            if config.evaluation.every and step % config.evaluation.every == 0 and step < config.steps:
+                record.update(run.evaluate(state, f"eval/{step}"))
+        run.write(record)
+        finished = run.should_stop() or step == config.steps
+        if finished or step % config.checkpoint.every == 0 or run.too_many_nonfinite(record):
+            run.save(step, state, buffers)
+        if run.stop_early(record):
+            return
+    run.finish(state)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Reads flags and settings, then trains; errors a user can mend end the program with one message."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}: settings are --config.KEY=VALUE")
+    if _CONFIG.value is None:
+        raise app.UsageError("--config is missing: name a configuration file, such as --config=configs/tiny.py")
+    workdir = _WORKDIR.value or f"runs/{Path(_config_path()).stem}"
+    try:
+        config = from_mapping(_CONFIG.value.to_dict())
+        _train(config, workdir)
+    except (ValueError, FileNotFoundError, RuntimeError, OSError) as error:
+        if logging.get_verbosity() >= logging.DEBUG:
+            raise
+        logging.error("%s", error)
+        sys.exit(1)
+
+
+def _train(config: Config, workdir: str) -> None:
+    from azr_jax.run import Run  # imports jax: --help and settings errors come before it
+
+    with Run.open(config, workdir, allow_config_change=_ALLOW_CONFIG_CHANGE.value) as run:
+        train(run)
+
+
+def _config_path() -> str:
+    return config_flags.get_config_filename(flags.FLAGS["config"])
+
+
+if __name__ == "__main__":
+    app.run(main)

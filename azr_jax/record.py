@@ -1,0 +1,131 @@
+"""What one step leaves behind: metrics by the field's keys, and a few transcripts."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from azr_jax.play import Clock, Solution, mean_accuracy
+from azr_jax.selfplay.buffers import Buffers
+from azr_jax.selfplay.estimates import accuracy_metrics
+from azr_jax.selfplay.validation import is_dropped
+from azr_jax.stages import Played, rollouts
+from azr_jax.types import Role, Scored, StopReason, TaskType
+
+
+class StepRecord:
+    """Collects one step's metrics and transcripts."""
+
+    def __init__(self, step: int, clock: Clock, transcripts_wanted: int) -> None:
+        self.step = step
+        self.metrics: dict[str, float] = {}
+        self.transcripts: list[dict[str, Any]] = []
+        self._clock = clock
+        self._wanted = transcripts_wanted
+
+    def update(self, values: Mapping[str, float]) -> None:
+        """Adds metrics."""
+        self.metrics.update(values)
+
+    def play(self, played: Played, scored: Sequence[Scored], buffers: Buffers, clock: Clock | None = None) -> None:
+        """Adds what the step's responses were worth."""
+        self.update(_proposals(played))
+        self.update(_solutions(played.solutions, "solve"))
+        self.update(_rewards(scored))
+        self.update(_sampling(played, clock or self._clock))
+        self.update({f"buffer/{name}": float(value) for name, value in buffers.counters().items()})
+        self.transcripts = _transcripts(scored, self._wanted)
+
+
+def _proposals(played: Played) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    pairs = list(zip(played.proposals, played.estimates, strict=True))
+    for kind in (*TaskType, None):
+        chosen = [(one, tries) for one, tries in pairs if kind is None or one.task.type is kind]
+        prefix = "propose" if kind is None else f"propose/{kind}"
+        judged = [(one, tries) for one, tries in chosen if not is_dropped(one.outcome)]
+        accs = [mean_accuracy(tries) for one, tries in judged if one.item is not None]
+        known = [acc for acc in accs if acc is not None]
+        metrics |= {f"{prefix}/{key}": value for key, value in accuracy_metrics(known, len(judged)).items()}
+        if judged:
+            metrics[f"{prefix}/valid"] = len(accs) / len(judged)
+    metrics |= _outcome_shares((one.outcome for one in played.proposals), "propose")
+    return metrics
+
+
+def _solutions(solutions: Sequence[Solution], prefix: str) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for kind in (*TaskType, None):
+        chosen = [one for one in solutions if (kind is None or one.task.type is kind) and not is_dropped(one.outcome)]
+        name = prefix if kind is None else f"{prefix}/{kind}"
+        formatted = [one for one in chosen if one.formatted]
+        if chosen:
+            metrics[f"{name}/accuracy"] = sum(one.correct for one in chosen) / len(chosen)
+            metrics[f"{name}/formatted"] = len(formatted) / len(chosen)
+        if formatted:
+            metrics[f"{name}/accuracy_formatted"] = sum(one.correct for one in formatted) / len(formatted)
+    metrics |= _outcome_shares((one.outcome for one in solutions), prefix)
+    return metrics
+
+
+def _outcome_shares(outcomes: Iterable[str], prefix: str) -> dict[str, float]:
+    counts = collections.Counter(outcomes)
+    return {f"{prefix}/outcome/{name}": count / counts.total() for name, count in sorted(counts.items())}
+
+
+def _rewards(scored: Sequence[Scored]) -> dict[str, float]:
+    metrics = {}
+    for role in Role:
+        for kind in (*TaskType, None):
+            chosen = [one.reward for one in scored if one.task.role is role and kind in (None, one.task.type)]
+            if chosen:
+                metrics[f"{role}/reward" if kind is None else f"{role}/{kind}/reward"] = sum(chosen) / len(chosen)
+    return metrics
+
+
+def _sampling(played: Played, clock: Clock) -> dict[str, float]:
+    responses = rollouts(played)
+    capped = sum(one.stop_reason is StopReason.LENGTH for one in responses)
+    busy = clock.sampling_s + clock.waiting_s
+    return {
+        "sample/response_tokens": clock.response_tokens / max(clock.responses, 1),
+        "sample/prompt_tokens": clock.prompt_tokens / max(clock.responses, 1),
+        "sample/length_capped": capped / max(len(responses), 1),
+        "sample/tokens_per_s": clock.response_tokens / busy if busy else 0.0,
+        "exec/programs": float(clock.programs),
+        "exec/programs_per_s": clock.programs / busy if busy else 0.0,
+        "exec/timeouts": float(clock.timeouts),
+        "exec/infrastructure": float(clock.infrastructure),
+        "exec/waiting_share": clock.waiting_s / busy if busy else 0.0,
+        "time/sampling_s": clock.sampling_s,
+        "time/waiting_s": clock.waiting_s,
+    }
+
+
+def _transcripts(scored: Sequence[Scored], wanted: int) -> list[dict[str, Any]]:
+    """`wanted` of the step's responses, spread over the six tasks."""
+    by_task: dict[tuple[Role, TaskType], list[Scored]] = {}
+    for one in scored:
+        by_task.setdefault((one.task.role, one.task.type), []).append(one)
+    chosen: list[Scored] = []
+    rank = 0
+    while len(chosen) < wanted and any(len(group) > rank for group in by_task.values()):
+        chosen += [group[rank] for group in by_task.values() if len(group) > rank]
+        rank += 1
+    return [
+        {
+            "task_id": one.task.id,
+            "role": one.task.role.value,
+            "type": one.task.type.value,
+            "language": one.task.language,
+            "prompt": one.task.prompt,
+            "response": one.rollout.text,
+            "stop_reason": one.rollout.stop_reason.value,
+            "outcome": one.outcome,
+            "correct": one.correct,
+            "reward": one.reward,
+            "acc": one.acc,
+        }
+        for one in chosen[:wanted]
+    ]

@@ -1,0 +1,313 @@
+"""What one run is made of: model, sampler, learner, executor pools, checkpoints, metrics, progress, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import logging
+
+from azr_jax import checkpoint, metrics, report, stages
+from azr_jax.config import Config
+from azr_jax.evaluation import heldout
+from azr_jax.learner.state import TrainState
+from azr_jax.learner.update import Learner, make_learner
+from azr_jax.model import sharding, weights
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.tokenizer import Tokenizer, load_tokenizer
+from azr_jax.model.transformer import abstract
+from azr_jax.play import Player
+from azr_jax.progress import Progress
+from azr_jax.record import StepRecord
+from azr_jax.sampler.engine import Sampler
+from azr_jax.selfplay.buffers import Buffers
+from executors import LANGUAGES, Language, Limits, Pool, load_languages
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy")
+
+
+@dataclasses.dataclass
+class Run:
+    """Everything a run holds open; made by `Run.open`."""
+
+    config: Config
+    workdir: Path
+    model_config: ModelConfig
+    tokenizer: Tokenizer
+    params: Any
+    learner: Learner
+    player: Player
+    saves: checkpoint.Manager
+    writers: metrics.Writers
+    progress: Progress
+    seeding_rounds: int = 0
+    before: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seconds_before: float = 0.0
+    interrupted: bool = False
+    started: float = dataclasses.field(default_factory=time.monotonic)
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, config: Config, workdir: str, allow_config_change: bool = False) -> Iterator[Run]:
+        """Checks the workdir, loads the model and starts the pools; closes all at the end.
+
+        Raises:
+          ValueError: a workdir of another run, settings that differ from its own, files that do not fit together.
+          FileNotFoundError: no weights, tokenizer or problems file, with what to do.
+          RuntimeError: an interpreter or a sandbox feature is missing, with what to install.
+        """
+        checkpoint.open_workdir(workdir, config, allow_config_change)
+        languages = run_languages(config)
+        mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
+        model_config, params = weights.load(config.model.path, mesh, jnp.float32)
+        tokenizer = load_tokenizer(config.model.path, model_config)
+        dtype = jnp.dtype(config.model.compute_dtype)
+        graphdef, shapes = abstract(
+            model_config,
+            compute_dtype=dtype,
+            remat=config.model.remat,
+            attention_kernel=config.model.attention,
+            mesh=mesh,
+        )
+        temperature = config.sampler.temperature
+        learner = make_learner(graphdef, shapes, config.learner, mesh, temperature)
+        sampler = Sampler(graphdef, model_config, tokenizer, config.sampler, mesh, dtype)
+        with contextlib.ExitStack() as stack:
+            pools = {name: stack.enter_context(open_pool(config, language)) for name, language in languages.items()}
+            player = Player(config, sampler, tokenizer, languages, pools)
+            saves = stack.enter_context(checkpoint.Manager(workdir, config.checkpoint.keep))
+            writers = stack.enter_context(metrics.Writers(workdir, config.metrics, config.to_json()))
+            progress = stack.enter_context(Progress(config.steps))
+            run = cls(config, Path(workdir), model_config, tokenizer, params, learner, player, saves, writers, progress)
+            stack.enter_context(run._signals())
+            yield run
+
+    # State.
+
+    def restore(self) -> tuple[TrainState, Buffers, int]:
+        """(state, buffers, step) of the newest save, or a fresh start with step -1."""
+        restored = self.saves.restore(self.learner.abstract_state, self.learner.shardings)
+        if restored is None:
+            self.writers.truncate_after(-1)
+            return self.learner.init(self.params), stages.starting_buffers(self.config, self.player), -1
+        step, state, host = restored
+        canonical = {name: language.canonical_program for name, language in self.player.languages.items()}
+        buffers = Buffers.from_json(host["buffers"], canonical)
+        self.seeding_rounds, self.before, self.seconds_before = (
+            host["seeding_rounds"],
+            host["before"],
+            host["seconds"],
+        )
+        self.writers.truncate_after(step)
+        self.progress.message(f"resumed {self.workdir} at step {step}")
+        return state, buffers, step
+
+    def save(self, step: int, state: TrainState, buffers: Buffers) -> None:
+        """One atomic save of all that the next step depends on."""
+        self.progress.phase("save")
+        host = {
+            "buffers": buffers.to_json(),
+            "seeding_rounds": self.seeding_rounds,
+            "before": self.before,
+            "seconds": self._seconds(),
+        }
+        self.saves.save(step, state, host)
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    # Seeding and steps.
+
+    def next_seeding_round(self, missing: Mapping[str, int]) -> None:
+        """Counts a round and shows what is missing.
+
+        Raises:
+          RuntimeError: `selfplay.seed_rounds` rounds did not fill the buffers.
+        """
+        if self.seeding_rounds == self.config.selfplay.seed_rounds:
+            raise RuntimeError(
+                f"seeding: after selfplay.seed_rounds={self.seeding_rounds} rounds {missing['triplets']} triplets and"
+                f" {missing['problems']} problems are missing; the model proposes too few valid programs: raise"
+                " selfplay.seed_rounds, lower selfplay.seed_triplets, or look at its responses"
+            )
+        self.seeding_rounds += 1
+        self.progress.phase(f"seed {missing['triplets']} triplets, {missing['problems']} problems to go")
+
+    @contextlib.contextmanager
+    def measured_step(self, step: int) -> Iterator[StepRecord]:
+        """A record that the step fills; its time is the step's."""
+        self.progress.phase("play")
+        record = StepRecord(step, self.player.clock, self.config.metrics.transcripts_per_step)
+        started = time.monotonic()
+        yield record
+        record.update({"time/step_s": time.monotonic() - started})
+
+    def check_infrastructure(self) -> None:
+        """Raises RuntimeError when the executors themselves failed on too large a share of the step's programs."""
+        clock, most = self.player.clock, self.config.executor.max_infrastructure_share
+        if clock.programs and clock.infrastructure / clock.programs > most:
+            raise RuntimeError(
+                f"executors: {clock.infrastructure} of {clock.programs} programs failed for infrastructure, more than"
+                f" executor.max_infrastructure_share={most}; run `python -m executors doctor`"
+            )
+
+    def write(self, record: StepRecord) -> None:
+        """Metrics and transcripts of a step to their files, and onto the display."""
+        self.writers.write(record.step, record.metrics)
+        self.writers.transcripts(record.step, record.transcripts)
+        self.progress.update(record.step, record.metrics)
+
+    def too_many_nonfinite(self, record: StepRecord) -> bool:
+        """Whether more updates were skipped than `learner.max_nonfinite_updates` allows."""
+        return record.metrics["ppo/skipped_updates"] > self.config.learner.max_nonfinite_updates
+
+    def should_stop(self) -> bool:
+        """Whether a signal asked the run to save and end."""
+        return self.interrupted
+
+    def stop_early(self, record: StepRecord) -> bool:
+        """Says how to resume when a signal came; raises RuntimeError when too many updates were not finite."""
+        if self.too_many_nonfinite(record):
+            raise RuntimeError(
+                f"learner: {record.metrics['ppo/skipped_updates']:.0f} updates had a loss or gradient that is not finite,"
+                f" more than learner.max_nonfinite_updates={self.config.learner.max_nonfinite_updates}; step"
+                f" {record.step} is saved: lower learner.learning_rate and resume with --allow_config_change"
+            )
+        if self.interrupted:
+            self.progress.message(f"saved at step {record.step}; the same command resumes {self.workdir}")
+        return self.interrupted
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first SIGINT or SIGTERM lets the step end and saves; the second ends the process as usual."""
+
+        def note(number: int, frame: FrameType | None) -> None:
+            self.interrupted = True
+            self.progress.message("stopping after this step; once more to stop at once")
+            for each, handler in previous.items():
+                signal.signal(each, handler)
+
+        previous = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+        for each in previous:
+            signal.signal(each, note)
+        try:
+            yield
+        finally:
+            for each, handler in previous.items():
+                signal.signal(each, handler)
+
+    # Evaluation and end.
+
+    def heldout_before(self, state: TrainState) -> None:
+        """Scores the starting model on the held-out problems, once in a run."""
+        if self.config.evaluation.heldout:
+            self.before = self._heldout(state, "before")
+
+    def evaluate(self, state: TrainState, name: str) -> dict[str, float]:
+        """`eval/heldout/...` metrics of the current weights."""
+        result = {}
+        for mode, counts in self._heldout(state, name).items():
+            result |= heldout.metrics(counts, f"eval/heldout/{mode}")
+        return result
+
+    def _heldout(self, state: TrainState, name: str) -> dict[str, Any]:
+        settings = self.config.evaluation
+        if not settings.heldout:
+            return {}
+        self.progress.phase("evaluate")
+        problems = heldout.load(settings.heldout, settings.heldout_limit)
+        temperature = self.config.sampler.eval_temperature
+        greedy = heldout.solve_all(self.config, self.player, state.params, problems, temperature, "heldout")
+        counts = {"greedy": heldout.count(greedy)}
+        if settings.temperature_samples:
+            several = problems * settings.temperature_samples
+            sampled = heldout.solve_all(self.config, self.player, state.params, several, 1.0, f"heldout/{name}")
+            counts["sampled"] = heldout.count(sampled)
+        return counts
+
+    def finish(self, state: TrainState) -> None:
+        """Scores the final model, exports it, and writes summary.json and report.html."""
+        after = self._heldout(state, "after")
+        exported = self.workdir / "export"
+        if self.config.checkpoint.export_at_end:
+            self.progress.phase("export")
+            weights.save(exported, self.model_config, state.params, self.config.model.path)
+        summary = {
+            "steps": self.config.steps,
+            "seconds": round(self._seconds(), 1),
+            "heldout_before": self.before.get("greedy", {}),
+            "heldout_after": after.get("greedy", {}),
+            "heldout_before_sampled": self.before.get("sampled", {}),
+            "heldout_after_sampled": after.get("sampled", {}),
+            "seeding_rounds": self.seeding_rounds,
+            "versions": versions(self.player.languages),
+        }
+        (self.workdir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        report.write([self.workdir], self.workdir / "report.html")
+        self.progress.message(report.summary_text(self.workdir))
+
+
+def run_languages(config: Config) -> dict[str, Language]:
+    """The run's languages by name.
+
+    Raises:
+      ValueError: a language that no file describes.
+      RuntimeError: an interpreter that is not installed, with how to install it.
+    """
+    known = dict(LANGUAGES)
+    if config.language_directory:
+        known |= load_languages(config.language_directory)
+    chosen = {}
+    for name in config.languages:
+        if name not in known:
+            raise ValueError(
+                f"languages={config.languages!r}: {name!r} is unknown; use one of {', '.join(sorted(known))}"
+            )
+        if known[name].find() is None:
+            raise RuntimeError(
+                f"languages={config.languages!r}: no {name} interpreter found; {known[name].install_hint}"
+            )
+        chosen[name] = known[name]
+    return chosen
+
+
+def open_pool(config: Config, language: Language) -> Pool:
+    """A pool with the config's limits."""
+    settings = config.executor
+    limits = Limits(
+        wall_s=settings.wall_s,
+        cpu_s=settings.cpu_s,
+        memory_mib=settings.memory_mib,
+        value_chars=settings.value_chars,
+    )
+    workers = settings.workers or os.cpu_count() or 1
+    return Pool(language, workers=workers, limits=limits, allow_tier=settings.allow_tier)
+
+
+def versions(languages: Mapping[str, Language]) -> dict[str, str]:
+    """Versions of Python, the libraries that matter and the interpreters, and the devices."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            logging.warning("package %s has no version: summary.json leaves it out", package)
+    for name, language in languages.items():
+        interpreter = language.find()
+        if interpreter is not None:
+            found[name] = interpreter.version
+    devices = jax.devices()
+    found["devices"] = f"{len(devices)} x {devices[0].device_kind}"
+    return found

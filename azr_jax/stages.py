@@ -1,0 +1,210 @@
+"""The stages of a step as functions, which main.train() calls in turn: make tasks, play, score, learn.
+
+Randomness is derived from (seed, step, purpose) and request ids name the step, so a resumed step is the same step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from absl import logging
+
+from azr_jax.config import Config
+from azr_jax.learner.advantages import sequence_advantages
+from azr_jax.learner.packing import TrainSequence, pack, task_group
+from azr_jax.learner.state import TrainState
+from azr_jax.learner.update import Learner
+from azr_jax.play import Player, Proposal, Solution, mean_accuracy, solver_task
+from azr_jax.selfplay import prompts, rewards
+from azr_jax.selfplay.buffers import Buffers
+from azr_jax.selfplay.randomness import stream
+from azr_jax.selfplay.validation import is_dropped
+from azr_jax.types import InductionProblem, Role, Rollout, Scored, Task, TaskType, Triplet
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Played:
+    """One step's responses: proposals with the estimation samples of each, and solutions."""
+
+    proposals: list[Proposal]
+    estimates: list[list[Solution]]
+    solutions: list[Solution]
+
+
+def starting_buffers(config: Config, player: Player) -> Buffers:
+    """Buffers with nothing but each language's identity triplet."""
+    canonical = {name: language.canonical_program for name, language in player.languages.items()}
+    buffers = Buffers.empty(config.selfplay.buffer_capacity, canonical)
+    for name, language in player.languages.items():
+        identity = Triplet(name, language.identity, language.identity_input, language.identity_output)
+        buffers[name].add_triplet(identity, new_for=())
+    return buffers
+
+
+def seeding_round(config: Config, player: Player, params: Any, buffers: Buffers, number: int) -> None:
+    """One round of proposals without rewards or updates; adds the valid ones of the kinds that are still short."""
+    missing = seeds_missing(config, buffers)
+    types = [kind for kind in TaskType if missing["problems" if kind is TaskType.INDUCTION else "triplets"]]
+    tasks = proposer_tasks(config, player, buffers, f"seed{number}", types)
+
+    async def play() -> list[Proposal]:
+        return list(await asyncio.gather(*(player.propose(task, buffers[task.language], 0) for task in tasks)))
+
+    add_valid(buffers, player.run(params, config.seed, play))
+
+
+def seeds_missing(config: Config, buffers: Buffers) -> dict[str, int]:
+    """How many triplets and induction problems seeding still wants, over the run's languages together."""
+    counts = {
+        "triplets": sum(len(buffers[name].triplets) for name in config.languages),
+        "problems": sum(len(buffers[name].problems) for name in config.languages),
+    }
+    wanted = {"triplets": config.selfplay.seed_triplets, "problems": config.selfplay.seed_problems}
+    return {kind: max(0, wanted[kind] - counts[kind]) for kind in wanted}
+
+
+def play_step(config: Config, player: Player, params: Any, buffers: Buffers, step: int) -> Played:
+    """Proposes, validates, estimates and solves; adds the valid proposals to the buffers on the way.
+
+    Estimation of a proposal starts when it is found valid, solving when all proposals are validated.
+    """
+    samples, temperature = config.selfplay.estimate_samples, config.selfplay.estimate_temperature
+
+    async def play() -> Played:
+        tasks = proposer_tasks(config, player, buffers, str(step), list(TaskType))
+        proposing = [asyncio.create_task(player.propose(task, buffers[task.language], step)) for task in tasks]
+        estimating = [asyncio.create_task(player.estimate(one, samples, temperature)) for one in proposing]
+        proposals = list(await asyncio.gather(*proposing))
+        add_valid(buffers, proposals)
+        to_solve = solver_tasks(config, player, buffers, step)
+        solutions = await asyncio.gather(*(player.solve(task, config.sampler.temperature) for task in to_solve))
+        return Played(proposals, list(await asyncio.gather(*estimating)), list(solutions))
+
+    return player.run(params, config.seed, play)
+
+
+def add_valid(buffers: Buffers, proposals: Iterable[Proposal]) -> None:
+    """Adds valid items in the order of their tasks; a triplet is new for its proposer's own type, as in AZR."""
+    for proposal in proposals:
+        item = proposal.item
+        if isinstance(item, InductionProblem):
+            buffers[item.language].add_problem(item)
+        elif item is not None:
+            buffers[item.language].add_triplet(item, new_for=(proposal.task.type,))
+
+
+def proposer_tasks(
+    config: Config, player: Player, buffers: Buffers, name: str, types: Sequence[TaskType]
+) -> list[Task]:
+    """`batch_per_task` tasks of each type, over languages by their weights; a prompt too long loses references."""
+    rng = stream(config.seed, 0, f"{name}/propose")
+    tasks = []
+    for kind in types:
+        chosen = rng.choices(config.languages, config.language_weights, k=config.selfplay.batch_per_task)
+        for number, language in enumerate(chosen):
+            task_id = f"{name}/propose/{kind}/{number}"
+            if kind is TaskType.INDUCTION:
+                source = buffers[language].draw_program(rng)
+                prompt = prompts.propose_induction(
+                    player.languages[language],
+                    source.program,
+                    config.selfplay.induction_inputs,
+                    config.selfplay.prompt_template,
+                )
+                tasks.append(Task(task_id, Role.PROPOSE, kind, language, prompt, source))
+            else:
+                references = buffers[language].references(config.selfplay.references, rng)
+                prompt = _proposer_prompt(config, player, language, kind, references)
+                tasks.append(Task(task_id, Role.PROPOSE, kind, language, prompt))
+    return _fitting(player, tasks)
+
+
+def _proposer_prompt(
+    config: Config, player: Player, language: str, kind: TaskType, references: Sequence[Triplet]
+) -> str:
+    while True:
+        prompt = prompts.propose_triplet(player.languages[language], kind, references, config.selfplay.prompt_template)
+        if player.fits(prompt) or not references:
+            return prompt
+        references = references[:-1]
+
+
+def solver_tasks(config: Config, player: Player, buffers: Buffers, step: int) -> list[Task]:
+    """`batch_per_task` tasks of each type from the buffers: new ones first, the rest uniform."""
+    rng = stream(config.seed, 0, f"{step}/solve")
+    tasks = []
+    for kind in TaskType:
+        chosen = rng.choices(config.languages, config.language_weights, k=config.selfplay.batch_per_task)
+        for language in config.languages:
+            items = buffers[language].draw_solver_tasks(kind, chosen.count(language), rng)
+            for number, item in enumerate(items):
+                task_id = f"{step}/solve/{kind}/{language}/{number}"
+                tasks.append(solver_task(config, player.languages[language], task_id, kind, item))
+    return _fitting(player, tasks)
+
+
+def _fitting(player: Player, tasks: list[Task]) -> list[Task]:
+    kept = [task for task in tasks if player.fits(task.prompt)]
+    if len(kept) < len(tasks):
+        logging.warning("%d prompts exceed sampler.max_prompt_tokens: left out", len(tasks) - len(kept))
+    return kept
+
+
+def score(config: Config, played: Played, step: int) -> list[Scored]:
+    """Rewards of all responses; those that the executors failed on are left out."""
+    scored = []
+    for proposal, tries in zip(played.proposals, played.estimates, strict=True):
+        valid, acc = proposal.item is not None, mean_accuracy(tries)
+        if is_dropped(proposal.outcome) or (valid and acc is None):
+            continue
+        reward = rewards.REWARD_SCHEDULES[config.reward.proposer](acc, valid, step, config.reward)
+        scored.append(Scored(proposal.task, proposal.rollout, reward, proposal.formatted, valid, proposal.outcome, acc))
+    solutions = list(played.solutions)
+    if config.selfplay.train_on_estimates:
+        solutions += [solution for tries in played.estimates for solution in tries]
+    for solution in solutions:
+        if not is_dropped(solution.outcome):
+            reward = rewards.SOLVER_REWARDS[config.reward.solver](
+                solution.formatted, solution.correct, solution.outcome, config.reward
+            )
+            scored.append(
+                Scored(solution.task, solution.rollout, reward, solution.formatted, solution.correct, solution.outcome)
+            )
+    return scored
+
+
+def learn(
+    config: Config, learner: Learner, state: TrainState, scored: Sequence[Scored], step: int, pad_id: int
+) -> tuple[TrainState, dict[str, float]]:
+    """One PPO update over the scored responses; `ppo/...` metrics."""
+    groups = [task_group(one.task.role, one.task.type) for one in scored]
+    values = [one.reward for one in scored]
+    if config.reward.permute:
+        values = rewards.permuted(values, groups, stream(config.seed, step, "permute"))
+    names: dict[str, int] = {}
+    prompt_numbers = [names.setdefault(one.task.id, len(names)) for one in scored]
+    advantages = sequence_advantages(config.learner.estimator, values, groups, prompt_numbers)
+    lambda_solve = config.reward.lambda_solve
+    sequences = [
+        TrainSequence(
+            id=one.rollout.request_id,
+            prompt_ids=one.rollout.prompt_ids,
+            response_ids=one.rollout.token_ids,
+            sampler_logprobs=one.rollout.logprobs,
+            advantage=rewards.weighted(one.task.role, float(advantage), lambda_solve),
+            group=group,
+            reward=rewards.weighted(one.task.role, value, lambda_solve),
+        )
+        for one, advantage, group, value in zip(scored, advantages, groups, values, strict=True)
+    ]
+    batch = pack(sequences, config.learner.row_tokens, learner.rows_per_microbatch, pad_id)
+    return learner.update(state, batch)
+
+
+def rollouts(played: Played) -> list[Rollout]:
+    """Every response of the step, estimation samples included."""
+    solutions = [*played.solutions, *(one for tries in played.estimates for one in tries)]
+    return [one.rollout for one in (*played.proposals, *solutions)]

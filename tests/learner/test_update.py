@@ -1,0 +1,233 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from tiny_learner import CONFIG, batch, learner, leaves, sequences, settings, transformer
+
+from azr_jax.learner.packing import pack
+from azr_jax.learner.state import decay_mask, learning_rate, trainable
+from azr_jax.learner.update import make_learner
+from azr_jax.model.sharding import make_mesh
+
+# With epsilon 1 an AdamW step is smooth in the gradient; with 1e-8 it is lr * sign(gradient), rounding noise included.
+SMOOTH = {"learning_rate": 1.0, "epsilon": 1.0, "gradient_clip": 1e9, "weight_decay": 0.0}
+
+
+def largest_difference(left, right) -> float:
+    return max(float(np.abs(a - b).max()) for a, b in zip(leaves(left), leaves(right), strict=True))
+
+
+def reference_loss(params, made, aggregation: str, entropy_coef: float, cap: float):
+    """The loss of each response alone, unpacked, from whole logits. On policy, so the surrogate is -ratio * A."""
+    graphdef, _ = transformer()
+    model = nnx.merge(graphdef, params)
+    token_losses, weights = [], []
+    for each in made:
+        ids = jnp.asarray([[*each.prompt_ids, *each.response_ids]])
+        hidden = model.hidden(ids, jnp.arange(ids.shape[1])[None], jnp.ones_like(ids))
+        count = len(each.response_ids)
+        all_logprobs = jax.nn.log_softmax(model.logits(hidden)[0, -count - 1 : -1])
+        logprobs = all_logprobs[jnp.arange(count), jnp.asarray(each.response_ids)]
+        entropy = -(jnp.exp(all_logprobs) * all_logprobs).sum(axis=-1)
+        fixed = jax.lax.stop_gradient(logprobs)
+        importance = jnp.minimum(jnp.exp(fixed - jnp.asarray(each.sampler_logprobs)), cap) if cap else 1.0
+        token_losses.append(-importance * jnp.exp(logprobs - fixed) * each.advantage - entropy_coef * entropy)
+        weights.append(jnp.full(count, 1.0 if aggregation == "token" else 1.0 / count))
+    weights = jnp.concatenate(weights)
+    return (jnp.concatenate(token_losses) * weights).sum() / weights.sum()
+
+
+@pytest.mark.parametrize(("aggregation", "cap"), [("token", 1.05), ("sequence", 0.0)])
+def test_loss_and_step_match_unpacked_responses(aggregation, cap):
+    chosen = settings(**SMOOTH, loss_aggregation=aggregation, importance_cap=cap, entropy_coef=0.1)
+    made, state = learner(chosen)
+    params = transformer()[1]
+    loss, gradient = jax.value_and_grad(reference_loss)(params, sequences(6), aggregation, 0.1, cap)
+    state, metrics = made.update(state, batch(6))
+    np.testing.assert_allclose(metrics["ppo/loss"], loss, rtol=1e-5)
+    np.testing.assert_allclose(metrics["ppo/grad_norm"], optax.global_norm(gradient), rtol=1e-4)
+    # Adam's first step from zero moments is lr * g / (|g| + epsilon).
+    expected = jax.tree.map(lambda p, g: p - g / (jnp.abs(g) + 1.0), params, gradient)
+    assert largest_difference(state.params, expected) < 2e-6
+
+
+@pytest.mark.parametrize("compute_dtype", [jnp.float32, jnp.bfloat16])
+def test_first_minibatch_has_ratio_exactly_one(compute_dtype):
+    made, state = learner(settings(epochs=2, minibatches=2), compute_dtype=compute_dtype)
+    _, metrics = made.update(state, batch())
+    assert metrics["ppo/first_ratio_mean"] == 1.0
+    assert metrics["ppo/first_ratio_max"] == 1.0
+    assert metrics["ppo/ratio_max"] > 1.0
+    # What the pass before the update gave for the same policy: bfloat16 has 8 bits, a logit's rounding is some 1e-2.
+    assert metrics["ppo/recompute_gap_max"] < (1e-5 if compute_dtype == jnp.float32 else 3e-2)
+
+
+def test_one_step_is_wholly_on_policy():
+    made, state = learner(settings())
+    _, metrics = made.update(state, batch())
+    assert metrics["ppo/ratio_mean"] == metrics["ppo/ratio_max"] == 1.0
+    assert metrics["ppo/clip_fraction"] == metrics["ppo/approx_kl"] == 0.0
+    assert "ppo/recompute_gap_max" not in metrics
+    assert all(isinstance(value, float) for value in metrics.values())
+
+
+@pytest.mark.parametrize("rows_per_microbatch", [1, 4])
+def test_microbatch_split_does_not_matter(rows_per_microbatch):
+    packed = batch(20)
+    made, state = learner(settings(**SMOOTH))
+    whole, metrics = made.update(state, packed)
+    split_learner, state = learner(settings(**SMOOTH, rows_per_microbatch=rows_per_microbatch))
+    split, split_metrics = split_learner.update(state, packed)
+    assert largest_difference(whole.params, split.params) < 1e-6
+    assert largest_difference(transformer()[1], split.params) > 1e-2
+    assert set(metrics) == set(split_metrics)
+    for name, value in metrics.items():
+        np.testing.assert_allclose(split_metrics[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_packing_order_and_padding_do_not_matter():
+    made, state = learner(settings(**SMOOTH))
+    plain, metrics = made.update(state, batch(20))
+    shuffled = [sequences(20)[i] for i in np.random.default_rng(3).permutation(20)]
+    for packed in (pack(shuffled, 24, 2, 0), pack(sequences(20), 24, 8, 17)):
+        other, other_metrics = made.update(made.init(transformer()[1]), packed)
+        assert largest_difference(plain.params, other.params) < 1e-6
+        np.testing.assert_allclose(other_metrics["ppo/loss"], metrics["ppo/loss"], rtol=1e-5)
+
+
+def test_statistics_by_hand():
+    made, state = learner(settings())
+    packed = batch()
+    model = nnx.merge(*transformer())
+    hidden = model.hidden(*(jnp.asarray(x) for x in (packed.tokens_RT, packed.positions_RT, packed.segment_ids_RT)))
+    logprobs_RT, entropy_RT = (np.asarray(x) for x in model.token_logprobs(hidden, jnp.asarray(packed.targets_RT)))
+    mask = packed.loss_mask_RT == 1
+    _, metrics = made.update(state, packed)
+    difference = (logprobs_RT - packed.sampler_logprobs_RT)[mask]
+    np.testing.assert_allclose(metrics["ppo/mismatch_mean"], np.abs(difference).mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["ppo/mismatch_max"], np.abs(difference).max(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["ppo/mismatch_kl"], (np.exp(difference) - 1 - difference).mean(), rtol=1e-4)
+    np.testing.assert_allclose(
+        metrics["ppo/importance_weight_mean"], np.minimum(np.exp(difference), 2).mean(), rtol=1e-5
+    )
+    np.testing.assert_allclose(metrics["ppo/entropy"], entropy_RT[mask].mean(), rtol=1e-5)
+    solvers = mask & (packed.group_RT == 5)
+    np.testing.assert_allclose(metrics["ppo/solve_induction/entropy"], entropy_RT[solvers].mean(), rtol=1e-5)
+    assert metrics["ppo/solve_induction/tokens"] == solvers.sum()
+    assert metrics["ppo/response_tokens"] == mask.sum()
+
+
+def test_bypass_uses_the_samplers_logprobs():
+    made, state = learner(settings(recompute_old_logprobs=False))
+    packed = batch()
+    _, metrics = made.update(state, packed)
+    _, recomputed = learner(settings())[0].update(learner(settings())[1], packed)
+    assert metrics["ppo/first_ratio_mean"] != 1.0
+    assert metrics["ppo/importance_weight_mean"] == 1.0
+    np.testing.assert_allclose(metrics["ppo/mismatch_mean"], recomputed["ppo/mismatch_mean"], rtol=1e-5)
+    np.testing.assert_allclose(metrics["ppo/approx_kl"], recomputed["ppo/mismatch_kl"], rtol=1e-4)
+
+
+def test_nonfinite_step_is_skipped_and_counted():
+    made, state = learner(settings())
+    poisoned = batch()
+    poisoned.advantages_RT[np.nonzero(poisoned.loss_mask_RT)] = np.nan
+    before = leaves((state.params, state.opt_state))
+    state, metrics = made.update(state, poisoned)
+    for old, new in zip(before, leaves((state.params, state.opt_state)), strict=True):
+        np.testing.assert_array_equal(new, old)
+    assert (int(state.step), int(state.skipped_updates)) == (0, 1)
+    assert metrics["ppo/nonfinite"] == metrics["ppo/skipped_updates"] == 1.0
+    assert np.isnan(metrics["ppo/loss"])
+    # The next one goes on as if nothing had been.
+    state, metrics = made.update(state, batch())
+    clean, _ = made.update(made.init(transformer()[1]), batch())
+    assert largest_difference(state.params, clean.params) == 0.0
+    assert (metrics["ppo/nonfinite"], metrics["ppo/skipped_updates"]) == (0.0, 1.0)
+
+
+def test_one_bad_minibatch_does_not_stop_the_others():
+    made, state = learner(settings(epochs=2, minibatches=2))
+    poisoned = batch()
+    poisoned.advantages_RT[0] = np.where(poisoned.loss_mask_RT[0] == 1, np.inf, 0.0)
+    state, metrics = made.update(state, poisoned)
+    assert (int(state.step), int(state.skipped_updates)) == (2, 2)
+    assert np.isfinite(metrics["ppo/loss"])
+    assert np.isfinite(np.concatenate([leaf.ravel() for leaf in leaves(state.params)])).all()
+
+
+def test_reference_policy_is_the_start_and_pulls_back():
+    made, state = learner(settings(kl_coef=5.0, epochs=2))
+    state, metrics = made.update(state, batch())
+    first_step = metrics["ppo/kl_ref"]
+    assert first_step > 0.0
+    reference = leaves(state.reference)
+    for left, right in zip(reference, leaves(transformer()[1]), strict=True):
+        np.testing.assert_array_equal(left, right)
+    free, free_state = learner(settings(epochs=2))
+    packed = batch()
+    for _ in range(4):
+        state, metrics = made.update(state, packed)
+        free_state, _ = free.update(free_state, packed)
+    moved, held = (largest_difference(s.params, state.reference) for s in (free_state, state))
+    assert held < moved
+
+
+def test_temperature_divides_the_logits():
+    cold, _ = learner(settings(), temperature=0.5)
+    warm, _ = learner(settings())
+    _, cold_metrics = cold.update(cold.init(transformer()[1]), batch())
+    _, warm_metrics = warm.update(warm.init(transformer()[1]), batch())
+    assert cold_metrics["ppo/entropy"] < warm_metrics["ppo/entropy"]
+    graphdef, params = transformer()
+    with pytest.raises(ValueError, match=r"sampler.temperature=0.0"):
+        make_learner(graphdef, params, settings(), make_mesh(devices=jax.devices()[:1]), 0.0)
+
+
+def test_state_is_donated_and_parameters_given_to_init_are_not():
+    made, _ = learner(settings())
+    params = transformer()[1]
+    state = made.init(params)
+    new_state, _ = made.update(state, batch())
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((params, new_state)))
+    # init takes what a checkpoint in bfloat16 gives, and makes float32 masters of it.
+    halves = made.init(jax.tree.map(lambda x: x.astype(jnp.bfloat16), params))
+    assert {leaf.dtype for leaf in jax.tree.leaves(halves.params)} == {jnp.dtype(jnp.float32)}
+
+
+def test_programs_work_in_place():
+    """The optimizer step makes no copy of params or moments; accumulation holds one gradient besides its arguments."""
+    made, _ = learner(settings())
+    lowered = made.lower()
+    parameter_bytes = 4 * CONFIG.parameters
+    apply = lowered["apply"].compile().memory_analysis()
+    assert apply.alias_size_in_bytes >= 3 * parameter_bytes
+    assert apply.temp_size_in_bytes < 0.5 * parameter_bytes
+    accumulate = lowered["accumulate"].compile().memory_analysis()
+    assert accumulate.alias_size_in_bytes >= parameter_bytes
+
+
+def test_decay_falls_on_matrices_alone():
+    params = transformer()[1]
+    mask = decay_mask(trainable(params, {"kernel_D": jnp.zeros(16), "bias": jnp.zeros(())}))
+    named = {str(path): decayed for path, decayed in jax.tree_util.tree_leaves_with_path(mask["policy"], is_leaf=None)}
+    assert len(named) == len(jax.tree.leaves(params))
+    for path, decayed in named.items():
+        assert decayed == ("norm" not in path and "bias" not in path), path
+    assert mask["value_head"] == {"kernel_D": True, "bias": False}
+
+
+def test_warm_up_is_linear():
+    chosen = settings(learning_rate=0.8, warmup_steps=4)
+    np.testing.assert_allclose([learning_rate(chosen, n) for n in range(6)], [0.2, 0.4, 0.6, 0.8, 0.8, 0.8], rtol=1e-6)
+    assert learning_rate(settings(learning_rate=0.8), 0) == np.float32(0.8)
+
+
+def test_empty_batch_is_an_error():
+    made, state = learner(settings())
+    packed = batch()
+    with pytest.raises(ValueError, match="no response token"):
+        made.update(state, packed._replace(loss_mask_RT=np.zeros_like(packed.loss_mask_RT)))
