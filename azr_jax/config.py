@@ -79,7 +79,7 @@ class LearnerSettings:
     """The PPO update."""
 
     estimator: str
-    learning_rate: float
+    lr: float
     warmup_steps: int
     beta1: float
     beta2: float
@@ -285,7 +285,7 @@ _AT_LEAST = {
     "sampler.prefill_tokens": 16,
     "reward.switch_step": 0,
     "reward.lambda_solve": 0.0,
-    "learner.learning_rate": 0.0,
+    "learner.lr": 0.0,
     "learner.warmup_steps": 0,
     "learner.gradient_clip": 1e-12,
     "learner.clip_epsilon": 1e-12,
@@ -353,5 +353,10 @@ def _check_combinations(config: Config) -> None:
         )
     if config.reward.permute and config.learner.estimator == "gae":
         raise ValueError("reward.permute=True: permuted rewards are for critic-free estimators; set learner.estimator")
+    if config.selfplay.train_on_estimates and config.selfplay.estimate_temperature != config.sampler.temperature:
+        raise ValueError(
+            f"selfplay.estimate_temperature={config.selfplay.estimate_temperature}: with selfplay.train_on_estimates=True"
+            f" it must be sampler.temperature={config.sampler.temperature}, so that what is trained is what was sampled"
+        )
     if sum(axis == -1 for axis in (config.mesh.data, config.mesh.fsdp, config.mesh.tensor)) > 1:
         raise ValueError(f"mesh={dataclasses.asdict(config.mesh)}: only one axis may be -1")

@@ -67,11 +67,10 @@ def main(argv: Sequence[str]) -> None:
     try:
         config = from_mapping(_CONFIG.value.to_dict())
         _train(config, workdir)
-    except (ValueError, FileNotFoundError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         if logging.get_verbosity() >= logging.DEBUG:
             raise
-        logging.error("%s", error)
-        sys.exit(1)
+        sys.exit(f"error: {error}")
 
 
 def _train(config: Config, workdir: str) -> None:
@@ -81,9 +80,21 @@ def _train(config: Config, workdir: str) -> None:
         train(run)
 
 
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parsing as absl does, with a config key or file that does not exist as one message instead of a traceback."""
+    try:
+        return flags.FLAGS(list(argv), known_only=False)
+    except (AttributeError, KeyError) as error:
+        sys.exit(f"error: unknown config key: {error}; configs/base.py names every key")
+    except OSError as error:
+        sys.exit(f"error: --config: {error}; name a configuration file, such as configs/tiny.py")
+    except flags.Error as error:
+        sys.exit(f"error: {error}; see python -m azr_jax.main --help")
+
+
 def _config_path() -> str:
     return config_flags.get_config_filename(flags.FLAGS["config"])
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=_parse_flags)

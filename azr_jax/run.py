@@ -183,7 +183,7 @@ class Run:
             raise RuntimeError(
                 f"learner: {record.metrics['ppo/skipped_updates']:.0f} updates had a loss or gradient that is not finite,"
                 f" more than learner.max_nonfinite_updates={self.config.learner.max_nonfinite_updates}; step"
-                f" {record.step} is saved: lower learner.learning_rate and resume with --allow_config_change"
+                f" {record.step} is saved: lower learner.lr and resume with --allow_config_change"
             )
         if self.interrupted:
             self.progress.message(f"saved at step {record.step}; the same command resumes {self.workdir}")

@@ -1,7 +1,7 @@
 """Every configuration key, once, with the paper's settings (Table 3). Other files override; no key is added elsewhere.
 
 Command: none of its own; `configs/racket.py`, `julia.py`, `javascript.py` and `python.py` choose the language and
-`tiny.py` the embedded model. Any key can be set on the command line: `--config.learner.learning_rate=2e-6`.
+`tiny.py` the embedded model. Any key can be set on the command line: `--config.learner.lr=2e-6`.
 """
 
 import ml_collections
@@ -47,7 +47,7 @@ def _learner() -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(
         {
             "estimator": "trrpp",  # trrpp | gae | grpo | rloo
-            "learning_rate": 1e-6,
+            "lr": 1e-6,
             "warmup_steps": 0,
             "beta1": 0.9,
             "beta2": 0.999,

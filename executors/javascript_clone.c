@@ -1,6 +1,6 @@
 /* The native part of javascript_harness.js: forks, limits, watches and replies.
 
-   Built by `make setup`:  cc -O2 -shared -fPIC -o FOLDER/javascript_clone.node javascript_clone.c
+   Built by `make setup` (javascript.build_addon):  cc -O2 -shared -fPIC -fvisibility=hidden -o X.node javascript_clone.c -lm
    It uses the stable ABI of Node-API, declared here, so that no Node headers are needed.
 
    serve(filter_path, new_pid)  in the server: answers until the end of descriptor 0, then returns false; in each child: true
@@ -22,6 +22,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,8 +49,6 @@ extern int napi_get_value_bool(napi_env, napi_value, bool *);
 extern int napi_get_value_string_latin1(napi_env, napi_value, char *, size_t, size_t *);
 extern int napi_get_value_string_utf8(napi_env, napi_value, char *, size_t, size_t *);
 extern int napi_get_boolean(napi_env, bool, napi_value *);
-extern void *uv_default_loop(void);
-extern int uv_loop_fork(void *);
 
 enum {
   REQUEST = 0,
@@ -83,6 +82,7 @@ static int descriptors[DESCRIPTORS_MAX], descriptor_count;
 static int claim_descriptor = -1; /* in a child: its pipe */
 static struct limits own;
 static double own_start_s;
+static uint64_t start_bytes;
 
 static double clock_s(clockid_t id) {
   struct timespec t;
@@ -195,6 +195,56 @@ static void make_claim(struct bytes *out, const char *status, const char *kind, 
   put_field(out, status);
   put_field(out, kind);
   put_field(out, message);
+}
+
+/* The writable private memory of this process, which RLIMIT_DATA counts. */
+static uint64_t data_bytes(void) {
+  char line[256];
+  unsigned long kib = 0;
+  FILE *status = fopen("/proc/self/status", "re");
+  if (status == NULL) _exit(INTERNAL_ERROR);
+  while (fgets(line, sizeof line, status) != NULL && sscanf(line, "VmData: %lu", &kib) != 1) {
+  }
+  fclose(status);
+  return (uint64_t)kib * 1024;
+}
+
+static void send_claim(const unsigned char *claim, size_t size) {
+  if (claim_descriptor < 0) { /* once mode */
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    reply(claim, size, clock_s(CLOCK_MONOTONIC) - own_start_s, (double)usage.ru_maxrss / 1024);
+  } else {
+    struct bytes out = {0};
+    put(&out, own.nonce, NONCE_BYTES);
+    put_u32(&out, (uint32_t)size);
+    put(&out, claim, size);
+    write_all(claim_descriptor, out.data, out.size);
+  }
+  _exit(0);
+}
+
+static void out_of_memory(const char *location, const void *details) {
+  (void)location, (void)details;
+  static const char claim[] = "\0\0\0\3\0\0\0\6memory\0\0\0\0\0\0\0\0";
+  unsigned char message[NONCE_BYTES + 4 + sizeof claim - 1];
+  if (claim_descriptor < 0) send_claim((const unsigned char *)claim, sizeof claim - 1);
+  /* Nothing can be allocated here. */
+  memcpy(message, own.nonce, NONCE_BYTES);
+  memcpy(message + NONCE_BYTES, "\0\0\0", 3);
+  message[NONCE_BYTES + 3] = sizeof claim - 1;
+  memcpy(message + NONCE_BYTES + 4, claim, sizeof claim - 1);
+  write_all(claim_descriptor, message, sizeof message);
+  _exit(0);
+}
+
+/* V8's handler, by the names of both signatures it had (Node 18; 20 and later). Without it the server's guess remains. */
+static void handle_out_of_memory(void) {
+  void *(*current)(void) = (void *(*)(void))dlsym(RTLD_DEFAULT, "_ZN2v87Isolate10GetCurrentEv");
+  void *set = dlsym(RTLD_DEFAULT, "_ZN2v87Isolate18SetOOMErrorHandlerEPFvPKcRKNS_10OOMDetailsEE");
+  if (set == NULL) set = dlsym(RTLD_DEFAULT, "_ZN2v87Isolate18SetOOMErrorHandlerEPFvPKcbE");
+  if (current != NULL && set != NULL)
+    ((void (*)(void *, void (*)(const char *, const void *)))set)(current(), out_of_memory);
 }
 
 /* ---- in the server ---- */
@@ -336,18 +386,33 @@ static void list_descriptors(void) {
     if (fcntl(d, F_GETFD) >= 0) descriptors[descriptor_count++] = d;
 }
 
+/* Keeps the host's filter for children, with a start of our own: no threads either. A program's value must not depend on
+   a race, nor its processor time on the number of cores. (The host allows them for runtimes that need one.) */
 static void load_filter(napi_env env, napi_value path_value) {
+  const struct sock_filter no_threads[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
+  };
+  memcpy(filter, no_threads, sizeof no_threads);
+  filter_length = sizeof no_threads / sizeof *no_threads;
   char path[4096];
   size_t length = 0;
-  if (napi_get_value_string_utf8(env, path_value, path, sizeof path, &length) != 0 || length == 0) return;
-  int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-  ssize_t size = descriptor < 0 ? -1 : read(descriptor, filter, sizeof filter);
-  if (size <= 0 || size % (ssize_t)sizeof *filter != 0) _exit(INTERNAL_ERROR);
-  filter_length = (unsigned short)(size / (ssize_t)sizeof *filter);
-  close(descriptor);
+  ssize_t size = 0;
+  if (napi_get_value_string_utf8(env, path_value, path, sizeof path, &length) != 0) _exit(INTERNAL_ERROR);
+  if (length > 0) {
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    size = descriptor < 0 ? -1 : read(descriptor, filter + filter_length, sizeof filter - sizeof no_threads);
+    if (size <= 0 || size % (ssize_t)sizeof *filter != 0) _exit(INTERNAL_ERROR);
+    close(descriptor);
+    filter_length += (unsigned short)(size / (ssize_t)sizeof *filter);
+  } else {
+    filter[filter_length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+  }
 }
 
-/* In a new child: /dev/null over everything but the pipe and the request, which it still has to read. */
+/* In a new child: /dev/null over everything but the pipe and the request, which it still has to read. libuv's loop is
+   left behind with the descriptors under it: nothing in a child ever runs it. */
 static void become_child(int pipe_end, int null_descriptor) {
   setsid();
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -357,7 +422,6 @@ static void become_child(int pipe_end, int null_descriptor) {
   for (int i = 0; i < descriptor_count; i++)
     if (descriptors[i] != null_descriptor) dup2(null_descriptor, descriptors[i]);
   claim_descriptor = pipe_end;
-  uv_loop_fork(uv_default_loop());
 }
 
 static napi_value boolean(napi_env env, bool value) {
@@ -375,7 +439,9 @@ static napi_value serve(napi_env env, napi_info info) {
   load_filter(env, arguments[0]);
   int null_descriptor = open("/dev/null", O_RDWR | O_CLOEXEC);
   if (null_descriptor < 0) _exit(INTERNAL_ERROR);
+  handle_out_of_memory();
   list_descriptors();
+  start_bytes = data_bytes();
   keep_memory_in_forks();
   prctl(PR_SET_DUMPABLE, 0);
   for (;;) {
@@ -399,55 +465,6 @@ static napi_value serve(napi_env env, napi_info info) {
 
 /* ---- in the process that runs the program ---- */
 
-static void send_claim(const unsigned char *claim, size_t size) {
-  if (claim_descriptor < 0) { /* once mode */
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    reply(claim, size, clock_s(CLOCK_MONOTONIC) - own_start_s, (double)usage.ru_maxrss / 1024);
-  } else {
-    struct bytes out = {0};
-    put(&out, own.nonce, NONCE_BYTES);
-    put_u32(&out, (uint32_t)size);
-    put(&out, claim, size);
-    write_all(claim_descriptor, out.data, out.size);
-  }
-  _exit(0);
-}
-
-static void out_of_memory(const char *location, const void *details) {
-  (void)location, (void)details;
-  static const char claim[] = "\0\0\0\3\0\0\0\6memory\0\0\0\0\0\0\0\0";
-  unsigned char message[NONCE_BYTES + 4 + sizeof claim - 1];
-  if (claim_descriptor < 0) send_claim((const unsigned char *)claim, sizeof claim - 1);
-  /* Nothing can be allocated here. */
-  memcpy(message, own.nonce, NONCE_BYTES);
-  memcpy(message + NONCE_BYTES, "\0\0\0", 3);
-  message[NONCE_BYTES + 3] = sizeof claim - 1;
-  memcpy(message + NONCE_BYTES + 4, claim, sizeof claim - 1);
-  write_all(claim_descriptor, message, sizeof message);
-  _exit(0);
-}
-
-/* V8's handler, by the names of both signatures it had (Node 18; 20 and later). Without it the server's guess remains. */
-static void handle_out_of_memory(void) {
-  void *(*current)(void) = (void *(*)(void))dlsym(RTLD_DEFAULT, "_ZN2v87Isolate10GetCurrentEv");
-  void *set = dlsym(RTLD_DEFAULT, "_ZN2v87Isolate18SetOOMErrorHandlerEPFvPKcRKNS_10OOMDetailsEE");
-  if (set == NULL) set = dlsym(RTLD_DEFAULT, "_ZN2v87Isolate18SetOOMErrorHandlerEPFvPKcbE");
-  if (current != NULL && set != NULL)
-    ((void (*)(void *, void (*)(const char *, const void *)))set)(current(), out_of_memory);
-}
-
-static uint64_t data_bytes(void) {
-  char line[256];
-  unsigned long kib = 0;
-  FILE *status = fopen("/proc/self/status", "re");
-  if (status == NULL) _exit(INTERNAL_ERROR);
-  while (fgets(line, sizeof line, status) != NULL && sscanf(line, "VmData: %lu", &kib) != 1) {
-  }
-  fclose(status);
-  return (uint64_t)kib * 1024;
-}
-
 static void limit(int what, uint64_t value) {
   struct rlimit l = {value, value};
   if (setrlimit(what, &l) != 0) _exit(INTERNAL_ERROR);
@@ -456,16 +473,14 @@ static void limit(int what, uint64_t value) {
 static void harden(void) {
   uint64_t memory_mib = own.memory_mib < MEMORY_FLOOR_MIB ? MEMORY_FLOOR_MIB : own.memory_mib;
   /* Not RLIMIT_AS: V8 reserves gigabytes of addresses that it never uses. */
-  limit(RLIMIT_DATA, data_bytes() + (memory_mib << 20));
+  limit(RLIMIT_DATA, start_bytes + (memory_mib << 20));
   limit(RLIMIT_CPU, (uint64_t)ceil(own.cpu_s) + 1);
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   struct __user_cap_data_struct none[2] = {{0}};
   if (syscall(SYS_capset, &header, none) != 0) _exit(INTERNAL_ERROR);
-  if (filter_length > 0) {
-    struct sock_fprog program = {filter_length, filter};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) _exit(INTERNAL_ERROR);
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) _exit(INTERNAL_ERROR);
-  }
+  struct sock_fprog program = {filter_length, filter};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) _exit(INTERNAL_ERROR);
+  if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) _exit(INTERNAL_ERROR);
 }
 
 static napi_value begin(napi_env env, napi_info info) {
@@ -478,9 +493,10 @@ static napi_value begin(napi_env env, napi_info info) {
                         .value_count = (uint64_t)numbers[3], .value_chars = (uint64_t)numbers[4],
                         .message_chars = (uint64_t)numbers[5]};
   own_start_s = clock_s(CLOCK_MONOTONIC);
-  handle_out_of_memory();
   if (claim_descriptor < 0) {
     load_filter(env, arguments[6]);
+    start_bytes = data_bytes();
+    handle_out_of_memory();
   } else {
     if (getrandom(own.nonce, NONCE_BYTES, 0) != NONCE_BYTES) _exit(INTERNAL_ERROR);
     if (!write_all(claim_descriptor, &own, sizeof own)) _exit(INTERNAL_ERROR);

@@ -14,7 +14,6 @@ const fs = require('fs');
 const vm = require('vm');
 const v8 = require('v8');
 const { Module } = require('module');
-const { performance } = require('perf_hooks');
 const { types: { isProxy } } = require('util');
 const { parse, emit, isFailure } = require('./javascript_values.js');
 
@@ -25,14 +24,23 @@ const charCodeAt = uncurryThis(String.prototype.charCodeAt);
 const slice = uncurryThis(String.prototype.slice);
 const { fromCharCode } = String;
 const toText = String;
+const toNumber = Number;
 const { writeSync } = fs;
+const { reallyExit } = process;
 const { compileFunction } = vm;
 const resourceUsage = process.resourceUsage.bind(process);
-const now = performance.now.bind(performance);
+const monotonicNs = process.hrtime.bigint;
 
 const PROGRAM_FILE = '/program.js';
 const KIND_CHARS = 100;
+const UNASSISTED_BASE_MIB = 64; // what Node itself takes, where nothing but the peak is known
+const WARM_UP_ROUNDS = 30;
 const addon = process.env.AZR_JAVASCRIPT_ADDON ? require(process.env.AZR_JAVASCRIPT_ADDON) : null;
+const WRAPPER_NAMES = ['exports', 'require', 'module', '__filename', '__dirname'];
+const COMPILE_OPTIONS = { filename: PROGRAM_FILE, lineOffset: -1 };
+if (vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER) {
+  COMPILE_OPTIONS.importModuleDynamically = vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
+}
 const makeRequire = Module.createRequire(PROGRAM_FILE);
 
 /** UTF-8 of a string as a string of bytes; a lone surrogate becomes U+FFFD. */
@@ -77,23 +85,28 @@ function writeBytes(descriptor, bytes) {
   while (bytes.length > 0) bytes = slice(bytes, writeSync(descriptor, bytes, null, 'latin1'));
 }
 
-function readExactly(byteCount) {
+function readExactly(descriptor, byteCount) {
   const buffer = Buffer.alloc(byteCount);
   for (let at = 0; at < byteCount;) {
-    const count = fs.readSync(0, buffer, at, byteCount - at, null);
+    const count = fs.readSync(descriptor, buffer, at, byteCount - at, null);
     if (count === 0) return null;
     at += count;
   }
   return buffer;
 }
 
-/** The next request, or null at the end of descriptor 0. */
-function readRequest() {
-  const head = readExactly(4);
-  if (head === null) return null;
+const readU32 = (descriptor) => readExactly(descriptor, 4)?.readUInt32BE(0);
+
+/** The fields of the next request as text, or null at the end of `descriptor`. */
+function readFields(descriptor) {
+  const count = readU32(descriptor);
+  if (count === undefined) return null;
   const fields = [];
-  for (let left = head.readUInt32BE(0); left > 0; left--) fields.push(readExactly(readExactly(4).readUInt32BE(0)));
-  const [kind, limits, seed, source, ...inputs] = fields.map((field) => field.toString('utf8'));
+  while (fields.length < count) fields.push(readExactly(descriptor, readU32(descriptor)).toString('utf8'));
+  return fields;
+}
+
+function toRequest([kind, limits, seed, source, ...inputs]) {
   const [wallS, cpuS, memoryMib, valueChars, messageChars] = limits.split(' ').map(Number);
   return { kind, wallS, cpuS, memoryMib, valueChars, messageChars, seed, source, inputs };
 }
@@ -143,32 +156,32 @@ function failureOutcome(caught, limits) {
   return isFailure(caught) ? outcome(caught.status, '', caught.message, limits) : thrownOutcome(caught, limits);
 }
 
-/**
- * Compiles a program as Node does a CommonJS file. The first statement hands over a way to read `f` in the scope of the
- * file once the file has run, also when it returns early; a directive prologue stays one.
- * Returns a function of no arguments that runs the file and returns that way; throws what the compiler throws.
- */
-function compileProgram(source) {
-  const text = source.charCodeAt(0) === 0xfeff ? source.slice(1) : source;
-  const options = { filename: PROGRAM_FILE };
-  if (vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER) {
-    options.importModuleDynamically = vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
-  }
-  const names = ['exports', 'require', 'module', '__filename', '__dirname'];
-  // Alone first: a statement put before or after could make an unfinished program a whole one.
-  const isStrict = !hasOwn(compileFunction(text, names, options), 'arguments');
-  const prefix = `${isStrict ? '"use strict";' : ''}this[0]=()=>f;`;
-  const body = text.startsWith('#!') ? `//${text}` : text;
-  const run = compileFunction(prefix + body, names, { ...options, columnOffset: -prefix.length });
-
+/** The module that a program is: the main one of its process. */
+function makeModule() {
   const module = new Module(PROGRAM_FILE, null);
   module.filename = PROGRAM_FILE;
   module.paths = Module._nodeModulePaths('/');
   Module._cache[PROGRAM_FILE] = module;
   process.mainModule = module;
   makeRequire.main = module;
-  const { exports } = module;
-  return () => {
+  return module;
+}
+
+/**
+ * Compiles a program as Node does a CommonJS file. The first statement hands over a way to read `f` in the scope of the
+ * file once the file has run, also when it returns early; it stands on a line of its own before the first.
+ * Returns a function of the module that runs the file and returns that way; throws what the compiler throws.
+ */
+function compileProgram(source) {
+  const text = source.charCodeAt(0) === 0xfeff ? source.slice(1) : source;
+  // In strict mode when the file is: the directive would not be one after a statement. Without the words it cannot be.
+  const isStrict = text.includes('use strict')
+    && !hasOwn(compileFunction(text, WRAPPER_NAMES, COMPILE_OPTIONS), 'arguments');
+  const prefix = `${isStrict ? '"use strict";' : ''}this[0]=()=>f;\n`;
+  const body = text.startsWith('#!') ? `//${text}` : text;
+  const run = compileFunction(prefix + body, WRAPPER_NAMES, COMPILE_OPTIONS);
+  return (module) => {
+    const { exports } = module;
     let readF;
     defineProperty(exports, 0, {
       __proto__: null,
@@ -184,7 +197,7 @@ function compileProgram(source) {
 }
 
 /** Runs a program on every input; the first thing that goes wrong is the outcome. */
-function evaluate(request) {
+function evaluate(request, module) {
   const inputs = setPrototypeOf(request.inputs.map(parse), null);
   const count = inputs.length;
   let runFile;
@@ -198,7 +211,7 @@ function evaluate(request) {
   const fields = outcome('ok', '', '', request);
   let f;
   try {
-    f = runFile()();
+    f = runFile(module)();
   } catch (thrown) {
     return thrownOutcome(thrown, request);
   }
@@ -223,84 +236,102 @@ function readBack(request) {
 }
 
 /** The outcome of a request, as a list of reply fields. */
-function answer(request) {
+function answer(request, module) {
   try {
-    return request.kind === 'value' ? readBack(request) : evaluate(request);
+    return request.kind === 'value' ? readBack(request) : evaluate(request, module);
   } catch (caught) {
     return failureOutcome(caught, request);
   }
 }
 
-/** Sets what each program's process needs of its own: the seed of Math.random and an end without Node's teardown. */
-function personalise(request) {
-  v8.setFlagsFromString(`--random-seed=${1 + (Number(request.seed) % 0x7ffffffe)}`);
-  if (addon !== null) process.reallyExit = (code) => addon.exit(Number(code) | 0);
+/** Seeds Math.random, the same for all programs of a process, and replaces Node's teardown, which waits for threads. */
+function personalise(seed) {
+  v8.setFlagsFromString(`--random-seed=${1 + (Number(seed) % 0x7ffffffe)}`);
+  if (addon !== null) process.reallyExit = (code) => addon.exit(toNumber(code) | 0);
 }
 
 /** Hides this harness from the program: the program is the main file of an ordinary `node FILE`. */
 function disguise() {
-  for (const name of ['AZR_JAVASCRIPT_ADDON', 'AZR_CHILD_FILTER', 'AZR_NEW_PID']) delete process.env[name];
+  for (const name of Object.keys(process.env)) if (name.startsWith('AZR_')) delete process.env[name];
   for (const file of Object.keys(Module._cache)) delete Module._cache[file];
   module.children.length = 0;
   process.argv = [process.execPath, PROGRAM_FILE];
   process.execArgv = [];
 }
 
-/** Runs everything once, so that children find it compiled. */
+/** Drops what start-up left behind: a smaller heap is cheaper to fork, and pages never used cheaper to write. */
+function collectGarbage() {
+  v8.setFlagsFromString('--no-flush-bytecode');
+  v8.setFlagsFromString('--expose-gc');
+  vm.runInNewContext('gc')();
+  v8.setFlagsFromString('--no-expose-gc');
+}
+
+/** Runs everything as often as V8 needs to compile it for good, so that children find it compiled. */
 function warmUp() {
   for (const name of ['assert', 'events', 'os', 'path', 'util']) require(name);
   console.log('');
-  const limits = { wallS: 1, cpuS: 1, memoryMib: 512, valueChars: 4096, messageChars: 500, seed: '1' };
-  const inputs = ['[1, -2.5, "a\\u00e9", {"b": [true, null, undefined, 10n]}, new Map([[1, 2]]), new Set(["x"])]'];
+  const zeros = fs.openSync('/dev/zero', 'r');
+  const inputs = ['[1, -2.5, "a\\u00e9", {"b": [true, null, undefined, 10n]}, new Map([[1, 2]]), new Set(["x"])]', '[1,2]'];
   const sources = [
     'const g = (x) => x; function f(x) { return g(x); }', '"use strict"; const f = (x) => x;', 'function f(', 'throw 1',
     'function f(x) { throw new TypeError("no"); }', 'function f(x) { return Symbol(); }',
   ];
-  for (const source of sources) {
-    const fields = answer({ ...limits, kind: 'evaluate', source, inputs });
-    frame(fields, fields.length);
+  for (let round = 0; round < WARM_UP_ROUNDS; round++) {
+    for (const source of sources) {
+      readFields(zeros);
+      readExactly(zeros, 100).toString('utf8');
+      const request = toRequest(['evaluate', '1 1 512 4096 500', '1', source, ...inputs]);
+      const fields = answer(request, makeModule());
+      frame(fields, fields.length);
+    }
+    answer(toRequest(['value', '1 1 512 4096 500', '1', '', ...inputs]));
   }
-  delete Module._cache[PROGRAM_FILE];
+  fs.closeSync(zeros);
 }
 
-function onceWithoutAddon() {
-  writeBytes(3, frame(['ready'], 1));
-  const request = readRequest();
-  if (request === null) return;
-  const startMs = now();
-  personalise(request);
-  const fields = answer(request);
+function onceWithoutAddon(module) {
+  const received = readFields(0);
+  if (received === null) return;
+  const request = toRequest(received);
+  const startNs = monotonicNs();
+  const fields = answer(request, module);
   const memoryMib = resourceUsage().maxRSS / 1024;
-  if (memoryMib > request.memoryMib + 64) fields.length = 3, fields[0] = 'memory';
+  if (memoryMib > request.memoryMib + UNASSISTED_BASE_MIB) {
+    fields.length = 3;
+    fields[0] = 'memory';
+  }
   const reply = setPrototypeOf([], null);
   for (let i = 0; i < 3; i++) reply[i] = fields[i];
-  reply[3] = `${(now() - startMs) / 1000}`;
+  reply[3] = `${toNumber(monotonicNs() - startNs) / 1e9}`;
   reply[4] = `${memoryMib}`;
   for (let i = 3; i < fields.length; i++) reply[i + 2] = fields[i];
   writeBytes(3, frame(reply, reply.length));
-  process.reallyExit(0);
+  reallyExit(0);
 }
 
 function main() {
-  const mode = process.argv[2];
-  const { AZR_CHILD_FILTER: filterPath = '', AZR_NEW_PID: newPid = '0' } = process.env;
+  const serves = process.argv[2] === '--serve';
+  const { AZR_CHILD_FILTER: filterPath = '', AZR_NEW_PID: newPid = '0', AZR_HASH_SEED: seed = '0' } = process.env;
   disguise();
+  personalise(seed);
+  if (serves && addon === null) throw new Error('--serve needs AZR_JAVASCRIPT_ADDON, built by `make setup`');
+  if (serves) warmUp();
+  const module = makeModule();
+  if (serves) collectGarbage();
+  writeBytes(3, frame(['ready'], 1));
   if (addon === null) {
-    if (mode === '--serve') throw new Error('--serve needs AZR_JAVASCRIPT_ADDON (built by `make setup`)');
-    onceWithoutAddon();
+    onceWithoutAddon(module);
     return;
   }
-  if (mode === '--serve') warmUp();
-  writeBytes(3, frame(['ready'], 1));
-  const inChild = mode === '--serve';
-  // In serve mode this call comes back in each child, and in the server only at the end of descriptor 0.
-  if (inChild && !addon.serve(filterPath, newPid === '1')) return;
-  const request = readRequest();
-  if (request === null) return;
+  // This call comes back in each child, and in the server only at the end of descriptor 0.
+  if (serves && !addon.serve(filterPath, newPid === '1')) return;
+  const received = readFields(0);
+  if (received === null) return;
+  const request = toRequest(received);
   const { wallS, cpuS, memoryMib, valueChars, messageChars, inputs } = request;
-  addon.begin(wallS, cpuS, memoryMib, inputs.length, valueChars, messageChars, inChild ? '' : filterPath);
-  personalise(request);
-  const fields = answer(request);
+  addon.begin(wallS, cpuS, memoryMib, inputs.length, valueChars, messageChars, serves ? '' : filterPath);
+  const fields = answer(request, module);
   addon.finish(frame(fields, fields.length));
 }
 

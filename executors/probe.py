@@ -1,8 +1,89 @@
-"""Which tier of containment this machine gives: found by running real commands, not by asking for features."""
+"""Which tier of containment this machine gives: found by running real commands and attempts, not by asking for features.
 
-from executors.sandbox import Tier, parse_tier
+A tier holds when a process starts in it, can start and harden children there, and everything that must fail does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import time
+from pathlib import Path
+
+from executors import protocol
+from executors.launch import TIER_MEANING, Launch, Mode, Tier, parse_tier
+from executors.sandbox import Closed, DeadlineExceeded, start, start_error
+
+_PROBE = Path(__file__).with_name("probe_harness.py")
+_TIMEOUT_S = 20.0
+# What a tier does not promise to refuse.
+_ALLOWED: dict[Tier, frozenset[str]] = {
+    Tier.NAMESPACES: frozenset(),
+    Tier.LANDLOCK: frozenset(),
+    Tier.LIMITS: frozenset(("read_passwd", "read_parent_environment")),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Probe:
+    """What probing one tier gave: `fault` is empty when the tier holds."""
+
+    tier: Tier
+    fault: str
+
+
+@functools.cache
+def probe(tier: Tier) -> Probe:
+    """Start a process in `tier` and try what must fail."""
+    # Here, because python.py is a language file like others and those import nothing of this module's.
+    from executors import python
+
+    interpreter = python.find()
+    launch = Launch(
+        mode=Mode.SERVE,
+        argv=lambda folder: [*python.harness_argv(interpreter, f"{folder}/{_PROBE.name}", str(os.getpid()))],
+        interpreter=interpreter,
+        tier=tier,
+        harness_dir=_PROBE.parent,
+    )
+    try:
+        process = start(launch)
+    except (OSError, ValueError) as error:
+        return Probe(tier, str(error))
+    try:
+        fields = process.receive(time.monotonic() + _TIMEOUT_S, 1 << 16)
+    except (Closed, DeadlineExceeded, protocol.FrameError):
+        return Probe(tier, start_error(launch))
+    finally:
+        process.kill()
+    word, *possible = (field.decode("utf-8", "replace") for field in fields)
+    if word != "probed":
+        return Probe(tier, word)
+    wrong = [name for name in possible if name not in _ALLOWED[tier]]
+    return Probe(tier, f"these are possible and must not be: {', '.join(wrong)}" if wrong else "")
+
+
+def best_tier() -> Tier | None:
+    """The highest tier that holds on this machine, None when none does."""
+    for tier in sorted(Tier, reverse=True):
+        if not probe(tier).fault:
+            return tier
+    return None
 
 
 def require_tier(allow: str) -> Tier:
-    parse_tier(allow)
-    return Tier.NAMESPACES
+    """The highest tier that holds; ValueError with the fix when it is lower than `allow` ("namespaces", ...)."""
+    least = parse_tier(allow)
+    best = best_tier()
+    if best is not None and best >= least:
+        return best
+    faults = "; ".join(
+        f"{tier.name.lower()}: {probe(tier).fault}" for tier in sorted(Tier, reverse=True) if tier >= least
+    )
+    if best is None:
+        raise ValueError(f"this machine contains no programs at all ({faults}): run on Linux with seccomp")
+    raise ValueError(
+        f"allow_tier is {allow!r} but this machine gives only {best.name.lower()!r} ({faults}). Install bubblewrap and "
+        f"allow user namespaces, or set allow_tier to {best.name.lower()!r}, which means: {TIER_MEANING[best]}"
+    )

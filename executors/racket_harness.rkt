@@ -121,8 +121,8 @@
 ;; In the program's thread: everything from a request to the values.
 (define (run-program next-request)
   (define inputs #f)
-  (define (source-forms)
-    (set! current (next-request))
+  (define (source-forms in-module)
+    (set! current (next-request in-module))
     (define evaluate? (equal? (request-kind current) #"evaluate"))
     (seed-process (request-seed current))
     (set! inputs
@@ -230,14 +230,14 @@
                        (outcome-values result)))))
 
 (define (seconds-since start-ms)
-  (number->string (/ (- (current-inexact-monotonic-milliseconds) start-ms) 1000.0)))
+  (/ (- (current-inexact-monotonic-milliseconds) start-ms) 1000.0))
 
 ;; ------------------------------------------------------------------------------------------------------- warm-up
 
 ;; A program of the usual forms: what the expander, the compiler and the libraries load or build at first use is then
 ;; there for every child.
 (define warm-up-source
-  #<<PROGRAM
+  (string->bytes/utf-8 #<<PROGRAM
 #lang racket
 (struct point (x y) #:transparent)
 (define-struct counter (count) #:mutable)
@@ -279,52 +279,80 @@
           (parameterize ([current-output-port (open-output-string)]) (printf "~a" 1)) (exact->inexact 1/3))))
 (f "x")
 PROGRAM
-  )
+                       ))
+
+;; Every module that is expanded has its own instances of the macros' own modules, made at first use: here for the
+;; module that all children go on with.
+(define (warm-up-expansion in-module)
+  (define forms (map in-module (source->forms warm-up-source)))
+  (local-expand (datum->syntax #f `(,(in-module (datum->syntax #f 'let)) () ,@forms)) 'expression '())
+  (collect-garbage))
 
 (define (warm-up)
   (define nowhere (open-output-nowhere))
   (parameterize ([current-namespace namespace]
                  [current-output-port nowhere])
     (for ([name (in-list '(warm-up-1 warm-up-2))])
-      (define f ((declare-program (lambda () (source->forms (string->bytes/utf-8 warm-up-source))) name)))
+      (define f ((declare-program (lambda (_) (source->forms warm-up-source)) name)))
       (value->text (read-value (value->text ((f) "x") 4096) #f) 4096)))
   (collect-garbage))
 
 ;; ------------------------------------------------------------------------------------------------------- serving
 
 ;; Answers requests until there are no more, each in a child; returns in the child, with its request and with `reply`
-;; set to write to the parent.
-(define (serve most-requests)
+;; set to write to the parent. With `once?` this process itself answers the one request that comes.
+(define (serve once?)
   (define filter-path (getenv "AZR_CHILD_FILTER"))
   (define filter (and filter-path (load-filter (string->bytes/utf-8 filter-path))))
-  (define new-pid-namespace? (equal? (getenv "AZR_NEW_PID") "1"))
   (define scheduler (scheduler-descriptors))
-  (refuse-peers)
+  (unless once?
+    (refuse-peers))
   (write-frame replies '(#"ready"))
-  (let loop ([left most-requests])
-    (define fields (if (= left 0) eof (read-frame requests)))
-    (when (eof-object? fields)
-      (exit-process 0))
-    (define request (fields->request fields))
-    (define start-ms (current-inexact-monotonic-milliseconds))
-    (define-values (read-end write-end) (open-pipe))
-    (define pid (fork-child new-pid-namespace?))
-    (cond
-      [(= pid 0)
-       (harden request filter write-end scheduler)
-       (set! reply (lambda (result)
-                     (write-frame write-end (outcome->fields result))
-                     (exit-process 0)))
-       request]
-      [else
-       (close-descriptor write-end)
-       (write-frame replies (watch-child pid read-end request start-ms))
-       (loop (sub1 left))])))
+  (if once?
+      (serve-here filter)
+      (serve-children filter scheduler (equal? (getenv "AZR_NEW_PID") "1"))))
 
-;; In a child, before anything of the request is looked at.
-(define (harden request filter write-end scheduler)
-  (isolate write-end scheduler)
-  (exit-on-abort)
+(define out-of-memory '(#"memory" #"abort" #"out of memory"))
+
+(define (next-fields)
+  (define fields (read-frame requests))
+  (when (eof-object? fields)
+    (exit-process 0))
+  fields)
+
+(define (serve-here filter)
+  (define request (fields->request (next-fields)))
+  (define start-ms (current-inexact-monotonic-milliseconds))
+  (set! reply
+        (lambda (result)
+          (write-frame replies (add-figures (outcome->fields result) (seconds-since start-ms) (peak-memory-mib)))
+          (exit-process 0)))
+  (on-abort replies (add-figures out-of-memory 0.0 0.0))
+  (harden request filter)
+  request)
+
+(define (serve-children filter scheduler new-pid-namespace?)
+  (define request (fields->request (next-fields)))
+  (define start-ms (current-inexact-monotonic-milliseconds))
+  (define-values (read-end write-end) (open-pipe))
+  (define pid (fork-child new-pid-namespace?))
+  (cond
+    [(= pid 0)
+     (set! reply
+           (lambda (result)
+             (write-frame write-end (outcome->fields result))
+             (exit-process 0)))
+     (isolate write-end scheduler)
+     (on-abort write-end out-of-memory)
+     (harden request filter)
+     request]
+    [else
+     (close-descriptor write-end)
+     (write-frame replies (watch-child pid read-end request start-ms))
+     (serve-children filter scheduler new-pid-namespace?)]))
+
+;; Before anything of the request is looked at.
+(define (harden request filter)
   (limit-memory (request-memory-mib request))
   (limit-cpu (request-cpu-s request))
   (drop-capabilities)
@@ -352,13 +380,16 @@ PROGRAM
       [(eq? reason 'cpu) (ended #"timeout" #"cpu" "CPU time limit")]
       [(eq? reason 'size) (ended #"output_limit" #"reply" "the reply is too long")]
       [(and fields (legal-reply? fields request)) fields]
-      [(eqv? exit-code abort-exit-code) (ended #"memory" #"abort" "out of memory")]
       [exit-code (ended #"exit" #"exit" (format "ended with exit code ~a and no reply" exit-code))]
       [(eqv? signal 24) (ended #"timeout" #"cpu" "CPU time limit")]
       [else (ended #"crash" #"signal" (format "killed by signal ~a" signal))]))
-  (append (list (car answer) (cadr answer) (caddr answer))
-          (map string->bytes/utf-8 (list seconds (number->string memory-mib)))
-          (cdddr answer)))
+  (add-figures answer seconds memory-mib))
+
+;; Seconds and MiB go behind the first three fields.
+(define (add-figures fields seconds memory-mib)
+  (append (list (car fields) (cadr fields) (caddr fields))
+          (map string->bytes/utf-8 (list (number->string seconds) (number->string memory-mib)))
+          (cdddr fields)))
 
 (define child-statuses
   '(#"ok" #"syntax_error" #"runtime_error" #"memory" #"output_limit" #"forbidden" #"unserialisable" #"exit"))
@@ -369,11 +400,15 @@ PROGRAM
        (= (length (cdddr fields)) (if (equal? (car fields) #"ok") (length (request-inputs request)) 0))))
 
 (module+ main
-  (define most-requests
+  (define once?
     (case (vector-ref (current-command-line-arguments) 0)
-      [("--once") 1]
-      [("--serve") +inf.0]))
-  (when (> most-requests 1)
+      [("--once") #t]
+      [("--serve") #f]))
+  (unless once?
     (warm-up))
-  (define result (answer (lambda () (serve most-requests))))
+  (define result
+    (answer (lambda (in-module)
+              (unless once?
+                (warm-up-expansion in-module))
+              (serve once?))))
   (reply result)) ; which `serve` has set meanwhile

@@ -10,7 +10,8 @@
          (for-syntax (all-from-out racket/base))
          (rename-out [program-begin #%module-begin]))
 
-;; source-forms: -> list of syntax objects as the reader gives them; register: called at the end of the module's body
+;; source-forms: procedure that gives a syntax object the module's scopes -> list of syntax objects as the reader gives
+;; them; register: called at the end of the module's body
 ;; with a thunk that returns f, or with #f when the module has no f.
 (define-syntax (program-begin stx)
   (define body (cdr (syntax->list stx)))
@@ -18,7 +19,7 @@
   (cond
     [(procedure? source-forms)
      (define in-module (make-syntax-delta-introducer stx #f))
-     (define forms (map in-module (source-forms)))
+     (define forms (map in-module (source-forms in-module)))
      (datum->syntax stx (append (list #'#%module-begin) forms (list (list #'register-f (cadr body)))) stx)]
     [else (datum->syntax stx (cons #'#%module-begin body) stx stx)]))
 

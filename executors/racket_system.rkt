@@ -20,8 +20,7 @@
          refuse-peers
          scheduler-descriptors
          isolate
-         exit-on-abort
-         abort-exit-code
+         on-abort
          limit-memory
          limit-cpu
          drop-capabilities
@@ -42,10 +41,10 @@
   result)
 
 (define-values (READ WRITE CLOSE OPENAT PPOLL PIPE2 DUP3 CLOSE-RANGE CLONE WAIT4 KILL EXIT-GROUP SETSID PRCTL PRLIMIT
-                     CAPSET CLOCK-GETTIME GETRUSAGE EPOLL-CREATE1 SIGACTION)
+                     CAPSET CLOCK-GETTIME GETRUSAGE EPOLL-CREATE1 SIGACTION MMAP MPROTECT)
   (case (system-type 'arch)
-    [(x86_64) (values 0 1 3 257 271 293 292 436 56 61 62 231 112 157 302 126 228 98 291 13)]
-    [(aarch64) (values 63 64 57 56 73 59 24 436 220 260 129 94 157 167 261 91 113 165 20 134)]
+    [(x86_64) (values 0 1 3 257 271 293 292 436 56 61 62 231 112 157 302 126 228 98 291 13 9 10)]
+    [(aarch64) (values 63 64 57 56 73 59 24 436 220 260 129 94 157 167 261 91 113 165 20 134 222 226)]
     [else (error 'racket_system "no system call numbers for ~a" (system-type 'arch))]))
 
 (define EINTR 4)
@@ -166,11 +165,13 @@
         (read-exactly descriptor (number)))))
 
 (define (write-frame descriptor fields)
-  (write-all descriptor
-             (apply bytes-append
-                    (u32 (length fields))
-                    (for/list ([field (in-list fields)])
-                      (bytes-append (u32 (bytes-length field)) field)))))
+  (write-all descriptor (encode-frame fields)))
+
+(define (encode-frame fields)
+  (apply bytes-append
+         (u32 (length fields))
+         (for/list ([field (in-list fields)])
+           (bytes-append (u32 (bytes-length field)) field))))
 
 ;; bytes -> the fields of the one frame that they are, or #f
 (define (decode-frame bytes)
@@ -285,17 +286,50 @@
         #:when (< (add1 before) after))
     (must 'close_range (call CLOSE-RANGE (add1 before) (sub1 after)))))
 
-;; Racket aborts when it is out of memory, and a PID 1 ignores SIGABRT unless it has a handler: libc's _exit is one.
+;; Racket aborts when it is out of memory, in the middle of a collection, where no Racket code can run any more, and a
+;; PID 1 ignores SIGABRT unless it has a handler. So the handler is a few machine instructions: write the frame of
+;; `fields` to `descriptor`, exit.
 (define SIGABRT 6)
-(define abort-exit-code SIGABRT)
 (define SA-RESTORER #x04000000) ; x86-64 wants one; it is never reached
-(define exit-address (cast (get-ffi-obj "_exit" #f _fpointer) _fpointer _intptr))
-(define (exit-on-abort)
-  (set-int64! 0 exit-address)
+(define PROT-READ+WRITE 3)
+(define PROT-READ+EXEC 5)
+(define MAP-PRIVATE+ANONYMOUS #x22)
+(define page-size 65536)
+(define (on-abort descriptor fields)
+  (define frame (encode-frame fields))
+  (define frame-memory (malloc (bytes-length frame) 'raw))
+  (memcpy frame-memory frame (bytes-length frame))
+  (define code (write-and-exit-code descriptor (cast frame-memory _pointer _intptr) (bytes-length frame)))
+  (define page (must 'mmap (call MMAP 0 page-size PROT-READ+WRITE MAP-PRIVATE+ANONYMOUS -1 0)))
+  (memcpy (cast page _intptr _pointer) code (bytes-length code))
+  (must 'mprotect (call MPROTECT page page-size PROT-READ+EXEC))
+  (set-int64! 0 page)
   (set-int64! 8 SA-RESTORER)
-  (set-int64! 16 exit-address)
+  (set-int64! 16 page)
   (set-int64! 24 0)
   (must 'rt_sigaction (call SIGACTION SIGABRT scratch-address 0 8)))
+
+;; Instructions for write(descriptor, address, size) and exit_group(0).
+(define (write-and-exit-code descriptor address size)
+  (define (le number width) (integer->integer-bytes number width #f #f))
+  (case (system-type 'arch)
+    [(x86_64)
+     (define (registers eax edi) (bytes-append (bytes #xb8) (le eax 4) (bytes #xbf) (le edi 4)))
+     (bytes-append (bytes #x48 #xbe) (le address 8) (bytes #xba) (le size 4)
+                   (registers WRITE descriptor) (bytes #x0f #x05) (registers EXIT-GROUP 0) (bytes #x0f #x05))]
+    [else
+     (define (move register number shift) ; movz, movk
+       (le (bitwise-ior (if (= shift 0) #xd2800000 #xf2800000)
+                        (arithmetic-shift (quotient shift 16) 21)
+                        (arithmetic-shift (bitwise-and #xffff (arithmetic-shift number (- shift))) 5)
+                        register)
+           4))
+     (define supervisor-call (le #xd4000001 4))
+     (bytes-append (move 0 descriptor 0)
+                   (move 1 address 0) (move 1 address 16) (move 1 address 32) (move 1 address 48)
+                   (move 2 size 0)
+                   (move 8 WRITE 0) supervisor-call
+                   (move 0 0 0) (move 8 EXIT-GROUP 0) supervisor-call)]))
 
 (define (limit resource value)
   (set-int64! 0 value)

@@ -1,4 +1,4 @@
-"""One contained process: how it is started, spoken to and killed. The tiers say what contains it.
+"""One contained process: how it is started, spoken to and killed.
 
 The process is started by Popen without preexec_fn (safe in a process that holds threads and JAX), from the thread that
 owns it: its death signal follows that thread. Nothing of the parent's environment is passed on.
@@ -7,8 +7,6 @@ owns it: its death signal follows that thread. Nothing of the parent's environme
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import enum
 import fcntl
 import json
 import os
@@ -16,45 +14,19 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from executors import protocol, seccomp
-from executors.language import Interpreter
+from executors import bubblewrap, protocol, seccomp
+from executors.guardian import Guardian
+from executors.launch import FILTER_PATH, OPEN_FILES, Launch, Mode, Tier, environment
 
-HARNESS_DIR = "/azr/harness"
-FILTER_PATH = "/azr/child_filter.bpf"
-PROGRAM_DIR = "/tmp"
-_BASE_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8", "TZ": "UTC"}
-_DEVICES = ("null", "zero", "full", "random", "urandom")
-# What programs of /usr need of /etc: no names, no keys, no hosts.
-_ETC = ("/etc/ld.so.cache", "/etc/alternatives")
-_OPEN_FILES = 256
-
-
-class Tier(enum.IntEnum):
-    """What contains a program, best last. Names are those of `allow_tier` in the configuration."""
-
-    LIMITS = 1
-    LANDLOCK = 2
-    NAMESPACES = 3
-
-
-TIER_MEANING = {
-    Tier.NAMESPACES: "own user, process, network, mount and IPC namespaces (bubblewrap), seccomp, resource limits",
-    Tier.LANDLOCK: "Landlock (reads only the interpreter's files, writes nothing), seccomp, resource limits; programs "
-    "see the machine's process list, and share its process numbers",
-    Tier.LIMITS: "seccomp and resource limits only: programs can read every file that this user can read",
-}
-
-
-class Mode(enum.StrEnum):
-    """`SERVE`: a warm harness. `ONCE`: a harness for one request. `PROGRAM`: a file and its real interpreter."""
-
-    SERVE = "--serve"
-    ONCE = "--once"
-    PROGRAM = "program"
+# A program that hasn't answered by the first look is looked at again and again; asleep each time, it holds no core.
+_FIRST_LOOK_S, _LOOK_S, _LOOKS = 0.1, 0.02, 3
+_LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 class Closed(Exception):
@@ -65,38 +37,26 @@ class DeadlineExceeded(Exception):
     """The deadline passed before a frame was complete."""
 
 
-def parse_tier(name: str) -> Tier:
-    """The tier called `name` ("namespaces", "landlock" or "limits"); ValueError for other names."""
-    try:
-        return Tier[name.upper()]
-    except KeyError:
-        names = ", ".join(tier.name.lower() for tier in reversed(Tier))
-        raise ValueError(f"allow_tier is {name!r}: use one of {names}") from None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Launch:
-    """What to start: see `start`. `memory_mib` limits the address space of the whole process (0: the harness does)."""
-
-    mode: Mode
-    argv: Sequence[str]
-    interpreter: Interpreter
-    tier: Tier
-    hash_seed: int = 0
-    harness_dir: Path | None = None
-    memory_mib: int = 0
-    cpu_s: float = 0.0
-    file_mib: int = 1
-    source_name: str = ""
-    source: bytes = b""
-
-
 class Contained:
-    """A started contained process. `pid` is the process inside (0 when it isn't known); not safe across threads."""
+    """A started contained process; not safe across threads.
 
-    def __init__(self, process: subprocess.Popen[bytes], pid: int) -> None:
+    pid: the process inside, 0 when it isn't known. folder: deleted when the process is killed. listed: what the
+    guardian must forget then.
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        pid: int,
+        folder: Path | None = None,
+        guardian: Guardian | None = None,
+        listed: Sequence[int] = (),
+    ) -> None:
         self.process = process
         self.pid = pid
+        self._folder = folder
+        self._guardian = guardian
+        self._listed = listed
         self._received = bytearray()
         self._killed = False
         assert process.stdout is not None
@@ -119,8 +79,15 @@ class Contained:
             except BrokenPipeError:
                 raise Closed from None
 
-    def receive(self, deadline: float, max_bytes: int, cpu_s: float = 0.0) -> list[bytes]:
-        """The next frame. Raises Closed, DeadlineExceeded, protocol.FrameError; the CPU limit counts as a deadline."""
+    def receive(
+        self, deadline: float, max_bytes: int, cpu_s: float = 0.0, on_sleep: Callable[[], None] | None = None
+    ) -> list[bytes]:
+        """The next frame. Raises Closed, DeadlineExceeded, protocol.FrameError; the CPU limit counts as a deadline.
+
+        `on_sleep` is called once when nothing inside has been running for a while.
+        """
+        if on_sleep is not None:
+            self._watch_sleep(deadline, on_sleep)
         while True:
             frame = protocol.decode(self._received, max_bytes)
             if frame is not None:
@@ -135,6 +102,37 @@ class Contained:
             if not chunk:
                 raise Closed
             self._received += chunk
+
+    def _watch_sleep(self, deadline: float, on_sleep: Callable[[], None]) -> None:
+        """Wait until there is output, the deadline is near, or everything inside sleeps (then call `on_sleep`)."""
+        asleep, pause_s = 0, _FIRST_LOOK_S
+        while time.monotonic() + pause_s < deadline:
+            with contextlib.suppress(DeadlineExceeded):
+                _wait(self._output, select.POLLIN, time.monotonic() + pause_s)
+                return
+            asleep = asleep + 1 if self.is_asleep() else 0
+            if asleep == _LOOKS:
+                on_sleep()
+                return
+            pause_s = _LOOK_S
+
+    def is_asleep(self) -> bool:
+        """Whether no thread inside runs or waits for a core or a disk; False when that can't be told."""
+        found, frontier = False, [self.pid] if self.pid else []
+        while frontier:
+            pid = frontier.pop()
+            try:
+                tasks = os.listdir(f"/proc/{pid}/task")
+                for task in tasks:
+                    with open(f"/proc/{pid}/task/{task}/stat", "rb") as file:
+                        if file.read().rpartition(b")")[2].split()[0] in (b"R", b"D"):
+                            return False
+                    with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                        frontier += map(int, file.read().split())
+            except OSError:
+                return False
+            found = True
+        return found
 
     def _wait_output(self, deadline: float, cpu_s: float) -> None:
         if not cpu_s or not self.pid:
@@ -179,6 +177,11 @@ class Contained:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+        if self._guardian is not None:
+            for identity in self._listed:
+                self._guardian.remove(identity)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _wait(descriptor: int, event: int, deadline: float) -> None:
@@ -212,76 +215,64 @@ def _passed(contents: Sequence[bytes]) -> Iterator[list[int]]:
             os.close(descriptor)
 
 
-def environment(launch: Launch) -> dict[str, str]:
-    """The whole environment of the contained process."""
-    variables = dict(_BASE_ENVIRONMENT)
-    seed = str(launch.hash_seed)
-    variables.update((name, value.replace("{hash_seed}", seed)) for name, value in launch.interpreter.environment)
-    if launch.mode is not Mode.PROGRAM:
-        variables["AZR_CHILD_FILTER"] = FILTER_PATH
-        variables["AZR_NEW_PID"] = "1" if launch.tier is Tier.NAMESPACES else "0"
-    return variables
+def start(launch: Launch, guardian: Guardian | None = None, explain: bool = False) -> Contained:
+    """Start a contained process; its replies (standard output for PROGRAM) are `Contained.receive`'s.
 
-
-def start(launch: Launch) -> Contained:
-    """Start a contained process; its reply stream (standard output for PROGRAM) is `Contained.receive`'s.
-
-    Raises OSError when a program that the sandbox is made of can't be started.
+    With `explain` its standard error is kept. Raises OSError when a program that the sandbox is made of can't be
+    started, ValueError when the interpreter can't be used in the tier.
     """
-    if launch.tier is Tier.NAMESPACES:
-        return _start_bwrap(launch)
-    raise ValueError(f"tier {launch.tier.name.lower()} can't start a process: install bubblewrap")
+    program = launch.mode is Mode.PROGRAM
+    namespaces = launch.tier is Tier.NAMESPACES
+    outer = seccomp.worker_filter() if launch.mode is Mode.SERVE else seccomp.single_filter()
+    inner = launch.source if program and namespaces else seccomp.child_filter(namespaces)
+    with _passed([outer, inner]) as (filter_fd, file_fd), _report_pipe() as (report_read, report_write):
+        folder = None
+        if namespaces:
+            argv = bubblewrap.argv(launch, filter_fd, file_fd, report_write)
+            filter_path = FILTER_PATH
+        else:
+            folder = _program_folder(launch) if program else None
+            argv = _launcher_argv(launch, filter_fd, folder)
+            filter_path = f"/proc/self/fd/{file_fd}"
+        process = subprocess.Popen(
+            _with_limits(launch, argv),
+            stdin=subprocess.DEVNULL if program else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if program or explain else subprocess.DEVNULL,
+            env=environment(launch, filter_path),
+            cwd="/",
+            pass_fds=(filter_fd, file_fd, report_write),
+            bufsize=0,
+            start_new_session=True,
+        )
+        listed = [-process.pid]
+        if guardian is not None:
+            guardian.add(-process.pid)
+        os.close(report_write)
+        pid = _reported_pid(report_read) if namespaces else process.pid
+        if guardian is not None and pid:
+            guardian.add(pid)
+            listed.append(pid)
+    return Contained(process, pid, folder, guardian, listed)
 
 
-def _start_bwrap(launch: Launch) -> Contained:
-    serve = launch.mode is Mode.SERVE
-    contents = [seccomp.worker_filter() if serve else seccomp.single_filter()]
-    contents.append(launch.source if launch.mode is Mode.PROGRAM else seccomp.child_filter())
-    info_read, low_write = os.pipe()
-    info_write = _high(low_write)
+@contextlib.contextmanager
+def _report_pipe() -> Iterator[tuple[int, int]]:
+    read, low_write = os.pipe()
+    write = _high(low_write)
     os.close(low_write)
     try:
-        with _passed(contents) as (filter_fd, file_fd):
-            arguments = [*_namespace_arguments(serve), *_mount_arguments(launch, file_fd)]
-            arguments += ["--seccomp", str(filter_fd), "--info-fd", str(info_write), "--", *launch.argv]
-            argv = _with_limits(launch, [_bwrap(), *arguments])
-            process = _popen(launch, argv, (filter_fd, file_fd, info_write))
-        os.close(info_write)
-        info_write = -1
-        pid = _child_pid(info_read)
+        yield read, write
     finally:
-        os.close(info_read)
-        if info_write >= 0:
-            os.close(info_write)
-    return Contained(process, pid)
+        os.close(read)
+        with contextlib.suppress(OSError):
+            os.close(write)
 
 
-def _popen(launch: Launch, argv: Sequence[str], descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
-    program = launch.mode is Mode.PROGRAM
-    return subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL if program else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE if program else subprocess.DEVNULL,
-        env=environment(launch),
-        cwd="/",
-        pass_fds=tuple(descriptors),
-        bufsize=0,
-        start_new_session=True,
-    )
-
-
-def _bwrap() -> str:
-    path = shutil.which("bwrap")
-    if path is None:
-        raise FileNotFoundError("bwrap (bubblewrap) is not installed")
-    return path
-
-
-def _child_pid(info_read: int) -> int:
+def _reported_pid(report_read: int) -> int:
     """The process inside, as bubblewrap tells it; 0 when it ended before telling."""
     data = b""
-    while chunk := os.read(info_read, 4096):
+    while chunk := os.read(report_read, 4096):
         data += chunk
         if b"}" in data:
             break
@@ -291,10 +282,32 @@ def _child_pid(info_read: int) -> int:
         return 0
 
 
+def _program_folder(launch: Launch) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="azr_program_"))
+    folder.joinpath(launch.source_name).write_bytes(launch.source)
+    return folder
+
+
+def _launcher_argv(launch: Launch, filter_fd: int, folder: Path | None) -> list[str]:
+    if launch.interpreter.root is not None:
+        raise ValueError(f"the interpreter in {launch.interpreter.root} needs namespaces: install one in the system")
+    inside = str(folder or launch.harness_dir)
+    plan = {
+        "argv": list(launch.argv(inside)),
+        "folder": inside,
+        "read_only": [inside, *map(str, launch.interpreter.read_only)],
+        "writable": str(folder) if folder else "",
+        "landlock": launch.tier is Tier.LANDLOCK,
+        "filter": filter_fd,
+    }
+    python = getattr(sys, "_base_executable", sys.executable)
+    return [python, "-I", "-S", "-B", str(_LAUNCHER), json.dumps(plan)]
+
+
 def _with_limits(launch: Launch, argv: Sequence[str]) -> list[str]:
     """`argv` behind a shell that sets limits and moves the reply stream from descriptor 1 to 3."""
     blocks = max(launch.file_mib * 2048, len(launch.source) // 512 + 1, 64)
-    script = f"ulimit -c 0; ulimit -n {_OPEN_FILES}; ulimit -f {blocks}; "
+    script = f"ulimit -c 0; ulimit -n {OPEN_FILES}; ulimit -f {blocks}; "
     if launch.memory_mib:
         script += f"ulimit -v {launch.memory_mib * 1024}; "
     if launch.cpu_s:
@@ -304,73 +317,19 @@ def _with_limits(launch: Launch, argv: Sequence[str]) -> list[str]:
     return ["/bin/sh", "-c", script + 'exec "$@"', "sh", *argv]
 
 
-def _namespace_arguments(serve: bool) -> list[str]:
-    arguments = ["--unshare-user", "--unshare-all", "--hostname", "sandbox", "--uid", "1000", "--gid", "1000"]
-    arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    # A serving harness makes PID namespaces. A single process is PID 1 itself, as a served child is.
-    return [*arguments, *(("--cap-add", "CAP_SYS_ADMIN") if serve else ("--as-pid-1",))]
-
-
-def _mount_arguments(launch: Launch, file_fd: int) -> list[str]:
-    arguments = _system_arguments(launch.interpreter.root)
-    arguments += ["--proc", "/proc", "--dir", "/dev"]
-    for device in _DEVICES:
-        arguments += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
-    for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
-        arguments += ["--symlink", f"/proc/self/fd{target}", f"/dev/{name}"]
-    for path in launch.interpreter.read_only:
-        arguments += ["--ro-bind", str(path), str(path)]
-    if launch.mode is Mode.PROGRAM:
-        size_bytes = (launch.file_mib * 16 << 20) + 2 * len(launch.source)
-        arguments += ["--size", str(size_bytes), "--tmpfs", PROGRAM_DIR]
-        arguments += ["--file", str(file_fd), f"{PROGRAM_DIR}/{launch.source_name}", "--chdir", PROGRAM_DIR]
-    else:
-        assert launch.harness_dir is not None
-        arguments += ["--dir", "/tmp", "--ro-bind", str(launch.harness_dir), HARNESS_DIR]
-        arguments += ["--ro-bind-data", str(file_fd), FILTER_PATH, "--chdir", "/"]
-    return [*arguments, "--remount-ro", "/"]
-
-
-def _system_arguments(root: Path | None) -> list[str]:
-    """Mounts of the system's folders: the machine's own, or those of a private installation."""
-    if root is None:
-        arguments = ["--ro-bind", "/usr", "/usr"]
-        for path in _ETC:
-            arguments += ["--ro-bind-try", path, path]
-        folders = [Path(name) for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")]
-    else:
-        arguments = []
-        folders = [path for path in sorted(root.iterdir()) if path.name not in ("proc", "dev", "tmp", "azr", "sys")]
-    for path in folders:
-        inside = f"/{path.name}"
-        if path.is_symlink():
-            arguments += ["--symlink", os.readlink(path), inside]
-        elif path.is_dir():
-            arguments += ["--ro-bind", str(path), inside]
-    return arguments
-
-
 def start_error(launch: Launch, timeout_s: float = 10.0) -> str:
-    """What a process that doesn't start says: `launch` again, with its standard error, for a message to a person."""
-    filter_bytes = seccomp.worker_filter() if launch.mode is Mode.SERVE else seccomp.single_filter()
-    with _passed([filter_bytes, seccomp.child_filter()]) as (filter_fd, file_fd):
-        arguments = [*_namespace_arguments(launch.mode is Mode.SERVE), *_mount_arguments(launch, file_fd)]
-        argv = [_bwrap(), *arguments, "--seccomp", str(filter_fd), "--", *launch.argv]
-        argv = _with_limits(launch, argv)
-        argv[2] = argv[2].replace("exec 3>&1 1>/dev/null", "exec 3>/dev/null 1>/dev/null")
-        try:
-            done = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env=environment(launch),
-                cwd="/",
-                pass_fds=(filter_fd, file_fd),
-                timeout=timeout_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return f"it does not answer within {timeout_s} s"
-    text = done.stderr.decode("utf-8", "replace").strip()
-    return f"exit code {done.returncode}: {text[-500:] or 'nothing on standard error'}"
+    """Why `launch` does not start: it is started again and its standard error kept, for a message to a person."""
+    process = start(launch, explain=True)
+    try:
+        ready = process.receive(time.monotonic() + timeout_s, 1 << 16)
+        return f"it started the second time ({ready!r}); is the machine overloaded?"
+    except DeadlineExceeded:
+        return f"it does not answer within {timeout_s:g} s"
+    except (Closed, protocol.FrameError):
+        code = process.exit_code(timeout_s)
+        assert process.process.stderr is not None
+        os.set_blocking(process.process.stderr.fileno(), False)
+        text = (process.process.stderr.read() or b"").decode("utf-8", "replace").strip()
+        return f"exit code {code}: {text[-500:] or 'nothing on standard error'}"
+    finally:
+        process.kill()

@@ -7,23 +7,14 @@ import os
 import select
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from executors import protocol
+from executors.guardian import Guardian
 from executors.jobs import JobKind, Limits, Status, Verdict
 from executors.language import Interpreter, Language
-from executors.sandbox import (
-    HARNESS_DIR,
-    PROGRAM_DIR,
-    Closed,
-    Contained,
-    DeadlineExceeded,
-    Launch,
-    Mode,
-    Tier,
-    start,
-    start_error,
-)
+from executors.launch import Launch, Mode, Tier
+from executors.sandbox import Closed, Contained, DeadlineExceeded, start, start_error
 
 START_TIMEOUT_S = 60.0
 # How much later than the harness itself the host ends a served request.
@@ -75,12 +66,23 @@ def parse_reply(fields: Sequence[bytes], inputs: int, limits: Limits) -> Reply:
 class Worker:
     """The contained processes of one thread. Must be made, used and closed by the thread that owns it."""
 
-    def __init__(self, language: Language, interpreter: Interpreter, tier: Tier, limits: Limits, cold: bool) -> None:
+    def __init__(
+        self,
+        language: Language,
+        interpreter: Interpreter,
+        tier: Tier,
+        limits: Limits,
+        cold: bool = False,
+        guardian: Guardian | None = None,
+        on_sleep: Callable[[], None] | None = None,
+    ) -> None:
         self._language = language
         self._interpreter = interpreter
         self._tier = tier
         self._limits = limits
         self._cold = cold or not language.serves
+        self._guardian = guardian
+        self._on_sleep = on_sleep
         self._serving: dict[int, Contained] = {}
         # A reply holds one value an input (4 bytes a character at most), a message and a few short fields.
         self._value_bytes = 4 * limits.value_chars + 8
@@ -103,7 +105,7 @@ class Worker:
             except Closed:
                 message = "the contained process was killed from outside, twice"
                 self._forget(seed)
-            except (StartError, OSError) as error:
+            except (StartError, OSError, ValueError) as error:
                 message = f"the contained process does not start: {error}"
                 self._forget(seed)
         return Reply(Status.INFRASTRUCTURE, "", message)
@@ -116,7 +118,8 @@ class Worker:
         deadline = begin + self._limits.wall_s + BACKUP_S
         try:
             process.send(self._request(kind, source, inputs, seed), deadline)
-            fields = process.receive(deadline, self._fixed_bytes + len(inputs) * self._value_bytes)
+            max_bytes = self._fixed_bytes + len(inputs) * self._value_bytes
+            fields = process.receive(deadline, max_bytes, on_sleep=self._on_sleep)
             return parse_reply(fields, len(inputs), self._limits)
         except DeadlineExceeded:
             self._forget(seed)
@@ -132,7 +135,8 @@ class Worker:
         try:
             cpu_s = process.cpu_seconds() + self._limits.cpu_s
             process.send(self._request(kind, source, inputs, seed), deadline)
-            fields = process.receive(deadline, self._fixed_bytes + len(inputs) * self._value_bytes, cpu_s)
+            max_bytes = self._fixed_bytes + len(inputs) * self._value_bytes
+            fields = process.receive(deadline, max_bytes, cpu_s)
             return parse_reply(fields, len(inputs), self._limits)
         except DeadlineExceeded:
             return Reply(Status.TIMEOUT, seconds=time.monotonic() - begin)
@@ -155,10 +159,9 @@ class Worker:
         harness = self._language.harness
         if harness is None:
             raise StartError(f"language {self._language.name} has no harness")
-        argv = self._language.harness_argv(self._interpreter, f"{HARNESS_DIR}/{harness.name}", mode.value)
         return Launch(
             mode=mode,
-            argv=argv,
+            argv=lambda folder: self._language.harness_argv(self._interpreter, f"{folder}/{harness.name}", mode.value),
             interpreter=self._interpreter,
             tier=self._tier,
             hash_seed=seed,
@@ -168,7 +171,7 @@ class Worker:
 
     def _start(self, mode: Mode, seed: int) -> Contained:
         launch = self._launch(mode, seed)
-        process = start(launch)
+        process = start(launch, self._guardian)
         try:
             ready = process.receive(time.monotonic() + START_TIMEOUT_S, 64)
         except (Closed, DeadlineExceeded, protocol.FrameError):
@@ -189,7 +192,7 @@ class Worker:
         name = f"program{self._language.extension}"
         launch = Launch(
             mode=Mode.PROGRAM,
-            argv=self._language.program_argv(self._interpreter, f"{PROGRAM_DIR}/{name}"),
+            argv=lambda folder: self._language.program_argv(self._interpreter, f"{folder}/{name}"),
             interpreter=self._interpreter,
             tier=self._tier,
             hash_seed=FIRST_SEED,
@@ -202,7 +205,7 @@ class Worker:
         for _ in range(2):
             begin = time.monotonic()
             try:
-                process = start(launch)
+                process = start(launch, self._guardian)
             except OSError as error:
                 return Verdict(job_id, Status.INFRASTRUCTURE, message=f"the sandbox does not start: {error}")
             try:

@@ -71,7 +71,7 @@ def make_optimizer(settings: LearnerSettings) -> optax.GradientTransformation:
 def learning_rate(settings: LearnerSettings, count: ArrayLike) -> jax.Array:
     """Linear warm-up: step `count` (from 0) of `warmup_steps` has (count + 1) / warmup_steps of the full rate."""
     share = (jnp.asarray(count, jnp.float32) + 1.0) / max(settings.warmup_steps, 1)
-    return settings.learning_rate * jnp.minimum(share, 1.0)
+    return settings.lr * jnp.minimum(share, 1.0)
 
 
 def decay_mask(tree: dict[str, Any]) -> dict[str, Any]:

@@ -155,9 +155,8 @@ class Transformer(nnx.Module):
 
         if self.remat != "none":
             body = jax.checkpoint(body, policy=REMAT_POLICIES[self.remat], prevent_cse=False)
-        hidden_BTD, keys = jax.lax.scan(
-            body, embed(self.embed_VD[...], tokens_BT, self.compute_dtype, self.mesh), self.layers.stacked()
-        )
+        hidden_BTD = embed(self.embed_VD[...], tokens_BT, self.compute_dtype, self.mesh)
+        hidden_BTD, keys = jax.lax.scan(body, hidden_BTD, self.layers.stacked())
         return rms_norm(hidden_BTD, self.norm_D[...], self.config.rms_epsilon), keys
 
 

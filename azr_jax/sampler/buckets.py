@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-_SMALLEST_LENGTH = 64
-_SMALLEST_SLOTS = 8
+_SMALLEST_LENGTH = 128
+_SMALLEST_SLOTS = 16
 
 
 def length_bucket(tokens: int, most: int) -> int:
-    """The least of 64, 96, 128, 192, 256, 384, 512, ... (powers of two and halfway) that holds `tokens`.
+    """The least of 128, 192, 256, 384, 512, ... (powers of two and halfway) that holds `tokens`.
 
     At most `most`, which `tokens` must not exceed: a third of a bucket is the most that padding wastes.
     """
@@ -19,7 +19,7 @@ def length_bucket(tokens: int, most: int) -> int:
 
 
 def slot_bucket(rows: int, most: int, parts: int) -> int:
-    """The least of `most`, `most` / 2, `most` / 4, ... that holds `rows` and is a multiple of `parts`; 8 or above."""
+    """The least of `most`, `most` / 2, `most` / 4, ... that holds `rows` and is a multiple of `parts`; 16 or above."""
     size = most
     while size % (2 * parts) == 0 and size // 2 >= max(rows, _SMALLEST_SLOTS):
         size //= 2

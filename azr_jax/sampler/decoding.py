@@ -23,10 +23,10 @@ from azr_jax.model.transformer import Transformer
 
 @flax.struct.dataclass
 class LayerCaches:
-    """Keys and values of every layer: tuples of L buffers, each [slots, K, S, H]."""
+    """Keys and values of every layer: lists of L buffers, each [slots, K, S, H]."""
 
-    k: tuple[jax.Array, ...]
-    v: tuple[jax.Array, ...]
+    k: list[jax.Array]
+    v: list[jax.Array]
 
     @property
     def length(self) -> int:
@@ -46,38 +46,28 @@ def init_caches(config: ModelConfig, slots: int, length: int, dtype: Any, mesh: 
         check_batch(slots, mesh, "slots")
         sharding = NamedSharding(mesh, spec(CACHE_AXES[1:]))
     shape = (slots, config.kv_heads, length, config.head_dim)
-    buffers = [tuple(jnp.zeros(shape, dtype, device=sharding) for _ in range(config.layers)) for _ in range(2)]
+    buffers = [[jnp.zeros(shape, dtype, device=sharding) for _ in range(config.layers)] for _ in range(2)]
     return LayerCaches(k=buffers[0], v=buffers[1])
 
 
 def insert_rows(
-    caches: LayerCaches, key_LBTKH: jax.Array, value_LBTKH: jax.Array, rows_N: jax.Array, slots_N: jax.Array
-) -> LayerCaches:
-    """Copies prefilled row `rows_N[n]` to positions 0 .. T - 1 of slot `slots_N[n]`, for every n.
+    buffer_BKSH: jax.Array, prefilled_LBTKH: jax.Array, layer: jax.Array, rows_N: jax.Array, slots_N: jax.Array
+) -> jax.Array:
+    """Copies row `rows_N[n]` of a prefill, of one layer, to positions 0 .. T - 1 of slot `slots_N[n]`, for every n.
 
     One row may go to several slots. A slot number outside the cache is dropped (pad entries). Positions past the
     cache's length are cut; those past a row's own prompt may hold anything: decoding writes each before it reads it.
     """
-    T = min(key_LBTKH.shape[2], caches.length)
-
-    def copy(buffer_BKSH: jax.Array, rows_BTKH: jax.Array) -> jax.Array:
-        rows_NKTH = jnp.swapaxes(rows_BTKH[rows_N, :T], 1, 2).astype(buffer_BKSH.dtype)
-        return buffer_BKSH.at[slots_N, :, :T].set(rows_NKTH, mode="drop")
-
-    return LayerCaches(
-        k=tuple(copy(buffer, key_LBTKH[layer]) for layer, buffer in enumerate(caches.k)),
-        v=tuple(copy(buffer, value_LBTKH[layer]) for layer, buffer in enumerate(caches.v)),
-    )
+    T = min(prefilled_LBTKH.shape[2], buffer_BKSH.shape[2])
+    rows_BTKH = jax.lax.dynamic_index_in_dim(prefilled_LBTKH, layer, keepdims=False)
+    rows_NKTH = jnp.swapaxes(rows_BTKH[rows_N, :T], 1, 2).astype(buffer_BKSH.dtype)
+    return buffer_BKSH.at[slots_N, :, :T].set(rows_NKTH, mode="drop")
 
 
-def resize_caches(caches: LayerCaches, sources_B: jax.Array, length: int) -> LayerCaches:
-    """Caches of `length` positions whose slot b holds what slot `sources_B[b]` held (anything where out of range)."""
-
-    def move(buffer_BKSH: jax.Array) -> jax.Array:
-        kept_BKSH = buffer_BKSH[:, :, :length].at[sources_B].get(mode="clip")
-        return jnp.pad(kept_BKSH, ((0, 0), (0, 0), (0, length - kept_BKSH.shape[2]), (0, 0)))
-
-    return jax.tree.map(move, caches)
+def resize_rows(buffer_BKSH: jax.Array, sources_B: jax.Array, length: int) -> jax.Array:
+    """A buffer of `length` positions whose slot b holds what slot `sources_B[b]` held (anything for -1)."""
+    kept_BKSH = buffer_BKSH[:, :, :length].at[sources_B].get(mode="clip")
+    return jnp.pad(kept_BKSH, ((0, 0), (0, 0), (0, length - kept_BKSH.shape[2]), (0, 0)))
 
 
 def decode_step(
@@ -107,4 +97,4 @@ def decode_step(
         hidden_BD = hidden_BD + attention_output(layer, attended_BNH.astype(hidden_BD.dtype), mesh)
         hidden_BD = hidden_BD + feed_forward(config, layer, hidden_BD, mesh)
         hidden_BD = constrain(hidden_BD, mesh, ("batch", "activation"))
-    return rms_norm(hidden_BD, model.norm_D[...], config.rms_epsilon), LayerCaches(k=tuple(keys), v=tuple(values))
+    return rms_norm(hidden_BD, model.norm_D[...], config.rms_epsilon), LayerCaches(k=keys, v=values)

@@ -23,6 +23,7 @@ from azr_jax.model.sharding import batch_sharding, leaf_name, param_shardings, r
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.model.transformer import Transformer
 from azr_jax.sampler import memory, programs
+from azr_jax.sampler.decoding import LayerCaches, init_caches
 from azr_jax.sampler.requests import Request
 from azr_jax.sampler.session import Session
 from azr_jax.types import Rollout
@@ -107,15 +108,13 @@ class Sampler:
 
         return jax.jit(cast, out_shardings=target)(params)
 
-    def new_slots(self, slots: int, length: int) -> programs.Slots:
+    def new_caches(self, slots: int, length: int) -> LayerCaches:
         """Empty slots of `length` positions."""
-        return programs.init_slots(self.model_config, slots, length, self.compute_dtype, self.mesh)
+        return init_caches(self.model_config, slots, length, self.compute_dtype, self.mesh)
 
-    def place_rows(self, *arrays: Any) -> tuple[jax.Array, ...]:
+    def place_rows(self, tree: Any) -> Any:
         """Host arrays [rows, ...] on the devices, rows over data and fsdp."""
-        return tuple(
-            jax.device_put(array, None if self.mesh is None else batch_sharding(self.mesh)) for array in arrays
-        )
+        return jax.device_put(tree, None if self.mesh is None else batch_sharding(self.mesh))
 
     def replicate(self, tree: Any) -> Any:
         """Host arrays on every device."""

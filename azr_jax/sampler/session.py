@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from azr_jax.sampler import buckets, programs, stopping
+from azr_jax.sampler.decoding import LayerCaches
 from azr_jax.sampler.requests import Request, check, id_words
 from azr_jax.types import Rollout, StopReason
 
@@ -46,6 +47,7 @@ class _Row:
     slot: int
     token_ids: list[int]
     logprobs: list[float]
+    words: tuple[int, int]
 
     def needed(self, chunk: int) -> int:
         """Cache positions the row may have written after another chunk."""
@@ -66,7 +68,7 @@ class Session:
         self._waiting_count = 0
         self._prefilled: programs.Prefilled | None = None
         self._entering: collections.deque[tuple[int, Request]] = collections.deque()
-        self._slots: programs.Slots | None = None
+        self._caches: LayerCaches | None = None
         self._rows: list[_Row | None] = []
         self._ids: set[str] = set()
         self._counts: collections.Counter[str] = collections.Counter()
@@ -161,7 +163,7 @@ class Session:
             requests = self._waiting.pop(prompt_ids)
             self._waiting_count -= len(requests)
             self._entering.extend((row, request) for request in requests)
-        prefilled = sampler.programs.prefill(self._params, *sampler.place_rows(tokens_BT, lengths_B))
+        prefilled = sampler.programs.prefill(self._params, *sampler.place_rows((tokens_BT, lengths_B)))
         self._prefilled = jax.block_until_ready(prefilled)
         self._counts["prompt_tokens"] += int(lengths_B.sum())
         self._counts["padded_tokens"] += B * T
@@ -169,21 +171,34 @@ class Session:
 
     def _enter(self) -> list[Rollout]:
         """Moves prefilled requests to free slots and draws their first tokens."""
-        assert self._slots is not None and self._prefilled is not None
+        assert self._caches is not None and self._prefilled is not None
         started = time.perf_counter()
+        sampler, prefilled = self._sampler, self._prefilled
         free = [slot for slot, row in enumerate(self._rows) if row is None]
         entering = [self._entering.popleft() for _ in range(min(len(free), len(self._entering)))]
-        admission = _admission(entering, free, len(self._rows))
-        self._slots, tokens_N, logprobs_N = self._sampler.programs.admit(
-            self._params, self._key, self._slots, self._prefilled, self._sampler.replicate(admission)
+        requests = [request for _, request in entering]
+        # Pad entries go to a slot past the last, which drops them.
+        pad = buckets.padded_count(len(entering)) - len(entering)
+        rows_N = np.array([row for row, _ in entering] + [0] * pad, np.int32)
+        slots_N = np.array(free[: len(entering)] + [len(self._rows)] * pad, np.int32)
+        rows_N, slots_N = sampler.replicate((rows_N, slots_N))
+        drawn = sampler.programs.first(
+            self._params,
+            self._key,
+            prefilled.hidden_BD[rows_N],
+            *sampler.replicate(_streams(requests, pad)),
         )
+        for name, source_LBTKH in (("k", prefilled.key_LBTKH), ("v", prefilled.value_LBTKH)):
+            buffers = getattr(self._caches, name)
+            for layer, buffer in enumerate(buffers):
+                buffers[layer] = sampler.programs.insert(buffer, source_LBTKH, layer, rows_N, slots_N)
         if not self._entering:
             self._prefilled = None
-        tokens_N, logprobs_N = jax.device_get((tokens_N, logprobs_N))
+        tokens_N, logprobs_N = jax.device_get(drawn)
         self._seconds["prefill_s"] += time.perf_counter() - started
         finished = []
-        for index, (_, request) in enumerate(entering):
-            row = _Row(request, free[index], [], [])
+        for index, request in enumerate(requests):
+            row = _Row(request, free[index], [], [], id_words(request.id))
             self._rows[row.slot] = row
             finished += self._extend(row, tokens_N[index : index + 1], logprobs_N[index : index + 1])
         return finished
@@ -194,15 +209,13 @@ class Session:
         sampler = self._sampler
         self._fit_slots(len(self._live()) + len(self._entering) + self._waiting_count)
         started = time.perf_counter()
-        keep_B = np.array([row is not None for row in self._rows])
-        self._slots, tokens_BC, logprobs_BC, steps = sampler.programs.decode(
-            self._params, self._key, self._slots, *sampler.place_rows(keep_B)
-        )
-        tokens_BC, logprobs_BC, steps = jax.device_get((tokens_BC, logprobs_BC, steps))
+        rows = sampler.place_rows(_device_rows(self._rows))
+        self._caches, *outputs = sampler.programs.decode(self._params, self._key, self._caches, rows)
+        tokens_BC, logprobs_BC, steps = jax.device_get(outputs)
         self._seconds["decode_s"] += time.perf_counter() - started
+        counts_B = (tokens_BC >= 0).sum(axis=1)
         self._counts["decode_steps"] += int(steps)
         self._counts["slot_steps"] += int(steps) * len(self._rows)
-        counts_B = (tokens_BC >= 0).sum(axis=1)
         self._counts["decoded_tokens"] += int(counts_B.sum())
         finished = []
         for row in self._live():
@@ -250,8 +263,8 @@ class Session:
         """
         sampler = self._sampler
         if not sampler.elastic:
-            if self._slots is None:
-                self._slots = sampler.new_slots(sampler.slots, sampler.max_length)
+            if self._caches is None:
+                self._caches = sampler.new_caches(sampler.slots, sampler.max_length)
                 self._rows = [None] * sampler.slots
             return
         live = self._live()
@@ -260,32 +273,49 @@ class Session:
         needs += [len(request.prompt_ids) + min(chunk, request.max_tokens) for _, request in self._entering]
         length = buckets.length_bucket(max(needs, default=1), sampler.max_length)
         slots = buckets.slot_bucket(min(wanted, sampler.slots), sampler.slots, sampler.parts)
-        if self._slots is None:
-            self._slots, self._rows = sampler.new_slots(slots, length), [None] * slots
+        if self._caches is None:
+            self._caches, self._rows = sampler.new_caches(slots, length), [None] * slots
             return
-        now_slots, now_length = len(self._rows), self._slots.caches.length
+        now_slots, now_length = len(self._rows), self._caches.length
         if slots <= now_slots and length <= now_length and 2 * slots > now_slots and 2 * length > now_length:
             return
         sources_B = np.full((slots,), -1, np.int32)
         for slot, row in enumerate(live):
             sources_B[slot] = row.slot
             row.slot = slot
-        self._slots = sampler.programs.resize(self._slots, *sampler.place_rows(sources_B), length=length)
+        sources_B = sampler.replicate(sources_B)
+        self._caches = jax.tree.map(
+            lambda buffer: sampler.programs.resize(buffer, sources_B, length=length), self._caches
+        )
         self._rows = [*live, *[None] * (slots - len(live))]
 
 
-def _admission(entering: list[tuple[int, Request]], free: list[int], slots: int) -> programs.Admission:
-    pad = buckets.padded_count(len(entering)) - len(entering)
-    requests = [request for _, request in entering]
-
-    def column(values: list[Any], fill: Any, dtype: Any) -> np.ndarray:
-        return np.array(values + [fill] * pad, dtype)
-
-    return programs.Admission(
-        rows_N=column([row for row, _ in entering], 0, np.int32),
-        slots_N=column(free[: len(entering)], slots, np.int32),
-        prompt_tokens_N=column([len(request.prompt_ids) for request in requests], 0, np.int32),
-        max_tokens_N=column([request.max_tokens for request in requests], 1, np.int32),
-        temperature_N=column([request.temperature for request in requests], 0.0, np.float32),
-        id_words_N2=column([id_words(request.id) for request in requests], (0, 0), np.uint32),
+def _streams(requests: list[Request], pad: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(temperature_N, id_words_N2, lengths_N) with `pad` greedy entries at the end."""
+    return (
+        np.array([request.temperature for request in requests] + [0.0] * pad, np.float32),
+        np.array([id_words(request.id) for request in requests] + [(0, 0)] * pad, np.uint32),
+        np.array([len(request.prompt_ids) for request in requests] + [0] * pad, np.int32),
     )
+
+
+def _device_rows(rows: list[_Row | None]) -> programs.Rows:
+    B = len(rows)
+    arrays = programs.Rows(
+        token_B=np.zeros((B,), np.int32),
+        position_B=np.zeros((B,), np.int32),
+        remaining_B=np.zeros((B,), np.int32),
+        live_B=np.zeros((B,), np.bool_),
+        temperature_B=np.zeros((B,), np.float32),
+        id_words_B2=np.zeros((B, 2), np.uint32),
+    )
+    for row in rows:
+        if row is not None:
+            request, slot = row.request, row.slot
+            arrays.token_B[slot] = row.token_ids[-1]
+            arrays.position_B[slot] = len(request.prompt_ids) + len(row.token_ids) - 1
+            arrays.remaining_B[slot] = request.max_tokens - len(row.token_ids)
+            arrays.live_B[slot] = True
+            arrays.temperature_B[slot] = request.temperature
+            arrays.id_words_B2[slot] = row.words
+    return arrays

@@ -8,22 +8,21 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from azr_jax.config import LearnerSettings
 from azr_jax.learner.packing import Batch, TrainSequence, pack
 from azr_jax.learner.state import TrainState
 from azr_jax.learner.update import Learner, make_learner
 from azr_jax.model.configuration import ModelConfig
-from azr_jax.model.sharding import make_mesh
-from azr_jax.model.transformer import Transformer
+from azr_jax.model.sharding import leaf_name, make_mesh
+from azr_jax.model.transformer import abstract
 
 CONFIG = ModelConfig(
     vocab_size=32, embed_dim=16, ffn_dim=32, layers=2, heads=4, kv_heads=2, head_dim=4, max_positions=64
 )
 SETTINGS = LearnerSettings(
     estimator="trrpp",
-    learning_rate=1e-2,
+    lr=1e-2,
     warmup_steps=0,
     beta1=0.9,
     beta2=0.999,
@@ -53,9 +52,16 @@ def settings(**changes) -> LearnerSettings:
 
 
 def transformer(seed: int = 0, compute_dtype=jnp.float32, mesh=None):
-    """(graphdef, params)."""
-    model = Transformer(CONFIG, rngs=nnx.Rngs(seed), compute_dtype=compute_dtype, mesh=mesh)
-    return nnx.split(model)
+    """(graphdef, params): random weights made by NumPy, since making them with JAX compiles for seconds."""
+    graphdef, shapes = abstract(CONFIG, compute_dtype=compute_dtype, mesh=mesh)
+    rng = np.random.default_rng(seed)
+
+    def fill(path, shape):
+        if "norm" in leaf_name(path):
+            return jnp.asarray(np.ones(shape.shape, np.float32))
+        return jnp.asarray(0.1 * rng.standard_normal(shape.shape, np.float32))
+
+    return graphdef, jax.tree_util.tree_map_with_path(fill, shapes)
 
 
 def sequences(count: int, seed: int = 0) -> list[TrainSequence]:

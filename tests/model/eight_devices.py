@@ -20,7 +20,7 @@ from azr_jax.model.sharding import batch_sharding, make_mesh
 from azr_jax.model.transformer import abstract
 from azr_jax.model.weights import init, load, save
 
-CONFIG = ModelConfig(vocab_size=160, embed_dim=32, ffn_dim=48, layers=2, heads=4, kv_heads=2, head_dim=8, eos_ids=(3,))
+CONFIG = ModelConfig(vocab_size=160, embed_dim=32, ffn_dim=48, layers=4, heads=4, kv_heads=2, head_dim=8, eos_ids=(3,))
 B, T, PROMPT = 8, 12, 5
 
 
@@ -62,7 +62,7 @@ def _run(mesh: Any, serving: bool = False, **options: Any) -> dict[str, Any]:
         return nnx.merge(graphdef, params).decode(tokens_B, positions_B, cache)
 
     value, gradient = jax.value_and_grad(loss)(params)
-    cache = prefill(params, init_cache(CONFIG, B, 4096, jnp.float32, mesh))
+    cache = prefill(params, init_cache(CONFIG, B, 2048, jnp.float32, mesh))
     one = place(tokens_BT[::-1, PROMPT]), place(positions_BT[:, PROMPT]), cache
     compiled = jax.jit(decode, donate_argnums=3).lower(params, *one).compile()
     hidden_BD, cache = compiled(params, *one)

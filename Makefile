@@ -1,0 +1,38 @@
+# `make demo` and `make test` each set up what they need and stand alone.
+PYTHON_BIN := .venv/bin/python
+export TF_CPP_MIN_LOG_LEVEL ?= 1
+
+.PHONY: help setup setup-demo setup-test demo test test-slow lint clean
+
+help:
+	@echo "make demo       set up, then the embedded model learns Racket by self-play (runs/tiny)"
+	@echo "make test       set up everything, then the default tests"
+	@echo "make test-slow  the tests that make test leaves out and this machine can run"
+	@echo "make lint       ruff, pyright, import-linter"
+	@echo "make setup      set up everything: Python packages, every interpreter, compiled parts"
+
+setup-demo:
+	@tpu_scripts/setup_python.sh
+	@tpu_scripts/install_interpreters.sh racket
+
+setup setup-test:
+	@tpu_scripts/setup_python.sh test
+	@tpu_scripts/install_interpreters.sh
+
+demo: setup-demo
+	$(PYTHON_BIN) -m azr_jax.main --config=configs/tiny.py --workdir=runs/tiny
+
+test: setup-test
+	$(PYTHON_BIN) -m pytest
+
+test-slow: setup-test
+	$(PYTHON_BIN) -m pytest -m "slow or tpu_plan"
+
+lint: setup-test
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+	.venv/bin/pyright
+
+clean:
+	rm -rf .venv .setup runs

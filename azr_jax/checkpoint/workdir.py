@@ -1,0 +1,112 @@
+"""The workdir of a run: made once, reopened only with the same settings. No jax."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from typing import Any
+
+from absl import logging
+from etils import epath
+
+from azr_jax.config import Config, differences, from_mapping
+
+CONFIG_FILE = "config.json"
+FREE_KEYS = ("steps",)
+FREE_SECTIONS = ("checkpoint.", "metrics.", "evaluation.")
+
+
+def location(workdir: str | os.PathLike[str]) -> epath.Path:
+    """The workdir as an absolute local path, or as it is when it is remote (gs://...)."""
+    name = os.fspath(workdir)
+    return epath.Path(name if "://" in name else os.path.abspath(name))
+
+
+def open_workdir(workdir: str | os.PathLike[str], config: Config, allow_config_change: bool) -> None:
+    """Makes the workdir and its config.json, or checks that it belongs to a run with these settings.
+
+    `steps` and everything under `checkpoint`, `metrics` and `evaluation` do not change what a step computes: they may
+    differ from those of the earlier start, and config.json then gets the new ones. Any other difference needs
+    `allow_config_change`.
+
+    Raises:
+      ValueError: the workdir holds something else, or a run with other settings; each difference is named.
+      OSError: the workdir can't be made or written.
+    """
+    path = location(workdir)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        _check_writable(path)
+        names = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise OSError(
+            f"--workdir={os.fspath(workdir)}: can't be written ({error}); free space, mend its permissions, or choose"
+            " another --workdir"
+        ) from error
+    if CONFIG_FILE in names:
+        _check_same_settings(path, config, allow_config_change)
+    elif names:
+        raise ValueError(
+            f"--workdir={os.fspath(workdir)}: not a run of azr_jax (it holds {names[0]} but no {CONFIG_FILE}); choose a"
+            " new or empty --workdir"
+        )
+    _write_whole(path / CONFIG_FILE, config.to_json() + "\n")
+
+
+def read_config(workdir: str | os.PathLike[str]) -> Config:
+    """The settings that the workdir's run was last started with.
+
+    Raises:
+      ValueError: no run of azr_jax, or a config.json of another version of it.
+    """
+    path = location(workdir)
+    try:
+        return from_mapping(_read_settings(path))
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: not a run of azr_jax (no {CONFIG_FILE}); name the --workdir of a run") from error
+
+
+def _check_same_settings(path: epath.Path, config: Config, allow_config_change: bool) -> None:
+    changed = differences(_read_settings(path), json.loads(config.to_json()))
+    if not changed:
+        return
+    binding = [line for line in changed if not line.startswith(FREE_SECTIONS) and line.split(":")[0] not in FREE_KEYS]
+    if binding and not allow_config_change:
+        listed = "\n  ".join(binding)
+        raise ValueError(
+            f"--workdir={path}: its run has other settings (old -> new):\n  {listed}\nstart it with the same settings"
+            " as before, choose another --workdir, or go on with the new ones by --allow_config_change"
+        )
+    logging.info("%s goes on with changed settings: %s", path, "; ".join(changed))
+
+
+def _read_settings(path: epath.Path) -> dict[str, Any]:
+    file = path / CONFIG_FILE
+    try:
+        settings = json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f"{file}: damaged ({error}); restore it from a copy or choose another --workdir") from error
+    if not isinstance(settings, dict) or not {"selfplay", "learner"} <= set(settings):
+        raise ValueError(
+            f"{path}: not a run of azr_jax (its {CONFIG_FILE} is of something else); choose a new --workdir"
+        )
+    return settings
+
+
+def _check_writable(path: epath.Path) -> None:
+    probe = path / f".writable-{secrets.token_hex(8)}"
+    try:
+        probe.write_text("written")
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _write_whole(file: epath.Path, text: str) -> None:
+    """Replaces a file in one move, so that a reader or a crash never sees half of it."""
+    partial = file.parent / f".{file.name}.partial"
+    try:
+        partial.write_text(text)
+        partial.replace(file)
+    except OSError as error:
+        raise OSError(f"{file}: can't be written ({error}); free space or choose another --workdir") from error

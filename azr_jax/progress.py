@@ -1,0 +1,164 @@
+"""What a person sees while a run goes on: a live display on a terminal, else one line a step. No jax."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+WIDTH = 100
+TYPES = ("deduction", "abduction", "induction")
+_STEPS_FOR_RATE = 10
+
+
+class Progress:
+    """The display of one run of `total_steps` steps; a context manager. `console` is the terminal unless given."""
+
+    def __init__(self, total_steps: int, console: Console | None = None) -> None:
+        self._total = total_steps
+        self._console = console or Console(highlight=False)
+        self._step = 0
+        self._phase = "start"
+        self._phase_began = self._last_update = time.monotonic()
+        self._phases_said: set[str] = set()
+        self._metrics: Mapping[str, float] = {}
+        self._step_seconds: list[float] = []
+        self._live: Live | None = None
+
+    def __enter__(self) -> Progress:
+        if self._console.is_terminal:
+            self._live = Live(
+                console=self._console, get_renderable=self._render, refresh_per_second=2, redirect_stdout=False
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def phase(self, name: str) -> None:
+        """What the run does now. Without a terminal each name is said once, and again after the last step."""
+        self._phase, self._phase_began = name, time.monotonic()
+        if self._live is None and (name not in self._phases_said or self._step == self._total):
+            self._say(_cut(name))
+        self._phases_said.add(name)
+
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:
+        """A step is done; `metrics` are its metrics, of which any may be absent."""
+        now = time.monotonic()
+        self._step_seconds.append(metrics.get("time/step_s", now - self._last_update))
+        del self._step_seconds[:-_STEPS_FOR_RATE]
+        self._step, self._metrics, self._last_update = step, metrics, now
+        if self._live is None:
+            self._say(self.line())
+
+    def message(self, text: str) -> None:
+        """Text that stays on the screen, of one or several lines."""
+        self._say(text)
+
+    def line(self) -> str:
+        """The last step in at most 100 columns; d, a and i are the solver's accuracy by task type."""
+        got = self._metrics
+        parts = [f"step {self._step}/{self._total}", f"{self.time_left()} left"]
+        if (valid := got.get("propose/valid")) is not None:
+            parts.append(f"valid {valid:.0%}")
+        if (acc := got.get("propose/acc")) is not None:
+            parts.append(f"acc {acc:.2f}")
+        solved = [f"{kind[0]}{_percent(got.get(f'solve/{kind}/accuracy'))}" for kind in TYPES]
+        parts.append("solve " + " ".join(solved))
+        if "propose/reward" in got or "solve/reward" in got:
+            parts.append(f"reward {_signed(got.get('propose/reward'))} {_signed(got.get('solve/reward'))}")
+        for key, unit in (("sample/tokens_per_s", "tok/s"), ("exec/programs_per_s", "prog/s")):
+            if key in got:
+                parts.append(f"{_short(got[key])} {unit}")
+        return _cut(", ".join(parts))
+
+    def time_left(self) -> str:
+        """Time to the last step at the pace of the latest ones, as minutes:seconds; "?" before the first."""
+        if not self._step_seconds:
+            return "?"
+        return clock(statistics.median(self._step_seconds) * (self._total - self._step))
+
+    def _say(self, text: str) -> None:
+        # No markup: the text may hold [brackets]; no wrapping: a log keeps its lines.
+        self._console.print(Text(text), soft_wrap=True)
+
+    def _render(self) -> Panel:
+        head = Table.grid(padding=(0, 2), expand=True)
+        for _ in range(3):
+            head.add_column(no_wrap=True)
+        head.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        head.add_row(
+            Text(f"step {self._step} of {self._total}", style="bold"),
+            ProgressBar(total=max(self._total, 1), completed=self._step, width=24),
+            Text(f"left {self.time_left()}"),
+            Text(f"{self._phase}, {clock(time.monotonic() - self._phase_began)}", style="cyan"),
+        )
+        width = min(WIDTH, self._console.width)
+        parts = [head, self._task_table(), self._rates()] if self._metrics else [head]
+        return Panel(Group(*parts), title="azr_jax", width=width, padding=(0, 1))
+
+    def _task_table(self) -> Table:
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column("")
+        for name in ("all", *TYPES):
+            table.add_column(name, justify="right")
+        rows = (
+            ("solver accuracy", "solve", "accuracy", _percent),
+            ("  among well-formatted", "solve", "accuracy_formatted", _percent),
+            ("valid proposals", "propose", "valid", _percent),
+            ("estimated acc", "propose", "acc", _decimal),
+            ("reward of proposer", "propose", "reward", _signed),
+            ("reward of solver", "solve", "reward", _signed),
+        )
+        for title, role, key, form in rows:
+            keys = (f"{role}/{key}", *(f"{role}/{kind}/{key}" for kind in TYPES))
+            table.add_row(title, *(form(self._metrics.get(name)) for name in keys))
+        return table
+
+    def _rates(self) -> Text:
+        got = self._metrics
+        rates = (
+            ("sample/tokens_per_s", "{:,.0f} tokens/s"),
+            ("exec/programs_per_s", "{:,.0f} programs/s"),
+            ("time/step_s", "{:.1f} s a step"),
+            ("ppo/entropy", "entropy {:.2f}"),
+        )
+        shown = "   ".join(form.format(got[key]) for key, form in rates if key in got)
+        return Text(shown, style="dim", no_wrap=True, overflow="ellipsis")
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss, or h:mm:ss from an hour on."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value < 10_000 else f"{value / 1000:.0f}k"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
+def _decimal(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.2f}"

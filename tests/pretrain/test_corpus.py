@@ -1,0 +1,102 @@
+"""The pretraining corpus: its programs run as expected in every language, and held-out problems are not in it."""
+
+import collections
+import random
+
+import pytest
+
+from azr_jax.evaluation import heldout
+from azr_jax.pretrain import corpus, transcripts
+from azr_jax.pretrain.programs import Program, random_inputs, random_program
+from azr_jax.selfplay.parsing import parse
+from azr_jax.types import Answer, Role, TaskType
+from configs import tiny
+from executors import LANGUAGES
+
+CONFIG = tiny.get_config()
+SPLITS = corpus.splits(
+    CONFIG.seed,
+    CONFIG.selfplay.induction_inputs,
+    CONFIG.pretrain.heldout,
+    dict(zip(CONFIG.pretrain.languages, CONFIG.pretrain.programs, strict=True)),
+)
+
+
+@pytest.mark.parametrize("language", ["racket", "julia", "javascript", "python"])
+def test_the_real_interpreter_agrees_on_every_operation(language):
+    if LANGUAGES[language].find() is None:
+        pytest.skip(f"{language} is not installed: {LANGUAGES[language].install_hint}")
+    drawn = corpus.draw(150, 3, random.Random(1), set())
+    seen = {step.operation.name for item in drawn for step in item.program.steps}
+    assert len(seen) == 24
+    examples = corpus.run(language, drawn, workers=1)  # raises where an interpreter disagrees
+    assert len(examples) == 150 and all(len(example.outputs) == 3 for example in examples)
+
+
+def test_a_disagreement_with_the_interpreter_is_an_error(monkeypatch):
+    drawn = corpus.draw(3, 2, random.Random(2), set())
+    monkeypatch.setattr(Program, "trace", lambda self, value: [value, 98765])
+    with pytest.raises(RuntimeError, match="was expected"):
+        corpus.run("python", drawn, workers=1)
+
+
+def test_held_out_programs_are_not_pretraining_programs_by_canonical_text():
+    for language in CONFIG.pretrain.languages:
+        canonical = LANGUAGES[language].canonical_program
+        pretraining = {canonical(item.program.source(language)) for item in SPLITS[language]}
+        for split in ("heldout", "validation"):
+            reserved = {canonical(item.program.source(language)) for item in SPLITS[split]}
+            assert len(reserved) >= 300
+            assert not reserved & pretraining
+
+
+def test_the_shipped_held_out_problems_are_those_of_the_split():
+    canonical = LANGUAGES["racket"].canonical_program
+    problems = heldout.load("azr_jax/embedded/heldout_racket.jsonl")
+    assert len(problems) >= 300
+    assert collections.Counter(kind for kind, _ in problems).keys() == set(TaskType)
+    shipped = {canonical(item.program) for _, item in problems}
+    assert shipped == {canonical(item.program.source("racket")) for item in SPLITS["heldout"]}
+
+
+def test_undoing_a_program_gives_an_argument_with_the_same_output():
+    rng, undone = random.Random(3), 0
+    for _ in range(500):
+        program = random_program(rng)
+        values = random_inputs(program, 1, rng)
+        if values is None:
+            continue
+        trace = program.trace(values[0])
+        backward = program.invert(trace[-1])
+        if backward is not None:
+            undone += 1
+            assert program.trace(backward[-1])[-1] == trace[-1]
+    assert undone > 300
+
+
+def _transcripts(count):
+    drawn = corpus.draw(60, 6, random.Random(4), set())
+    return corpus.write(corpus.run("python", drawn, workers=1), count, shown=4, references=2, seed="t")
+
+
+def test_styles_and_tasks_have_their_documented_shares():
+    written = _transcripts(4000)
+    solvers = [one for one in written if one.role is Role.SOLVE]
+    styles = collections.Counter(one.style for one in solvers)
+    for style, share in transcripts.SOLVER_STYLES.items():
+        assert styles[style] / len(solvers) == pytest.approx(share, abs=0.04)
+    tasks = collections.Counter((one.role, one.type) for one in written)
+    for task, share in transcripts.TASK_SHARES.items():
+        assert tasks[task] / len(written) == pytest.approx(share, abs=0.03)
+
+
+def test_formatted_styles_parse_and_unformatted_ones_do_not():
+    for one in _transcripts(600):
+        parsed = parse(
+            one.role, one.type, one.response, fence_tags=("python",), induction_inputs=6, max_program_chars=1024
+        )
+        cut_short = one.role is Role.PROPOSE and not one.right
+        if one.style == "unformatted":
+            assert not isinstance(parsed, Answer)
+        elif not cut_short:
+            assert isinstance(parsed, Answer), one

@@ -1,0 +1,65 @@
+"""Packing and training of the embedded model, in small."""
+
+import json
+
+import numpy as np
+import pytest
+import transformers
+
+from azr_jax.config import PretrainSettings, from_mapping
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.tokenizer import load_tokenizer
+from azr_jax.pretrain import train, vocabulary
+from configs import tiny
+
+
+def settings(**changes) -> PretrainSettings:
+    config = tiny.get_config()
+    config.pretrain.update(changes)
+    return from_mapping(config.to_dict()).pretrain
+
+
+def test_packing_weights_what_predicts_the_response():
+    rows = train.pack([([1, 2, 3], [4, 5]), ([6], [7, 8])], row_tokens=10, prompt_weight=0.25)
+    np.testing.assert_array_equal(rows.tokens_RT, [[1, 2, 3, 4, 5, 6, 7, 8, 0, 0]])
+    np.testing.assert_array_equal(rows.positions_RT, [[0, 1, 2, 3, 4, 0, 1, 2, 0, 0]])
+    np.testing.assert_array_equal(rows.segment_ids_RT, [[1, 1, 1, 1, 1, 2, 2, 2, 0, 0]])
+    np.testing.assert_array_equal(rows.weight_RT, [[0.25, 0.25, 1, 1, 0, 1, 1, 0, 0, 0]])
+
+
+def test_a_document_longer_than_a_row_is_an_error():
+    with pytest.raises(ValueError, match=r"raise pretrain\.row_tokens=4"):
+        train.pack([([1, 2, 3], [4, 5])], row_tokens=4, prompt_weight=0.0)
+
+
+def test_training_learns_a_pattern():
+    rng = np.random.default_rng(0)
+    documents = [([start, start], [start + 1, start + 2, 1]) for start in rng.integers(2, 20, 800)]
+    config = ModelConfig(
+        vocab_size=32, embed_dim=32, ffn_dim=64, layers=1, heads=2, kv_heads=1, head_dim=16, eos_ids=(1,)
+    )
+    chosen = settings(batch_rows=8, row_tokens=20, learning_rate=1e-2, prompt_weight=0.0)
+    rows = train.pack(documents, chosen.row_tokens, chosen.prompt_weight)
+    result = train.fit(config, chosen, rows, rows, seed=0)
+    assert result.heldback_loss < 0.5 < np.log(32)
+
+
+def test_the_tokenizer_is_read_alike_by_transformers_and_by_us(tmp_path):
+    text = "(define (f x)\n  (+ x 12345))\n# Ünïcode λ 日本\r\n\tend </think>\n<answer>\n```output\n-42\n```"
+    tokenizer = vocabulary.train([text] * 50 + vocabulary.general_text(), vocab_size=1000)
+    vocabulary.save(tokenizer, tmp_path, max_positions=512)
+    ours, theirs = load_tokenizer(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert ours.encode(text) == theirs.encode(text)
+    assert ours.decode(ours.encode(text)) == text
+    assert theirs.eos_token == "<|endoftext|>" and ours.eos_ids == {theirs.eos_token_id}
+
+
+def test_a_vocabulary_larger_than_the_text_is_an_error():
+    with pytest.raises(ValueError, match=r"pretrain\.vocab_size=5000"):
+        vocabulary.train(["abc"] * 10, vocab_size=5000)
+
+
+def test_the_record_of_the_shipped_model_is_of_the_present_settings():
+    record = json.loads(open("azr_jax/embedded/pretrain.json", encoding="utf-8").read())
+    present = json.loads(from_mapping(tiny.get_config().to_dict()).to_json())["pretrain"]
+    assert record["settings"] == present

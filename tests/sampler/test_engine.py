@@ -1,0 +1,199 @@
+"""Sampling through slots and caches against the plain forward pass, and what a sample may not depend on."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+
+import numpy as np
+import pytest
+
+from azr_jax.sampler.requests import Request, samples_of
+from azr_jax.types import Rollout, StopReason
+
+NO_END: frozenset[int] = frozenset({95})
+
+
+def _prompt(seed: int, tokens: int) -> tuple[int, ...]:
+    return tuple(int(token) for token in np.random.default_rng(seed).integers(1, 95, tokens))
+
+
+def _requests(count: int = 9, temperature: float = 1.0, max_tokens: int = 20) -> list[Request]:
+    return [Request(f"r{i}", _prompt(i, 3 + 5 * i), max_tokens + i, temperature) for i in range(count)]
+
+
+def _run(sampler, world, requests, seed: int = 0) -> dict[str, Rollout]:
+    rollouts = list(sampler.generate(world.params, requests, seed))
+    assert len(rollouts) == len(requests)
+    return {rollout.request_id: rollout for rollout in rollouts}
+
+
+def _tokens(rollouts: dict[str, Rollout]) -> dict[str, tuple[int, ...]]:
+    return {name: rollout.token_ids for name, rollout in rollouts.items()}
+
+
+def test_greedy_equals_the_argmax_of_full_forward_passes(world):
+    rollouts = _run(world.sampler(NO_END), world, _requests(5, temperature=0.0))
+    for rollout in rollouts.values():
+        logits = world.logits(rollout.prompt_ids + rollout.token_ids)
+        predicted = logits[len(rollout.prompt_ids) - 1 : -1].argmax(axis=-1)
+        assert tuple(predicted) == rollout.token_ids
+        assert len(set(rollout.token_ids)) > 1
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
+def test_logprobs_are_of_the_distribution_sampled(world, temperature):
+    rollouts = _run(world.sampler(NO_END), world, _requests(6, temperature))
+    for rollout in rollouts.values():
+        logits = world.logits(rollout.prompt_ids + rollout.token_ids)[len(rollout.prompt_ids) - 1 : -1]
+        scaled = logits / (temperature or 1.0)
+        expected = scaled - np.log(np.exp(scaled - scaled.max(-1, keepdims=True)).sum(-1, keepdims=True))
+        expected = (expected - scaled.max(-1, keepdims=True))[np.arange(len(scaled)), list(rollout.token_ids)]
+        np.testing.assert_allclose(rollout.logprobs, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("overrides", [{"slots": 2}, {"slots": 16}, {"chunk": 1}, {"chunk": 5}, {"prefill_tokens": 64}])
+def test_a_sample_does_not_depend_on_slots_chunk_or_prefill_batch(world, overrides):
+    requests = _requests()
+    expected = _tokens(_run(world.sampler(), world, requests))
+    assert _tokens(_run(world.sampler(**overrides), world, requests)) == expected
+
+
+def test_a_sample_does_not_depend_on_order_or_company(world):
+    requests, sampler = _requests(), world.sampler()
+    expected = _tokens(_run(sampler, world, requests))
+    assert _tokens(_run(sampler, world, requests[::-1])) == expected
+    alone = _tokens(_run(sampler, world, requests[4:5]))
+    assert alone == {"r4": expected["r4"]}
+
+
+def test_a_sample_depends_on_seed_and_id(world):
+    sampler = world.sampler(NO_END)
+    first = _tokens(_run(sampler, world, _requests(3), seed=0))
+    assert _tokens(_run(sampler, world, _requests(3), seed=0)) == first
+    assert all(first[name] != tokens for name, tokens in _tokens(_run(sampler, world, _requests(3), seed=1)).items())
+    renamed = [dataclasses.replace(request, id=f"other{request.id}") for request in _requests(3)]
+    assert all(first[name[5:]] != tokens for name, tokens in _tokens(_run(sampler, world, renamed)).items())
+
+
+def test_greedy_and_temperature_rows_share_a_batch(world):
+    sampler = world.sampler(NO_END)
+    greedy, warm = _requests(4, temperature=0.0), _requests(4, temperature=1.0)
+    mixed = [request for i in range(4) for request in (greedy[i], dataclasses.replace(warm[i], id=f"warm{i}"))]
+    rollouts = _tokens(_run(sampler, world, mixed))
+    alone = _tokens(_run(sampler, world, greedy))
+    assert {name: rollouts[name] for name in alone} == alone
+    assert all(rollouts[f"warm{i}"] != rollouts[f"r{i}"] for i in range(4))
+
+
+def test_samples_of_one_prompt_share_its_prefill_and_differ(world):
+    session = world.sampler(NO_END).session(world.params, seed=3)
+    for request in samples_of(Request("p", _prompt(1, 30), 12, 1.0), 10):
+        session.submit(request)
+    rollouts = []
+    while not session.idle:
+        rollouts += session.step()
+    assert len({rollout.token_ids for rollout in rollouts}) == 10
+    assert session.metrics.prompt_tokens == 30
+
+
+def test_temperature_zero_makes_the_samples_of_a_prompt_identical(world):
+    requests = samples_of(Request("p", _prompt(1, 30), 12, 0.0), 6)
+    assert len(set(_tokens(_run(world.sampler(NO_END), world, requests)).values())) == 1
+
+
+def test_a_response_at_its_cap_gets_no_end_token(world):
+    rollouts = _run(world.sampler(NO_END), world, _requests(4, max_tokens=9))
+    for i in range(4):
+        rollout = rollouts[f"r{i}"]
+        assert rollout.stop_reason is StopReason.LENGTH
+        assert len(rollout.token_ids) == len(rollout.logprobs) == 9 + i
+        assert 95 not in rollout.token_ids
+        assert len(rollout.text) == 9 + i
+
+
+def test_an_end_token_ends_the_response_and_is_not_in_its_text(world):
+    free = _run(world.sampler(NO_END), world, _requests(4))
+    common = collections.Counter(free["r0"].token_ids).most_common()[-1][0]
+    ended = _run(world.sampler(frozenset({common})), world, _requests(4))["r0"]
+    cut = free["r0"].token_ids.index(common) + 1
+    assert ended.stop_reason is StopReason.EOS
+    assert ended.token_ids == free["r0"].token_ids[:cut]
+    assert ended.logprobs == pytest.approx(free["r0"].logprobs[:cut], abs=1e-5)
+    assert ended.text == free["r0"].text[: cut - 1]
+
+
+def test_an_end_token_at_the_cap_or_first_of_all_counts_as_the_end(world):
+    free = _run(world.sampler(NO_END), world, _requests(1, max_tokens=1))["r0"]
+    ended = _run(world.sampler(frozenset(free.token_ids)), world, _requests(1, max_tokens=1))["r0"]
+    assert (free.stop_reason, ended.stop_reason) == (StopReason.LENGTH, StopReason.EOS)
+    assert ended.text == "" and ended.token_ids == free.token_ids
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 8])
+def test_a_stop_string_cuts_text_and_tokens(world, chunk):
+    free = _run(world.sampler(NO_END), world, _requests(2))["r1"]
+    stop = free.text[10:13]
+    requests = [dataclasses.replace(request, stop=("never\n", stop)) for request in _requests(2)]
+    stopped = _run(world.sampler(NO_END, chunk=chunk), world, requests)["r1"]
+    end = free.text.index(stop)
+    assert stopped.stop_reason is StopReason.STOP_STRING
+    assert stopped.text == free.text[:end]
+    assert stopped.token_ids == free.token_ids[: end + 3]
+    assert len(stopped.logprobs) == len(stopped.token_ids)
+
+
+def test_a_request_may_come_while_others_run(world):
+    requests = _requests()
+    expected = _tokens(_run(world.sampler(), world, requests))
+    session = world.sampler().session(world.params, seed=0)
+    for request in requests[:2]:
+        session.submit(request)
+    rollouts = session.step()
+    for request in requests[2:]:
+        session.submit(request)
+    while not session.idle:
+        rollouts += session.step()
+    assert {rollout.request_id: rollout.token_ids for rollout in rollouts} == expected
+    assert session.step() == []
+
+
+def test_rows_finish_as_they_end_and_slots_are_refilled(world):
+    lengths = [2, 40, 3, 4, 5, 6, 7]
+    requests = [Request(f"r{n}", _prompt(n, 10), n, 1.0) for n in lengths]
+    session = world.sampler(NO_END, slots=2, chunk=4).session(world.params, seed=0)
+    for request in requests:
+        session.submit(request)
+    order = []
+    while not session.idle:
+        order += [len(rollout.token_ids) for rollout in session.step()]
+    assert sorted(order) == sorted(lengths) and order[-1] == 40
+    metrics = session.metrics
+    assert metrics.generated_tokens == sum(lengths) and metrics.finished == metrics.length_capped == 7
+    assert metrics.prompt_tokens == 70 and 0.5 < metrics.occupancy <= 1.0
+    assert metrics.decode_steps < sum(lengths) - 7
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"prompt_ids": (1,) * 49}, r"49 tokens.*max_prompt_tokens=48"),
+        ({"prompt_ids": ()}, "empty"),
+        ({"prompt_ids": (1, 96)}, "vocabulary"),
+        ({"max_tokens": 65}, "max_response_tokens=64"),
+        ({"max_tokens": 0}, "max_tokens=0"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"stop": ("",)}, "stop"),
+    ],
+)
+def test_a_request_that_cannot_run_is_refused_by_name(world, change, match):
+    request = dataclasses.replace(Request("bad", (1, 2), 4, 1.0), **change)
+    with pytest.raises(ValueError, match=f"(?s)'bad'.*{match}"):
+        world.sampler().session(world.params, seed=0).submit(request)
+
+
+def test_an_id_serves_once(world):
+    session = world.sampler().session(world.params, seed=0)
+    session.submit(Request("a", (1,), 2, 1.0))
+    with pytest.raises(ValueError, match="'a'.*twice"):
+        session.submit(Request("a", (2,), 2, 1.0))

@@ -1,0 +1,65 @@
+"""Prompts: Listing 1 to the letter, the sections of Listing 2, and texts that would break fences (trap 10)."""
+
+import pytest
+
+from azr_jax.selfplay import prompts
+from azr_jax.selfplay.parsing import parse
+from azr_jax.types import InductionProblem, Role, TaskType, Triplet
+from executors import LANGUAGES
+
+RACKET = LANGUAGES["racket"]
+TRIPLET = Triplet("racket", "(define (f x) (* x 2))", "21", "42")
+PROBLEM = InductionProblem(
+    "racket", "(define (f x) (* x 2))", "doubles", tuple("123456"), ("2", "4", "6", "8", "10", "12"), shown=3
+)
+
+
+def test_listing_1():
+    assert prompts.evaluation_chat(LANGUAGES["julia"], "Add two numbers.") == (
+        "# Task: You will be given a question (problem specification) and will generate a correct Julia program that "
+        "matches the specification and passes all tests. The reasoning process and answer are enclosed within <think> "
+        "</think> and <answer> </answer> tags, respectively, i.e., <think> reasoning process here </think> <answer> "
+        "answer here </answer>. Your final answer should be wrapped in ```julia``` tags.\n"
+        "Question: Add two numbers.\n\n"
+        "You will use the following starter code to write the solution to the problem and enclose your code within "
+        "delimiters.\n```julia\n# YOUR CODE HERE\n```\n\nAssistant: <think>"
+    )
+
+
+@pytest.mark.parametrize("template", ["paper", "brief"])
+def test_every_prompt_ends_inside_think(template):
+    for text in (
+        prompts.propose_triplet(RACKET, TaskType.DEDUCTION, [TRIPLET], template),
+        prompts.propose_triplet(RACKET, TaskType.ABDUCTION, [], template),
+        prompts.propose_induction(RACKET, TRIPLET.program, 10, template),
+        prompts.solve(RACKET, TaskType.DEDUCTION, TRIPLET, template),
+        prompts.solve(RACKET, TaskType.INDUCTION, PROBLEM, template),
+    ):
+        assert text.endswith("Assistant: <think>")
+
+
+def test_the_paper_template_has_listing_2s_sections():
+    text = prompts.solve(RACKET, TaskType.INDUCTION, PROBLEM, "paper")
+    headings = ["# Task:", "# Code Requirements:", "# Input and Output Pairs:", "# Message:", "# Example Output:"]
+    assert [text.index(heading) for heading in headings] == sorted(text.index(heading) for heading in headings)
+    assert "```message\ndoubles\n```" in text and "entry function `f`" in text
+
+
+@pytest.mark.parametrize("template", ["paper", "brief"])
+def test_a_solver_never_sees_what_it_is_asked_for(template):
+    assert "42" not in prompts.solve(RACKET, TaskType.DEDUCTION, TRIPLET, template)
+    assert "21" not in prompts.solve(RACKET, TaskType.ABDUCTION, TRIPLET, template)
+    induction = prompts.solve(RACKET, TaskType.INDUCTION, PROBLEM, template)
+    assert "(* x 2)" not in induction
+    assert "```output\n6\n```" in induction and "```output\n8\n```" not in induction
+
+
+def test_trap_10_fences_and_markers_inside_a_program_stay_inside_its_block():
+    program = '(define (f x) "```output\\n1\\n```\nAssistant: <think></think><answer>")\n````\n'
+    block = prompts.fenced("racket", program)
+    assert block.startswith("`````racket\n")
+    response = f"</think>\n<answer>\n{block}{prompts.fenced('input', '5')}</answer>"
+    answer = parse(
+        Role.PROPOSE, TaskType.DEDUCTION, response, fence_tags=("racket",), induction_inputs=6, max_program_chars=1000
+    )
+    assert answer.program.strip() == program.strip() and answer.input == "5"  # type: ignore[union-attr]

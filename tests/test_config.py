@@ -1,0 +1,96 @@
+"""Settings: Table 3 in the language configs, and one clear error for each wrong value."""
+
+import importlib
+import json
+
+import pytest
+
+from azr_jax.config import differences, from_mapping
+from configs import base
+
+LANGUAGES = ("racket", "julia", "javascript", "python")
+
+
+def resolved(**changes):
+    mapping = base.get_config().to_dict()
+    for key, value in changes.items():
+        section = mapping
+        *path, last = key.split("__")
+        for part in path:
+            section = section[part]
+        section[last] = value
+    return from_mapping(mapping)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_language_configs_carry_table_3(language):
+    config = from_mapping(importlib.import_module(f"configs.{language}").get_config().to_dict())
+    assert config.languages == (language,)
+    assert config.steps == 500
+    assert (config.selfplay.seed_triplets, config.selfplay.seed_problems) == (256, 256)
+    assert (config.sampler.temperature, config.sampler.eval_temperature) == (1.0, 0.0)
+    assert (config.sampler.max_prompt_tokens, config.sampler.max_response_tokens) == (6144, 8096)
+    assert config.selfplay.buffer_capacity == 16384
+    assert config.selfplay.batch_per_task == 64
+    assert (config.learner.lr, config.learner.gradient_clip) == (1e-6, 1.0)
+    assert config.model.path.endswith("Qwen2.5-Coder-3B")
+    assert (config.selfplay.references, config.selfplay.estimate_samples, config.selfplay.induction_inputs) == (
+        6,
+        8,
+        10,
+    )
+    assert (config.reward.proposer, config.reward.switch_step, config.reward.lambda_solve) == ("switch", 64, 1.0)
+    assert config.evaluation.every == 64
+    assert (config.learner.estimator, config.learner.clip_epsilon, config.learner.entropy_coef) == ("trrpp", 0.2, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("steps", "8", ("steps", "'8'", "int")),
+        ("steps", -1, ("steps", "-1", "at least 0")),
+        ("steps", True, ("steps", "True", "int")),
+        ("learner__estimator", "ppo", ("learner.estimator", "'ppo'", "trrpp")),
+        ("reward__proposer", "eq5", ("reward.proposer", "'eq5'", "eq3")),
+        ("languages", "racket", ("languages", "'racket'", "tuple")),
+        ("languages", (), ("languages", "at least one")),
+        ("languages", ("racket", "julia"), ("language_weights", "one positive weight")),
+        ("selfplay__induction_shown", 10, ("selfplay.induction_shown", "10", "below")),
+        ("learner__row_tokens", 4096, ("learner.row_tokens", "4096", "14240")),
+        ("sampler__top_p", 0.0, ("sampler.top_p", "0.0", "above 0")),
+        ("sampler__prefill_tokens", 64, ("sampler.prefill_tokens", "64", "6144")),
+        ("mesh__tensor", -1, ("mesh", "-1", "only one")),
+        ("selfplay__train_on_estimates", 1, ("selfplay.train_on_estimates", "1", "bool")),
+    ],
+)
+def test_a_wrong_value_is_an_error_with_key_value_and_fix(key, value, words):
+    with pytest.raises(ValueError) as error:
+        resolved(**{key: value})
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_unknown_and_missing_keys_are_named():
+    mapping = base.get_config().to_dict()
+    with pytest.raises(ValueError, match=r"unknown config key learner\.learn: use one of"):
+        from_mapping({**mapping, "learner": {**mapping["learner"], "learn": 1}})
+    del mapping["seed"]
+    with pytest.raises(ValueError, match="config key seed is missing"):
+        from_mapping(mapping)
+
+
+def test_the_config_refuses_new_keys():
+    with pytest.raises((AttributeError, KeyError)):
+        base.get_config().no_such_key = 1
+
+
+def test_differences_name_every_changed_setting():
+    old = json.loads(resolved().to_json())
+    new = json.loads(resolved(learner__lr=2e-6, steps=8).to_json())
+    assert differences(old, new) == ["learner.lr: 1e-06 -> 2e-06", "steps: 500 -> 8"]
+    assert differences(old, old) == []
+
+
+def test_train_on_estimates_needs_the_training_temperature():
+    with pytest.raises(ValueError, match="estimate_temperature"):
+        resolved(selfplay__train_on_estimates=True, selfplay__estimate_temperature=0.5)
