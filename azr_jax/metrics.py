@@ -13,6 +13,7 @@ import importlib.util
 import json
 import math
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Writers:
             self._wandb.finish()
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One step's metrics to every writer; on disk when this returns.
+        """One step's metrics to every writer; metrics.jsonl is on disk when this returns, TensorBoard in seconds.
 
         Raises:
           OSError: metrics.jsonl can't be written, with the path and the fix; it then ends with the step before.
@@ -77,11 +78,14 @@ class Writers:
         finite = {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
         if self._settings.tensorboard:
             if self._tensorboard is None:
-                directory = str(self._workdir / TENSORBOARD)
-                self._tensorboard = SummaryWriter(directory, purge_step=self._purge_step)
+                self._tensorboard = SummaryWriter(
+                    str(self._workdir / TENSORBOARD),
+                    purge_step=self._purge_step,
+                    flush_secs=10,
+                    filename_suffix=f".{time.time_ns()}",  # the name has seconds only: a quick restart overwrote it
+                )
             for key, value in finite.items():
                 self._tensorboard.add_scalar(key, value, step)
-            self._tensorboard.flush()
         if self._wandb is not None:
             self._wandb.log(finite, step=step)
 

@@ -66,21 +66,26 @@ class Progress:
         self._say(text)
 
     def line(self) -> str:
-        """The last step in at most 100 columns; d, a and i are the solver's accuracy by task type."""
+        """The last step in at most 100 columns.
+
+        `solve` is the accuracy in deduction, abduction and induction, `reward` the proposer's and the solver's mean.
+        """
         got = self._metrics
-        parts = [f"step {self._step}/{self._total}", f"{self.time_left()} left"]
+        parts = [f"step {self._step}/{self._total}", f"left {self.time_left()}"]
         if (valid := got.get("propose/valid")) is not None:
             parts.append(f"valid {valid:.0%}")
         if (acc := got.get("propose/acc")) is not None:
             parts.append(f"acc {acc:.2f}")
-        solved = [f"{kind[0]}{_percent(got.get(f'solve/{kind}/accuracy'))}" for kind in TYPES]
-        parts.append("solve " + " ".join(solved))
+        solved = "/".join(_percent(got.get(f"solve/{kind}/accuracy")).rstrip("%") for kind in TYPES)
+        parts.append(f"solve {solved}%")
         if "propose/reward" in got or "solve/reward" in got:
-            parts.append(f"reward {_signed(got.get('propose/reward'))} {_signed(got.get('solve/reward'))}")
+            parts.append(f"reward {_signed(got.get('propose/reward'))}/{_signed(got.get('solve/reward'))}")
         for key, unit in (("sample/tokens_per_s", "tok/s"), ("exec/programs_per_s", "prog/s")):
             if key in got:
                 parts.append(f"{_short(got[key])} {unit}")
-        return _cut(", ".join(parts))
+        while len(text := " ".join(parts)) > WIDTH:
+            parts.pop()
+        return text
 
     def time_left(self) -> str:
         """Time to the last step at the pace of the latest ones, as minutes:seconds; "?" before the first."""

@@ -52,6 +52,7 @@ class Run:
     saves: checkpoint.Manager
     writers: metrics.Writers
     progress: Progress
+    restored_step: int = -1
     seeding_rounds: int = 0
     before: dict[str, Any] = dataclasses.field(default_factory=dict)
     seconds_before: float = 0.0
@@ -103,6 +104,7 @@ class Run:
             self.writers.truncate_after(-1)
             return self.learner.init(self.params), stages.starting_buffers(self.config, self.player), -1
         step, state, host = restored
+        self.restored_step = step
         canonical = {name: language.canonical_program for name, language in self.player.languages.items()}
         buffers = Buffers.from_json(host["buffers"], canonical)
         self.seeding_rounds, self.before, self.seconds_before = (
@@ -181,8 +183,8 @@ class Run:
         """Says how to resume when a signal came; raises RuntimeError when too many updates were not finite."""
         if self.too_many_nonfinite(record):
             raise RuntimeError(
-                f"learner: {record.metrics['ppo/skipped_updates']:.0f} updates had a loss or gradient that is not finite,"
-                f" more than learner.max_nonfinite_updates={self.config.learner.max_nonfinite_updates}; step"
+                f"learner: {record.metrics['ppo/skipped_updates']:.0f} updates had a loss or gradient that is not"
+                f" finite, more than learner.max_nonfinite_updates={self.config.learner.max_nonfinite_updates}; step"
                 f" {record.step} is saved: lower learner.lr and resume with --allow_config_change"
             )
         if self.interrupted:
@@ -238,7 +240,13 @@ class Run:
         return counts
 
     def finish(self, state: TrainState) -> None:
-        """Scores the final model, exports it, and writes summary.json and report.html."""
+        """Scores the final model, exports it, and writes summary.json and report.html; a run finished before stays."""
+        if self.restored_step == self.config.steps and (self.workdir / "summary.json").is_file():
+            self.progress.message(
+                f"{self.workdir} has all its {self.config.steps} steps: raise --config.steps to go on, or choose"
+                " another --workdir\n" + report.summary_text(self.workdir)
+            )
+            return
         after = self._heldout(state, "after")
         exported = self.workdir / "export"
         if self.config.checkpoint.export_at_end:

@@ -80,7 +80,7 @@ def _pretrain() -> ml_collections.ConfigDict:
             "output": "azr_jax/embedded",
             "languages": ("racket", "julia", "javascript", "python"),
             "programs": (16000, 6000, 6000, 6000),  # different programs in each language
-            "transcripts": (24000, 8000, 8000, 8000),
+            "transcripts": (20000, 6000, 6000, 6000),
             "heldout": 360,  # programs in the held-out split, and as many for validation
             "vocab_size": 2048,
             "embed_dim": 160,

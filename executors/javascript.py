@@ -21,6 +21,7 @@ from executors.language import Interpreter, Language
 
 _HERE = Path(__file__).resolve().parent
 _ADDON_SOURCE = _HERE / "javascript_clone.c"
+_ADDON_PART = _HERE / "javascript_claim.c"
 _ADDON_DIR = _HERE.parent / ".setup" / "javascript"
 _OLDEST_MAJOR = 18
 # A second thread would be lost in a fork, and costs a cold start more than it gives.
@@ -41,7 +42,7 @@ _PLAIN_VALUE = rf"{_ATOM}|\[(?:{_ATOM}(?:,{_ATOM})*)?\]"
 
 def addon_path() -> Path:
     """Where the built addon is, or will be: the name holds the source's digest, so that an old build is never used."""
-    digest = hashlib.sha256(_ADDON_SOURCE.read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256(_ADDON_SOURCE.read_bytes() + _ADDON_PART.read_bytes()).hexdigest()[:12]
     return _ADDON_DIR / f"javascript_clone-{digest}.node"
 
 

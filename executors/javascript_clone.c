@@ -37,6 +37,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "javascript_claim.c"
+
 typedef struct napi_env_opaque *napi_env;
 typedef struct napi_value_opaque *napi_value;
 typedef struct napi_info_opaque *napi_info;
@@ -50,38 +52,11 @@ extern int napi_get_value_string_latin1(napi_env, napi_value, char *, size_t, si
 extern int napi_get_value_string_utf8(napi_env, napi_value, char *, size_t, size_t *);
 extern int napi_get_boolean(napi_env, bool, napi_value *);
 
-enum {
-  REQUEST = 0,
-  REPLY = 3,
-  NONCE_BYTES = 16,
-  FILTER_MAX = 4096,
-  DESCRIPTORS_MAX = 256,
-  KIND_BYTES = 400,         /* 100 characters of at most 4 bytes */
-  READ_MS = 10000,          /* for a child to read its request; the clock of the limits starts after it */
-  MEMORY_FLOOR_MIB = 64,    /* V8 cannot start less */
-  ABORT_EXIT_CODE = 134,    /* how Node itself ends on a fatal error */
-  END_GRACE_MS = 200,       /* between the end of a child's pipe and the end of the child */
-  INTERNAL_ERROR = 70,
-};
-
-/* What a child tells the server before it looks at its program. */
-struct limits {
-  unsigned char nonce[NONCE_BYTES];
-  double wall_s, cpu_s;
-  uint64_t memory_mib, value_count, value_chars, message_chars;
-};
-
-struct bytes {
-  unsigned char *data;
-  size_t size, room;
-};
-
 static struct sock_filter filter[FILTER_MAX];
 static unsigned short filter_length;
 static int descriptors[DESCRIPTORS_MAX], descriptor_count;
 static int claim_descriptor = -1; /* in a child: its pipe */
 static struct limits own;
-static double own_start_s;
 static uint64_t start_bytes;
 
 static double clock_s(clockid_t id) {
@@ -100,103 +75,6 @@ static bool read_all(int descriptor, void *data, size_t size) {
   return true;
 }
 
-static bool write_all(int descriptor, const void *data, size_t size) {
-  for (size_t at = 0; at < size;) {
-    ssize_t count = write(descriptor, (const char *)data + at, size - at);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return false;
-    at += (size_t)count;
-  }
-  return true;
-}
-
-static uint32_t load_u32(const unsigned char *p) {
-  return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static void put(struct bytes *to, const void *data, size_t size) {
-  if (to->size + size > to->room) {
-    to->room = 2 * (to->size + size);
-    to->data = realloc(to->data, to->room);
-    if (to->data == NULL) _exit(INTERNAL_ERROR);
-  }
-  memcpy(to->data + to->size, data, size);
-  to->size += size;
-}
-
-static void put_u32(struct bytes *to, uint32_t n) {
-  unsigned char p[4] = {n >> 24, n >> 16, n >> 8, n};
-  put(to, p, 4);
-}
-
-static void put_field(struct bytes *to, const char *text) {
-  put_u32(to, (uint32_t)strlen(text));
-  put(to, text, strlen(text));
-}
-
-/* Whether text is UTF-8 as a strict decoder takes it. */
-static bool is_utf8(const unsigned char *p, size_t size) {
-  for (size_t i = 0; i < size;) {
-    unsigned char c = p[i];
-    size_t more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : (c & 0xf0) == 0xe0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 9;
-    if (more == 9 || i + more >= size) return false;
-    for (size_t k = 1; k <= more; k++)
-      if ((p[i + k] & 0xc0) != 0x80) return false;
-    if ((c == 0xe0 && p[i + 1] < 0xa0) || (c == 0xed && p[i + 1] > 0x9f)) return false;
-    if ((c == 0xf0 && p[i + 1] < 0x90) || (c == 0xf4 && p[i + 1] > 0x8f)) return false;
-    i += more + 1;
-  }
-  return true;
-}
-
-/* Whether a claim is one that an honest child makes: a known status, the right number of fields, none too long. */
-static bool is_legal(const unsigned char *claim, size_t size, const struct limits *l) {
-  static const char *const statuses[] = {"ok",        "syntax_error", "runtime_error", "memory", "output_limit",
-                                         "forbidden", "unserialisable"};
-  if (size < 4) return false;
-  uint32_t count = load_u32(claim);
-  bool is_ok = false, is_known = false;
-  size_t at = 4;
-  for (uint32_t i = 0; i < count; i++) {
-    if (size - at < 4) return false;
-    size_t length = load_u32(claim + at);
-    at += 4;
-    if (length > size - at || !is_utf8(claim + at, length)) return false;
-    if (i == 0) {
-      for (size_t s = 0; s < sizeof statuses / sizeof *statuses; s++)
-        if (strlen(statuses[s]) == length && memcmp(statuses[s], claim + at, length) == 0) is_known = true, is_ok = s == 0;
-      if (!is_known) return false;
-    }
-    if (length > (i == 1 ? (size_t)KIND_BYTES : 4 * (i == 2 ? l->message_chars : l->value_chars)) && i > 0) return false;
-    at += length;
-  }
-  return at == size && is_known && count == 3 + (is_ok ? l->value_count : 0);
-}
-
-/* Sends the reply for a legal claim: seconds and memory go in after the message. */
-static void reply(const unsigned char *claim, size_t size, double seconds, double memory_mib) {
-  size_t at = 4;
-  for (int i = 0; i < 3; i++) at += 4 + load_u32(claim + at);
-  struct bytes out = {0};
-  char text[64];
-  put_u32(&out, load_u32(claim) + 2);
-  put(&out, claim + 4, at - 4);
-  snprintf(text, sizeof text, "%.6f", seconds);
-  put_field(&out, text);
-  snprintf(text, sizeof text, "%.1f", memory_mib);
-  put_field(&out, text);
-  put(&out, claim + at, size - at);
-  if (!write_all(REPLY, out.data, out.size)) _exit(INTERNAL_ERROR);
-  free(out.data);
-}
-
-static void make_claim(struct bytes *out, const char *status, const char *kind, const char *message) {
-  put_u32(out, 3);
-  put_field(out, status);
-  put_field(out, kind);
-  put_field(out, message);
-}
-
 /* The writable private memory of this process, which RLIMIT_DATA counts. */
 static uint64_t data_bytes(void) {
   char line[256];
@@ -213,13 +91,13 @@ static void send_claim(const unsigned char *claim, size_t size) {
   if (claim_descriptor < 0) { /* once mode */
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    reply(claim, size, clock_s(CLOCK_MONOTONIC) - own_start_s, (double)usage.ru_maxrss / 1024);
+    reply(claim, size, clock_s(CLOCK_MONOTONIC) - own.start_s, (double)usage.ru_maxrss / 1024);
   } else {
     struct bytes out = {0};
     put(&out, own.nonce, NONCE_BYTES);
     put_u32(&out, (uint32_t)size);
     put(&out, claim, size);
-    write_all(claim_descriptor, out.data, out.size);
+    if (!write_all(claim_descriptor, out.data, out.size)) _exit(ABORT_EXIT_CODE);
   }
   _exit(0);
 }
@@ -252,15 +130,14 @@ static void handle_out_of_memory(void) {
 struct child {
   pid_t pid;
   int pipe;
-  double start_s;
   struct limits limits;
   struct bytes claim; /* nonce, u32 length, frame */
 };
 
-enum ending { CLAIMED, ENDED, TOO_LONG, TIMED_OUT };
+enum ending { CLAIMED, FORGED, ENDED, TOO_LONG, TIMED_OUT };
 
 static double wall_left(const struct child *c) {
-  return c->limits.wall_s - (clock_s(CLOCK_MONOTONIC) - c->start_s);
+  return c->limits.wall_s - (clock_s(CLOCK_MONOTONIC) - c->limits.start_s);
 }
 
 static double cpu_left(const struct child *c) {
@@ -284,7 +161,7 @@ static enum ending watch(struct child *c) {
     put(&c->claim, chunk, (size_t)count);
     if (c->claim.size >= NONCE_BYTES + 4) {
       size_t size = load_u32(c->claim.data + NONCE_BYTES);
-      if (memcmp(c->claim.data, c->limits.nonce, NONCE_BYTES) != 0) return ENDED;
+      if (memcmp(c->claim.data, c->limits.nonce, NONCE_BYTES) != 0) return FORGED;
       if (size > most) return TOO_LONG;
       if (c->claim.size >= NONCE_BYTES + 4 + size) return CLAIMED;
     }
@@ -323,7 +200,7 @@ static const char *signal_name(int number) {
   }
 }
 
-/* The claim that the server makes for a child that made none. */
+/* The claim that the server makes for a child that made none, or none that counts. */
 static void explain(struct bytes *claim, enum ending ending, int status, double peak_mib, const struct limits *l) {
   char message[64];
   claim->size = 0;
@@ -331,6 +208,8 @@ static void explain(struct bytes *claim, enum ending ending, int status, double 
     make_claim(claim, "timeout", "", "");
   } else if (ending == TOO_LONG) {
     make_claim(claim, "output_limit", "", "the reply is too long");
+  } else if (ending == CLAIMED || ending == FORGED) {
+    make_claim(claim, "crash", "InvalidReply", "");
   } else if (WIFEXITED(status) && WEXITSTATUS(status) != ABORT_EXIT_CODE) {
     snprintf(message, sizeof message, "the process ended with exit code %d", WEXITSTATUS(status));
     make_claim(claim, "exit", "", message);
@@ -338,7 +217,8 @@ static void explain(struct bytes *claim, enum ending ending, int status, double 
     /* V8's own report of no memory comes as a claim; this is for allocations of other parts of Node. */
     const char *name = signal_name(WIFSIGNALED(status) ? WTERMSIG(status) : SIGABRT);
     if (WIFEXITED(status) == 0 && WTERMSIG(status) == SIGXCPU) make_claim(claim, "timeout", "", "");
-    else make_claim(claim, peak_mib > 0.8 * (double)l->memory_mib ? "memory" : "crash", name, "");
+    else if (peak_mib > 0.8 * (double)l->memory_mib) make_claim(claim, "memory", "", "");
+    else make_claim(claim, "crash", name, "");
   }
 }
 
@@ -351,9 +231,8 @@ static bool supervise(pid_t pid, int pipe_end) {
     reap(&c, false, &usage);
     return false;
   }
-  c.start_s = clock_s(CLOCK_MONOTONIC);
   enum ending ending = watch(&c);
-  double seconds = clock_s(CLOCK_MONOTONIC) - c.start_s;
+  double seconds = clock_s(CLOCK_MONOTONIC) - c.limits.start_s;
   int status = reap(&c, ending == ENDED, &usage);
   double peak_mib = (double)usage.ru_maxrss / 1024;
   const unsigned char *claim = c.claim.data + NONCE_BYTES + 4;
@@ -362,8 +241,7 @@ static bool supervise(pid_t pid, int pipe_end) {
     reply(claim, size, seconds, peak_mib);
   } else {
     struct bytes own_claim = {0};
-    if (ending == CLAIMED) make_claim(&own_claim, "crash", "InvalidReply", "");
-    else explain(&own_claim, ending, status, peak_mib, &c.limits);
+    explain(&own_claim, ending, status, peak_mib, &c.limits);
     reply(own_claim.data, own_claim.size, seconds, peak_mib);
     free(own_claim.data);
   }
@@ -465,6 +343,23 @@ static napi_value serve(napi_env env, napi_info info) {
 
 /* ---- in the process that runs the program ---- */
 
+static size_t keep_heap_limit(void *data, size_t current, size_t initial) {
+  (void)data, (void)initial;
+  return current;
+}
+
+/* Lowers V8's own limit below the kernel's, which V8 meets only by collecting garbage ever more often. Taking a callback
+   away is the one call that sets a limit in a running V8; without it a full heap may end in a time-out. */
+static void limit_heap(uint64_t memory_mib) {
+  void *(*current)(void) = (void *(*)(void))dlsym(RTLD_DEFAULT, "_ZN2v87Isolate10GetCurrentEv");
+  void *add = dlsym(RTLD_DEFAULT, "_ZN2v87Isolate24AddNearHeapLimitCallbackEPFmPvmmES1_");
+  void *take = dlsym(RTLD_DEFAULT, "_ZN2v87Isolate27RemoveNearHeapLimitCallbackEPFmPvmmEm");
+  if (current == NULL || add == NULL || take == NULL) return;
+  typedef size_t (*callback)(void *, size_t, size_t);
+  ((void (*)(void *, callback, void *))add)(current(), keep_heap_limit, NULL);
+  ((void (*)(void *, callback, size_t))take)(current(), keep_heap_limit, (memory_mib << 20) / 8 * 7);
+}
+
 static void limit(int what, uint64_t value) {
   struct rlimit l = {value, value};
   if (setrlimit(what, &l) != 0) _exit(INTERNAL_ERROR);
@@ -472,6 +367,7 @@ static void limit(int what, uint64_t value) {
 
 static void harden(void) {
   uint64_t memory_mib = own.memory_mib < MEMORY_FLOOR_MIB ? MEMORY_FLOOR_MIB : own.memory_mib;
+  limit_heap(memory_mib);
   /* Not RLIMIT_AS: V8 reserves gigabytes of addresses that it never uses. */
   limit(RLIMIT_DATA, start_bytes + (memory_mib << 20));
   limit(RLIMIT_CPU, (uint64_t)ceil(own.cpu_s) + 1);
@@ -489,10 +385,9 @@ static napi_value begin(napi_env env, napi_info info) {
   double numbers[6] = {0};
   napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
   for (int i = 0; i < 6; i++) napi_get_value_double(env, arguments[i], &numbers[i]);
-  own = (struct limits){.wall_s = numbers[0], .cpu_s = numbers[1], .memory_mib = (uint64_t)numbers[2],
-                        .value_count = (uint64_t)numbers[3], .value_chars = (uint64_t)numbers[4],
+  own = (struct limits){.start_s = clock_s(CLOCK_MONOTONIC), .wall_s = numbers[0], .cpu_s = numbers[1],
+                        .memory_mib = (uint64_t)numbers[2], .value_count = (uint64_t)numbers[3], .value_chars = (uint64_t)numbers[4],
                         .message_chars = (uint64_t)numbers[5]};
-  own_start_s = clock_s(CLOCK_MONOTONIC);
   if (claim_descriptor < 0) {
     load_filter(env, arguments[6]);
     start_bytes = data_bytes();

@@ -149,7 +149,7 @@ function thrownOutcome(thrown, limits) {
   const { kind, message } = describe(thrown);
   // Buffers live outside V8's heap: there the limit on memory shows as this exception.
   const isMemory = kind === 'RangeError' && message === 'Array buffer allocation failed';
-  return outcome(isMemory ? 'memory' : 'runtime_error', kind, message, limits);
+  return isMemory ? outcome('memory', '', '', limits) : outcome('runtime_error', kind, message, limits);
 }
 
 function failureOutcome(caught, limits) {
@@ -159,6 +159,7 @@ function failureOutcome(caught, limits) {
 /** The module that a program is: the main one of its process. */
 function makeModule() {
   const module = new Module(PROGRAM_FILE, null);
+  module.id = '.';
   module.filename = PROGRAM_FILE;
   module.paths = Module._nodeModulePaths('/');
   Module._cache[PROGRAM_FILE] = module;
@@ -198,7 +199,7 @@ function compileProgram(source) {
 
 /** Runs a program on every input; the first thing that goes wrong is the outcome. */
 function evaluate(request, module) {
-  const inputs = setPrototypeOf(request.inputs.map(parse), null);
+  const inputs = setPrototypeOf(request.inputs.map((text) => parse(text, true)), null);
   const count = inputs.length;
   let runFile;
   try {
@@ -230,7 +231,7 @@ function evaluate(request, module) {
 function readBack(request) {
   const fields = outcome('ok', '', '', request);
   for (let i = 0; i < request.inputs.length; i++) {
-    fields[3 + i] = emit(parse(request.inputs[i]), request.valueChars);
+    fields[3 + i] = emit(parse(request.inputs[i], false), request.valueChars);
   }
   return fields;
 }

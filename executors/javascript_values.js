@@ -202,8 +202,9 @@ const WORDS = new Map([
 const ESCAPES = { __proto__: null, n: '\n', t: '\t', r: '\r', b: '\b', v: '\v', f: '\f' };
 
 class Parser {
-  constructor(text) {
+  constructor(text, hasArithmetic) {
     this.source = text;
+    this.hasArithmetic = hasArithmetic;
     this.at = 0;
   }
 
@@ -231,6 +232,33 @@ class Parser {
   }
 
   value(depth) {
+    return this.hasArithmetic ? this.sum(depth) : this.operand(depth);
+  }
+
+  sum(depth) {
+    let left = this.product(depth);
+    for (;;) {
+      if (this.take('+')) left = this.numberOf(left) + this.numberOf(this.product(depth));
+      else if (this.take('-')) left = this.numberOf(left) - this.numberOf(this.product(depth));
+      else return left;
+    }
+  }
+
+  product(depth) {
+    let left = this.operand(depth);
+    for (;;) {
+      if (this.take('*')) left = this.numberOf(left) * this.numberOf(this.operand(depth));
+      else if (this.take('/')) left = this.numberOf(left) / this.numberOf(this.operand(depth));
+      else if (this.take('%')) left = this.numberOf(left) % this.numberOf(this.operand(depth));
+      else return left;
+    }
+  }
+
+  numberOf(operand) {
+    return typeof operand === 'number' ? operand : this.refuse('arithmetic on something else than numbers');
+  }
+
+  operand(depth) {
     if (depth > MAX_DEPTH) this.refuse('nested too deep');
     this.match(SPACE);
     const next = this.source[this.at];
@@ -388,9 +416,12 @@ class Parser {
   }
 }
 
-/** The value that `text` writes down. Throws a failure of status forbidden for anything but a value. */
-function parse(text) {
-  const parser = new Parser(text);
+/**
+ * The value that `text` writes down; with `hasArithmetic` also sums and products of numbers, as inputs have them.
+ * Throws a failure of status forbidden for anything else.
+ */
+function parse(text, hasArithmetic) {
+  const parser = new Parser(text, hasArithmetic);
   const value = parser.value(0);
   parser.match(SPACE);
   if (parser.at !== text.length) parser.refuse('more text');

@@ -1,4 +1,4 @@
-"""From jobs to verdicts: what is asked of a worker, what is read back in a clean process, what is compared on the host."""
+"""From jobs to verdicts: what is asked of a worker, what is read back in a clean process, what is compared here."""
 
 from __future__ import annotations
 

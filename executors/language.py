@@ -11,10 +11,10 @@ then for each field u32 length and that many bytes, all big-endian; text is UTF-
   reply:   status (a word of `Status`), error kind, message, seconds (decimal text), peak memory in MiB (decimal text),
            value 1, ..., value n (present only when status is ok)
 In both modes the harness first writes a ready frame of one field, "ready": start-up is over and the next request's
-clock may run. In serve mode (`--serve`) it then answers requests one after another, each in a fresh child process, until
-end of file on descriptor 0, and enforces wall_s and cpu_s itself (the host kills the worker some 0.5 s later). In once
-mode (`--once`) it answers one request in its own process and exits; there the host enforces wall_s and cpu_s, and an
-end without a reply is `exit` or `crash` by its exit code.
+clock may run. In serve mode (`--serve`) it then answers requests one after another, each in a fresh child process,
+until end of file on descriptor 0, and enforces wall_s and cpu_s itself (the host kills the worker some 0.5 s later).
+In once mode (`--once`) it answers one request in its own process and exits; there the host enforces wall_s and cpu_s,
+and an end without a reply is `exit` or `crash` by its exit code.
 The untrusted program's own process only claims a value; harness code that runs after it must use primitives captured
 before it. The host accepts only known statuses, never `infrastructure` or `nondeterministic`, and has every claimed
 value read back by a "value" request in a clean child: a canonical text that doesn't give itself is `unserialisable`.
@@ -38,9 +38,10 @@ request make a pipe, clone, and in the child, before any of the program's text i
      it fork, vfork, exec, opening any file for writing, memfd, System V IPC and signals to others are refused
      (EPERM; clone3 gives ENOSYS, threads by clone are allowed).
 The child is PID 1 of its namespace: signals with default action are ignored there (abort and SIGALRM too), so
-the parent watches: poll the pipe until the limit, read at most what a legal reply can hold (more: kill, `output_limit`),
-check its CPU time with clock_gettime(clockid = (~pid << 3) | 2) (over cpu_s: kill, `timeout`), then always kill(pid,
-SIGKILL) and wait4(pid) (ru_maxrss for the memory), and check the claimed frame (count, lengths, status word).
+the parent watches: poll the pipe until the limit, read at most what a legal reply can hold (more: kill and
+`output_limit`), check its CPU time with clock_gettime(clockid = (~pid << 3) | 2) (over cpu_s: kill and `timeout`),
+then always kill(pid, SIGKILL) and wait4(pid) (ru_maxrss for the memory), and check the claimed frame (count, lengths,
+status word).
 An end without a complete frame is `exit` when it exited, `crash` when a signal killed it.
 In once mode the same process does steps 2 to 4 after reading the request (its reply goes to descriptor 3).
 """

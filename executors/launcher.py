@@ -1,7 +1,7 @@
 """Starts one process without namespaces: uid, Landlock, seccomp. Run by sandbox.py as a script of its own.
 
-The argument is a JSON object: argv; folder; read_only, the paths to be read; writable, a folder or ""; landlock; filter,
-the descriptor of the seccomp program. Imports nothing of this package: it runs isolated, on the machine's own system.
+The argument is a JSON object: argv; read_only, the paths to be read; writable, a folder or ""; landlock, whether to use
+it; filter, the descriptor of the seccomp program. Imports nothing of this package: it runs isolated.
 """
 
 from __future__ import annotations

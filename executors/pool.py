@@ -90,8 +90,8 @@ class Pool:
         if verdict.status is not Status.OK or verdict.values != (language.identity_output,):
             self.close(cancel=True)
             raise ValueError(
-                f"{language.full_name} ({' '.join(self.interpreter.argv)}) fails on its identity program: status "
-                f"{verdict.status} {verdict.error_kind} {verdict.values} {verdict.message}; see python -m executors doctor"
+                f"{language.full_name} ({' '.join(self.interpreter.argv)}) fails on its identity program: "
+                f"{verdict.status} {verdict.error_kind} {verdict.values} {verdict.message}"
             )
 
     def close(self, cancel: bool = False) -> None:
@@ -155,15 +155,19 @@ class Pool:
             self._free -= 1
             seat.inbox.put(self._pending.popleft())
 
-    def _give_place(self) -> None:
-        """A seat's place is free."""
+    def _lend(self, seat: _Seat) -> None:
+        """The program of `seat` sleeps: its place is free until it ends, and another may run beside it afterwards."""
         with self._changed:
-            self._free += 1
-            self._dispatch()
+            if not seat.lent:
+                seat.lent = True
+                self._free += 1
+                self._dispatch()
 
     def _rest(self, seat: _Seat) -> None:
-        """A seat has nothing to do."""
+        """The seat has nothing to do."""
         with self._changed:
+            self._free += not seat.lent
+            seat.lent = False
             self._idle.append(seat)
             self._dispatch()
             self._changed.notify_all()
@@ -174,7 +178,7 @@ class _Seat:
 
     def __init__(self, pool: Pool, index: int) -> None:
         self._pool = pool
-        self._holds_place = False
+        self.lent = False
         self.inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         # Daemons: a program that forgets to close the pool still ends, and its workers with it.
         self.thread = threading.Thread(target=self._work, name=f"{pool.language.name}-{index}", daemon=True)
@@ -184,23 +188,21 @@ class _Seat:
         pool = self._pool
         assert pool._guardian is not None
         worker = Worker(
-            pool.language, pool.interpreter, pool.tier, pool.limits, pool._cold, pool._guardian, self._release
+            pool.language,
+            pool.interpreter,
+            pool.tier,
+            pool.limits,
+            pool._cold,
+            pool._guardian,
+            lambda: pool._lend(self),
         )
         judge = Judge(pool.language, worker, pool._cache, pool.limits)
         try:
             while (item := self.inbox.get()) is not None:
-                self._holds_place = True
                 _answer(judge, *item)
-                self._release()
                 pool._rest(self)
         finally:
             worker.close()
-
-    def _release(self) -> None:
-        """Give the place back, once for each job: at its end, or when its program sleeps."""
-        if self._holds_place:
-            self._holds_place = False
-            self._pool._give_place()
 
 
 def _answer(judge: Judge, job: Job, future: concurrent.futures.Future[Verdict]) -> None:

@@ -1,4 +1,4 @@
-"""Which tier of containment this machine gives: found by running real commands and attempts, not by asking for features.
+"""Which tier of containment this machine gives, found by running real commands, not by asking for features.
 
 A tier holds when a process starts in it, can start and harden children there, and everything that must fail does.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from executors import protocol
 from executors.launch import TIER_MEANING, Launch, Mode, Tier, parse_tier
-from executors.sandbox import Closed, DeadlineExceeded, start, start_error
+from executors.sandbox import DeadlineExceededError, StreamClosedError, start, start_error
 
 _PROBE = Path(__file__).with_name("probe_harness.py")
 _TIMEOUT_S = 20.0
@@ -53,7 +53,7 @@ def probe(tier: Tier) -> Probe:
         return Probe(tier, str(error))
     try:
         fields = process.receive(time.monotonic() + _TIMEOUT_S, 1 << 16)
-    except (Closed, DeadlineExceeded, protocol.FrameError):
+    except (StreamClosedError, DeadlineExceededError, protocol.FrameError):
         return Probe(tier, start_error(launch))
     finally:
         process.kill()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
+import platform
 import socket
 import sys
 
@@ -15,6 +15,7 @@ sys.path.pop(0)
 
 _PTRACE_ATTACH = 16
 _CLONE_NEWUSER = 0x10000000
+_BPF_NUMBER = {"x86_64": 321, "aarch64": 280}
 
 
 def _refused(action: object, *arguments: object) -> bool:
@@ -42,8 +43,7 @@ def _probe(parent: int) -> list[bytes]:
         "read_parent_environment": (open, f"/proc/{parent}/environ"),
         "new_user_namespace": (LIBC.unshare, _CLONE_NEWUSER),
         "mount": (LIBC.mount, b"none", b"/tmp", b"tmpfs", 0, None),
-        "bpf": (LIBC.syscall, 321 if ctypes.sizeof(ctypes.c_void_p) == 8 and os.uname().machine == "x86_64" else 280)
-        + (0, 0, 0, 0, 0),
+        "bpf": (LIBC.syscall, _BPF_NUMBER[platform.machine()], 0, 0, 0, 0, 0),
     }
     return [name.encode() for name, (action, *arguments) in attempts.items() if not _refused(action, *arguments)]
 

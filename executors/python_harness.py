@@ -55,13 +55,13 @@ def make_writer(descriptor: int) -> Callable[[Claim], None]:
     return send
 
 
-def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Claim]:
+def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Claim]:  # noqa: C901 - one closure
     """The function from kind, source and inputs to the claim; its primitives are bound before any program runs."""
     emit = python_values.make_emitter()
     text_of, name_of, cut, encode, kind_of = str, type.__getattribute__, str.__getitem__, str.encode, type
     unserialisable, too_long, base, slice_to = (
-        python_values.Unserialisable,
-        python_values.TooLong,
+        python_values.UnserialisableError,
+        python_values.TooLongError,
         BaseException,
         slice(limits.message_chars),
     )
@@ -81,7 +81,7 @@ def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Cla
         status = b"exit" if kind is system_exit else b"runtime_error"
         try:
             message = text_of(error)
-        except base:  # noqa: B030
+        except base:
             message = ""
         return [status, bounded(name_of(kind, "__name__")), bounded(message)]
 
@@ -91,7 +91,7 @@ def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Cla
     def answer(kind: bytes, source: bytes, inputs: Sequence[bytes]) -> Claim:
         try:
             values = [python_values.parse(text.decode()) for text in inputs]
-        except (python_values.NotAValue, UnicodeDecodeError) as error:
+        except (python_values.NotAValueError, UnicodeDecodeError) as error:
             return [b"forbidden", b"NotAValue", bounded(text_of(error))]
         try:
             if kind == b"value":
@@ -100,7 +100,7 @@ def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Cla
             code = compile(source, "program.py", "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError) as error:
             return [b"syntax_error", bounded(name_of(kind_of(error), "__name__")), bounded(text_of(error))]
-        except base as error:  # noqa: B030
+        except base as error:
             return failure(error)
         try:
             module = _main_module()
@@ -112,7 +112,7 @@ def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Cla
             for value in values:
                 claim.append(encode(emit(function(value), value_chars)))
             return claim
-        except base as error:  # noqa: B030
+        except base as error:
             return failure(error)
 
     return answer

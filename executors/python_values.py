@@ -17,15 +17,15 @@ MAX_DEPTH = 90
 _NUMBER_WORDS = {"nan", "inf", "infinity", "-nan", "-inf", "-infinity", "+inf", "+infinity", "+nan"}
 
 
-class NotAValue(Exception):
+class NotAValueError(Exception):
     """The text is no literal, nor a constructor call that this module reads."""
 
 
-class Unserialisable(Exception):
+class UnserialisableError(Exception):
     """The value holds something that can't be written down; the argument names its type."""
 
 
-class TooLong(Exception):
+class TooLongError(Exception):
     """The value's text has more characters than allowed."""
 
 
@@ -33,15 +33,15 @@ def parse(text: str) -> object:
     """The value that `text` writes down; nothing is executed.
 
     Reads literals, signed numbers, `a + bj`, inf and nan, and the calls set(), frozenset(...), tuple(), list(), dict(),
-    float('nan'), float('inf'), complex(a, b) with literal arguments. Raises NotAValue.
+    float('nan'), float('inf'), complex(a, b) with literal arguments. Raises NotAValueError.
     """
     sys.set_int_max_str_digits(0)
     try:
         return _build(ast.parse(text.strip(), mode="eval").body)
-    except NotAValue:
+    except NotAValueError:
         raise
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, OverflowError) as error:
-        raise NotAValue(f"not a value: {type(error).__name__}: {error}") from None
+        raise NotAValueError(f"not a value: {type(error).__name__}: {error}") from None
 
 
 def _build(node: ast.expr) -> object:
@@ -66,19 +66,19 @@ def _build(node: ast.expr) -> object:
             return float(name)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
             return _construct(name, arguments)
-    raise NotAValue(f"not a value: {type(node).__name__} is no literal")
+    raise NotAValueError(f"not a value: {type(node).__name__} is no literal")
 
 
 def _present(key: ast.expr | None) -> ast.expr:
     if key is None:
-        raise NotAValue("not a value: ** in a dict")
+        raise NotAValueError("not a value: ** in a dict")
     return key
 
 
 def _number(node: ast.expr, types: tuple[type, ...]) -> complex:
     value = _build(node)
     if type(value) not in types:
-        raise NotAValue(f"not a value: arithmetic on {type(value).__name__}")
+        raise NotAValueError(f"not a value: arithmetic on {type(value).__name__}")
     return value  # type: ignore[return-value]
 
 
@@ -93,25 +93,25 @@ def _construct(name: str, arguments: list[ast.expr]) -> object:
             return float(word)
         case "complex", [int() | float() as real, int() | float() as imaginary]:
             return complex(real, imaginary)
-    raise NotAValue(f"not a value: the call of {name}")
+    raise NotAValueError(f"not a value: the call of {name}")
 
 
-def make_emitter() -> Callable[[object, int], str]:
+def make_emitter() -> Callable[[object, int], str]:  # noqa: C901 - one closure
     """The function from a value and a number of characters to its canonical text.
 
     Everything it uses is bound here, before any program runs: a program that replaces builtins or this module's globals
-    changes nothing. It calls no method of the value's own class. Raises Unserialisable or TooLong.
+    changes nothing. It calls no method of the value's own class. Raises UnserialisableError or TooLongError.
     """
     kind_of, size, order, join, identity, name_of = type, len, sorted, str.join, id, type.__getattribute__
     bool_type, int_type, float_type, complex_type, str_type, bytes_type = bool, int, float, complex, str, bytes
     list_type, tuple_type, set_type, frozenset_type, dict_type = list, tuple, set, frozenset, dict
     int_text, float_text, str_text, bytes_text = int.__repr__, float.__repr__, str.__repr__, bytes.__repr__
     bits, items, any_digits, set_depth = int.bit_length, dict.items, sys.set_int_max_str_digits, sys.setrecursionlimit
-    unserialisable, too_long, max_depth = Unserialisable, TooLong, MAX_DEPTH
+    unserialisable, too_long, max_depth = UnserialisableError, TooLongError, MAX_DEPTH
     special = {"nan": "float('nan')", "inf": "float('inf')", "-inf": "float('-inf')"}
     get_special, key_of = special.get, lambda pair: pair[0]
 
-    def emit(value: object, max_chars: int) -> str:
+    def emit(value: object, max_chars: int) -> str:  # noqa: C901 - as above
         left = max_chars
         path: list[int] = []
         any_digits(0)

@@ -22,6 +22,7 @@ from executors.language import Interpreter, Language
 _HERE = Path(__file__).resolve().parent
 _HARNESS = _HERE / "racket_harness.rkt"
 _COMPILED_DIR = _HERE.parent / ".setup" / "racket"
+_CONFIG = Path("/etc/racket")
 _OLDEST = (8, 0)
 
 _ATOM = (
@@ -90,6 +91,9 @@ def find() -> Interpreter | None:
     # An installation outside the system's folders is <prefix>/bin/racket.
     prefix = Path(command).resolve().parent.parent
     read_only = [] if prefix.is_relative_to("/usr") else [prefix]
+    # Debian's Racket finds its compiled libraries by it; without them a start takes minutes.
+    if _CONFIG.is_dir():
+        read_only.append(_CONFIG)
     environment: tuple[tuple[str, str], ...] = ()
     compiled = compiled_path(version)
     if compiled.exists():
@@ -184,7 +188,7 @@ def _without_next_datum(tokens: list[tuple[str, str]]) -> None:
 
 
 def canonical_program(source: str) -> str:
-    """`source` without its comments (`#;` ones too) and its `#lang racket`, round brackets only, one space where needed.
+    """`source` without comments (`#;` ones too) and `#lang racket`, with round brackets only and one space where needed.
 
     A source that is no sequence of tokens is given back as it is, without the space around it.
     """

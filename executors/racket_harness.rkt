@@ -44,7 +44,7 @@
 ;; Skips white space and comments at the start of a port.
 (define (skip-blank in)
   (cond
-    [(regexp-try-match #px"^(?:\\s|;[^\n]*(?:\n|$))+" in) (skip-blank in)]
+    [(regexp-try-match #px"^(?:\\s|;[^\n]*(?:\n|$)|#![ /][^\n]*(?:\n|$))+" in) (skip-blank in)]
     [(regexp-try-match #rx"^#[|]" in)
      (let loop ([depth 1])
        (when (> depth 0)
@@ -167,8 +167,13 @@
     [(refusal? raised) (outcome (refusal-status raised) (refusal-kind raised) (refusal-message raised) '())]
     [(and (exn? raised) (eq? phase 'syntax))
      (outcome "syntax_error" (struct-name raised) (text-of-message raised) '())]
+    [(exn:fail:out-of-memory? raised) (outcome "memory" (struct-name raised) (text-of-message raised) '())]
     [(exn? raised) (outcome "runtime_error" (struct-name raised) (text-of-message raised) '())]
-    [else (outcome (if (eq? phase 'syntax) "syntax_error" "runtime_error") "raise" "a value that is no exn" '())]))
+    [else
+     (define text
+       (with-handlers* ([void (lambda (_) "a value that is no exn")])
+         (value->text raised 200)))
+     (outcome (if (eq? phase 'syntax) "syntax_error" "runtime_error") "raise" text '())]))
 
 (define (struct-name raised)
   (define name (symbol->string (vector-ref (struct->vector raised) 0)))
@@ -205,6 +210,14 @@
                    [void (lambda (_) (outcome "unserialisable" "raise" "looking into the value raised" '()))])
     (value->text value (request-value-chars current))))
 
+;; The sandbox refuses sockets, and Racket 8.7 ends with an internal error when it can not make one: refuse before.
+(define no-network
+  (make-security-guard (current-security-guard)
+                       void
+                       (lambda (who . _)
+                         (raise (exn:fail:network (format "~a: there is no network" who)
+                                                  (current-continuation-marks))))))
+
 ;; Writes an outcome and ends the process.
 (define (reply result)
   (error 'reply "no request yet: ~a" (outcome-message result)))
@@ -214,6 +227,7 @@
   (define program-thread
     (parameterize ([current-custodian (make-custodian)]
                    [current-namespace namespace]
+                   [current-security-guard no-network]
                    [exit-handler (lambda (code)
                                    (reply (outcome "exit" "exit" (format "exit ~s" (if (byte? code) code 0)) '())))])
       (thread (lambda () (run-program next-request)))))

@@ -218,11 +218,12 @@
   (call GETRUSAGE 0 scratch-address)
   (rusage-memory-mib 0))
 
-;; CPU time of a process that is not waited for yet, all its threads together.
+;; CPU time of a process that is not waited for yet, all its threads together; 0 when it has ended.
 (define (cpu-seconds pid)
   (define clock (bitwise-ior (arithmetic-shift (bitwise-not pid) 3) 2))
-  (must 'clock_gettime (call CLOCK-GETTIME clock scratch-address))
-  (+ (ptr-ref scratch _int64 'abs 0) (/ (ptr-ref scratch _int64 'abs 8) 1e9)))
+  (if (< (call CLOCK-GETTIME clock scratch-address) 0)
+      0.0
+      (+ (ptr-ref scratch _int64 'abs 0) (/ (ptr-ref scratch _int64 'abs 8) 1e9))))
 
 (define (exit-process code)
   (call EXIT-GROUP code))

@@ -29,11 +29,11 @@ _FIRST_LOOK_S, _LOOK_S, _LOOKS = 0.1, 0.02, 3
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
-class Closed(Exception):
+class StreamClosedError(Exception):
     """The contained process closed its reply stream before a frame was complete."""
 
 
-class DeadlineExceeded(Exception):
+class DeadlineExceededError(Exception):
     """The deadline passed before a frame was complete."""
 
 
@@ -66,7 +66,7 @@ class Contained:
             os.set_blocking(process.stdin.fileno(), False)
 
     def send(self, fields: Sequence[bytes], deadline: float) -> None:
-        """Write a frame. Raises Closed when the process has gone, DeadlineExceeded when it doesn't read."""
+        """Write a frame. Raises StreamClosedError (the process has gone) or DeadlineExceededError (it doesn't read)."""
         assert self.process.stdin is not None
         descriptor = self.process.stdin.fileno()
         data = memoryview(protocol.encode(fields))
@@ -77,12 +77,12 @@ class Contained:
             except BlockingIOError:
                 _wait(descriptor, select.POLLOUT, deadline)
             except BrokenPipeError:
-                raise Closed from None
+                raise StreamClosedError from None
 
     def receive(
         self, deadline: float, max_bytes: int, cpu_s: float = 0.0, on_sleep: Callable[[], None] | None = None
     ) -> list[bytes]:
-        """The next frame. Raises Closed, DeadlineExceeded, protocol.FrameError; the CPU limit counts as a deadline.
+        """The next frame. Raises StreamClosedError, DeadlineExceededError (the CPU limit is one too) and FrameError.
 
         `on_sleep` is called once when nothing inside has been running for a while.
         """
@@ -100,14 +100,14 @@ class Contained:
             except BlockingIOError:
                 continue
             if not chunk:
-                raise Closed
+                raise StreamClosedError
             self._received += chunk
 
     def _watch_sleep(self, deadline: float, on_sleep: Callable[[], None]) -> None:
         """Wait until there is output, the deadline is near, or everything inside sleeps (then call `on_sleep`)."""
         asleep, pause_s = 0, _FIRST_LOOK_S
         while time.monotonic() + pause_s < deadline:
-            with contextlib.suppress(DeadlineExceeded):
+            with contextlib.suppress(DeadlineExceededError):
                 _wait(self._output, select.POLLIN, time.monotonic() + pause_s)
                 return
             asleep = asleep + 1 if self.is_asleep() else 0
@@ -141,11 +141,11 @@ class Contained:
         while True:
             left_s = cpu_s - self.cpu_seconds()
             if left_s <= 0:
-                raise DeadlineExceeded
+                raise DeadlineExceededError
             try:
                 _wait(self._output, select.POLLIN, min(deadline, time.monotonic() + left_s))
                 return
-            except DeadlineExceeded:
+            except DeadlineExceededError:
                 if time.monotonic() >= deadline:
                     raise
 
@@ -190,7 +190,7 @@ def _wait(descriptor: int, event: int, deadline: float) -> None:
     poll.register(descriptor, event)
     # Rounded up: a wait of zero would spin.
     if left_s <= 0 or not poll.poll(int(left_s * 1000) + 1):
-        raise DeadlineExceeded
+        raise DeadlineExceededError
 
 
 def _high(descriptor: int) -> int:
@@ -294,7 +294,6 @@ def _launcher_argv(launch: Launch, filter_fd: int, folder: Path | None) -> list[
     inside = str(folder or launch.harness_dir)
     plan = {
         "argv": list(launch.argv(inside)),
-        "folder": inside,
         "read_only": [inside, *map(str, launch.interpreter.read_only)],
         "writable": str(folder) if folder else "",
         "landlock": launch.tier is Tier.LANDLOCK,
@@ -323,9 +322,9 @@ def start_error(launch: Launch, timeout_s: float = 10.0) -> str:
     try:
         ready = process.receive(time.monotonic() + timeout_s, 1 << 16)
         return f"it started the second time ({ready!r}); is the machine overloaded?"
-    except DeadlineExceeded:
+    except DeadlineExceededError:
         return f"it does not answer within {timeout_s:g} s"
-    except (Closed, protocol.FrameError):
+    except (StreamClosedError, protocol.FrameError):
         code = process.exit_code(timeout_s)
         assert process.process.stderr is not None
         os.set_blocking(process.process.stderr.fileno(), False)

@@ -8,8 +8,10 @@ process that runs untrusted code (no exec, nothing opened for writing). Numbers 
 from __future__ import annotations
 
 import errno
+import functools
 import platform
 import struct
+from collections.abc import Sequence
 
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
@@ -159,7 +161,7 @@ def _start(machine: str) -> _Assembler:
     return program
 
 
-def _deny_all(program: _Assembler, names: list[str], machine: str, error: int) -> None:
+def _deny_all(program: _Assembler, names: Sequence[str], machine: str, error: int) -> None:
     for name in names:
         number = _number(name, machine)
         if number is not None:
@@ -176,6 +178,7 @@ def _base(machine: str) -> _Assembler:
     return program
 
 
+@functools.cache
 def worker_filter() -> bytes:
     """For a serving harness: no sockets, tracing, mounts, keys; new PID namespaces are the only ones allowed."""
     machine = _machine()
@@ -187,6 +190,7 @@ def worker_filter() -> bytes:
     return program.assemble()
 
 
+@functools.cache
 def single_filter() -> bytes:
     """For a process that runs one program: as `worker_filter`, and no child processes (threads are allowed)."""
     machine = _machine()
@@ -196,6 +200,7 @@ def single_filter() -> bytes:
     return program.assemble()
 
 
+@functools.cache
 def child_filter(namespaces: bool = True) -> bytes:
     """For the process that runs untrusted code: as `single_filter`, no exec, nothing opened for writing.
 

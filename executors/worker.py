@@ -14,7 +14,7 @@ from executors.guardian import Guardian
 from executors.jobs import JobKind, Limits, Status, Verdict
 from executors.language import Interpreter, Language
 from executors.launch import Launch, Mode, Tier
-from executors.sandbox import Closed, Contained, DeadlineExceeded, start, start_error
+from executors.sandbox import Contained, DeadlineExceededError, StreamClosedError, start, start_error
 
 START_TIMEOUT_S = 60.0
 # How much later than the harness itself the host ends a served request.
@@ -28,7 +28,7 @@ class StartError(Exception):
     """A contained process does not start; the text says why."""
 
 
-class InvalidReply(Exception):
+class InvalidReplyError(Exception):
     """A reply that breaks the protocol."""
 
 
@@ -45,18 +45,18 @@ class Reply:
 
 
 def parse_reply(fields: Sequence[bytes], inputs: int, limits: Limits) -> Reply:
-    """A harness's reply. Raises InvalidReply when it is not what the protocol allows."""
+    """A harness's reply. Raises InvalidReplyError when it is not what the protocol allows."""
     if len(fields) < 5:
-        raise InvalidReply(f"a reply of {len(fields)} fields")
+        raise InvalidReplyError(f"a reply of {len(fields)} fields")
     try:
         word, error_kind, message, seconds, memory_mib, *values = [field.decode() for field in fields]
         reply = Reply(Status(word), error_kind, message, float(seconds), float(memory_mib), tuple(values))
     except (UnicodeDecodeError, ValueError) as error:
-        raise InvalidReply(f"a field that can't be read: {type(error).__name__}") from None
+        raise InvalidReplyError(f"a field that can't be read: {type(error).__name__}") from None
     if reply.status in _NEVER_CLAIMED:
-        raise InvalidReply(f"the status {word}")
+        raise InvalidReplyError(f"the status {word}")
     if len(values) != (inputs if reply.status is Status.OK else 0):
-        raise InvalidReply(f"{len(values)} values for {inputs} inputs")
+        raise InvalidReplyError(f"{len(values)} values for {inputs} inputs")
     if any(len(value) > limits.value_chars for value in values):
         return dataclasses.replace(reply, status=Status.OUTPUT_LIMIT, values=(), message="a value is too long")
     cut = limits.message_chars
@@ -102,7 +102,7 @@ class Worker:
                 return (
                     self._ask_once(kind, source, inputs, seed) if self._cold else self._ask(kind, source, inputs, seed)
                 )
-            except Closed:
+            except StreamClosedError:
                 message = "the contained process was killed from outside, twice"
                 self._forget(seed)
             except (StartError, OSError, ValueError) as error:
@@ -121,10 +121,10 @@ class Worker:
             max_bytes = self._fixed_bytes + len(inputs) * self._value_bytes
             fields = process.receive(deadline, max_bytes, on_sleep=self._on_sleep)
             return parse_reply(fields, len(inputs), self._limits)
-        except DeadlineExceeded:
+        except DeadlineExceededError:
             self._forget(seed)
             return Reply(Status.TIMEOUT, seconds=time.monotonic() - begin)
-        except (InvalidReply, protocol.FrameError) as error:
+        except (InvalidReplyError, protocol.FrameError) as error:
             self._forget(seed)
             return Reply(Status.CRASH, "InvalidReply", str(error), time.monotonic() - begin)
 
@@ -138,11 +138,11 @@ class Worker:
             max_bytes = self._fixed_bytes + len(inputs) * self._value_bytes
             fields = process.receive(deadline, max_bytes, cpu_s)
             return parse_reply(fields, len(inputs), self._limits)
-        except DeadlineExceeded:
+        except DeadlineExceededError:
             return Reply(Status.TIMEOUT, seconds=time.monotonic() - begin)
-        except (InvalidReply, protocol.FrameError) as error:
+        except (InvalidReplyError, protocol.FrameError) as error:
             return Reply(Status.CRASH, "InvalidReply", str(error), time.monotonic() - begin)
-        except Closed:
+        except StreamClosedError:
             code = process.exit_code(BACKUP_S)
             if code == 128 + signal.SIGKILL:
                 raise
@@ -174,7 +174,7 @@ class Worker:
         process = start(launch, self._guardian)
         try:
             ready = process.receive(time.monotonic() + START_TIMEOUT_S, 64)
-        except (Closed, DeadlineExceeded, protocol.FrameError):
+        except (StreamClosedError, DeadlineExceededError, protocol.FrameError):
             process.kill()
             raise StartError(start_error(launch)) from None
         if ready != [b"ready"]:

@@ -138,7 +138,8 @@ class Manager:
     def _check_fits(self, step: int, wanted: Mapping[str, Mapping[str, jax.ShapeDtypeStruct]]) -> None:
         """Raises ValueError unless the save has exactly the wanted arrays, in shape and dtype."""
         try:
-            found = self._checkpointer.metadata(self.directory / str(step)).item_metadata
+            metadata: Any = self._checkpointer.metadata(self.directory / str(step))
+            found = metadata.item_metadata
             shapes = {item: {name: (leaf.shape, leaf.dtype) for name, leaf in found[item].items()} for item in wanted}
         except _DAMAGE as error:
             raise self._damaged(step, error) from error

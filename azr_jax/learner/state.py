@@ -1,4 +1,4 @@
-"""`TrainState`: what an update changes and a checkpoint keeps, where it lies on the mesh, and the optimizer."""
+"""`TrainState`: what an update changes and a checkpoint keeps, where it lies on the mesh."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
-import optax
 from jax.sharding import Mesh
-from jax.typing import ArrayLike
 
 from azr_jax.config import LearnerSettings
+from azr_jax.learner.adamw import Moments, init_moments
 from azr_jax.learner.packing import Leaf
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.sharding import PARAM_AXES, leaf_name, param_shardings, replicated
@@ -33,7 +32,7 @@ class TrainState:
     params: Any
     value_head: dict[str, Leaf] | None
     reference: Any
-    opt_state: Any
+    opt_state: Moments
     step: Leaf
     skipped_updates: Leaf
 
@@ -48,34 +47,13 @@ def trainable(params: Any, value_head: dict[str, Leaf] | None) -> dict[str, Any]
     return {"policy": params, "value_head": value_head}
 
 
-def make_optimizer(settings: LearnerSettings) -> optax.GradientTransformation:
-    """Global-norm clipping, then AdamW with `learning_rate` in effect.
-
-    Weight decay falls on matrices alone: embedding, head, projections and the value head's kernel; never on norm
-    scales and biases, which have no scale to shrink to. (They can't be told by their rank: stacked over layers, a
-    norm scale has two axes.)
-    """
-    return optax.chain(
-        optax.clip_by_global_norm(settings.gradient_clip),
-        optax.adamw(
-            lambda count: learning_rate(settings, count),
-            b1=settings.beta1,
-            b2=settings.beta2,
-            eps=settings.epsilon,
-            weight_decay=settings.weight_decay,
-            mask=decay_mask,
-        ),
-    )
-
-
-def learning_rate(settings: LearnerSettings, count: ArrayLike) -> jax.Array:
-    """Linear warm-up: step `count` (from 0) of `warmup_steps` has (count + 1) / warmup_steps of the full rate."""
-    share = (jnp.asarray(count, jnp.float32) + 1.0) / max(settings.warmup_steps, 1)
-    return settings.lr * jnp.minimum(share, 1.0)
-
-
 def decay_mask(tree: dict[str, Any]) -> dict[str, Any]:
-    """True on matrices, in the tree of `trainable`."""
+    """True where weight decay falls, in the tree of `trainable`.
+
+    That is on matrices alone: embedding, head, projections and the value head's kernel; never on norm scales and
+    biases, which have no scale to shrink to. (They can't be told by their rank: stacked over layers, a norm scale has
+    two axes.)
+    """
     policy = jax.tree_util.tree_map_with_path(
         lambda path, _: "embed" in PARAM_AXES[leaf_name(path)],  # every matrix has an embedding axis, nothing else does
         tree["policy"],
@@ -84,9 +62,7 @@ def decay_mask(tree: dict[str, Any]) -> dict[str, Any]:
     return trainable(policy, None if head is None else {"kernel_D": True, "bias": False})
 
 
-def init_state(
-    params: Any, config: ModelConfig, settings: LearnerSettings, optimizer: optax.GradientTransformation, dtype: Any
-) -> TrainState:
+def init_state(params: Any, config: ModelConfig, settings: LearnerSettings, dtype: Any) -> TrainState:
     """A fresh state around `params` (any float dtype, copied); pure, for jit or eval_shape.
 
     The value head starts at 0: the first advantages are the returns. `dtype` is the reference's.
@@ -100,31 +76,23 @@ def init_state(
         params=masters,
         value_head=head,
         reference=reference,
-        opt_state=optimizer.init(trainable(masters, head)),
+        opt_state=init_moments(trainable(masters, head)),
         step=jnp.zeros((), jnp.int32),
         skipped_updates=jnp.zeros((), jnp.int32),
     )
 
 
-def state_shardings(
-    abstract: TrainState, config: ModelConfig, optimizer: optax.GradientTransformation, mesh: Mesh
-) -> TrainState:
+def state_shardings(abstract: TrainState, config: ModelConfig, mesh: Mesh) -> TrainState:
     """A NamedSharding for each leaf of a state given by its shapes."""
     everywhere = replicated(mesh)
     policy = param_shardings(abstract.params, mesh, config)
     head = jax.tree.map(lambda _: everywhere, abstract.value_head)
-    moments = optax.tree.map_params(
-        optimizer,
-        lambda _, sharding: sharding,
-        abstract.opt_state,
-        trainable(policy, head),
-        transform_non_params=lambda _: everywhere,
-    )
+    tree = trainable(policy, head)
     return TrainState(
         params=policy,
         value_head=head,
         reference=None if abstract.reference is None else policy,
-        opt_state=moments,
+        opt_state=Moments(mu=tree, nu=tree),
         step=everywhere,
         skipped_updates=everywhere,
     )

@@ -19,10 +19,11 @@ from jax.sharding import Mesh, NamedSharding
 
 from azr_jax.config import LearnerSettings
 from azr_jax.learner import advantages, losses, objective
+from azr_jax.learner.adamw import adamw_step, learning_rate
 from azr_jax.learner.metrics import update_metrics
 from azr_jax.learner.objective import Experience
 from azr_jax.learner.packing import Batch, empty_rows, take_rows
-from azr_jax.learner.state import TrainState, init_state, learning_rate, make_optimizer, state_shardings
+from azr_jax.learner.state import TrainState, decay_mask, init_state, state_shardings
 from azr_jax.model.sharding import batch_sharding, check_batch, replicated
 
 
@@ -61,12 +62,9 @@ class Learner:
         self.settings, self.mesh = settings, mesh
         self.rows_per_microbatch = settings.rows_per_microbatch or mesh.shape["data"] * mesh.shape["fsdp"]
         check_batch(self.rows_per_microbatch, mesh, "learner.rows_per_microbatch")
-        self.optimizer = make_optimizer(settings)
-        initialise = functools.partial(
-            init_state, config=model.config, settings=settings, optimizer=self.optimizer, dtype=model.compute_dtype
-        )
+        initialise = functools.partial(init_state, config=model.config, settings=settings, dtype=model.compute_dtype)
         self.abstract_state: TrainState = jax.eval_shape(initialise, shapes)
-        self.shardings = state_shardings(self.abstract_state, model.config, self.optimizer, mesh)
+        self.shardings = state_shardings(self.abstract_state, model.config, mesh)
         self._score = functools.partial(
             objective.score, graphdef, logit_chunk=settings.logit_chunk, temperature=temperature
         )
@@ -186,12 +184,17 @@ class Learner:
 
     def _apply(self, state: TrainState, gradients: Any, statistics: Any) -> tuple[TrainState, dict[str, Any]]:
         """One optimizer step, or none when loss or gradient is not finite."""
-        norm = optax.global_norm(gradients)
+        norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(norm) & jnp.isfinite(statistics["sum"]["loss"])
-        updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.trainable)
-        moved = optax.apply_updates(state.trainable, updates)
-        tree, opt_state = jax.tree.map(
-            lambda new, old: jnp.where(finite, new, old), (moved, opt_state), (state.trainable, state.opt_state)
+        tree, opt_state = adamw_step(
+            state.trainable,
+            gradients,
+            state.opt_state,
+            state.step,
+            norm,
+            finite,
+            decay_mask(state.trainable),
+            self.settings,
         )
         new_state = TrainState(
             params=tree["policy"],

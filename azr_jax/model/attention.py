@@ -57,8 +57,8 @@ def attend(
 def attend_cache(query_BNH: jax.Array, key_BKSH: jax.Array, value_BKSH: jax.Array, positions_B: jax.Array) -> jax.Array:
     """One query a row against cached keys 0 .. positions_B (inclusive). Returns BNH.
 
-    Plain XLA everywhere: the step is bound by reading the cache, and the fused kernels gain under a tenth
-    (4.2 against 4.5 ms at 64 slots x 768 on one H100).
+    Plain XLA everywhere: the step is bound by reading the cache. On one H100 a decode loop with this einsum took 4.5 ms
+    a step at 64 slots x 768 and 8.4 at 128 x 2,048; cuDNN with key_value_seq_lengths took 4.2 and 7.3.
     """
     B, N, H = query_BNH.shape
     K, S = key_BKSH.shape[1:3]

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import random
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,7 +91,6 @@ def fit_and_save(config: Config, written: Sequence[Transcript], directory: Path)
     texts = [transcript.prompt + transcript.response for transcript in written] + vocabulary.general_text()
     tokenizer = vocabulary.train(texts, settings.vocab_size)
     positions = config.sampler.max_prompt_tokens + config.sampler.max_response_tokens
-    vocabulary.save(tokenizer, directory, positions)
     encoded = encode(tokenizer, written)
     documents = [(prompt, response) for prompt, response in encoded if len(prompt + response) <= settings.row_tokens]
     logging.info("%d of %d transcripts are longer than a row: left out", len(encoded) - len(documents), len(encoded))
@@ -109,7 +109,9 @@ def fit_and_save(config: Config, written: Sequence[Transcript], directory: Path)
     )
     rows, held_rows = (train.pack(part, settings.row_tokens, settings.prompt_weight) for part in (trained, held))
     result = train.fit(model_config, settings, rows, held_rows, config.seed)
-    weights.save(directory, model_config, result.params)
+    with tempfile.TemporaryDirectory() as files:
+        vocabulary.save(tokenizer, Path(files), positions)
+        weights.save(directory, model_config, result.params, tokenizer_source=files)
     return result
 
 

@@ -134,7 +134,9 @@ def _example(language: str, item: Drawn, outputs: Iterator[str]) -> Example:
     return Example(item.program, language, item.values, tuple(found), inverted)
 
 
-def write(examples: Sequence[Example], count: int, shown: int, references: int, seed: str) -> list[Transcript]:
+def write(
+    examples: Sequence[Example], count: int, shown: int, references: int, clean: bool, seed: str
+) -> list[Transcript]:
     """`count` transcripts over the six tasks in the documented shares; examples are used in turn."""
     rng = random.Random(seed)
     language = LANGUAGES[examples[0].language]
@@ -146,12 +148,12 @@ def write(examples: Sequence[Example], count: int, shown: int, references: int, 
         example = examples[number % len(examples)]
         role, kind = rng.choices(tasks, weights)[0]
         if role is Role.SOLVE:
-            written.append(transcripts.solver(kind, example, language, shown, rng))
+            written.append(transcripts.solver(kind, example, language, shown, clean, rng))
         else:
             shown_triplets = [other.triplet() for other in rng.sample(examples, rng.randint(1, references))]
             if rng.random() < 0.15:
                 shown_triplets[rng.randrange(len(shown_triplets))] = identity
-            written.append(transcripts.proposer(kind, example, shown_triplets, language, rng))
+            written.append(transcripts.proposer(kind, example, shown_triplets, language, clean, rng))
     return written
 
 

@@ -72,21 +72,43 @@ def build(
     mesh: Mesh | None,
 ) -> Programs:
     """The programs for one model, set of end tokens, sampling filter and chunk length in tokens."""
-    draw = functools.partial(sampling.sample, top_p=top_p, top_k=top_k)
+    insert, resize = _movers(mesh)
+    decode = functools.partial(_decode, graphdef, _draw(top_p, top_k), eos_ids, chunk, mesh)
+    return Programs(
+        prefill=_prefill_of(graphdef),
+        first=_first_of(graphdef, top_p, top_k),
+        decode=jax.jit(decode, donate_argnames="caches"),
+        insert=insert,
+        resize=resize,
+    )
 
+
+# Samplers that differ only in slots, chunk or end tokens share these, and what is compiled for them.
+@functools.lru_cache(maxsize=8)
+def _prefill_of(graphdef: nnx.GraphDef[Transformer]) -> Callable[..., Prefilled]:
+    return jax.jit(functools.partial(_prefill, graphdef))
+
+
+@functools.lru_cache(maxsize=8)
+def _first_of(
+    graphdef: nnx.GraphDef[Transformer], top_p: float, top_k: int
+) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    return jax.jit(functools.partial(_first, graphdef, _draw(top_p, top_k)))
+
+
+@functools.lru_cache(maxsize=8)
+def _movers(mesh: Mesh | None) -> tuple[Callable[..., jax.Array], Callable[..., jax.Array]]:
     def insert(buffer_BKSH: jax.Array, *arguments: jax.Array) -> jax.Array:
         return constrain(decoding.insert_rows(buffer_BKSH, *arguments), mesh, CACHE_AXES[1:])
 
     def resize(buffer_BKSH: jax.Array, sources_B: jax.Array, length: int) -> jax.Array:
         return constrain(decoding.resize_rows(buffer_BKSH, sources_B, length), mesh, CACHE_AXES[1:])
 
-    return Programs(
-        prefill=jax.jit(functools.partial(_prefill, graphdef)),
-        first=jax.jit(functools.partial(_first, graphdef, draw)),
-        decode=jax.jit(functools.partial(_decode, graphdef, draw, eos_ids, chunk, mesh), donate_argnames="caches"),
-        insert=jax.jit(insert, donate_argnums=0),
-        resize=jax.jit(resize, static_argnames="length"),
-    )
+    return jax.jit(insert, donate_argnums=0), jax.jit(resize, static_argnames="length")
+
+
+def _draw(top_p: float, top_k: int) -> Draw:
+    return functools.partial(sampling.sample, top_p=top_p, top_k=top_k)
 
 
 def _prefill(graphdef: nnx.GraphDef[Transformer], params: Any, tokens_BT: jax.Array, lengths_B: jax.Array) -> Prefilled:

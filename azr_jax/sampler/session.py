@@ -113,6 +113,11 @@ class Session:
             occupancy=counts["decoded_tokens"] / slot_steps if slot_steps else 0.0,
         )
 
+    @property
+    def cache_shape(self) -> tuple[int, int]:
+        """(slots, positions) that the caches have now; (0, 0) before the first step."""
+        return (0, 0) if self._caches is None else (len(self._rows), self._caches.length)
+
     def step(self) -> list[Rollout]:
         """Fills free slots, decodes one chunk and returns the rows that finished."""
         started, device_s = time.perf_counter(), self._seconds["prefill_s"] + self._seconds["decode_s"]

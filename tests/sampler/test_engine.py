@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,15 +16,10 @@ import pytest
 from azr_jax.sampler.requests import Request, samples_of
 from azr_jax.types import Rollout, StopReason
 
-NO_END: frozenset[int] = frozenset({95})
+from .tiny import prompt, tiny_requests
 
-
-def _prompt(seed: int, tokens: int) -> tuple[int, ...]:
-    return tuple(int(token) for token in np.random.default_rng(seed).integers(1, 95, tokens))
-
-
-def _requests(count: int = 9, temperature: float = 1.0, max_tokens: int = 20) -> list[Request]:
-    return [Request(f"r{i}", _prompt(i, 3 + 5 * i), max_tokens + i, temperature) for i in range(count)]
+NO_END: frozenset[int] = frozenset({1000})  # past the vocabulary: never drawn
+REPOSITORY = Path(__file__).parents[2]
 
 
 def _run(sampler, world, requests, seed: int = 0) -> dict[str, Rollout]:
@@ -33,7 +33,7 @@ def _tokens(rollouts: dict[str, Rollout]) -> dict[str, tuple[int, ...]]:
 
 
 def test_greedy_equals_the_argmax_of_full_forward_passes(world):
-    rollouts = _run(world.sampler(NO_END), world, _requests(5, temperature=0.0))
+    rollouts = _run(world.sampler(NO_END), world, tiny_requests(5, temperature=0.0))
     for rollout in rollouts.values():
         logits = world.logits(rollout.prompt_ids + rollout.token_ids)
         predicted = logits[len(rollout.prompt_ids) - 1 : -1].argmax(axis=-1)
@@ -43,7 +43,7 @@ def test_greedy_equals_the_argmax_of_full_forward_passes(world):
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
 def test_logprobs_are_of_the_distribution_sampled(world, temperature):
-    rollouts = _run(world.sampler(NO_END), world, _requests(6, temperature))
+    rollouts = _run(world.sampler(NO_END), world, tiny_requests(6, temperature))
     for rollout in rollouts.values():
         logits = world.logits(rollout.prompt_ids + rollout.token_ids)[len(rollout.prompt_ids) - 1 : -1]
         scaled = logits / (temperature or 1.0)
@@ -52,15 +52,15 @@ def test_logprobs_are_of_the_distribution_sampled(world, temperature):
         np.testing.assert_allclose(rollout.logprobs, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("overrides", [{"slots": 2}, {"slots": 16}, {"chunk": 1}, {"chunk": 5}, {"prefill_tokens": 64}])
+@pytest.mark.parametrize("overrides", [{"slots": 16, "chunk": 3}, {"slots": 2, "prefill_tokens": 64}])
 def test_a_sample_does_not_depend_on_slots_chunk_or_prefill_batch(world, overrides):
-    requests = _requests()
+    requests = tiny_requests()
     expected = _tokens(_run(world.sampler(), world, requests))
     assert _tokens(_run(world.sampler(**overrides), world, requests)) == expected
 
 
 def test_a_sample_does_not_depend_on_order_or_company(world):
-    requests, sampler = _requests(), world.sampler()
+    requests, sampler = tiny_requests(), world.sampler()
     expected = _tokens(_run(sampler, world, requests))
     assert _tokens(_run(sampler, world, requests[::-1])) == expected
     alone = _tokens(_run(sampler, world, requests[4:5]))
@@ -69,16 +69,18 @@ def test_a_sample_does_not_depend_on_order_or_company(world):
 
 def test_a_sample_depends_on_seed_and_id(world):
     sampler = world.sampler(NO_END)
-    first = _tokens(_run(sampler, world, _requests(3), seed=0))
-    assert _tokens(_run(sampler, world, _requests(3), seed=0)) == first
-    assert all(first[name] != tokens for name, tokens in _tokens(_run(sampler, world, _requests(3), seed=1)).items())
-    renamed = [dataclasses.replace(request, id=f"other{request.id}") for request in _requests(3)]
+    first = _tokens(_run(sampler, world, tiny_requests(3), seed=0))
+    assert _tokens(_run(sampler, world, tiny_requests(3), seed=0)) == first
+    assert all(
+        first[name] != tokens for name, tokens in _tokens(_run(sampler, world, tiny_requests(3), seed=1)).items()
+    )
+    renamed = [dataclasses.replace(request, id=f"other{request.id}") for request in tiny_requests(3)]
     assert all(first[name[5:]] != tokens for name, tokens in _tokens(_run(sampler, world, renamed)).items())
 
 
 def test_greedy_and_temperature_rows_share_a_batch(world):
     sampler = world.sampler(NO_END)
-    greedy, warm = _requests(4, temperature=0.0), _requests(4, temperature=1.0)
+    greedy, warm = tiny_requests(4, temperature=0.0), tiny_requests(4, temperature=1.0)
     mixed = [request for i in range(4) for request in (greedy[i], dataclasses.replace(warm[i], id=f"warm{i}"))]
     rollouts = _tokens(_run(sampler, world, mixed))
     alone = _tokens(_run(sampler, world, greedy))
@@ -88,7 +90,7 @@ def test_greedy_and_temperature_rows_share_a_batch(world):
 
 def test_samples_of_one_prompt_share_its_prefill_and_differ(world):
     session = world.sampler(NO_END).session(world.params, seed=3)
-    for request in samples_of(Request("p", _prompt(1, 30), 12, 1.0), 10):
+    for request in samples_of(Request("p", prompt(1, 30), 12, 1.0), 10):
         session.submit(request)
     rollouts = []
     while not session.idle:
@@ -98,24 +100,28 @@ def test_samples_of_one_prompt_share_its_prefill_and_differ(world):
 
 
 def test_temperature_zero_makes_the_samples_of_a_prompt_identical(world):
-    requests = samples_of(Request("p", _prompt(1, 30), 12, 0.0), 6)
+    requests = samples_of(Request("p", prompt(1, 30), 12, 0.0), 6)
     assert len(set(_tokens(_run(world.sampler(NO_END), world, requests)).values())) == 1
 
 
 def test_a_response_at_its_cap_gets_no_end_token(world):
-    rollouts = _run(world.sampler(NO_END), world, _requests(4, max_tokens=9))
+    """Trap 8: the stop reason tells, and nothing is added to the tokens."""
+    capped = _run(world.sampler(NO_END), world, tiny_requests(4, max_tokens=9))
+    ended = _run(world.sampler(frozenset({capped["r3"].token_ids[4]})), world, tiny_requests(4, max_tokens=9))
     for i in range(4):
-        rollout = rollouts[f"r{i}"]
+        rollout = capped[f"r{i}"]
         assert rollout.stop_reason is StopReason.LENGTH
-        assert len(rollout.token_ids) == len(rollout.logprobs) == 9 + i
-        assert 95 not in rollout.token_ids
-        assert len(rollout.text) == 9 + i
+        assert len(rollout.token_ids) == len(rollout.logprobs) == len(rollout.text) == 9 + i
+    assert ended["r3"].stop_reason is StopReason.EOS
+    for rollout in ended.values():
+        if rollout.stop_reason is StopReason.LENGTH:
+            assert rollout.token_ids == capped[rollout.request_id].token_ids
 
 
 def test_an_end_token_ends_the_response_and_is_not_in_its_text(world):
-    free = _run(world.sampler(NO_END), world, _requests(4))
+    free = _run(world.sampler(NO_END), world, tiny_requests(4))
     common = collections.Counter(free["r0"].token_ids).most_common()[-1][0]
-    ended = _run(world.sampler(frozenset({common})), world, _requests(4))["r0"]
+    ended = _run(world.sampler(frozenset({common})), world, tiny_requests(4))["r0"]
     cut = free["r0"].token_ids.index(common) + 1
     assert ended.stop_reason is StopReason.EOS
     assert ended.token_ids == free["r0"].token_ids[:cut]
@@ -124,18 +130,18 @@ def test_an_end_token_ends_the_response_and_is_not_in_its_text(world):
 
 
 def test_an_end_token_at_the_cap_or_first_of_all_counts_as_the_end(world):
-    free = _run(world.sampler(NO_END), world, _requests(1, max_tokens=1))["r0"]
-    ended = _run(world.sampler(frozenset(free.token_ids)), world, _requests(1, max_tokens=1))["r0"]
+    free = _run(world.sampler(NO_END), world, tiny_requests(1, max_tokens=1))["r0"]
+    ended = _run(world.sampler(frozenset(free.token_ids)), world, tiny_requests(1, max_tokens=1))["r0"]
     assert (free.stop_reason, ended.stop_reason) == (StopReason.LENGTH, StopReason.EOS)
     assert ended.text == "" and ended.token_ids == free.token_ids
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 8])
+@pytest.mark.parametrize("chunk", [3, 8])
 def test_a_stop_string_cuts_text_and_tokens(world, chunk):
-    free = _run(world.sampler(NO_END), world, _requests(2))["r1"]
+    free = _run(world.sampler(NO_END), world, tiny_requests(2))["r1"]
     stop = free.text[10:13]
-    requests = [dataclasses.replace(request, stop=("never\n", stop)) for request in _requests(2)]
-    stopped = _run(world.sampler(NO_END, chunk=chunk), world, requests)["r1"]
+    requests = [dataclasses.replace(request, stop=("never\n", stop)) for request in tiny_requests(2)]
+    stopped = _run(world.sampler(NO_END, slots=4, chunk=chunk), world, requests)["r1"]
     end = free.text.index(stop)
     assert stopped.stop_reason is StopReason.STOP_STRING
     assert stopped.text == free.text[:end]
@@ -143,8 +149,51 @@ def test_a_stop_string_cuts_text_and_tokens(world, chunk):
     assert len(stopped.logprobs) == len(stopped.token_ids)
 
 
+def test_moving_rows_between_cache_sizes_changes_no_sample(world):
+    """Slots shrink from 32 to 16 and positions grow from 128 to 192 while rows are in flight."""
+    requests = [Request(f"r{i}", prompt(i, 20 + i), 12 if i % 4 else 120 + i, 1.0) for i in range(20)]
+    elastic, fixed = (world.sampler(NO_END, slots=slots, max_response_tokens=144) for slots in (32, 20))
+    session = elastic.session(world.params, seed=0)
+    for request in requests:
+        session.submit(request)
+    rollouts, sizes = [], set()
+    while not session.idle:
+        rollouts += session.step()
+        sizes.add(session.cache_shape)
+    assert elastic.elastic and {(32, 128), (16, 128), (16, 192)} <= sizes
+    fixed.session(world.params, seed=0)
+    fixed.elastic = False
+    expected = _tokens(_run(fixed, world, requests))
+    assert {rollout.request_id: rollout.token_ids for rollout in rollouts} == expected
+
+
+@pytest.mark.slow
+def test_eight_devices_sample_what_one_does(world, tmp_path):
+    output = tmp_path / "rollouts.json"
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "sampler.eight_devices", str(output)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads(output.read_text(encoding="utf-8"))
+    expected = _run(world.sampler(), world, tiny_requests())
+    assert results["tokens"] == {name: list(rollout.token_ids) for name, rollout in expected.items()}
+    for name, rollout in expected.items():
+        np.testing.assert_allclose(results["logprobs"][name], rollout.logprobs, atol=1e-4)
+    assert results["shards"] == 4 and results["cache_copies"] == 0
+
+
 def test_a_request_may_come_while_others_run(world):
-    requests = _requests()
+    requests = tiny_requests()
     expected = _tokens(_run(world.sampler(), world, requests))
     session = world.sampler().session(world.params, seed=0)
     for request in requests[:2]:
@@ -160,7 +209,7 @@ def test_a_request_may_come_while_others_run(world):
 
 def test_rows_finish_as_they_end_and_slots_are_refilled(world):
     lengths = [2, 40, 3, 4, 5, 6, 7]
-    requests = [Request(f"r{n}", _prompt(n, 10), n, 1.0) for n in lengths]
+    requests = [Request(f"r{n}", prompt(n, 10), n, 1.0) for n in lengths]
     session = world.sampler(NO_END, slots=2, chunk=4).session(world.params, seed=0)
     for request in requests:
         session.submit(request)
@@ -195,5 +244,5 @@ def test_a_request_that_cannot_run_is_refused_by_name(world, change, match):
 def test_an_id_serves_once(world):
     session = world.sampler().session(world.params, seed=0)
     session.submit(Request("a", (1,), 2, 1.0))
-    with pytest.raises(ValueError, match="'a'.*twice"):
+    with pytest.raises(ValueError, match=r"'a'.*twice"):
         session.submit(Request("a", (2,), 2, 1.0))

@@ -1,0 +1,87 @@
+"""AdamW with global-norm clipping, in an order that the compiler can do in place.
+
+The mathematics is optax's (`optax.chain(clip_by_global_norm, adamw)`, which the tests compare with). What differs is
+the program: optax gives updates and moments together, XLA then computes the new moments twice, and copies of the old
+ones live until the parameters are done. On CPU that took 1.9 times the parameters' bytes in temporaries, and takes
+none when the parameters are computed from the *new* moments behind a barrier. For 3B parameters that is 23 GB.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from azr_jax.config import LearnerSettings
+
+
+class Moments(NamedTuple):
+    """Running means of the gradient and its square, float32 trees like the parameters."""
+
+    mu: Any
+    nu: Any
+
+
+def init_moments(params: Any) -> Moments:
+    """Zero moments for a tree of parameters."""
+
+    def zeros() -> Any:
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), params)
+
+    return Moments(mu=zeros(), nu=zeros())
+
+
+def adamw_step(
+    params: Any,
+    gradients: Any,
+    moments: Moments,
+    step: jax.Array,
+    norm: jax.Array,
+    finite: jax.Array,
+    decayed: Any,
+    settings: LearnerSettings,
+) -> tuple[Any, Moments]:
+    """One step down the gradients, or none where `finite` is false: the new parameters and moments.
+
+    g' = g * min(1, gradient_clip / |g|);  mu' = b1 mu + (1 - b1) g';  nu' = b2 nu + (1 - b2) g'^2;
+    p' = p - lr * (mu' / (1 - b1^t) / (sqrt(nu' / (1 - b2^t)) + epsilon) + weight_decay * p).
+    Decoupled weight decay regularization (arXiv 1711.05101), Algorithm 2, with the rate multiplied into the decay.
+
+    Args:
+      params: float32 tree.
+      gradients: likewise.
+      moments: of the steps before.
+      step: int32 scalar, steps taken before (t - 1).
+      norm: float32 scalar, |g| over the whole tree.
+      finite: bool scalar.
+      decayed: tree of Python bools, true where weight decay falls.
+      settings: lr, warmup_steps, beta1, beta2, epsilon, weight_decay, gradient_clip.
+    """
+    scale = settings.gradient_clip / jnp.maximum(norm, settings.gradient_clip)
+    b1, b2 = settings.beta1, settings.beta2
+
+    def moment(old: jax.Array, new: jax.Array, decay: float) -> jax.Array:
+        return jnp.where(finite, decay * old + (1.0 - decay) * new, old)
+
+    mu = jax.tree.map(lambda m, g: moment(m, g * scale, b1), moments.mu, gradients)
+    nu = jax.tree.map(lambda v, g: moment(v, jnp.square(g * scale), b2), moments.nu, gradients)
+    # Without the barrier the next lines are fused with these, and read the old moments.
+    mu, nu = jax.lax.optimization_barrier((mu, nu))
+    t = step.astype(jnp.float32) + 1.0
+    rate = learning_rate(settings, step)
+
+    def moved(p: jax.Array, m: jax.Array, v: jax.Array, decays: bool) -> jax.Array:
+        direction = m / (1.0 - b1**t) / (jnp.sqrt(v / (1.0 - b2**t)) + settings.epsilon)
+        if decays:
+            direction += settings.weight_decay * p
+        return jnp.where(finite, p - rate * direction, p)
+
+    return jax.tree.map(moved, params, mu, nu, decayed), Moments(mu, nu)
+
+
+def learning_rate(settings: LearnerSettings, count: ArrayLike) -> jax.Array:
+    """Linear warm-up: step `count` (from 0) of `warmup_steps` has (count + 1) / warmup_steps of the full rate."""
+    share = (jnp.asarray(count, jnp.float32) + 1.0) / max(settings.warmup_steps, 1)
+    return settings.lr * jnp.minimum(share, 1.0)

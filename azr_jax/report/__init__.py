@@ -1,0 +1,34 @@
+"""What a run came to: one self-contained HTML page of one or several runs, and a table for the terminal. No jax.
+
+`python -m azr_jax.report WORKDIR [WORKDIR ...] --out=FILE`. Figures 2, 3 and 4 of the paper are drawn from the run's
+own metrics.jsonl; a run that is still going on, or that was cut off, is shown as far as it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from azr_jax.report import curves, drawing, page, runs
+from azr_jax.report.tables import summary_text
+
+__all__ = ["summary_text", "write"]
+
+
+def write(workdirs: Sequence[Path], out: Path) -> None:
+    """Writes the page, and every figure as PNG and CSV: under WORKDIR/figures, or beside `out` for several runs.
+
+    Raises:
+      ValueError: no workdir, one without a run, or one whose files are damaged, with the place.
+      OSError: a place that can't be written.
+    """
+    if not workdirs:
+        raise ValueError("report: name at least one workdir")
+    loaded = runs.load_all(workdirs)
+    figures = curves.figures(loaded)
+    directory = (loaded[0].workdir if len(loaded) == 1 else out.absolute().parent) / "figures"
+    drawn = drawing.draw(figures, directory)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    partial.write_text(page.render(loaded, figures, drawn), encoding="utf-8")
+    partial.replace(out)

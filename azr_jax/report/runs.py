@@ -1,0 +1,113 @@
+"""Reads what a run left in its workdir: settings, metrics, summary, transcripts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from azr_jax.metrics import METRICS_FILE, TRANSCRIPTS_FILE
+
+# What a browser holds without strain: every step keeps its share of these.
+MAX_TRANSCRIPTS = 4000
+MAX_TRANSCRIPT_CHARS = 20_000_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunData:
+    """One run; `name` tells it from the others. What is not there yet is empty."""
+
+    workdir: Path
+    name: str
+    config: dict[str, Any]
+    rows: tuple[dict[str, Any], ...]
+    summary: dict[str, Any]
+
+    def series(self, key: str) -> list[tuple[int, float]]:
+        """(step, value) of a metric, wherever it is a number."""
+        return [(row["step"], float(row[key])) for row in self.rows if _is_number(row.get(key))]
+
+    @property
+    def keys(self) -> list[str]:
+        """Every metric that some step has, in the order of first appearance."""
+        return list(dict.fromkeys(key for row in self.rows for key in row if key != "step"))
+
+
+def load_all(workdirs: Sequence[Path]) -> list[RunData]:
+    """The runs of these workdirs, with names that differ.
+
+    Raises:
+      ValueError: a folder that holds no run, or a damaged file, with its place.
+    """
+    names = [workdir.absolute().name for workdir in workdirs]
+    if len(set(names)) < len(names):
+        names = [str(workdir) for workdir in workdirs]
+    return [load(workdir, name) for workdir, name in zip(workdirs, names, strict=True)]
+
+
+def load(workdir: Path, name: str) -> RunData:
+    """One run. Raises as `load_all`."""
+    if not (workdir / "config.json").is_file() and not (workdir / METRICS_FILE).is_file():
+        raise ValueError(f"{workdir}: not a run of azr_jax (neither config.json nor {METRICS_FILE}); name a workdir")
+    rows = tuple(_json_lines(workdir / METRICS_FILE))
+    return RunData(workdir, name, _json_object(workdir / "config.json"), rows, read_summary(workdir))
+
+
+def read_summary(workdir: Path) -> dict[str, Any]:
+    """summary.json, or {} before the run's end. Raises ValueError when it is damaged."""
+    return _json_object(workdir / "summary.json")
+
+
+def transcripts(runs: Sequence[RunData]) -> tuple[list[dict[str, Any]], int]:
+    """(transcripts with their run's name, how many there are in all): evenly thinned to what a page can hold."""
+    totals = [sum(1 for _ in _json_lines(run.workdir / TRANSCRIPTS_FILE)) for run in runs]
+    stride = max(1, math.ceil(sum(totals) / MAX_TRANSCRIPTS))
+    kept: list[dict[str, Any]] = []
+    size = 0
+    for run in runs:
+        # A stride in the order of the lines would meet the same task at every step: count within each task.
+        seen: dict[tuple[Any, ...], int] = {}
+        for row in _json_lines(run.workdir / TRANSCRIPTS_FILE):
+            task = (row.get("role"), row.get("type"))
+            seen[task] = seen.get(task, 0) + 1
+            if (seen[task] - 1) % stride:
+                continue
+            size += sum(len(value) for value in row.values() if isinstance(value, str))
+            if size > MAX_TRANSCRIPT_CHARS:
+                return kept, sum(totals)
+            kept.append({**row, "run": run.name})
+    return kept, sum(totals)
+
+
+def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
+    if not file.is_file():
+        return
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.endswith(b"\n"):
+                return  # the run is writing it, or died there
+            row = _parsed(line, f"{file}, line {number}")
+            if not isinstance(row.get("step"), int):
+                raise ValueError(f"{file}, line {number}: no integer `step`; delete the line")
+            yield row
+
+
+def _json_object(file: Path) -> dict[str, Any]:
+    return _parsed(file.read_bytes(), str(file)) if file.is_file() else {}
+
+
+def _parsed(content: bytes, place: str) -> dict[str, Any]:
+    try:
+        value = json.loads(content)
+    except ValueError as error:
+        raise ValueError(f"{place}: damaged ({error}); delete it or restore it from a copy") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{place}: not a JSON object; delete it or restore it from a copy")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

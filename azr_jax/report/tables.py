@@ -1,0 +1,134 @@
+"""The held-out table: solver accuracy before and after, by task type, for the page and for the terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from azr_jax.metrics import wilson
+from azr_jax.report.runs import read_summary
+
+MODES = ("greedy", "sampled")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Counts:
+    """Answers to held-out problems: how many, right, well-formatted (None when that was not counted)."""
+
+    n: int
+    correct: int
+    formatted: int | None
+
+    @property
+    def accuracy(self) -> str:
+        """Per cent right with its 95% Wilson interval, such as "41.0 (31.9-50.8)"."""
+        return _with_interval(self.correct, self.n)
+
+    @property
+    def formatted_share(self) -> str:
+        """Per cent well-formatted."""
+        return "-" if self.formatted is None or not self.n else f"{100 * self.formatted / self.n:.1f}"
+
+    @property
+    def accuracy_formatted(self) -> str:
+        """Per cent right among the well-formatted, with its interval."""
+        return "-" if self.formatted is None else _with_interval(self.correct, self.formatted)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; `before` or `after` is None where it was not measured."""
+
+    mode: str
+    type: str
+    before: Counts | None
+    after: Counts | None
+
+    @property
+    def change(self) -> str:
+        """Points gained."""
+        if not self.before or not self.after or not self.before.n or not self.after.n:
+            return "-"
+        return f"{100 * (self.after.correct / self.after.n - self.before.correct / self.before.n):+.1f}"
+
+    @property
+    def n(self) -> str:
+        """How many answers; both numbers where they differ."""
+        numbers = list(dict.fromkeys(str(each.n) for each in (self.before, self.after) if each))
+        return " / ".join(numbers)
+
+
+def heldout_rows(summary: Mapping[str, Any]) -> list[Row]:
+    """Rows by mode and task type with one for all types, from summary.json; none where nothing was measured."""
+    rows = []
+    for mode in MODES:
+        suffix = "" if mode == "greedy" else f"_{mode}"
+        before, after = (summary.get(f"heldout_{when}{suffix}") or {} for when in ("before", "after"))
+        kinds = [kind for kind in dict.fromkeys((*before, *after)) if any(one.get(kind) for one in (before, after))]
+        for kind in (*kinds, "all") if kinds else ():
+            rows.append(Row(mode, kind, _counts(before, kind), _counts(after, kind)))
+    return rows
+
+
+def share_of_all(counts: Mapping[str, Mapping[str, int]]) -> float | None:
+    """Share of right answers over the task types together; None without any answer."""
+    every = _counts(counts, "all")
+    return every.correct / every.n if every and every.n else None
+
+
+def summary_text(workdir: str | Path) -> str:
+    """The end of a run for a terminal of 100 columns: the held-out table, and where everything is."""
+    workdir = Path(workdir)
+    lines = _table_lines(heldout_rows(read_summary(workdir)))
+    saves = [int(entry.name) for entry in (workdir / "checkpoints").glob("*") if entry.name.isdecimal()]
+    places = {
+        "checkpoint": workdir / "checkpoints" / str(max(saves, default=0)),
+        "export": workdir / "export",
+        "metrics": workdir / "metrics.jsonl",
+        "report": workdir / "report.html",
+    }
+    return "\n".join(lines + [f"{name:<11}{place}" for name, place in places.items() if place.exists()])
+
+
+def _table_lines(rows: list[Row]) -> list[str]:
+    if not rows:
+        return ["No held-out problems were scored (evaluation.heldout)."]
+    lines = ["Solver accuracy on held-out problems, per cent (95% interval); sampled: at temperature 1"]
+    for mode in MODES:
+        chosen = [row for row in rows if row.mode == mode]
+        if chosen:
+            lines += ["", _columns((mode, "n", "before", "after", "change", "formatted", "of these right"))]
+            lines += [_columns((row.type, row.n, *_cells(row))) for row in chosen]
+    return [*lines, ""]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    both = (row.before, row.after)
+    accuracy = tuple(one.accuracy if one else "-" for one in both)
+    formatted = " -> ".join(one.formatted_share if one else "-" for one in both)
+    right = " -> ".join(one.accuracy_formatted.split(" ")[0] if one else "-" for one in both)
+    return *accuracy, row.change, formatted, right
+
+
+def _columns(cells: tuple[str, ...]) -> str:
+    first, n, before, after, change, formatted, right = cells
+    return f"{first:<9} {n:>5}  {before:>17}  {after:>17}  {change:>6}  {formatted:>14}  {right:>14}"
+
+
+def _counts(by_type: Mapping[str, Mapping[str, int]], kind: str) -> Counts | None:
+    if not by_type:
+        return None
+    chosen = list(by_type.values()) if kind == "all" else [by_type[kind]] if kind in by_type else []
+    if not chosen:
+        return None
+    formatted = sum(one["formatted"] for one in chosen) if all("formatted" in one for one in chosen) else None
+    return Counts(sum(one["n"] for one in chosen), sum(one["correct"] for one in chosen), formatted)
+
+
+def _with_interval(correct: int, n: int) -> str:
+    if not n:
+        return "-"
+    low, high = wilson(correct, n)
+    return f"{100 * correct / n:.1f} ({100 * low:.1f}-{100 * high:.1f})"

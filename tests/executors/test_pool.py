@@ -1,0 +1,362 @@
+"""The pool: order, futures, time-outs that stall nobody, dead workers, expected values, nothing left behind."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status, load_languages
+from executors.judge import Judge, ValueCache
+from executors.worker import Worker, parse_reply
+
+REPOSITORY = Path(__file__).parents[2]
+LIMITS = Limits(wall_s=1.5, cpu_s=1.5, memory_mib=256)
+DOUBLE = "def f(x):\n    return x * 2"
+SLEEP = "import time\ndef f(x):\n    time.sleep(100)"
+SPIN = "def f(x):\n    while True: pass"
+
+
+def double_jobs(count):
+    return [Job(str(index), JobKind.EVALUATE, DOUBLE, (str(index),)) for index in range(count)]
+
+
+def processes_with(mark):
+    """Processes whose environment holds `mark`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if mark in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def marked_language(mark):
+    python = LANGUAGES["python"]
+    interpreter = python.find()
+    marked = dataclasses.replace(interpreter, environment=(*interpreter.environment, ("AZR_TEST_MARK", mark)))
+    return dataclasses.replace(python, find=lambda: marked)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with Pool("python", workers=2, limits=LIMITS) as opened:
+        yield opened
+
+
+def test_run_all_keeps_order_and_run_gives_each_once(pool):
+    verdicts = pool.run_all(double_jobs(20))
+    assert [verdict.values for verdict in verdicts] == [(str(2 * index),) for index in range(20)]
+    assert sorted(int(verdict.id) for verdict in pool.run(iter(double_jobs(200)))) == list(range(200))
+
+
+def test_results_do_not_depend_on_pool_size_or_warmth():
+    sources = [
+        DOUBLE,
+        "def f(x):\n    return {x: {x}}",
+        "def f(x):\n    return 1 / x",
+        "def f(x:",
+        "import os\nos._exit(3)",
+    ]
+    jobs = [Job(f"{number}", JobKind.EVALUATE, source, ("0",), ("0",)) for number, source in enumerate(sources)]
+    outcomes = []
+    for workers, cold in ((1, False), (3, False), (1, True)):
+        with Pool("python", workers=workers, limits=LIMITS, cold=cold) as pool:
+            verdicts = pool.run_all(jobs)
+            outcomes.append([dataclasses.replace(v, seconds=0.0, memory_mib=0.0, message="") for v in verdicts])
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+    assert [v.status.value for v in outcomes[0]] == ["ok", "ok", "runtime_error", "syntax_error", "exit"]
+    assert [v.correct for v in outcomes[0]] == [True, False, False, False, False]
+
+
+def test_sleepers_hold_no_place():
+    with Pool("python", workers=1, limits=Limits(wall_s=4.0, cpu_s=4.0)) as pool:
+        sleepers = [pool.submit(Job(f"s{index}", JobKind.EVALUATE, SLEEP, ("0",))) for index in range(3)]
+        good = [pool.submit(job) for job in double_jobs(5)]
+        assert [future.result().status for future in good] == [Status.OK] * 5
+        assert not any(future.done() for future in sleepers)
+        assert [future.result().status for future in sleepers] == [Status.TIMEOUT] * 3
+
+
+def test_busy_programs_keep_their_place():
+    with Pool("python", workers=1, limits=LIMITS) as pool:
+        spinner = pool.submit(Job("spin", JobKind.EVALUATE, SPIN, ("0",)))
+        good = pool.submit(double_jobs(1)[0])
+        assert good.result().status is Status.OK
+        assert spinner.done()
+        assert len(pool._seats) == 1
+
+
+@pytest.mark.parametrize(("source", "cold"), [(SLEEP, False), (SPIN, False), (SLEEP, True), (SPIN, True)])
+def test_timeouts_are_punctual(source, cold):
+    with Pool("python", workers=1, limits=Limits(wall_s=1.0, cpu_s=1.0), cold=cold) as pool:
+        verdict = pool.submit(Job("late", JobKind.EVALUATE, source, ("0",))).result()
+    assert verdict.status is Status.TIMEOUT
+    assert 0.98 < verdict.seconds < 1.5
+
+
+def test_cpu_limit_is_apart_from_wall_limit():
+    with Pool("python", workers=1, limits=Limits(wall_s=10.0, cpu_s=0.5)) as pool:
+        verdict = pool.submit(Job("spin", JobKind.EVALUATE, SPIN, ("0",))).result()
+        assert verdict.status is Status.TIMEOUT
+        assert verdict.seconds < 8.0
+        nap = Job("nap", JobKind.EVALUATE, "import time\ndef f(x):\n    time.sleep(0.8)\n    return 1", ("0",))
+        assert pool.submit(nap).result().values == ("1",)
+
+
+def kill_harnesses(mark):
+    for pid in processes_with(mark.encode()):
+        with contextlib.suppress(OSError):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"--serve" in command and not command[0].endswith((b"bwrap", b"sh")):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_killed_worker_is_replaced_and_the_job_retried():
+    mark = f"killed-{os.getpid()}"
+    with Pool(marked_language(mark), workers=1, limits=LIMITS) as pool:
+        slow = "import time\ndef f(x):\n    time.sleep(0.7)\n    return x"
+        future = pool.submit(Job("slow", JobKind.EVALUATE, slow, ("5",)))
+        time.sleep(0.3)
+        kill_harnesses(mark)
+        assert future.result().values == ("5",)
+        assert pool.submit(double_jobs(2)[1]).result().values == ("2",)
+
+
+def test_killed_twice_is_infrastructure():
+    mark = f"twice-{os.getpid()}"
+    with Pool(marked_language(mark), workers=1, limits=LIMITS) as pool:
+        future = pool.submit(Job("sleep", JobKind.EVALUATE, SLEEP, ("5",)))
+        end = time.monotonic() + 10
+        while not future.done() and time.monotonic() < end:
+            time.sleep(0.1)
+            kill_harnesses(mark)
+        assert future.result().status is Status.INFRASTRUCTURE
+        assert pool.submit(double_jobs(2)[1]).result().values == ("2",)
+
+
+def test_close_leaves_no_process_and_no_descriptor():
+    mark = f"close-{os.getpid()}"
+    before = len(os.listdir("/proc/self/fd"))
+    with Pool(marked_language(mark), workers=2, limits=LIMITS) as pool:
+        pool.run_all(double_jobs(10))
+        assert processes_with(mark.encode())
+    time.sleep(0.2)
+    assert processes_with(mark.encode()) == []
+    assert len(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(ValueError, match="not open"):
+        pool.submit(double_jobs(1)[0])
+
+
+@pytest.mark.parametrize(("cold", "kind"), [(False, "evaluate"), (True, "evaluate"), (True, "program")])
+def test_nothing_outlives_a_killed_parent(cold, kind):
+    mark = f"orphan-{cold}-{kind}-{os.getpid()}"
+    script = f"""
+        import sys, time
+        sys.path.insert(0, {str(REPOSITORY)!r})
+        from executors import *
+        from tests.executors.test_pool import marked_language
+        source = "import time\\ndef f(x):\\n    time.sleep(0.2)\\n    return x\\nf(1)"
+        with Pool(marked_language({mark!r}), workers=3, cold={cold}) as pool:
+            print("open", flush=True)
+            for verdict in pool.run(Job(str(i), JobKind({kind!r}), source, ("0",)) for i in range(10**6)):
+                pass
+    """
+    for delay_s in (0.3, 0.52):
+        parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE)
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"open\n"
+        time.sleep(delay_s)
+        assert processes_with(mark.encode())
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+        time.sleep(1.0)
+        assert processes_with(mark.encode()) == []
+
+
+class RecordingWorker(Worker):
+    """A real worker that also keeps what it was asked."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.asked = []
+
+    def ask(self, kind, source, inputs, seed=0):
+        self.asked.append((kind, source, tuple(inputs), seed))
+        return super().ask(kind, source, inputs, seed)
+
+
+def test_expected_value_never_enters_the_process_of_the_program(pool):
+    worker = RecordingWorker(pool.language, pool.interpreter, pool.tier, LIMITS)
+    try:
+        judge = Judge(pool.language, worker, ValueCache(), LIMITS)
+        job = Job("job", JobKind.EVALUATE, "def f(x):\n    return {x: 7}", ("1",), ("{1: 0x7}",), determinism=True)
+        assert judge.judge(job).correct is True
+        kinds = [kind for kind, *_ in worker.asked]
+        assert kinds == [JobKind.EVALUATE, JobKind.EVALUATE, JobKind.VALUE, JobKind.VALUE]
+        for kind, source, inputs, _ in worker.asked:
+            if kind is JobKind.EVALUATE:
+                assert b"0x7" not in source and inputs == (b"1",)
+            else:
+                assert source == b""
+        # The second time both values are known and only the program runs.
+        worker.asked.clear()
+        judge.judge(dataclasses.replace(job, determinism=False))
+        assert [kind for kind, *_ in worker.asked] == [JobKind.EVALUATE]
+    finally:
+        worker.close()
+
+
+def test_unreadable_expected_value_is_not_correct(pool):
+    job = Job("job", JobKind.EVALUATE, DOUBLE, ("1",), ("2) or True #",))
+    assert (pool.submit(job).result().status, pool.submit(job).result().correct) == (Status.OK, False)
+
+
+def test_forged_replies_are_refused():
+    with pytest.raises(Exception, match="status infrastructure"):
+        parse_reply([b"infrastructure", b"", b"", b"0", b"0"], 1, LIMITS)
+    with pytest.raises(Exception, match="values for 2 inputs"):
+        parse_reply([b"ok", b"", b"", b"0", b"0", b"1"], 2, LIMITS)
+    with pytest.raises(Exception, match="can't be read"):
+        parse_reply([b"great", b"", b"", b"0", b"0"], 1, LIMITS)
+    long = parse_reply([b"ok", b"", b"", b"0", b"0", b"x" * 5000], 1, LIMITS)
+    assert (long.status, long.values) == (Status.OUTPUT_LIMIT, ())
+
+
+FORGER = """
+import os, struct
+def frame(*fields):
+    return struct.pack(">I", len(fields)) + b"".join(struct.pack(">I", len(x)) + x for x in fields)
+def f(x):
+    for descriptor in range(3, 16):
+        try: os.write(descriptor, frame({fields}))
+        except OSError: pass
+    return 7
+"""
+
+
+@pytest.mark.parametrize("cold", [False, True])
+@pytest.mark.parametrize(
+    ("warm_fields", "cold_fields"),
+    [
+        ("b'infrastructure', b'', b''", "b'infrastructure', b'', b'', b'0', b'0'"),
+        ("b'ok', b'', b'', b'[object]'", "b'ok', b'', b'', b'0', b'0', b'[object]'"),
+        ("b'ok', b'', b'', b'( 7)'", "b'ok', b'', b'', b'0', b'0', b'( 7)'"),
+        ("b'ok', b'', b'', b'1', b'2'", "b'ok', b'', b'', b'0', b'0', b'1', b'2'"),
+    ],
+)
+def test_program_that_writes_its_own_reply(warm_fields, cold_fields, cold):
+    fields = cold_fields if cold else warm_fields
+    with Pool("python", workers=1, limits=LIMITS, cold=cold) as pool:
+        verdict = pool.submit(Job("forger", JobKind.EVALUATE, FORGER.format(fields=fields), ("0",), ("7",))).result()
+        assert verdict.status in (Status.CRASH, Status.UNSERIALISABLE)
+        assert verdict.correct is False
+        assert pool.submit(double_jobs(2)[1]).result().values == ("2",)
+
+
+def run_program(pool, source):
+    return pool.submit(Job("program", JobKind.PROGRAM, textwrap.dedent(source))).result()
+
+
+def test_programs(pool):
+    verdict = run_program(pool, "import sys\nprint('out' * 50000)\nprint('err', file=sys.stderr)")
+    assert verdict.status is Status.OUTPUT_LIMIT
+    assert len(verdict.stdout) == LIMITS.output_bytes
+    verdict = run_program(pool, "import sys\nprint('x' * 60000)\nprint('err', file=sys.stderr)\nsys.exit(3)")
+    assert (verdict.status, verdict.exit_code, len(verdict.stdout)) == (Status.RUNTIME_ERROR, 3, 60001)
+    assert verdict.stderr == "err\n"
+    assert run_program(pool, "print(1").status is Status.SYNTAX_ERROR
+    assert run_program(pool, "assert 1 == 2").status is Status.RUNTIME_ERROR
+    assert run_program(pool, "assert 1 == 1").status is Status.OK
+    assert run_program(pool, "import time\ntime.sleep(100)").status is Status.TIMEOUT
+    assert run_program(pool, "while True: pass").status is Status.TIMEOUT
+    assert run_program(pool, "import ctypes\nctypes.string_at(8)").status is Status.CRASH
+    assert (
+        run_program(pool, "import os\nos.close(1)\nos.close(2)\nimport time\ntime.sleep(100)").status is Status.TIMEOUT
+    )
+    assert run_program(pool, "[0] * (1 << 34)").status is Status.RUNTIME_ERROR
+
+
+def test_programs_are_contained_and_have_a_private_folder(pool):
+    source = """
+        import os, socket, glob
+        open("/tmp/state", "w").write("mine")
+        assert sorted(os.listdir("/tmp")) == ["program.py", "state"]
+        for attempt in (lambda: socket.socket(), os.fork, lambda: open("/etc/passwd"), lambda: open("/usr/x", "w")):
+            try:
+                attempt()
+            except OSError:
+                continue
+            raise SystemExit("possible")
+        assert glob.glob("/proc/[0-9]*") == ["/proc/1"], glob.glob("/proc/[0-9]*")
+    """
+    for _ in range(2):
+        verdict = run_program(pool, source)
+        assert verdict.status is Status.OK, verdict
+
+
+def test_unknown_language_and_bad_settings_say_the_fix():
+    with pytest.raises(ValueError, match=r"'cobol': use one of .*python"):
+        Pool("cobol")
+    with pytest.raises(ValueError, match="workers is 0"):
+        Pool("python", workers=0)
+    with pytest.raises(ValueError, match="allow_tier is 'vm': use one of namespaces"), Pool("python", allow_tier="vm"):
+        pass
+    missing = dataclasses.replace(LANGUAGES["python"], find=lambda: None, install_hint="get it")
+    with pytest.raises(ValueError, match="not installed: get it"), Pool(missing):
+        pass
+
+
+def test_broken_interpreter_is_an_error_at_entry():
+    python = LANGUAGES["python"]
+    broken = dataclasses.replace(python, harness_argv=lambda interpreter, harness, mode: ["/nowhere/python"])
+    with pytest.raises(ValueError, match=r"identity program.*nowhere"), Pool(broken, workers=1):
+        pass
+
+
+def test_languages_of_a_user_directory(tmp_path):
+    text = "import dataclasses\nfrom executors import python\n"
+    text += "LANGUAGE = dataclasses.replace(python.LANGUAGE, name='mine')\n"
+    (tmp_path / "mine.py").write_text(text)
+    (tmp_path / "other.py").write_text("raise RuntimeError('not a language file')\n")
+    languages = load_languages(tmp_path)
+    assert list(languages) == ["mine"]
+    with Pool(languages["mine"], workers=1) as pool:
+        assert pool.submit(double_jobs(2)[1]).result().values == ("2",)
+    (tmp_path / "second.py").write_text(text)
+    with pytest.raises(ValueError, match="'mine', as another file"):
+        load_languages(tmp_path)
+    with pytest.raises(ValueError, match="does not exist"):
+        load_languages(tmp_path / "nowhere")
+
+
+def test_import_is_light():
+    check = (
+        "import sys, executors; heavy = {'jax', 'numpy', 'azr_jax', 'flax'} & set(sys.modules);"
+        "raise SystemExit(f'imports {heavy}' if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", check], cwd=REPOSITORY, check=True)
+
+
+@pytest.mark.slow
+def test_many_programs_leave_memory_and_descriptors_flat():
+    def resident_pages():
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    with Pool("python", workers=2, limits=LIMITS) as pool:
+        sum(1 for _ in pool.run(double_jobs(2000)))
+        before, descriptors = resident_pages(), len(os.listdir("/proc/self/fd"))
+        jobs = (Job(str(index), JobKind.EVALUATE, DOUBLE, (str(index),)) for index in range(6000))
+        assert all(verdict.status is Status.OK for verdict in pool.run(jobs))
+        assert resident_pages() - before < 2048
+        assert len(os.listdir("/proc/self/fd")) == descriptors

@@ -1,0 +1,79 @@
+"""Buckets and memory: shapes are few and large enough, slots follow from what memory holds."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.sampler import buckets, memory
+
+from .tiny import SETTINGS
+
+QWEN_3B = ModelConfig(vocab_size=151936, embed_dim=2048, ffn_dim=11008, layers=36, heads=16, kv_heads=2, head_dim=128)
+
+
+class _Device:
+    """What `memory` reads of an accelerator: no test machine has one."""
+
+    platform = "gpu"
+
+    def __init__(self, gib: float | None) -> None:
+        self.stats = None if gib is None else {"bytes_limit": int(gib * 2**30), "bytes_in_use": 0}
+
+    def memory_stats(self):
+        return self.stats
+
+
+def _devices(*gib: float | None) -> np.ndarray:
+    return np.array([_Device(size) for size in gib], dtype=object)
+
+
+def test_length_buckets_hold_and_waste_at_most_a_third():
+    sizes = {buckets.length_bucket(tokens, 10_000) for tokens in range(1, 10_001)}
+    assert sorted(sizes) == [128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 10000]
+    for tokens in range(128, 10_000, 7):
+        assert tokens <= buckets.length_bucket(tokens, 10_000) < 1.5 * tokens + 1
+
+
+def test_slot_buckets_halve_and_stay_multiples_of_the_parts():
+    assert [buckets.slot_bucket(rows, 96, 1) for rows in (96, 49, 48, 25, 24, 1)] == [96, 96, 48, 48, 24, 24]
+    assert [buckets.slot_bucket(rows, 64, 8) for rows in (64, 33, 32, 9, 1)] == [64, 64, 32, 16, 16]
+    assert buckets.slot_bucket(1, 24, 8) == 24
+
+
+def test_prefill_batches_waste_no_row_unless_the_mesh_asks():
+    assert [buckets.batch_size(rows, 64, 1) for rows in (1, 3, 4, 15, 16, 64, 100)] == [1, 1, 4, 4, 16, 64, 64]
+    assert buckets.batch_size(50, 9, 1) == 4
+    assert [buckets.batch_size(rows, 64, 8) for rows in (1, 8, 31, 32)] == [8, 8, 8, 32]
+
+
+def test_slots_of_the_3b_on_80_gib_fit_with_one_prefill():
+    settings = dataclasses.replace(SETTINGS, slots=0, prefill_tokens=16384)
+    slots = memory.choose_slots(QWEN_3B, settings, 2048, "bfloat16", _devices(72.0))
+    cache = slots * 2 * 36 * 2 * 2048 * 128 * 2
+    assert 0.7 * 72 * 2**30 < cache < 0.9 * 72 * 2**30
+    assert memory.choose_slots(QWEN_3B, settings, 2048, "bfloat16", _devices(72.0, 72.0)) > 1.9 * slots
+
+
+def test_slots_that_do_not_fit_are_an_error_with_the_sizes():
+    settings = dataclasses.replace(SETTINGS, slots=512, prefill_tokens=16384)
+    with pytest.raises(ValueError, match=r"sampler\.slots=512: \d+ slots of 14336 tokens fit"):
+        memory.choose_slots(QWEN_3B, settings, 14336, "bfloat16", _devices(72.0))
+    with pytest.raises(ValueError, match=r"sampler\.slots=0: 0 slots"):
+        memory.choose_slots(QWEN_3B, dataclasses.replace(settings, slots=0), 14336, "bfloat16", _devices(1.0))
+
+
+def test_a_device_that_does_not_tell_its_memory_needs_a_number():
+    with pytest.raises(ValueError, match=r"sampler\.slots=0"):
+        memory.choose_slots(QWEN_3B, dataclasses.replace(SETTINGS, slots=0), 2048, "bfloat16", _devices(None))
+    assert memory.choose_slots(QWEN_3B, SETTINGS, 2048, "bfloat16", _devices(None)) == SETTINGS.slots
+
+
+def test_slots_on_a_cpu_are_bounded():
+    config = dataclasses.replace(QWEN_3B, layers=1, vocab_size=256)
+    settings = dataclasses.replace(SETTINGS, slots=0)
+    slots = memory.choose_slots(config, settings, 128, "float32", memory.one_device())
+    assert 1 <= slots <= memory.CPU_SLOTS

@@ -1,0 +1,276 @@
+"""Saves: exact round trips, damage and full disks, the workdir's settings, export."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import resource
+import shutil
+import subprocess
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tokenizers
+import transformers
+
+from azr_jax.checkpoint import Manager, open_workdir, read_config
+from azr_jax.checkpoint.__main__ import main
+from azr_jax.config import Config, from_mapping
+from azr_jax.learner.update import Learner, make_learner
+from azr_jax.model import weights
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.sharding import make_mesh
+from azr_jax.model.transformer import abstract
+from configs import base
+
+MODEL = ModelConfig(
+    vocab_size=48, embed_dim=16, ffn_dim=32, layers=2, heads=4, kv_heads=2, head_dim=4, eos_ids=(3,), max_positions=64
+)
+HOST = {"buffers": {"racket": {"entries": ["(λ (x) x)", "\ud800"], "n": 3}}, "seconds": 1.25, "before": {}}
+
+
+def config(**changes) -> Config:
+    mapping = base.get_config().to_dict()
+    for key, value in changes.items():
+        section = mapping
+        *path, last = key.split("__")
+        for part in path:
+            section = section[part]
+        section[last] = value
+    return from_mapping(mapping)
+
+
+@functools.cache
+def made(model: ModelConfig = MODEL, estimator: str = "gae") -> tuple[Learner, object]:
+    """(learner on one device, a state in which every number is different)."""
+    mesh = make_mesh(devices=jax.devices()[:1])
+    graphdef, shapes = abstract(model, attention_kernel="xla")
+    settings = dataclasses.replace(config().learner, estimator=estimator, kl_coef=0.1, row_tokens=32, logit_chunk=8)
+    learner = make_learner(graphdef, shapes, settings, mesh)
+    rng = np.random.default_rng(0)
+    state = jax.tree.map(
+        lambda x, sharding: jax.device_put(jnp.asarray(1e3 * rng.standard_normal(x.shape), x.dtype), sharding),
+        learner.abstract_state,
+        learner.shardings,
+    )
+    return learner, state
+
+
+def assert_same(left, right):
+    assert jax.tree.structure(left) == jax.tree.structure(right)
+    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        assert (a.dtype, a.shape, a.sharding) == (b.dtype, b.shape, b.sharding)
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def restored(saves: Manager, step: int | None = None):
+    learner, _ = made()
+    return saves.restore(learner.abstract_state, learner.shardings, step)
+
+
+def changed(state, number: float):
+    return state.replace(params=jax.tree.map(lambda x: x + number, state.params))
+
+
+def test_a_state_comes_back_bit_for_bit(tmp_path):
+    _, state = made()
+    with Manager(tmp_path, keep=2) as saves:
+        assert restored(saves) is None
+        saves.save(7, state, HOST)
+    with Manager(tmp_path, keep=2) as saves:
+        step, back, host = restored(saves)
+    assert (step, host) == (7, HOST)
+    assert_same(back, state)
+
+
+def test_the_newest_are_kept_and_a_saved_step_stays(tmp_path):
+    _, state = made()
+    with Manager(tmp_path, keep=2) as saves:
+        for step in (0, 9, 10):
+            saves.save(step, changed(state, step), {"at": step})
+        saves.save(10, state, {"at": "again"})
+        assert saves.steps() == [9, 10]
+        assert sorted(entry.name for entry in saves.directory.iterdir()) == ["10", "9"]
+        for wanted, expected in ((None, 10), (9, 9)):
+            step, back, host = restored(saves, wanted)
+            assert (step, host) == (expected, {"at": expected})
+            assert_same(back, changed(state, expected))
+        with pytest.raises(ValueError, match=r"step 3 is not saved .* choose one of 9, 10"):
+            restored(saves, 3)
+
+
+@pytest.mark.parametrize("damage", ["cut", "deleted"])
+def test_damage_is_an_error_or_harmless_for_every_file(tmp_path, damage):
+    _, state = made()
+    errors = 0
+    with Manager(tmp_path, keep=2) as saves:
+        saves.save(1, state, HOST)
+        saves.save(2, changed(state, 2), HOST)
+        for file in sorted(path for path in (tmp_path / "checkpoints" / "2").rglob("*") if path.is_file()):
+            content = file.read_bytes()
+            if damage == "cut":
+                file.write_bytes(content[: len(content) // 2])
+            else:
+                file.unlink()
+            try:
+                step, back, host = restored(saves)
+            except ValueError as error:
+                errors += 1
+                assert f"{saves.directory}/2: this save is damaged" in str(error)
+                assert "delete it" in str(error) and "resumes from step 1" in str(error) and "\n" not in str(error)
+            else:  # a file that only describes the save: what it holds must be whole all the same
+                assert (step, host) == (2, HOST)
+                assert_same(back, changed(state, 2))
+            file.write_bytes(content)
+        assert errors >= 6
+        shutil.rmtree(saves.directory / "2")
+        assert restored(saves)[0] == 1
+
+
+def test_an_empty_step_directory_is_damage(tmp_path):
+    with Manager(tmp_path, keep=2) as saves:
+        (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+        with pytest.raises(ValueError, match=r"checkpoints/4: this save is damaged .* begins anew"):
+            restored(saves)
+
+
+@contextlib.contextmanager
+def file_size_limit(limit: int):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def check_failed_save(saves: Manager, state) -> None:
+    with pytest.raises(RuntimeError, match=r"checkpoints/2: the save failed .*free space .*saved steps: 1\)"):
+        saves.save(2, changed(state, 2), HOST)
+    assert [entry.name for entry in saves.directory.iterdir()] == ["1"]
+    assert_same(restored(saves)[1], state)
+
+
+def test_a_save_that_fails_leaves_the_earlier_ones(tmp_path):
+    _, state = made()
+    with Manager(tmp_path, keep=1) as saves:
+        saves.save(1, state, HOST)
+        with file_size_limit(4096):
+            check_failed_save(saves, state)
+        saves.save(2, changed(state, 2), HOST)
+        assert saves.steps() == [2]
+
+
+def test_a_full_disk(tmp_path):
+    _, state = made()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a file system of a few kilobytes can't be mounted here")
+    try:
+        with Manager(tmp_path, keep=1) as saves:
+            saves.save(1, state, HOST)
+            free = shutil.disk_usage(tmp_path).free
+            (tmp_path / "ballast").write_bytes(bytes(free - 8192))
+            check_failed_save(saves, state)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_what_a_killed_save_left_is_never_picked_up(tmp_path):
+    _, state = made()
+    with Manager(tmp_path, keep=3) as saves:
+        saves.save(1, state, HOST)
+        shutil.copytree(saves.directory / "1", saves.directory / "2.orbax-checkpoint-tmp")
+        shutil.copytree(saves.directory / "1", saves.directory / "0.deleted")
+        assert saves.steps() == [1]
+        assert restored(saves)[0] == 1
+        saves.save(3, state, HOST)
+        assert sorted(entry.name for entry in saves.directory.iterdir()) == ["1", "3"]
+
+
+def test_a_save_of_another_model_or_estimator(tmp_path):
+    _, state = made()
+    with Manager(tmp_path, keep=1) as saves:
+        saves.save(5, state, HOST)
+        larger, _ = made(dataclasses.replace(MODEL, vocab_size=64))
+        with pytest.raises(ValueError, match=r"checkpoints/5: made with another model.*embed_VD.*\(48, 16\)"):
+            saves.restore(larger.abstract_state, larger.shardings)
+        critic_free, _ = made(estimator="grpo")
+        with pytest.raises(ValueError, match=r"learner\.estimator.*value_head"):
+            saves.restore(critic_free.abstract_state, critic_free.shardings)
+
+
+def test_a_workdir_is_made_and_reopened(tmp_path):
+    workdir = tmp_path / "runs" / "x"
+    open_workdir(workdir, config(), allow_config_change=False)
+    assert json.loads((workdir / "config.json").read_text())["steps"] == 500
+    free = config(steps=8, checkpoint__every=1, evaluation__every=2, metrics__tensorboard=False)
+    open_workdir(workdir, free, allow_config_change=False)
+    assert read_config(workdir) == free
+
+
+def test_other_settings_are_listed_and_stop_a_resume(tmp_path):
+    open_workdir(tmp_path, config(), allow_config_change=False)
+    other = config(seed=1, learner__clip_epsilon=0.3, steps=9)
+    with pytest.raises(ValueError) as caught:
+        open_workdir(tmp_path, other, allow_config_change=False)
+    assert "learner.clip_epsilon: 0.2 -> 0.3" in str(caught.value) and "seed: 0 -> 1" in str(caught.value)
+    assert "steps" not in str(caught.value) and "--allow_config_change" in str(caught.value)
+    assert read_config(tmp_path) == config()
+    open_workdir(tmp_path, other, allow_config_change=True)
+    assert read_config(tmp_path) == other
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match=r"not a run of azr_jax .*thesis\.tex.*--workdir"):
+        open_workdir(tmp_path, config(), allow_config_change=True)
+    (tmp_path / "config.json").write_text('{"architectures": ["Qwen2ForCausalLM"]}')
+    with pytest.raises(ValueError, match=r"not a run of azr_jax"):
+        open_workdir(tmp_path, config(), allow_config_change=True)
+    (tmp_path / "config.json").write_text('{"selfplay": ')
+    with pytest.raises(ValueError, match=r"config\.json: damaged"):
+        open_workdir(tmp_path, config(), allow_config_change=True)
+    assert (tmp_path / "config.json").read_text() == '{"selfplay": '
+
+
+def test_a_workdir_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "run", "/proc/azr_jax_run"):
+        with pytest.raises(OSError, match=r"can't be written .*choose another --workdir"):
+            open_workdir(place, config(), allow_config_change=False)
+
+
+def model_directory(path) -> str:
+    """A Hugging Face directory of a model like MODEL, for its config.json and tokenizer."""
+    vocabulary = {f"t{number}": number for number in range(MODEL.vocab_size)}
+    made_tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="t0"))
+    source = path.with_name("tokenizer")
+    source.mkdir()
+    made_tokenizer.save(str(source / "tokenizer.json"))
+    weights.save(path, MODEL, weights.init(MODEL, seed=1), source)
+    return str(path)
+
+
+def test_any_save_exports_to_hugging_face(tmp_path):
+    workdir, out = tmp_path / "run", tmp_path / "export"
+    open_workdir(workdir, config(model__path=model_directory(tmp_path / "model")), allow_config_change=False)
+    learner, state = made()
+    state = state.replace(params=jax.tree.map(lambda x: x / 1e3, state.params))
+    with Manager(workdir, keep=2) as saves:
+        saves.save(3, state, HOST)
+        saves.save(4, changed(state, 1), HOST)
+    assert main(["export", f"--workdir={workdir}", "--step=3", f"--out={out}"]) == 0
+    _, loaded = weights.load(out, learner.mesh)
+    assert [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(loaded)] == [
+        np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state.params)
+    ]
+    torch_model = transformers.AutoModelForCausalLM.from_pretrained(out)
+    embedding = torch_model.get_input_embeddings().weight.detach().numpy()
+    assert np.array_equal(embedding, np.asarray(state.params["embed_VD"].get_value()))
+    assert main(["export", f"--workdir={workdir}", "--step=5", f"--out={out}"]) == 1
+    assert main(["export", f"--workdir={tmp_path}", f"--out={out}"]) == 1
