@@ -1,10 +1,9 @@
 # Answering one request, in a child or in --once: part of AzrHarness, see julia_harness.jl.
 
-"""The reply to a request, the program loaded into `target` (Main, as `julia FILE` does; the warm-up uses others).
-
-Everything that is called directly from here is of the world from before the program. Only the program itself runs in
-the given tier: what of this file is not compiled yet is not worth it for one request (`own_tier`).
-"""
+# The reply to a request, the program loaded into `target` (Main, as `julia FILE` does; the warm-up uses others).
+#
+# Everything that is called directly from here is of the world from before the program. Only the program itself runs in
+# the given tier: what of this file is not compiled yet is not worth it for one request (`own_tier`).
 function answer(request::Frame, limits::Limits, target::Module, tier::Int8, own_tier::Int8=COMPILE_MIN)
     set_tier(own_tier)
     inputs = Any[]
@@ -51,7 +50,7 @@ function input_failure(@nospecialize(err), limits::Limits)
     return failure(err, limits)
 end
 
-"""The message of the source's first syntax error, or nothing."""
+# The message of the source's first syntax error, or nothing.
 function syntax_error(source::String)
     isvalid(source) || return "invalid UTF-8"
     parsed = isdefined(Meta, :parseall) ? Meta.parseall(source; filename=PROGRAM) :

@@ -9,11 +9,11 @@
 #     memory: it is opened again at the same number;
 #   - libuv's epoll descriptor is shared with the parent: a new one takes its number; all others become /dev/null.
 # Two tiers: a child first interprets the program (compile_enabled = min, set in the child), because to compile
-# costs more than most programs run; when that takes more than FIRST_TIER_S of CPU, or ends in a way that depends on the tier
-# (memory, stack, crash), a second child compiles and its outcome counts. `--cpu-target=generic` in the argv keeps
+# costs more than most programs run; when that takes more than FIRST_TIER_S of CPU, or ends in a way that depends on the
+# tier (memory, stack, crash), a second child compiles and its outcome counts. `--cpu-target=generic` in the argv keeps
 # floating-point arithmetic the same in both (no fused multiply-add from muladd).
-# Where a fork cannot work (no descriptor on /proc/self/mem, as under Landlock, or a trial that fails, as another version
-# of Julia may) a fresh `--once` process answers each request instead: right, and slower.
+# Where a fork cannot work (no descriptor on /proc/self/mem, as under Landlock, or a trial that fails, as with another
+# version of Julia) a fresh `--once` process answers each request instead: right, and slower.
 module AzrHarness
 
 # compile_enabled among Julia's options is read at each first call of a method; what is compiled stays compiled.
@@ -34,7 +34,7 @@ const PROGRAM = "/program.jl"
 const HARNESS = @__FILE__
 const FIRST_TIER_S = 0.06
 
-"""What a child was seen to do: its frame or nothing, why it was stopped or how it ended, peak memory."""
+# What a child was seen to do: its frame or nothing, why it was stopped or how it ended, peak memory.
 struct Outcome
     frame::Union{Frame,Nothing}
     status::String
@@ -51,7 +51,7 @@ mutable struct Zygote
     cold::Bool
 end
 
-"""When a child must be done: on the clock of now_s, and on its own CPU clock."""
+# When a child must be done: on the clock of now_s, and on its own CPU clock.
 struct Deadline
     wall_s::Float64
     cpu_s::Float64
@@ -63,16 +63,16 @@ function child_main(zygote::Zygote, request::Frame, limits::Limits, tier::Int8, 
         harden(limits, zygote.filter)
         SEED(parse(UInt64, field(request, 3)))
         write_fully(pipe_fd, frame_bytes(answer(request, limits, Main, tier)))
-        ccall(:_exit, Cvoid, (Cint,), 0)
+        sys_exit(0)
     catch
-        ccall(:_exit, Cvoid, (Cint,), 71)  # EX_OSERR: the reply is missing, the parent says so
+        sys_exit(71)  # EX_OSERR: the reply is missing, the parent says so
     end
 end
 
 sys_clone(flags::Int) =
     ccall(:syscall, Clong, (Clong, Clong, Clong, Clong, Clong, Clong), SYS_clone, flags, 0, 0, 0, 0)
 
-"""Runs the request in a forked child of the given tier; returns when the child and all its processes are gone."""
+# Runs the request in a forked child of the given tier; returns when the child and all its processes are gone.
 function run_child(zygote::Zygote, request::Frame, limits::Limits, tier::Int8, deadline::Deadline)
     from, to = make_pipe()
     pid = sys_clone(zygote.flags)
@@ -87,7 +87,7 @@ function run_child(zygote::Zygote, request::Frame, limits::Limits, tier::Int8, d
     return finish(Int(pid), frame, stopped)
 end
 
-"""A process of this harness with `--once` that waits for its request."""
+# A process of this harness with `--once` that waits for its request.
 struct Fresh
     pid::Int
     replies::Int
@@ -109,7 +109,7 @@ function start_once(zygote::Zygote)
     return Fresh(Int(pid), from, request_to)
 end
 
-"""Runs the request in the given fresh process."""
+# Runs the request in the given fresh process.
 function run_cold(zygote::Zygote, fresh::Fresh, request::Frame, limits::Limits)
     frame, stopped = nothing, ""
     if read_frame(fresh.replies, zeros(UInt8, 64)) !== nothing  # ready
@@ -129,10 +129,10 @@ function exec_once(argv::Vector{Ptr{UInt8}}, request_fd::Int, reply_fd::Int)
     ccall(:dup2, Cint, (Cint, Cint), request_fd, 0)
     ccall(:dup2, Cint, (Cint, Cint), reply_fd, 3)
     ccall(:execv, Cint, (Ptr{UInt8}, Ptr{Ptr{UInt8}}), argv[1], argv)
-    ccall(:_exit, Cvoid, (Cint,), 71)
+    sys_exit(71)
 end
 
-"""Ends a child, with all that it may have started, and says what became of it."""
+# Ends a child, with all that it may have started, and says what became of it.
 function finish(pid::Int, frame::Union{Frame,Nothing}, stopped::String)
     ccall(:kill, Cint, (Cint, Cint), pid, SIGKILL)
     wait_status, usage = Ref{Cint}(0), zeros(Int64, 18)
@@ -147,7 +147,7 @@ function finish(pid::Int, frame::Union{Frame,Nothing}, stopped::String)
     return Outcome(nothing, "exit", "exit code $(wait_status[] >> 8 & 0xff)", memory_mib)
 end
 
-"""Reads the child's claim until it is whole, the child is gone or a limit is reached: (frame or nothing, reason)."""
+# Reads the child's claim until it is whole, the child is gone or a limit is reached: (frame or nothing, reason).
 function watch(zygote::Zygote, request::Frame, limits::Limits, pid::Int, fd::Int, deadline::Deadline)
     n_values = length(request.fields) - 4
     most = 4 * (limits.value_chars * n_values + limits.message_chars) + 4 * (n_values + 6) + 1024
@@ -171,7 +171,7 @@ function watch(zygote::Zygote, request::Frame, limits::Limits, pid::Int, fd::Int
     end
 end
 
-"""The frame in the first n bytes, or nothing while it is not whole or when it is not a legal reply."""
+# The frame in the first n bytes, or nothing while it is not whole or when it is not a legal reply.
 function claimed_frame(bytes::Vector{UInt8}, n::Int, n_values::Int, limits::Limits)
     n >= 4 || return nothing
     count, at = u32(bytes, 0), 4
@@ -192,7 +192,7 @@ function claimed_frame(bytes::Vector{UInt8}, n::Int, n_values::Int, limits::Limi
     return frame
 end
 
-"""Whether the second tier may say something else than this outcome of the first."""
+# Whether the second tier may say something else than this outcome of the first.
 function depends_on_tier(outcome::Outcome)
     frame = outcome.frame
     frame === nothing && return outcome.status in ("cpu", "crash", "output_limit")
@@ -200,7 +200,7 @@ function depends_on_tier(outcome::Outcome)
         field(frame, 1) == "runtime_error" && field(frame, 2) in ("StackOverflowError", "ReadOnlyMemoryError")
 end
 
-"""Runs the request in as many tiers as it takes."""
+# Runs the request in as many tiers as it takes.
 function outcome_of(zygote::Zygote, request::Frame, limits::Limits, tiers::String, fresh::Union{Fresh,Nothing})
     fresh === nothing || return run_cold(zygote, fresh, request, limits)
     last_s = now_s() + limits.wall_s
@@ -212,7 +212,7 @@ function outcome_of(zygote::Zygote, request::Frame, limits::Limits, tiers::Strin
     return run_child(zygote, request, limits, COMPILE_ON, Deadline(last_s, limits.cpu_s))
 end
 
-"""Answers one request and writes the reply to descriptor 3."""
+# Answers one request and writes the reply to descriptor 3.
 function serve_one(zygote::Zygote, request::Frame, tiers::String, fresh::Union{Fresh,Nothing})
     started_s = now_s()
     outcome = outcome_of(zygote, request, parse_limits(field(request, 2)), tiers, fresh)
@@ -235,7 +235,7 @@ function wiped(buffer::Vector{UInt8})
     return length(buffer) <= 1 << 20 ? buffer : zeros(UInt8, 1 << 16)
 end
 
-"""Whether a forked child answers."""
+# Whether a forked child answers.
 function fork_works(zygote::Zygote)
     length(zygote.descriptors.memory) == 1 || return false
     request = warm_request("evaluate", "trial(x) = x + 1\nf(x) = trial(x)", ["41"])
@@ -286,12 +286,10 @@ function once()
     harden(limits, filter)
     started_s = now_s()
     fields = answer(request, limits, Main, COMPILE_ON)
-    usage = zeros(Int64, 18)
-    ccall(:getrusage, Cint, (Cint, Ptr{Int64}), 0, usage)
     fields[4] = string(round(now_s() - started_s; digits=6))
-    fields[5] = string(round(peak_memory_mib(usage); digits=1))
+    fields[5] = string(round(peak_memory_mib(own_usage()); digits=1))
     write_fully(3, frame_bytes(fields))
-    ccall(:_exit, Cvoid, (Cint,), 0)
+    sys_exit(0)
 end
 
 end

@@ -1,6 +1,6 @@
 # Reading values: part of AzrValues, see julia_values.jl.
 
-"""The value that `text` writes. Throws Forbidden when it is another expression, Meta.ParseError when it is none."""
+# The value that `text` writes. Throws Forbidden when it is another expression, Meta.ParseError when it is none.
 function read_value(text::String)
     expression = Meta.parse(text)
     # Literal `nothing` parses to a symbol: the object itself means that there was nothing to parse.

@@ -15,7 +15,7 @@ struct Limits
     message_chars::Int
 end
 
-"""One request or reply as it lies in a buffer: where each field's bytes are."""
+# One request or reply as it lies in a buffer: where each field's bytes are.
 struct Frame
     bytes::Vector{UInt8}
     fields::Vector{UnitRange{Int}}
@@ -33,8 +33,17 @@ end
 
 failed(what) = error("$what: errno $(Libc.errno())")
 
+# A function that holds a ccall is always compiled, with all that it is seen to call: in --once that would cost two
+# seconds, so ccalls stand in small functions of their own.
 sys_read(fd, buffer, offset, n) = GC.@preserve buffer ccall(
     :read, Cssize_t, (Cint, Ptr{UInt8}, Csize_t), fd, pointer(buffer) + offset, n)
+
+sys_write(fd, bytes, offset, n) = GC.@preserve bytes ccall(
+    :write, Cssize_t, (Cint, Ptr{UInt8}, Csize_t), fd, pointer(bytes) + offset, n)
+
+sys_exit(code::Int) = ccall(:_exit, Cvoid, (Cint,), code)
+
+sys_usleep(microseconds::Int) = ccall(:usleep, Cint, (Cuint,), microseconds)
 
 function wait_readable(fd, timeout_ms)
     # struct pollfd: int fd, short events (POLLIN = 1), short revents
@@ -42,7 +51,7 @@ function wait_readable(fd, timeout_ms)
     return ccall(:poll, Cint, (Ref{UInt64}, Culong, Cint), poll, 1, timeout_ms) > 0
 end
 
-"""Reads exactly n bytes to `offset` of the buffer; false at end of file."""
+# Reads exactly n bytes to `offset` of the buffer; false at end of file.
 function read_fully(fd, buffer::Vector{UInt8}, offset::Int, n::Int)
     done = 0
     while done < n
@@ -60,15 +69,14 @@ function read_fully(fd, buffer::Vector{UInt8}, offset::Int, n::Int)
     return true
 end
 
-"""Writes bytes done+1 to stop; false when the reader has gone."""
+# Writes bytes done+1 to stop; false when the reader has gone.
 function write_fully(fd, bytes::Vector{UInt8}, done::Int=0, stop::Int=length(bytes))
     while done < stop
-        sent = GC.@preserve bytes ccall(
-            :write, Cssize_t, (Cint, Ptr{UInt8}, Csize_t), fd, pointer(bytes) + done, stop - done)
+        sent = sys_write(fd, bytes, done, stop - done)
         if sent >= 0
             done += sent
         elseif Libc.errno() == Libc.EAGAIN
-            ccall(:usleep, Cint, (Cuint,), 1000)
+            sys_usleep(1000)
         elseif Libc.errno() == Libc.EPIPE
             return false
         elseif Libc.errno() != Libc.EINTR
@@ -81,7 +89,7 @@ end
 u32(bytes::Vector{UInt8}, at::Int) =
     Int(bytes[at+1]) << 24 | Int(bytes[at+2]) << 16 | Int(bytes[at+3]) << 8 | Int(bytes[at+4])
 
-"""A buffer of at least n bytes with the same content; the old one is wiped when it is given up."""
+# A buffer of at least n bytes with the same content; the old one is wiped when it is given up.
 function grown(buffer::Vector{UInt8}, n::Int)
     n <= length(buffer) && return buffer
     larger = zeros(UInt8, 2 * n)
@@ -90,7 +98,7 @@ function grown(buffer::Vector{UInt8}, n::Int)
     return larger
 end
 
-"""Reads one frame, into `buffer` when it fits; nothing at end of file."""
+# Reads one frame, into `buffer` when it fits; nothing at end of file.
 function read_frame(fd, buffer::Vector{UInt8})
     read_fully(fd, buffer, 0, 4) || return nothing
     count, at = u32(buffer, 0), 4
@@ -113,7 +121,7 @@ function put_u32(io::IOBuffer, n::Int)
     end
 end
 
-"""A frame of `fields`, or the start of one of `count` fields."""
+# A frame of `fields`, or the start of one of `count` fields.
 function frame_bytes(fields::Vector{String}, count::Int=length(fields))
     io = IOBuffer()
     put_u32(io, count)
@@ -130,21 +138,29 @@ now_s() = time_ns() / 1e9
 
 # ---------------------------------------------------------------- hardening
 
-limit!(resource, value) = ccall(:setrlimit, Cint, (Cint, Ref{NTuple{2,UInt64}}), resource,
-    Ref((UInt64(value), UInt64(value)))) == 0 || failed("setrlimit")
+sys_setrlimit(resource::Int, value::UInt64) =
+    ccall(:setrlimit, Cint, (Cint, Ref{NTuple{2,UInt64}}), resource, Ref((value, value)))
 
-address_space() = parse(Int, split(read("/proc/self/statm", String), ' ')[1]) * Int(ccall(:getpagesize, Cint, ()))
+sys_capset_none() = ccall(:capset, Cint, (Ref{NTuple{2,UInt32}}, Ref{NTuple{6,UInt32}}),
+    Ref((0x20080522, 0x00000000)), Ref(ntuple(_ -> 0x00000000, 6)))
 
-"""Steps 2 to 4 of language.py: limits, no capabilities, the seccomp filter."""
+sys_seccomp(filter::Vector{UInt8}) = GC.@preserve filter ccall(
+    :prctl, Cint, (Cint, Culong, Ref{NTuple{2,UInt64}}),
+    PR_SET_SECCOMP, 2, Ref((UInt64(length(filter) ÷ 8), UInt64(pointer(filter)))))
+
+page_size() = Int(ccall(:getpagesize, Cint, ()))
+
+own_cpu_seconds() = ccall(:clock, Clong, ()) / 1e6
+
+address_space() = parse(Int, split(read("/proc/self/statm", String), ' ')[1]) * page_size()
+
+# Steps 2 to 4 of language.py: limits, no capabilities, the seccomp filter.
 function harden(limits::Limits, filter::Vector{UInt8})
-    limit!(RLIMIT_AS, address_space() + limits.memory_mib << 20)
-    limit!(RLIMIT_CPU, ceil(Int, ccall(:clock, Clong, ()) / 1e6 + limits.cpu_s) + 1)  # a child's clock starts at 0
-    ccall(:capset, Cint, (Ref{NTuple{2,UInt32}}, Ref{NTuple{6,UInt32}}), Ref((0x20080522, 0x00000000)),
-        Ref(ntuple(_ -> 0x00000000, 6))) == 0 || failed("capset")
-    GC.@preserve filter begin
-        program = Ref((UInt64(length(filter) ÷ 8), UInt64(pointer(filter))))
-        ccall(:prctl, Cint, (Cint, Culong, Ref{NTuple{2,UInt64}}), PR_SET_SECCOMP, 2, program) == 0 || failed("seccomp")
-    end
+    sys_setrlimit(RLIMIT_AS, UInt64(address_space() + limits.memory_mib << 20)) == 0 || failed("setrlimit")
+    # A forked child's clock starts at 0; that of --once holds its start-up.
+    sys_setrlimit(RLIMIT_CPU, UInt64(ceil(Int, own_cpu_seconds() + limits.cpu_s) + 1)) == 0 || failed("setrlimit")
+    sys_capset_none() == 0 || failed("capset")
+    sys_seccomp(filter) == 0 || failed("seccomp")
 end
 
 prctl(option, value) = ccall(:prctl, Cint, (Cint, Culong, Culong, Culong, Culong), option, value, 0, 0, 0)
@@ -171,7 +187,7 @@ end
 
 # ---------------------------------------------------------------- descriptors
 
-"""Descriptors of this process that a child replaces: the JIT's memory, libuv's epoll, all others."""
+# Descriptors of this process that a child replaces: the JIT's memory, libuv's epoll, all others.
 struct Descriptors
     memory::Vector{Int}
     epoll::Vector{Int}
@@ -202,7 +218,7 @@ end
 
 sys_close(fd::Int) = ccall(:close, Cint, (Cint,), fd)
 
-"""The read end and the write end of a new pipe."""
+# The read end and the write end of a new pipe.
 function make_pipe()
     ends = Ref((Cint(0), Cint(0)))
     ccall(:pipe2, Cint, (Ref{NTuple{2,Cint}}, Cint), ends, O_CLOEXEC) == 0 || failed("pipe2")
@@ -211,7 +227,7 @@ end
 
 sys_open(path, flags) = ccall(:open, Cint, (Cstring, Cint), path, flags)
 
-"""The child's first steps: own session, own descriptors."""
+# The child's first steps: own session, own descriptors.
 function separate(descriptors::Descriptors, pipe_fd::Int)
     ccall(:setsid, Cint, ())
     prctl(PR_SET_PDEATHSIG, SIGKILL)
@@ -231,6 +247,12 @@ function separate(descriptors::Descriptors, pipe_fd::Int)
     ccall(:close, Cint, (Cint,), null)
 end
 
+function own_usage()
+    usage = zeros(Int64, 18)
+    ccall(:getrusage, Cint, (Cint, Ptr{Int64}), 0, usage)
+    return usage
+end
+
 peak_memory_mib(usage::Vector{Int64}) = usage[5] / 1024  # struct rusage: two timevals, then ru_maxrss in KiB
 
 function cpu_seconds(pid::Int)
@@ -248,12 +270,11 @@ const MREMAP_MAYMOVE_FIXED, MADV_HUGEPAGE, MADV_COLLAPSE = 3, 14, 25
 
 sys_madvise(from::Int, size::Int, advice) = ccall(:madvise, Cint, (Int, Csize_t, Cint), from, size, advice)
 
-"""Puts this process's data into huge pages, where the kernel gives any.
-
-To fork is to copy page tables: with the 40,000 small pages of a started Julia that and their release cost 10 of the
-17 ms of CPU of a small request. The system image's data is a private file mapping, which cannot become huge in place: it is
-copied to anonymous memory that then takes its address.
-"""
+# Puts this process's data into huge pages, where the kernel gives any.
+#
+# To fork is to copy page tables: with the 40,000 small pages of a started Julia that and their release cost 10 of the
+# 17 ms of CPU of a small request. The system image's data is a private file mapping, which cannot become huge in
+# place: it is copied to anonymous memory that then takes its address.
 function use_huge_pages()
     moved, collapsed = Tuple{Int,Int}[], Tuple{Int,Int}[]
     for line in split(read("/proc/self/maps", String), '\n')

@@ -5,7 +5,7 @@
 # Dict and Set are in the order of their elements' texts. Only values of exactly the built-in types are written; all
 # else is Unserialisable. Kinds that print and compare alike are written alike: a view, adjoint or BitArray as the array
 # it shows, a SubString as its String, and a BigInt past Int64 like an Int128 (digits). Reading interprets the parsed
-# expression itself and never evaluates it: literals, constructors of these types, arithmetic on numbers; else Forbidden.
+# expression itself and never evaluates it: literals, constructors of these types, arithmetic; anything else: Forbidden.
 #
 # Both run in the world age from before the program was loaded: its methods for show, ==, length ... do not exist here.
 module AzrValues
@@ -42,7 +42,7 @@ mutable struct Emitter
     limit::Int
 end
 
-"""Canonical text of `x`, at most `limit` characters. Throws Unserialisable or TooLong."""
+# Canonical text of `x`, at most `limit` characters. Throws Unserialisable or TooLong.
 function canonical(@nospecialize(x), limit::Int)
     e = Emitter(IOBuffer(), limit)
     emit(e, x, 0, Any)
@@ -215,7 +215,7 @@ function emit_pair_side(e::Emitter, @nospecialize(x), depth::Int)
     bracket && put(e, ")")
 end
 
-"""Whether the elements' own texts say that their type is E."""
+# Whether the elements' own texts say that their type is E.
 function evident(@nospecialize(E))
     E isa DataType && isconcretetype(E) || return false
     (E in PLAIN || E in SHORT || E in (DataType, UnitRange{Int64}, StepRange{Int64,Int64})) && return true
@@ -337,7 +337,7 @@ function emit_set(e::Emitter, @nospecialize(s), T::DataType, depth::Int)
     put(e, "Set(" * (evident(E) && !(E in SHORT) ? "" : type_text(E, 0)) * "[" * join(texts, ", ") * "])")
 end
 
-"""The name of a built-in type, version-independent; throws Unserialisable for any other type."""
+# The name of a built-in type, version-independent; throws Unserialisable for any other type.
 function type_text(@nospecialize(T), depth::Int)
     depth > 8 && throw(Unserialisable("a type nested too deep"))
     T === Union{} && return "Union{}"

@@ -26,7 +26,7 @@ _CONFIG = Path("/etc/racket")
 _OLDEST = (8, 0)
 
 _ATOM = (
-    r"(?:#t|#f|-?(?:0|[1-9][0-9]{0,400})|'[a-z][a-z-]*"
+    r"(?:#t|#f|0|-?[1-9][0-9]{0,400}|'[a-z][a-z-]*"
     # Few digits, so that the shortest text that reads back is this one, without an exponent.
     r"|-?(?:0|[1-9][0-9]{0,6})\.(?:0|[0-9]{0,3}[1-9])"
     r'|"[ !#-\[\]-~]*")'
@@ -188,7 +188,7 @@ def _without_next_datum(tokens: list[tuple[str, str]]) -> None:
 
 
 def canonical_program(source: str) -> str:
-    """`source` without comments (`#;` ones too) and `#lang racket`, with round brackets only and one space where needed.
+    """`source` without comments (`#;` too) and `#lang racket`, with round brackets only and spaces where needed.
 
     A source that is no sequence of tokens is given back as it is, without the space around it.
     """

@@ -5,8 +5,7 @@
 ;; for it and writes its values down, with parameters that the program can not have touched. In serve mode the program's
 ;; thread forks in the middle of the expansion of a module (racket_language.rkt): each child goes on with one program.
 
-(require racket/port
-         syntax/modread
+(require "racket_program.rkt"
          "racket_system.rkt"
          "racket_values.rkt")
 
@@ -25,92 +24,10 @@
 ;; status, kind, message: strings; values: list of strings
 (struct outcome (status kind message values))
 
-;; ------------------------------------------------------------------------------------------------------- program
+;; ------------------------------------------------------------------------------------------------------ answering
 
-(define-namespace-anchor anchor)
-(define namespace (namespace-anchor->empty-namespace anchor))
-
-(define language-path
-  (let-values ([(folder name directory?)
-                (split-path (resolved-module-path-name (variable-reference->resolved-module-path
-                                                        (#%variable-reference))))])
-    (path->string (build-path folder "racket_language.rkt"))))
-
-;; A source that is no body of `#lang racket`: another language or a module form, to be read as the load handler does.
-(struct whole-module (source))
 ;; Raised to end the program's thread early with an outcome.
 (struct finished (outcome))
-
-;; Skips white space and comments at the start of a port.
-(define (skip-blank in)
-  (cond
-    [(regexp-try-match #px"^(?:\\s|;[^\n]*(?:\n|$)|#![ /][^\n]*(?:\n|$))+" in) (skip-blank in)]
-    [(regexp-try-match #rx"^#[|]" in)
-     (let loop ([depth 1])
-       (when (> depth 0)
-         (define mark (regexp-match #rx"[|]#|#[|]" in))
-         (loop (if mark (+ depth (if (equal? (car mark) #"#|") 1 -1)) 0))))
-     (skip-blank in)]
-    [else (void)]))
-
-(define (module-port source)
-  (define in (open-input-bytes source))
-  (port-count-lines! in)
-  in)
-
-;; source -> the forms of the body of a `racket` module; raises whole-module when it is something else.
-(define (source->forms source)
-  (define in (module-port source))
-  (skip-blank in)
-  (unless (regexp-try-match #px"^#lang racket(?=\\s|$)" in)
-    (when (regexp-match-peek #rx"^#(?:lang |!)" in)
-      (raise (whole-module source))))
-  (define forms
-    (with-module-reading-parameterization
-     (lambda ()
-       (for/list ([form (in-port (lambda (in) (read-syntax 'program.rkt in)) in)])
-         form))))
-  (when (and (= (length forms) 1) (pair? (syntax-e (car forms))) (eq? 'module (syntax-e (car (syntax-e (car forms))))))
-    (raise (whole-module source)))
-  forms)
-
-;; Declares the module 'program in the current namespace. -> procedure that instantiates it and returns a thunk for f,
-;; or #f without an f. `next-request` is called in the middle of the expansion.
-(define (declare-program source-forms [name 'program])
-  (define f-thunk #f)
-  (define (register thunk)
-    (set! f-thunk thunk))
-  (eval (datum->syntax #f
-                       (list (namespace-module-identifier)
-                             (datum->syntax #f name)
-                             (datum->syntax #f (list 'file language-path))
-                             source-forms
-                             register)))
-  (lambda ()
-    (dynamic-require `(quote ,name) #f)
-    f-thunk))
-
-(define (declare-whole-module source)
-  (define in (module-port source))
-  (define form
-    (with-module-reading-parameterization
-     (lambda ()
-       (define form (check-module-form (read-syntax 'program.rkt in) 'program "program.rkt"))
-       (unless (eof-object? (read-syntax 'program.rkt in))
-         (raise-syntax-error #f "a file must hold one module" form))
-       form)))
-  (parameterize ([current-module-declare-name (make-resolved-module-path 'program)])
-    (eval form))
-  (lambda ()
-    (dynamic-require ''program #f)
-    (parameterize ([current-namespace (module->namespace ''program)])
-      (define f (namespace-symbol->identifier 'f))
-      (and (identifier-binding f)
-           (let ([namespace (current-namespace)])
-             (lambda ()
-               (eval f namespace)))))))
-
-;; ------------------------------------------------------------------------------------------------------ answering
 
 (define results (make-channel)) ; from the program's thread: boxes of values
 (define go-on (make-channel)) ; to it: the value is written down
@@ -152,8 +69,8 @@
   (raise (finished (outcome "runtime_error" "abort" "the program aborted to the default prompt" '()))))
 
 ;; Hands the values of one call to the main thread and waits until they are written down.
-(define (give . values)
-  (channel-put results (box values))
+(define (give . call-values)
+  (channel-put results (box call-values))
   (channel-get go-on))
 
 ;; Different seeds give other random numbers and other hash codes of objects.
@@ -191,11 +108,11 @@
     (define result (sync results program-thread))
     (cond
       [(box? result)
-       (define values (unbox result))
+       (define call-values (unbox result))
        (define text
-         (if (= (length values) 1)
-             (value->text/safe (car values))
-             (outcome "unserialisable" "values" (format "~a values instead of one" (length values)) '())))
+         (if (= (length call-values) 1)
+             (value->text/safe (car call-values))
+             (outcome "unserialisable" "values" (format "~a values instead of one" (length call-values)) '())))
        (cond
          [(outcome? text) text]
          [else
@@ -218,7 +135,7 @@
                          (raise (exn:fail:network (format "~a: there is no network" who)
                                                   (current-continuation-marks))))))
 
-;; Writes an outcome and ends the process.
+;; Writes an outcome and ends the process; `serve` sets it for each request.
 (define (reply result)
   (error 'reply "no request yet: ~a" (outcome-message result)))
 
@@ -226,7 +143,7 @@
 (define (answer next-request)
   (define program-thread
     (parameterize ([current-custodian (make-custodian)]
-                   [current-namespace namespace]
+                   [current-namespace program-namespace]
                    [current-security-guard no-network]
                    [exit-handler (lambda (code)
                                    (reply (outcome "exit" "exit" (format "exit ~s" (if (byte? code) code 0)) '())))])
@@ -246,71 +163,6 @@
 (define (seconds-since start-ms)
   (/ (- (current-inexact-monotonic-milliseconds) start-ms) 1000.0))
 
-;; ------------------------------------------------------------------------------------------------------- warm-up
-
-;; A program of the usual forms: what the expander, the compiler and the libraries load or build at first use is then
-;; there for every child.
-(define warm-up-source
-  (string->bytes/utf-8 #<<PROGRAM
-#lang racket
-(struct point (x y) #:transparent)
-(define-struct counter (count) #:mutable)
-(define (area #:scale [scale 1] p [extra 0])
-  (match p
-    [(point x y) #:when (> x 0) (+ extra (* scale x y))]
-    [(list a b ...) (apply + a b)]
-    [(cons a _) a]
-    [_ 0]))
-(define-values (low high) (values 1 2))
-(define-syntax-rule (twice e) (begin e e))
-(define table (make-hash))
-(define (count-words s)
-  (for ([word (in-list (string-split s))] [i (in-naturals)])
-    (hash-update! table word add1 0))
-  (sort (hash->list table) string<? #:key car))
-(define (f x)
-  (define-values (q r) (quotient/remainder 17 5))
-  (let* ([v (for/vector ([i (in-range 3)]) (* i i))]
-         [h (for/hash ([(k i) (in-indexed '(a b))]) (values k i))]
-         [s (for/fold ([sum 0]) ([y (in-vector v)] #:unless (odd? y)) (+ sum y))])
-    (let loop ([i 0] [acc '()])
-      (cond
-        [(= i 3) (reverse acc)]
-        [(even? i) (loop (add1 i) (cons i acc))]
-        [else (loop (+ i 1) acc)]))
-    (when (string? x) (set! x (string-upcase x)))
-    (unless (list? x) (void))
-    (define c (counter 0))
-    (twice (set-counter-count! c 1))
-    (letrec ([e? (lambda (n) (if (zero? n) #t (o? (sub1 n))))] [o? (lambda (n) (and (positive? n) (e? (- n 1))))])
-      (e? 4))
-    (case q [(1 2) 'low] [else 'high])
-    (list (area (point 1 2)) (count-words "b a b") (with-handlers ([exn:fail? exn-message]) (error 'f "no ~a" r))
-          (for*/list ([a '(1 2)] [b (in-string "xy")]) (format "~a~s" a b))
-          (map (λ (a . b) (list* a b)) '(1 2) '(3 4)) `(1 ,s ,@(vector->list v))
-          (regexp-match #rx"([0-9]+)" "a12") (string-join '("a" "b") ",") (foldl cons '() '(1 2))
-          (filter even? (range 4)) (hash-ref h 'a #f) (let/ec k (k 1)) (set 1 2) (string->number "1.5")
-          (parameterize ([current-output-port (open-output-string)]) (printf "~a" 1)) (exact->inexact 1/3))))
-(f "x")
-PROGRAM
-                       ))
-
-;; Every module that is expanded has its own instances of the macros' own modules, made at first use: here for the
-;; module that all children go on with.
-(define (warm-up-expansion in-module)
-  (define forms (map in-module (source->forms warm-up-source)))
-  (local-expand (datum->syntax #f `(,(in-module (datum->syntax #f 'let)) () ,@forms)) 'expression '())
-  (collect-garbage))
-
-(define (warm-up)
-  (define nowhere (open-output-nowhere))
-  (parameterize ([current-namespace namespace]
-                 [current-output-port nowhere])
-    (for ([name (in-list '(warm-up-1 warm-up-2))])
-      (define f ((declare-program (lambda (_) (source->forms warm-up-source)) name)))
-      (value->text (read-value (value->text ((f) "x") 4096) #f) 4096)))
-  (collect-garbage))
-
 ;; ------------------------------------------------------------------------------------------------------- serving
 
 ;; Answers requests until there are no more, each in a child; returns in the child, with its request and with `reply`
@@ -326,6 +178,8 @@ PROGRAM
       (serve-here filter)
       (serve-children filter scheduler (equal? (getenv "AZR_NEW_PID") "1"))))
 
+;; Where no signal may be sent, not even to oneself, abort ends with this exit code.
+(define end-of-abort 127)
 (define out-of-memory '(#"memory" #"abort" #"out of memory"))
 
 (define (next-fields)
@@ -394,6 +248,7 @@ PROGRAM
       [(eq? reason 'cpu) (ended #"timeout" #"cpu" "CPU time limit")]
       [(eq? reason 'size) (ended #"output_limit" #"reply" "the reply is too long")]
       [(and fields (legal-reply? fields request)) fields]
+      [(eqv? exit-code end-of-abort) out-of-memory]
       [exit-code (ended #"exit" #"exit" (format "ended with exit code ~a and no reply" exit-code))]
       [(eqv? signal 24) (ended #"timeout" #"cpu" "CPU time limit")]
       [else (ended #"crash" #"signal" (format "killed by signal ~a" signal))]))

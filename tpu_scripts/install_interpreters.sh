@@ -52,7 +52,7 @@ debian_archives() {
 prune_julia_root() {
   local folder="$1"
   rm -rf "$folder"/usr/share/{doc,doc-base,man,info,locale,icons,applications,lintian,bug,menu,pixmaps,metainfo} \
-    "$folder"/usr/include "$folder"/var "$folder"/usr/share/perl* "$folder"/usr/lib/*/perl* \
+    "$folder"/usr/include "${folder:?}"/var "$folder"/usr/share/perl* "$folder"/usr/lib/*/perl* \
     "$folder"/usr/share/julia/test "$folder"/usr/lib/*/*.a "$folder"/usr/lib/*/gconv "$folder"/usr/share/i18n
 }
 

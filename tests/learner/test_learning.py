@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 from tiny_learner import CONFIG, learner, settings, transformer
 
@@ -60,27 +61,27 @@ def test_trrpp_raises_the_reward_of_two_opposite_tasks():
         good = EVEN[tokens[:, 0]] == (prompts == 1)
         return np.where(prompts == 1, good * 1.0, good * 0.01)
 
-    means, history = train(settings(lr=3e-3), length=1, reward_of=reward_of, steps=40)
+    means, history = train(settings(lr=3e-2), length=1, reward_of=reward_of, steps=30)
     assert np.mean(means[:3]) < 0.35
     assert np.mean(means[-5:]) > 0.95 * 0.505
     # The sampler here is the trainer's own network: nothing to correct for.
     assert max(metrics["ppo/mismatch_max"] for metrics in history) < 1e-4
 
 
-def test_gae_assigns_credit_through_the_critic():
+@pytest.mark.parametrize(("value_coef", "learns"), [(1.0, True), pytest.param(0.0, False, marks=pytest.mark.slow)])
+def test_gae_assigns_credit_through_the_critic(value_coef, learns):
     """The reward, on the last of three tokens, depends on the first alone.
 
-    With lambda 0 the first token's advantage is V(s_1) - V(s_0): nothing but the critic can tell it of the reward.
+    With lambda 0 the first token's advantage is V(s_1) - V(s_0): nothing but the critic can tell it of the reward, and
+    without training the critic nothing is learned.
     """
 
     def reward_of(prompts, tokens):
         del prompts
         return EVEN[tokens[:, 0]] * 1.0
 
-    chosen = settings(
-        estimator="gae", gae_lambda=0.0, lr=3e-3, value_coef=1.0, epochs=2, minibatches=2, entropy_coef=0.0
-    )
-    means, history = train(chosen, length=3, reward_of=reward_of, steps=60)
+    chosen = settings(estimator="gae", gae_lambda=0.0, lr=2e-2, value_coef=value_coef, minibatches=2, entropy_coef=0.0)
+    means, history = train(chosen, length=3, reward_of=reward_of, steps=50)
     assert np.mean(means[:3]) < 0.7
-    assert np.mean(means[-5:]) > 0.9
+    assert (np.mean(means[-5:]) > 0.9) == learns
     assert all(np.isfinite(list(metrics.values())).all() for metrics in history)

@@ -40,7 +40,9 @@ def reference_loss(params, made, aggregation: str, entropy_coef: float, cap: flo
     return (jnp.concatenate(token_losses) * weights).sum() / weights.sum()
 
 
-@pytest.mark.parametrize(("aggregation", "cap"), [("token", 1.05), ("sequence", 0.0)])
+@pytest.mark.parametrize(
+    ("aggregation", "cap"), [pytest.param("token", 1.05, marks=pytest.mark.slow), ("sequence", 0.0)]
+)
 def test_loss_and_step_match_unpacked_responses(aggregation, cap):
     chosen = settings(**SMOOTH, loss_aggregation=aggregation, importance_cap=cap, entropy_coef=0.1)
     made, state = learner(chosen)
@@ -76,7 +78,7 @@ def test_one_step_is_wholly_on_policy():
     assert all(isinstance(value, float) for value in metrics.values())
 
 
-@pytest.mark.parametrize("rows_per_microbatch", [1, 4])
+@pytest.mark.parametrize("rows_per_microbatch", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_microbatch_split_does_not_matter(rows_per_microbatch):
     packed = batch(20)
     made, state = learner(settings(**SMOOTH))
