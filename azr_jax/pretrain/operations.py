@@ -20,8 +20,8 @@ class Operation:
 
     `run` gives the value or None where the step is undefined (languages disagree, or too large). `undo` gives some
     value that the step maps to its argument, or None. `code` has one expression a language in LANGUAGE_ORDER, with
-    {x} for the argument and {a}, {b}, {c} for constants; `phrase` says the step in words, `work` as a line of
-    reasoning.
+    {x} for the argument and {a}, {b}, {c} for constants; `phrase` says the step in words, `scratch` writes the
+    intermediate results of a step that has some.
     """
 
     name: str
@@ -32,12 +32,7 @@ class Operation:
     undo: Callable[..., Value | None]
     code: tuple[str, str, str, str]
     phrase: str
-    work: Callable[..., str]
-
-
-def show(value: Value) -> str:
-    """A value as reasoning writes it, the same in every language."""
-    return str(value) if isinstance(value, int) else "[" + " ".join(map(str, value)) + "]"
+    scratch: Callable[..., str] | None = None
 
 
 def in_range(value: Value | None) -> bool:
@@ -48,22 +43,14 @@ def in_range(value: Value | None) -> bool:
     return 1 <= len(items) <= MAX_ITEMS and all(abs(item) <= MAX_ABSOLUTE for item in items)
 
 
-def _infix(sign: str) -> Callable[..., str]:
-    return lambda x, c: f"{show(x)} {sign} {c}"
-
-
-def _named(word: str) -> Callable[..., str]:
-    return lambda x, *constants: " ".join([word, *map(str, constants), show(x)])
-
-
-def _running(word: str, step: Callable[[int, int], int]) -> Callable[..., str]:
-    def work(x: tuple[int, ...]) -> str:
+def _running(step: Callable[[int, int], int]) -> Callable[..., str]:
+    def scratch(x: tuple[int, ...]) -> str:
         totals = [x[0]]
         for item in x[1:]:
             totals.append(step(totals[-1], item))
-        return f"{word} {show(x)} : {' '.join(map(str, totals))}"
+        return " ".join(map(str, totals))
 
-    return work
+    return scratch
 
 
 _SMALL = ((1, 9),)
@@ -77,7 +64,6 @@ _INT_OPERATIONS = (
         lambda y, a: y - a,
         ("(+ {x} {a})", "{x} + {a}", "{x} + {a}", "{x} + {a}"),
         "add {a}",
-        _infix("+"),
     ),
     Operation(
         "sub",
@@ -88,7 +74,6 @@ _INT_OPERATIONS = (
         lambda y, a: y + a,
         ("(- {x} {a})", "{x} - {a}", "{x} - {a}", "{x} - {a}"),
         "subtract {a}",
-        _infix("-"),
     ),
     Operation(
         "mul",
@@ -99,7 +84,6 @@ _INT_OPERATIONS = (
         lambda y, a: y // a if y % a == 0 else None,
         ("(* {x} {a})", "{x} * {a}", "{x} * {a}", "{x} * {a}"),
         "multiply by {a}",
-        _infix("*"),
     ),
     Operation(
         "from",
@@ -110,7 +94,6 @@ _INT_OPERATIONS = (
         lambda y, a: a - y,
         ("(- {a} {x})", "{a} - {x}", "{a} - {x}", "{a} - {x}"),
         "subtract from {a}",
-        lambda x, a: f"{a} - {show(x)}",
     ),
     Operation(
         "max",
@@ -121,7 +104,6 @@ _INT_OPERATIONS = (
         lambda y, a: y if y >= a else None,
         ("(max {x} {a})", "max({x}, {a})", "Math.max({x}, {a})", "max({x}, {a})"),
         "at least {a}",
-        _named("max"),
     ),
     Operation(
         "min",
@@ -132,7 +114,6 @@ _INT_OPERATIONS = (
         lambda y, a: y if y <= a else None,
         ("(min {x} {a})", "min({x}, {a})", "Math.min({x}, {a})", "min({x}, {a})"),
         "at most {a}",
-        _named("min"),
     ),
     Operation(
         "mod",
@@ -143,7 +124,6 @@ _INT_OPERATIONS = (
         lambda y, a: y if 0 <= y < a else None,
         ("(modulo {x} {a})", "mod({x}, {a})", "{x} % {a}", "{x} % {a}"),
         "remainder by {a}",
-        _infix("mod"),
     ),
     Operation(
         "div",
@@ -154,7 +134,6 @@ _INT_OPERATIONS = (
         lambda y, a: y * a if y >= 0 else None,
         ("(quotient {x} {a})", "div({x}, {a})", "Math.floor({x} / {a})", "{x} // {a}"),
         "divide by {a}",
-        _infix("div"),
     ),
     Operation(
         "branch",
@@ -170,7 +149,6 @@ _INT_OPERATIONS = (
             "({x} + {b} if {x} > {a} else {x} - {c})",
         ),
         "if above {a} add {b} else subtract {c}",
-        lambda x, a, b, c: f"{x} > {a} yes, {x} + {b}" if x > a else f"{x} > {a} no, {x} - {c}",
     ),
     Operation(
         "pair",
@@ -181,7 +159,6 @@ _INT_OPERATIONS = (
         lambda y, a: y[0] if len(y) == 2 and y[1] == y[0] + a else None,
         ("(list {x} (+ {x} {a}))", "[{x}, {x} + {a}]", "[{x}, {x} + {a}]", "[{x}, {x} + {a}]"),
         "list it and it plus {a}",
-        lambda x, a: f"{x} + {a} pair",
     ),
 )
 _LIST_OPERATIONS = (
@@ -194,7 +171,6 @@ _LIST_OPERATIONS = (
         lambda y: y[::-1],
         ("(reverse {x})", "reverse({x})", "[...{x}].reverse()", "{x}[::-1]"),
         "reverse",
-        _named("reverse"),
     ),
     Operation(
         "sort",
@@ -205,7 +181,6 @@ _LIST_OPERATIONS = (
         lambda y: y if tuple(sorted(y)) == y else None,
         ("(sort {x} <)", "sort({x})", "[...{x}].sort((a, b) => a - b)", "sorted({x})"),
         "sort",
-        _named("sort"),
     ),
     Operation(
         "map_add",
@@ -221,7 +196,6 @@ _LIST_OPERATIONS = (
             "[v + {a} for v in {x}]",
         ),
         "add {a} to each",
-        lambda x, a: f"{show(x)} each + {a}",
     ),
     Operation(
         "map_mul",
@@ -237,7 +211,6 @@ _LIST_OPERATIONS = (
             "[v * {a} for v in {x}]",
         ),
         "multiply each by {a}",
-        lambda x, a: f"{show(x)} each * {a}",
     ),
     Operation(
         "above",
@@ -253,7 +226,6 @@ _LIST_OPERATIONS = (
             "[v for v in {x} if v > {a}]",
         ),
         "keep those above {a}",
-        lambda x, a: f"{show(x)} keep > {a}",
     ),
     Operation(
         "rest",
@@ -264,7 +236,6 @@ _LIST_OPERATIONS = (
         lambda y: (1, *y),
         ("(cdr {x})", "{x}[2:end]", "{x}.slice(1)", "{x}[1:]"),
         "drop the first",
-        _named("rest"),
     ),
     Operation(
         "push",
@@ -275,7 +246,6 @@ _LIST_OPERATIONS = (
         lambda y, a: y[:-1] if len(y) > 1 and y[-1] == a else None,
         ("(append {x} (list {a}))", "vcat({x}, {a})", "[...{x}, {a}]", "{x} + [{a}]"),
         "put {a} at the end",
-        lambda x, a: f"{show(x)} end {a}",
     ),
     Operation(
         "cons",
@@ -286,7 +256,6 @@ _LIST_OPERATIONS = (
         lambda y, a: y[1:] if len(y) > 1 and y[0] == a else None,
         ("(cons {a} {x})", "vcat({a}, {x})", "[{a}, ...{x}]", "[{a}] + {x}"),
         "put {a} in front",
-        lambda x, a: f"{a} front {show(x)}",
     ),
     Operation(
         "sum",
@@ -297,7 +266,7 @@ _LIST_OPERATIONS = (
         lambda y: (y,),
         ("(apply + {x})", "sum({x})", "{x}.reduce((a, b) => a + b, 0)", "sum({x})"),
         "sum",
-        _running("sum", lambda a, b: a + b),
+        _running(lambda a, b: a + b),
     ),
     Operation(
         "length",
@@ -308,7 +277,6 @@ _LIST_OPERATIONS = (
         lambda y: (1,) * y if 1 <= y <= MAX_ITEMS else None,
         ("(length {x})", "length({x})", "{x}.length", "len({x})"),
         "count them",
-        _named("length"),
     ),
     Operation(
         "largest",
@@ -319,7 +287,7 @@ _LIST_OPERATIONS = (
         lambda y: (y,),
         ("(apply max {x})", "maximum({x})", "Math.max(...{x})", "max({x})"),
         "largest",
-        _running("largest", max),
+        _running(max),
     ),
     Operation(
         "smallest",
@@ -330,7 +298,7 @@ _LIST_OPERATIONS = (
         lambda y: (y,),
         ("(apply min {x})", "minimum({x})", "Math.min(...{x})", "min({x})"),
         "smallest",
-        _running("smallest", min),
+        _running(min),
     ),
     Operation(
         "first",
@@ -341,7 +309,6 @@ _LIST_OPERATIONS = (
         lambda y: (y,),
         ("(car {x})", "first({x})", "{x}.at(0)", "{x}[0]"),
         "first",
-        _named("first"),
     ),
     Operation(
         "last",
@@ -352,7 +319,6 @@ _LIST_OPERATIONS = (
         lambda y: (y,),
         ("(last {x})", "last({x})", "{x}.at(-1)", "{x}[-1]"),
         "last",
-        _named("last"),
     ),
 )
 OPERATIONS: tuple[Operation, ...] = _INT_OPERATIONS + _LIST_OPERATIONS

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import random
 
-from azr_jax.pretrain.operations import LANGUAGE_ORDER, OPERATIONS, Kind, Operation, Value, in_range, show
+from azr_jax.pretrain.operations import LANGUAGE_ORDER, OPERATIONS, Kind, Operation, Value, in_range
 
 _TAKING = {kind: tuple(op for op in OPERATIONS if op.takes == kind) for kind in ("int", "list")}
 _STEP_NAMES = ("a", "b", "c")
@@ -41,9 +41,9 @@ class Step:
         """The step in words."""
         return self.fill(self.operation.phrase)
 
-    def work(self, value: Value, result: Value) -> str:
-        """The step as a line of reasoning: what is computed and what comes out."""
-        return f"{self.operation.work(value, *self.constants)} = {show(result)}"
+    def scratch(self, value: Value) -> str:
+        """Intermediate results of the step on a value, or nothing."""
+        return "" if self.operation.scratch is None else self.operation.scratch(value)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,12 +87,20 @@ class Program:
                 inner = expression if position == 0 or language == "racket" else f"({expression})"
                 expression = step.fill(step.operation.code[column], x=inner)
             return _FUNCTION[language].format(name=name, lines="", result=expression)
-        lines, current = "", "x"
-        for step, variable in zip(self.steps[:-1], _STEP_NAMES, strict=False):
-            lines += _ASSIGN[language].format(name=variable, value=step.fill(step.operation.code[column], x=current))
-            current = variable
-        result = self.steps[-1].fill(self.steps[-1].operation.code[column], x=current)
+        *values, result = self.expressions(language)
+        lines = "".join(
+            _ASSIGN[language].format(name=variable, value=value)
+            for variable, value in zip(_STEP_NAMES, values, strict=False)
+        )
         return _FUNCTION[language].format(name=name, lines=lines, result=result)
+
+    def expressions(self, language: str) -> list[str]:
+        """Each step's expression as it stands in the program that is not nested."""
+        column = LANGUAGE_ORDER.index(language)
+        return [
+            step.fill(step.operation.code[column], x=variable)
+            for step, variable in zip(self.steps, ("x", *_STEP_NAMES), strict=False)
+        ]
 
 
 _FUNCTION = {
@@ -120,10 +128,10 @@ def literal(value: Value, language: str) -> str:
 
 
 def random_value(kind: Kind, rng: random.Random) -> Value:
-    """A small integer or a list of one to five of them."""
+    """An integer of 0 to 20, or a list of two to four digits."""
     if kind == "int":
         return rng.randint(0, 20)
-    return tuple(rng.randint(0, 12) for _ in range(rng.randint(2, 5)))
+    return tuple(rng.randint(0, 9) for _ in range(rng.randint(2, 4)))
 
 
 def random_program(rng: random.Random, steps: int | None = None) -> Program:
@@ -135,7 +143,7 @@ def random_program(rng: random.Random, steps: int | None = None) -> Program:
         operation = rng.choice(_TAKING[kind])
         chosen.append(Step(operation, tuple(rng.randint(low, high) for low, high in operation.constants)))
         kind = operation.gives
-    return Program(tuple(chosen), nested=rng.random() < 0.4)
+    return Program(tuple(chosen), nested=rng.random() < 0.1)
 
 
 def random_inputs(program: Program, count: int, rng: random.Random) -> list[Value] | None:

@@ -20,7 +20,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from azr_jax.pretrain.operations import Value, show
+from azr_jax.pretrain.operations import Value
 from azr_jax.pretrain.programs import Program, Step, literal, random_value
 from azr_jax.selfplay import prompts
 from azr_jax.types import InductionProblem, Role, TaskType, Triplet
@@ -89,12 +89,12 @@ class Transcript:
 
 
 def message(program: Program, rng: random.Random) -> str:
-    """What an induction proposer says: all steps (0.6), the steps without their numbers (0.2), or just the kinds."""
+    """What an induction proposer says: all steps (0.8), the steps without their numbers (0.1), or just the kinds."""
     phrases = ", ".join(step.phrase for step in program.steps)
     choice = rng.random()
-    if choice < 0.6:
-        return phrases
     if choice < 0.8:
+        return phrases
+    if choice < 0.9:
         return re.sub(r"\d+", "some", phrases)
     gives = program.steps[-1].operation.gives
     return f"{program.takes} to {gives} in {len(program.steps)} steps"
@@ -110,7 +110,7 @@ def solver(
         source = example.problem(shown, rng)
         program = _corrupted(example.program, rng) if wrong else example.program
         tag, answer = language.fence, program.source(example.language)
-        reasoning = "; ".join(step.phrase for step in program.steps)
+        reasoning = _translation(program, example.language)
     else:
         source = example.triplet()
         trace = _deduction(example, wrong, rng) if kind is TaskType.DEDUCTION else _abduction(example, wrong, rng)
@@ -134,7 +134,7 @@ def proposer(
     """A proposer's transcript, clean or in a random style."""
     style = "planned" if clean else _pick(PROPOSER_STYLES, rng)
     broken = style == "terse" and rng.random() < 0.25
-    plan = "; ".join(step.phrase for step in example.program.steps)
+    plan = _translation(example.program, example.language)
     if kind is TaskType.INDUCTION:
         prompt = prompts.propose_induction(language, example.source, len(example.inputs), TEMPLATE)
         inputs = list(example.inputs)
@@ -170,34 +170,45 @@ def _respond(style: str, reasoning: str, blocks: str, bare: str, rng: random.Ran
 
 
 def _deduction(example: Example, wrong: bool, rng: random.Random) -> tuple[str, Value]:
-    value, lines = example.values[0], []
+    """The argument, then each expression as it stands in the program with its value."""
+    value, language = example.values[0], example.language
+    lines = [f"x = {literal(value, language)}"]
     slip = rng.randrange(len(example.program.steps)) if wrong else -1
-    for position, step in enumerate(example.program.steps):
-        result = step.run(value)
+    steps = zip(example.program.steps, example.program.expressions(language), strict=True)
+    for position, (step, expression) in enumerate(steps):
+        scratch, result = step.scratch(value), step.run(value)
         if position == slip and result is not None:
             result = _nudged(result, rng)
         if result is None:
             break
-        lines.append(step.work(value, result))
+        lines.append(f"{expression} {scratch}{' ' if scratch else ''}= {literal(result, language)}")
         value = result
     return "; ".join(lines), value
 
 
 def _abduction(example: Example, wrong: bool, rng: random.Random) -> tuple[str, Value]:
-    trace = example.program.trace(example.values[0]) or []
+    """From the output back, each expression with its value and the value before it."""
+    trace = example.program.trace(example.values[0])
+    assert trace is not None
     backward = example.program.invert(trace[-1])
     if backward is None:
         # No rule undoes a step: the reasoning tries the argument it was made from and shows that it fits.
         forward, _ = _deduction(example, False, rng)
         value = _nudged(example.values[0], rng) if wrong else example.values[0]
-        return f"try {show(value)}: {forward}", value
-    lines = []
+        return f"try {forward}", value
     if wrong:
         backward[-1] = _nudged(backward[-1], rng)
-    steps = reversed(example.program.steps)
-    for step, after, before in zip(steps, backward, backward[1:], strict=False):
-        lines.append(f"undo {step.phrase} {show(after)} = {show(before)}")
+    expressions = reversed(example.program.expressions(example.language))
+    lines = [f"out = {literal(backward[0], example.language)}"]
+    for expression, before in zip(expressions, backward[1:], strict=True):
+        lines.append(f"{expression} from {literal(before, example.language)}")
     return "; ".join(lines), backward[-1]
+
+
+def _translation(program: Program, language: str) -> str:
+    """Each step in words with its expression."""
+    steps = zip(program.steps, program.expressions(language), strict=True)
+    return "; ".join(f"{step.phrase}: {expression}" for step, expression in steps)
 
 
 def _nudged(value: Value, rng: random.Random) -> Value:
