@@ -159,8 +159,9 @@ class PretrainSettings:
     ffn_dim: int
     layers: int
     heads: int
-    kv_heads: int
     row_tokens: int
+    copying_steps: int
+    clean_share: float
     batch_rows: int
     learning_rate: float
     prompt_weight: float
@@ -260,7 +261,7 @@ _CHOICES = {
     "reward.solver": ("plain",),
     "learner.estimator": ("trrpp", "gae", "grpo", "rloo"),
     "learner.loss_aggregation": ("token", "sequence"),
-    "executor.allow_tier": ("namespaces", "landlock", "seccomp"),
+    "executor.allow_tier": ("namespaces", "landlock", "limits"),
 }
 _AT_LEAST = {
     "steps": 0,
@@ -355,7 +356,8 @@ def _check_combinations(config: Config) -> None:
         raise ValueError("reward.permute=True: permuted rewards are for critic-free estimators; set learner.estimator")
     if config.selfplay.train_on_estimates and config.selfplay.estimate_temperature != config.sampler.temperature:
         raise ValueError(
-            f"selfplay.estimate_temperature={config.selfplay.estimate_temperature}: with selfplay.train_on_estimates=True"
+            f"selfplay.estimate_temperature={config.selfplay.estimate_temperature}: with"
+            " selfplay.train_on_estimates=True"
             f" it must be sampler.temperature={config.sampler.temperature}, so that what is trained is what was sampled"
         )
     if sum(axis == -1 for axis in (config.mesh.data, config.mesh.fsdp, config.mesh.tensor)) > 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -31,29 +31,30 @@ def train(run: Run) -> None:
     state, buffers, step = run.restore()
     if step < 0:
         run.heldout_before(state)
-        while any((missing := stages.seeds_missing(config, buffers)).values()):
+    if step <= 0:
+        while not run.should_stop() and any((missing := stages.seeds_missing(config, buffers)).values()):
             run.next_seeding_round(missing)
             stages.seeding_round(config, player, state.params, buffers, run.seeding_rounds)
         step = 0
         run.save(step, state, buffers)
-    while step < config.steps:
+    while step < config.steps and not run.should_stop():
         step += 1
         with run.measured_step(step) as record:
             played = stages.play_step(config, player, state.params, buffers, step)
             scored = stages.score(config, played, step)
             run.check_infrastructure()
-            record.play(played, scored, buffers)
+            record.play(played, scored, buffers, player.clock)
             run.progress.phase("update")
             state, update_metrics = stages.learn(config, learner, state, scored, step, run.tokenizer.pad_id)
             record.update(update_metrics)
             if config.evaluation.every and step % config.evaluation.every == 0 and step < config.steps:
                 record.update(run.evaluate(state, f"eval/{step}"))
         run.write(record)
-        finished = run.should_stop() or step == config.steps
-        if finished or step % config.checkpoint.every == 0 or run.too_many_nonfinite(record):
+        if run.must_save(record):
             run.save(step, state, buffers)
-        if run.stop_early(record):
-            return
+        run.check_updates(record)
+    if run.stop_early(step):
+        return
     run.finish(state)
 
 
@@ -83,13 +84,30 @@ def _train(config: Config, workdir: str) -> None:
 def _parse_flags(argv: Sequence[str]) -> list[str]:
     """Parsing as absl does, with a config key or file that does not exist as one message instead of a traceback."""
     try:
-        return flags.FLAGS(list(argv), known_only=False)
+        rest = flags.FLAGS(list(argv), known_only=False)
     except (AttributeError, KeyError) as error:
-        sys.exit(f"error: unknown config key: {error}; configs/base.py names every key")
+        sys.exit(f"error: unknown config key {_unknown_key(argv)}: {error}; configs/base.py names every key")
     except OSError as error:
         sys.exit(f"error: --config: {error}; name a configuration file, such as configs/tiny.py")
     except flags.Error as error:
         sys.exit(f"error: {error}; see python -m azr_jax.main --help")
+    if flags.FLAGS["verbosity"].using_default_value:
+        flags.FLAGS.verbosity = logging.WARNING  # app.run would take INFO, Orbax's dozens of lines a save with it
+    return rest
+
+
+def _unknown_key(argv: Sequence[str]) -> str:
+    """The first override whose key configs/base.py does not have."""
+    from configs import base
+
+    overrides = (argument.partition("=")[0].lstrip("-") for argument in argv if argument.lstrip("-") != argument)
+    for name in overrides:
+        section: Any = base.get_config().to_dict()
+        for part in name.split(".")[1:]:
+            if not isinstance(section, dict) or part not in section:
+                return name
+            section = section[part]
+    return ""
 
 
 def _config_path() -> str:

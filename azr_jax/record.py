@@ -17,23 +17,22 @@ from azr_jax.types import Role, Scored, StopReason, TaskType
 class StepRecord:
     """Collects one step's metrics and transcripts."""
 
-    def __init__(self, step: int, clock: Clock, transcripts_wanted: int) -> None:
+    def __init__(self, step: int, transcripts_wanted: int) -> None:
         self.step = step
         self.metrics: dict[str, float] = {}
         self.transcripts: list[dict[str, Any]] = []
-        self._clock = clock
         self._wanted = transcripts_wanted
 
     def update(self, values: Mapping[str, float]) -> None:
         """Adds metrics."""
         self.metrics.update(values)
 
-    def play(self, played: Played, scored: Sequence[Scored], buffers: Buffers, clock: Clock | None = None) -> None:
-        """Adds what the step's responses were worth."""
+    def play(self, played: Played, scored: Sequence[Scored], buffers: Buffers, clock: Clock) -> None:
+        """Adds what the step's responses were worth; `clock` is the player's after the step."""
         self.update(_proposals(played))
         self.update(_solutions(played.solutions, "solve"))
         self.update(_rewards(scored))
-        self.update(_sampling(played, clock or self._clock))
+        self.update(_sampling(played, clock))
         self.update({f"buffer/{name}": float(value) for name, value in buffers.counters().items()})
         self.transcripts = _transcripts(scored, self._wanted)
 

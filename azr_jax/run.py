@@ -36,6 +36,8 @@ from azr_jax.selfplay.buffers import Buffers
 from executors import LANGUAGES, Language, Limits, Pool, load_languages
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy")
+SUMMARY_FILE = "summary.json"
+REPORT_FILE = "report.html"
 
 
 @dataclasses.dataclass
@@ -151,7 +153,7 @@ class Run:
     def measured_step(self, step: int) -> Iterator[StepRecord]:
         """A record that the step fills; its time is the step's."""
         self.progress.phase("play")
-        record = StepRecord(step, self.player.clock, self.config.metrics.transcripts_per_step)
+        record = StepRecord(step, self.config.metrics.transcripts_per_step)
         started = time.monotonic()
         yield record
         record.update({"time/step_s": time.monotonic() - started})
@@ -171,29 +173,37 @@ class Run:
         self.writers.transcripts(record.step, record.transcripts)
         self.progress.update(record.step, record.metrics)
 
-    def too_many_nonfinite(self, record: StepRecord) -> bool:
-        """Whether more updates were skipped than `learner.max_nonfinite_updates` allows."""
-        return record.metrics["ppo/skipped_updates"] > self.config.learner.max_nonfinite_updates
-
     def should_stop(self) -> bool:
         """Whether a signal asked the run to save and end."""
         return self.interrupted
 
-    def stop_early(self, record: StepRecord) -> bool:
-        """Says how to resume when a signal came; raises RuntimeError when too many updates were not finite."""
-        if self.too_many_nonfinite(record):
+    def must_save(self, record: StepRecord) -> bool:
+        """Whether this step is saved: each `checkpoint.every`, and the last before an end of whatever kind."""
+        settings = self.config
+        last = self.interrupted or record.step == settings.steps or self._too_many_nonfinite(record)
+        return last or record.step % settings.checkpoint.every == 0
+
+    def _too_many_nonfinite(self, record: StepRecord) -> bool:
+        return record.metrics["ppo/skipped_updates"] > self.config.learner.max_nonfinite_updates
+
+    def check_updates(self, record: StepRecord) -> None:
+        """Raises RuntimeError when more updates were skipped than `learner.max_nonfinite_updates` allows."""
+        if self._too_many_nonfinite(record):
             raise RuntimeError(
                 f"learner: {record.metrics['ppo/skipped_updates']:.0f} updates had a loss or gradient that is not"
                 f" finite, more than learner.max_nonfinite_updates={self.config.learner.max_nonfinite_updates}; step"
                 f" {record.step} is saved: lower learner.lr and resume with --allow_config_change"
             )
+
+    def stop_early(self, step: int) -> bool:
+        """Whether a signal ended the run at this step, which is saved; then says how to resume."""
         if self.interrupted:
-            self.progress.message(f"saved at step {record.step}; the same command resumes {self.workdir}")
+            self.progress.message(f"saved at step {step}; the same command resumes {self.workdir}")
         return self.interrupted
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """The first SIGINT or SIGTERM lets the step end and saves; the second ends the process as usual."""
+        """The first SIGINT or SIGTERM lets the step (or seeding round) end and saves; the second ends the process as usual."""
 
         def note(number: int, frame: FrameType | None) -> None:
             self.interrupted = True
@@ -241,17 +251,34 @@ class Run:
 
     def finish(self, state: TrainState) -> None:
         """Scores the final model, exports it, and writes summary.json and report.html; a run finished before stays."""
-        if self.restored_step == self.config.steps and (self.workdir / "summary.json").is_file():
+        if self.restored_step == self.config.steps and self._ended():
             self.progress.message(
                 f"{self.workdir} has all its {self.config.steps} steps: raise --config.steps to go on, or choose"
                 " another --workdir\n" + report.summary_text(self.workdir)
             )
             return
         after = self._heldout(state, "after")
-        exported = self.workdir / "export"
+        try:
+            self._write_end(state, after)
+        except OSError as error:
+            raise OSError(
+                f"{self.workdir}: the run's export and report can't be written ({error}); free space there or make it"
+                f" writable, then run the same command again: it goes on from step {self.config.steps}, which is saved"
+            ) from error
+        self.progress.message(report.summary_text(self.workdir))
+
+    def _ended(self) -> bool:
+        """Whether the export, summary and report of a run of these steps are there."""
+        summary = self.workdir / SUMMARY_FILE
+        if not summary.is_file() or not (self.workdir / REPORT_FILE).is_file():
+            return False
+        return json.loads(summary.read_text()).get("steps") == self.config.steps
+
+    def _write_end(self, state: TrainState, after: Mapping[str, Any]) -> None:
+        """The export, summary.json and report.html."""
         if self.config.checkpoint.export_at_end:
             self.progress.phase("export")
-            weights.save(exported, self.model_config, state.params, self.config.model.path)
+            weights.save(self.workdir / "export", self.model_config, state.params, self.config.model.path)
         summary = {
             "steps": self.config.steps,
             "seconds": round(self._seconds(), 1),
@@ -262,9 +289,10 @@ class Run:
             "seeding_rounds": self.seeding_rounds,
             "versions": versions(self.player.languages),
         }
-        (self.workdir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-        report.write([self.workdir], self.workdir / "report.html")
-        self.progress.message(report.summary_text(self.workdir))
+        # The report comes last and tells a later start that nothing is missing.
+        (self.workdir / REPORT_FILE).unlink(missing_ok=True)
+        (self.workdir / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
+        report.write([self.workdir], self.workdir / REPORT_FILE)
 
 
 def run_languages(config: Config) -> dict[str, Language]:

@@ -80,18 +80,19 @@ def _pretrain() -> ml_collections.ConfigDict:
             "output": "azr_jax/embedded",
             "languages": ("racket", "julia", "javascript", "python"),
             "programs": (16000, 6000, 6000, 6000),  # different programs in each language
-            "transcripts": (20000, 6000, 6000, 6000),
+            "transcripts": (22000, 6000, 6000, 6000),
             "heldout": 360,  # programs in the held-out split, and as many for validation
             "vocab_size": 2048,
-            "embed_dim": 160,
-            "ffn_dim": 480,
+            "embed_dim": 128,
+            "ffn_dim": 384,
             "layers": 4,
-            "heads": 5,
-            "kv_heads": 1,
+            "heads": 4,  # and as many kv_heads
             "row_tokens": 288,
-            "batch_rows": 16,
+            "copying_steps": 250,  # batches of repeated random text, from which copying is learned
+            "clean_share": 0.8,  # of the transcripts: right, reasoned and formatted, before the mixture
+            "batch_rows": 8,
             "learning_rate": 2e-3,
-            "prompt_weight": 0.25,  # loss weight of prompt tokens, 1 for response tokens
+            "prompt_weight": 0.05,  # loss weight of prompt tokens, 1 for response tokens
         }
     )
 
@@ -132,7 +133,7 @@ def get_config() -> ml_collections.ConfigDict:
             "cpu_s": 5.0,
             "memory_mib": 512,
             "value_chars": 4096,
-            "allow_tier": "namespaces",  # the least containment accepted: namespaces | landlock | seccomp
+            "allow_tier": "namespaces",  # the least containment accepted: namespaces | landlock | limits
             "max_infrastructure_share": 0.2,
         }
     )

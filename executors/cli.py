@@ -1,4 +1,4 @@
-"""The command line: `python -m executors run | batch | doctor | benchmark`. JSON lines on standard output."""
+"""The command line: `python -m executors run | batch | doctor | build | benchmark`; verdicts are JSON lines."""
 
 from __future__ import annotations
 
@@ -8,14 +8,29 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
-from executors import LANGUAGES, Job, JobKind, Language, Limits, Pool, Status, Verdict, load_languages
+from executors import (
+    LANGUAGES,
+    Job,
+    JobKind,
+    Language,
+    Limits,
+    Pool,
+    Status,
+    Verdict,
+    javascript,
+    load_languages,
+    racket,
+)
 from executors.launch import TIER_MEANING, Tier
 from executors.probe import best_tier, probe
 
 _LIMITS = Limits()
+# Languages that work without, but start several times slower.
+_BUILDS: dict[str, Callable[[], Path]] = {"racket": racket.compile_harness, "javascript": javascript.build_addon}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--allow-tier", default="namespaces", help="least containment: namespaces|landlock|limits")
         command.add_argument("--language-dir", default=None, metavar="DIR", help="folder of more language files")
     commands.add_parser("doctor", help="what is installed here, and how programs are contained")
+    build = commands.add_parser("build", help="compile what makes a language start faster; once for each machine")
+    build.add_argument("language", nargs="*", help=f"of {', '.join(sorted(_BUILDS))} (default: all that are installed)")
     benchmark = commands.add_parser("benchmark", help="programs a second, cold against warm")
     benchmark.add_argument("--language", action="append", help="only this language; may be repeated")
     benchmark.add_argument("--seconds", type=float, default=4.0, help="time for each figure")
@@ -157,6 +174,22 @@ def _doctor(output: TextIO) -> int:
     return 0
 
 
+def _build(arguments: argparse.Namespace, output: TextIO) -> int:
+    failed = 0
+    for name in arguments.language or sorted(_BUILDS):
+        if name not in _BUILDS:
+            raise ValueError(f"nothing is built for {name!r}: use {' or '.join(sorted(_BUILDS))}")
+        if not arguments.language and LANGUAGES[name].find() is None:
+            output.write(f"{name:12} not installed, nothing to build\n")
+            continue
+        try:
+            output.write(f"{name:12} {_BUILDS[name]()}\n")
+        except ValueError as error:
+            sys.stderr.write(f"{name} works without, but starts more slowly: {error}\n")
+            failed = 1
+    return failed
+
+
 def _rate(language: Language, workers: int, cold: bool, seconds: float) -> float:
     """Programs a second of `workers` workers over about `seconds`, every program different."""
     with Pool(language, workers=workers, cold=cold) as pool:
@@ -220,6 +253,8 @@ def main(argv: Sequence[str] | None = None, output: TextIO = sys.stdout) -> int:
                 return _batch(arguments, output)
             case "doctor":
                 return _doctor(output)
+            case "build":
+                return _build(arguments, output)
             case _:
                 return _benchmark(arguments, output)
     except (ValueError, OSError) as error:

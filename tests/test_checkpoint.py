@@ -215,6 +215,7 @@ def test_a_workdir_is_made_and_reopened(tmp_path):
 
 def test_other_settings_are_listed_and_stop_a_resume(tmp_path):
     open_workdir(tmp_path, config(), allow_config_change=False)
+    (tmp_path / "checkpoints").mkdir()
     other = config(seed=1, learner__clip_epsilon=0.3, steps=9)
     with pytest.raises(ValueError) as caught:
         open_workdir(tmp_path, other, allow_config_change=False)
@@ -223,6 +224,12 @@ def test_other_settings_are_listed_and_stop_a_resume(tmp_path):
     assert read_config(tmp_path) == config()
     open_workdir(tmp_path, other, allow_config_change=True)
     assert read_config(tmp_path) == other
+
+
+def test_a_run_that_saved_nothing_takes_other_settings(tmp_path):
+    open_workdir(tmp_path, config(model__path="nowhere"), allow_config_change=False)
+    open_workdir(tmp_path, config(model__path="somewhere"), allow_config_change=False)
+    assert read_config(tmp_path).model.path == "somewhere"
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

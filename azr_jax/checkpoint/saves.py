@@ -16,10 +16,9 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
-from azr_jax.checkpoint.workdir import location
+from azr_jax.checkpoint.workdir import CHECKPOINTS, location
 from azr_jax.learner.state import TrainState
 
-DIRECTORY = "checkpoints"
 _COMMIT_FILE = "commit_success.txt"
 _LEFTOVER = re.compile(r"\d+\.(orbax-checkpoint-tmp.*|deleted)")
 # What reading the metadata of a damaged save raises, from Orbax and json.
@@ -32,7 +31,7 @@ class Manager:
     def __init__(self, workdir: str | os.PathLike[str], keep: int) -> None:
         if keep < 1:
             raise ValueError(f"checkpoint.keep={keep}: must be at least 1")
-        self.directory = location(workdir) / DIRECTORY
+        self.directory = location(workdir) / CHECKPOINTS
         self._keep = keep
         self._remote = "://" in os.fspath(workdir)
         self._checkpointer = ocp.Checkpointer(

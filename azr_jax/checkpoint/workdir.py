@@ -13,6 +13,7 @@ from etils import epath
 from azr_jax.config import Config, differences, from_mapping
 
 CONFIG_FILE = "config.json"
+CHECKPOINTS = "checkpoints"
 FREE_KEYS = ("steps",)
 FREE_SECTIONS = ("checkpoint.", "metrics.", "evaluation.")
 
@@ -28,7 +29,7 @@ def open_workdir(workdir: str | os.PathLike[str], config: Config, allow_config_c
 
     `steps` and everything under `checkpoint`, `metrics` and `evaluation` do not change what a step computes: they may
     differ from those of the earlier start, and config.json then gets the new ones. Any other difference needs
-    `allow_config_change`.
+    `allow_config_change`, once something is saved: a start that failed for a wrong setting leaves nothing to protect.
 
     Raises:
       ValueError: the workdir holds something else, or a run with other settings; each difference is named.
@@ -45,7 +46,7 @@ def open_workdir(workdir: str | os.PathLike[str], config: Config, allow_config_c
             " another --workdir"
         ) from error
     if CONFIG_FILE in names:
-        _check_same_settings(path, config, allow_config_change)
+        _check_same_settings(path, config, allow_config_change or CHECKPOINTS not in names)
     elif names:
         raise ValueError(
             f"--workdir={os.fspath(workdir)}: not a run of azr_jax (it holds {names[0]} but no {CONFIG_FILE}); choose a"

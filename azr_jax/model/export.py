@@ -18,6 +18,7 @@ from flax import nnx
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from azr_jax.model.checkpoint_names import FileTensor, file_tensors
@@ -56,6 +57,7 @@ def save(
     Raises:
       ValueError: a dtype that is no floating type of these files, a `path` that holds something else than a model, is
         remote, or is `tokenizer_source` itself; a tokenizer_source without tokenizer files.
+      OSError: the directory can't be written; what was at `path` before stays.
     """
     weights = {leaf_name(tree_path): leaf for tree_path, leaf in jax.tree_util.tree_leaves_with_path(params)}
     dtype = jnp.dtype(dtype or next(iter(weights.values())).dtype)
@@ -94,7 +96,10 @@ def _write_weights(
             if writer:
                 tensors[tensor.name] = tensor.from_parameter(weight)
         if writer:
-            save_file(tensors, directory / name, metadata={"format": "pt"})
+            try:
+                save_file(tensors, directory / name, metadata={"format": "pt"})
+            except SafetensorError as error:  # its own name for a full disk
+                raise OSError(f"{directory / name}: can't be written ({error})") from error
     if writer and len(shards) > 1:
         files = {tensor.name: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
         total = sum(math.prod(tensor.shape) for shard in shards for tensor in shard) * dtype.itemsize

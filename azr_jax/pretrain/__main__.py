@@ -20,6 +20,8 @@ from absl import app, logging
 from ml_collections import config_flags
 
 from azr_jax.config import Config, PretrainSettings, from_mapping
+from azr_jax.model import weights
+from azr_jax.model.configuration import ModelConfig
 from azr_jax.pretrain import corpus, train, transcripts, vocabulary
 from azr_jax.pretrain.transcripts import Transcript
 
@@ -28,23 +30,28 @@ MODEL_NAME = "azr-tiny"
 HELD_BACK = 1000
 
 
-def build_corpus(config: Config) -> tuple[list[Transcript], dict[str, list[str]]]:
-    """All transcripts, shuffled, and the lines of each problem file by its name."""
+def build_corpus(config: Config) -> tuple[list[Transcript], list[Transcript], dict[str, list[str]]]:
+    """Clean transcripts, those of the documented mixture, each shuffled, and problem files' lines by file name."""
     settings, selfplay = config.pretrain, config.selfplay
     inputs, shown = selfplay.induction_inputs, selfplay.induction_shown
     counts = dict(zip(settings.languages, settings.programs, strict=True))
     parts = corpus.splits(config.seed, inputs, settings.heldout, counts)
     workers = config.executor.workers or os.cpu_count() or 1
-    written: list[Transcript] = []
+    clean: list[Transcript] = []
+    mixed: list[Transcript] = []
     files: dict[str, list[str]] = {}
     for language, count in zip(settings.languages, settings.transcripts, strict=True):
         examples = corpus.run(language, parts[language], workers)
-        written += corpus.write(examples, count, shown, selfplay.references, f"{config.seed}/{language}/transcripts")
+        first = round(count * settings.clean_share)
+        seed = f"{config.seed}/{language}"
+        clean += corpus.write(examples, first, shown, selfplay.references, True, f"{seed}/clean")
+        mixed += corpus.write(examples[::-1], count - first, shown, selfplay.references, False, f"{seed}/mixed")
         for split in ("heldout", "validation"):
             problems = corpus.run(language, parts[split], workers)
             files[f"{split}_{language}.jsonl"] = corpus.problem_lines(problems, shown, f"{config.seed}/{split}")
-    random.Random(f"{config.seed}/order").shuffle(written)
-    return written, files
+    for part in (clean, mixed):
+        random.Random(f"{config.seed}/order").shuffle(part)
+    return clean, mixed, files
 
 
 def encode(tokenizer: tokenizers.Tokenizer, written: Sequence[Transcript]) -> list[tuple[list[int], list[int]]]:
@@ -63,11 +70,11 @@ def main(argv: Sequence[str]) -> None:
     config = from_mapping(_CONFIG.value.to_dict())
     output = Path(config.pretrain.output)
     output.mkdir(parents=True, exist_ok=True)
-    written, files = build_corpus(config)
-    logging.info("%d transcripts after %.0f s", len(written), time.monotonic() - started)
+    clean, mixed, files = build_corpus(config)
+    logging.info("%d transcripts after %.0f s", len(clean) + len(mixed), time.monotonic() - started)
     for name, lines in files.items():
         (output / name).write_text("\n".join(lines) + "\n")
-    result = fit_and_save(config, written, output / MODEL_NAME)
+    result = fit_and_save(config, clean, mixed, output / MODEL_NAME)
     record = {
         "settings": dataclasses.asdict(config.pretrain),
         "seed": config.seed,
@@ -82,37 +89,47 @@ def main(argv: Sequence[str]) -> None:
     logging.info("%s: loss %.4f, held back %.4f", output / MODEL_NAME, result.final_loss, result.heldback_loss)
 
 
-def fit_and_save(config: Config, written: Sequence[Transcript], directory: Path) -> train.Result:
-    """Trains the tokenizer and the model on the transcripts and writes the Hugging Face directory."""
-    from azr_jax.model import weights
-    from azr_jax.model.configuration import ModelConfig
-
+def fit_and_save(
+    config: Config, clean: Sequence[Transcript], mixed: Sequence[Transcript], directory: Path
+) -> train.Result:
+    """Trains the tokenizer and the model (copying, clean, mixed) and writes the Hugging Face directory."""
     settings: PretrainSettings = config.pretrain
-    texts = [transcript.prompt + transcript.response for transcript in written] + vocabulary.general_text()
+    texts = [transcript.prompt + transcript.response for transcript in (*clean, *mixed)] + vocabulary.general_text()
     tokenizer = vocabulary.train(texts, settings.vocab_size)
     positions = config.sampler.max_prompt_tokens + config.sampler.max_response_tokens
-    encoded = encode(tokenizer, written)
-    documents = [(prompt, response) for prompt, response in encoded if len(prompt + response) <= settings.row_tokens]
-    logging.info("%d of %d transcripts are longer than a row: left out", len(encoded) - len(documents), len(encoded))
-    held, trained = documents[:HELD_BACK], documents[HELD_BACK:]
+    clean_documents, mixed_documents = (_fitting(encode(tokenizer, part), settings) for part in (clean, mixed))
+    held, mixed_documents = mixed_documents[:HELD_BACK], mixed_documents[HELD_BACK:]
+    common = sorted({token for prompt, response in clean_documents for token in prompt + response})
+    length = settings.row_tokens // 4
+    copying = train.copying_documents(common, settings.copying_steps * settings.batch_rows * 4, length, config.seed)
     model_config = ModelConfig(
         vocab_size=settings.vocab_size,
         embed_dim=settings.embed_dim,
         ffn_dim=settings.ffn_dim,
         layers=settings.layers,
         heads=settings.heads,
-        kv_heads=settings.kv_heads,
+        kv_heads=settings.heads,
         head_dim=settings.embed_dim // settings.heads,
         rope_theta=10000.0,
         max_positions=positions,
         eos_ids=(tokenizer.token_to_id(vocabulary.END_OF_TEXT),),
     )
-    rows, held_rows = (train.pack(part, settings.row_tokens, settings.prompt_weight) for part in (trained, held))
-    result = train.fit(model_config, settings, rows, held_rows, config.seed)
+    parts = (copying, clean_documents, mixed_documents, held)
+    *phases, held_rows = (train.pack(part, settings.row_tokens, settings.prompt_weight) for part in parts)
+    result = train.fit(model_config, settings, phases, held_rows, config.seed)
     with tempfile.TemporaryDirectory() as files:
         vocabulary.save(tokenizer, Path(files), positions)
         weights.save(directory, model_config, result.params, tokenizer_source=files)
     return result
+
+
+def _fitting(
+    documents: Sequence[tuple[list[int], list[int]]], settings: PretrainSettings
+) -> list[tuple[list[int], list[int]]]:
+    """Those not longer than a row."""
+    kept = [(prompt, response) for prompt, response in documents if len(prompt + response) <= settings.row_tokens]
+    logging.info("%d of %d transcripts are longer than a row: left out", len(documents) - len(kept), len(documents))
+    return kept
 
 
 if __name__ == "__main__":

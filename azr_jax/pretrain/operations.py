@@ -64,6 +64,7 @@ _INT_OPERATIONS = (
         lambda y, a: y - a,
         ("(+ {x} {a})", "{x} + {a}", "{x} + {a}", "{x} + {a}"),
         "add {a}",
+        lambda x, a: f"{x} + {a}",
     ),
     Operation(
         "sub",
@@ -74,6 +75,7 @@ _INT_OPERATIONS = (
         lambda y, a: y + a,
         ("(- {x} {a})", "{x} - {a}", "{x} - {a}", "{x} - {a}"),
         "subtract {a}",
+        lambda x, a: f"{x} - {a}",
     ),
     Operation(
         "mul",
@@ -84,6 +86,7 @@ _INT_OPERATIONS = (
         lambda y, a: y // a if y % a == 0 else None,
         ("(* {x} {a})", "{x} * {a}", "{x} * {a}", "{x} * {a}"),
         "multiply by {a}",
+        lambda x, a: f"{x} * {a}",
     ),
     Operation(
         "from",
@@ -94,6 +97,7 @@ _INT_OPERATIONS = (
         lambda y, a: a - y,
         ("(- {a} {x})", "{a} - {x}", "{a} - {x}", "{a} - {x}"),
         "subtract from {a}",
+        lambda x, a: f"{a} - {x}",
     ),
     Operation(
         "max",
@@ -124,6 +128,7 @@ _INT_OPERATIONS = (
         lambda y, a: y if 0 <= y < a else None,
         ("(modulo {x} {a})", "mod({x}, {a})", "{x} % {a}", "{x} % {a}"),
         "remainder by {a}",
+        lambda x, a: f"{x} mod {a}",
     ),
     Operation(
         "div",
@@ -134,6 +139,7 @@ _INT_OPERATIONS = (
         lambda y, a: y * a if y >= 0 else None,
         ("(quotient {x} {a})", "div({x}, {a})", "Math.floor({x} / {a})", "{x} // {a}"),
         "divide by {a}",
+        lambda x, a: f"{x} div {a}",
     ),
     Operation(
         "branch",
@@ -149,6 +155,7 @@ _INT_OPERATIONS = (
             "({x} + {b} if {x} > {a} else {x} - {c})",
         ),
         "if above {a} add {b} else subtract {c}",
+        lambda x, a, b, c: f"{x} > {a} {x} + {b}" if x > a else f"{x} <= {a} {x} - {c}",
     ),
     Operation(
         "pair",

@@ -43,7 +43,7 @@ class Step:
 
     def scratch(self, value: Value) -> str:
         """Intermediate results of the step on a value, or nothing."""
-        return "" if self.operation.scratch is None else self.operation.scratch(value)
+        return "" if self.operation.scratch is None else self.operation.scratch(value, *self.constants)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def literal(value: Value, language: str) -> str:
         return str(value)
     if language == "racket":
         return "(list " + " ".join(map(str, value)) + ")"
-    return "[" + ", ".join(map(str, value)) + "]"
+    return "[" + ("," if language == "javascript" else ", ").join(map(str, value)) + "]"
 
 
 def random_value(kind: Kind, rng: random.Random) -> Value:

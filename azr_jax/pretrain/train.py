@@ -17,7 +17,7 @@ from flax import nnx
 
 from azr_jax.config import PretrainSettings
 from azr_jax.model.configuration import ModelConfig
-from azr_jax.model.transformer import Transformer
+from azr_jax.pretrain.initialisation import copying_weights
 
 
 @flax.struct.dataclass
@@ -75,14 +75,31 @@ def pack(documents: Sequence[tuple[list[int], list[int]]], row_tokens: int, prom
     return Rows(tokens, positions, segments, weight)
 
 
-def fit(config: ModelConfig, settings: PretrainSettings, rows: Rows, heldback: Rows, seed: int) -> Result:
-    """One pass over the rows in a seeded order with AdamW, warm-up and cosine decay; logs every 20 steps."""
-    model = Transformer(config, rngs=nnx.Rngs(seed), compute_dtype=jnp.float32, remat="none")
-    graphdef, params = nnx.split(model)
+def copying_documents(
+    token_ids: Sequence[int], count: int, length: int, seed: int
+) -> list[tuple[list[int], list[int]]]:
+    """`count` documents of `length` tokens: a random run of 3 to 40 tokens, repeated; the response repeats it."""
+    rng = np.random.default_rng(seed)
+    documents = []
+    for _ in range(count):
+        run = rng.choice(np.asarray(token_ids), rng.integers(3, 41))
+        tokens = np.resize(run, length).tolist()
+        documents.append((tokens[: len(run)], tokens[len(run) :]))
+    return documents
+
+
+def fit(config: ModelConfig, settings: PretrainSettings, phases: Sequence[Rows], heldback: Rows, seed: int) -> Result:
+    """One pass over each phase's rows in turn, in a seeded order; AdamW, warm-up and cosine decay over all of it."""
+    graphdef, params = copying_weights(config, seed)
     batch = settings.batch_rows
-    order = np.random.default_rng(seed).permutation(len(rows.tokens_RT))
-    order = order[: len(order) // batch * batch].reshape(-1, batch)
-    rate = optax.warmup_cosine_decay_schedule(0.0, settings.learning_rate, 50, len(order), settings.learning_rate / 20)
+    rng, batches = np.random.default_rng(seed), []
+    for rows in phases:
+        order = rng.permutation(len(rows.tokens_RT))
+        chosen = order[: len(order) // batch * batch].reshape(-1, batch)
+        batches += [jax.tree.map(lambda array, one=one: array[one], rows) for one in chosen]
+    warmup = min(50, len(batches) // 10)
+    peak = settings.learning_rate
+    rate = optax.warmup_cosine_decay_schedule(0.0, peak, warmup, len(batches), peak / 20)
     optimizer = optax.chain(
         optax.clip_by_global_norm(1.0),
         optax.adamw(rate, b2=0.98, weight_decay=0.05, mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree)),
@@ -103,13 +120,12 @@ def fit(config: ModelConfig, settings: PretrainSettings, rows: Rows, heldback: R
         return optax.apply_updates(params, updates), opt_state, loss
 
     started, recent = time.monotonic(), []
-    for step, chosen in enumerate(order, start=1):
-        part = jax.tree.map(lambda array, chosen=chosen: array[chosen], rows)
+    for step, part in enumerate(batches, start=1):
         params, opt_state, loss = update(params, opt_state, part)
         recent.append(float(loss))
-        if step % 20 == 0 or step == len(order):
+        if step % 50 == 0 or step == len(batches):
             speed = step * batch * settings.row_tokens / (time.monotonic() - started)
-            logging.info("step %d/%d  loss %.4f  %.0f tokens/s", step, len(order), np.mean(recent[-20:]), speed)
+            logging.info("step %d/%d  loss %.4f  %.0f tokens/s", step, len(batches), np.mean(recent[-50:]), speed)
     seconds = time.monotonic() - started
     response_only = heldback.replace(weight_RT=(heldback.weight_RT == 1.0).astype(np.float32))
     evaluated = jax.jit(loss_fn)
@@ -117,9 +133,9 @@ def fit(config: ModelConfig, settings: PretrainSettings, rows: Rows, heldback: R
     parts = [evaluated(params, jax.tree.map(lambda array, at=at: array[at], response_only)) for at in slices]
     return Result(
         params=params,
-        final_loss=float(np.mean(recent[-20:])),
+        final_loss=float(np.mean(recent[-50:])),
         heldback_loss=float(np.mean([float(part) for part in parts])),
-        steps=len(order),
-        tokens=int((rows.segment_ids_RT[order.ravel()] > 0).sum()),
+        steps=len(batches),
+        tokens=sum(int((part.segment_ids_RT > 0).sum()) for part in batches),
         seconds=seconds,
     )

@@ -74,3 +74,14 @@ def test_doctor():
     assert "python" in done.stdout
     assert "namespaces" in done.stdout
     assert "Programs run in the tier" in done.stdout
+
+
+def test_build():
+    done = executors("build")
+    assert done.returncode == 0, done.stderr
+    for name, line in zip(("javascript", "racket"), done.stdout.splitlines(), strict=True):
+        assert line.startswith(name)
+        assert "not installed" in line or Path(line.split()[1]).exists()
+    done = executors("build", "python")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nothing is built for 'python': use javascript or racket" in done.stderr

@@ -76,7 +76,7 @@ def test_undoing_a_program_gives_an_argument_with_the_same_output():
 
 def _transcripts(count):
     drawn = corpus.draw(60, 6, random.Random(4), set())
-    return corpus.write(corpus.run("python", drawn, workers=1), count, shown=4, references=2, seed="t")
+    return corpus.write(corpus.run("python", drawn, workers=1), count, shown=4, references=2, clean=False, seed="t")
 
 
 def test_styles_and_tasks_have_their_documented_shares():
@@ -88,6 +88,12 @@ def test_styles_and_tasks_have_their_documented_shares():
     tasks = collections.Counter((one.role, one.type) for one in written)
     for task, share in transcripts.TASK_SHARES.items():
         assert tasks[task] / len(written) == pytest.approx(share, abs=0.03)
+
+
+def test_clean_transcripts_are_right_reasoned_and_formatted():
+    drawn = corpus.draw(60, 6, random.Random(5), set())
+    written = corpus.write(corpus.run("python", drawn, workers=1), 300, 4, 2, clean=True, seed="c")
+    assert all(one.right and one.style in ("reasoned", "planned") for one in written)
 
 
 def test_formatted_styles_parse_and_unformatted_ones_do_not():

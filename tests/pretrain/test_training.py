@@ -2,14 +2,19 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import transformers
+from flax import nnx
 
 from azr_jax.config import PretrainSettings, from_mapping
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.tokenizer import load_tokenizer
+from azr_jax.model.transformer import Transformer
 from azr_jax.pretrain import train, vocabulary
+from azr_jax.pretrain.initialisation import copying_weights
 from configs import tiny
 
 
@@ -36,12 +41,41 @@ def test_training_learns_a_pattern():
     rng = np.random.default_rng(0)
     documents = [([start, start], [start + 1, start + 2, 1]) for start in rng.integers(2, 20, 800)]
     config = ModelConfig(
-        vocab_size=32, embed_dim=32, ffn_dim=64, layers=1, heads=2, kv_heads=1, head_dim=16, eos_ids=(1,)
+        vocab_size=32, embed_dim=32, ffn_dim=64, layers=2, heads=2, kv_heads=2, head_dim=16, eos_ids=(1,)
     )
     chosen = settings(batch_rows=8, row_tokens=20, learning_rate=1e-2, prompt_weight=0.0)
     rows = train.pack(documents, chosen.row_tokens, chosen.prompt_weight)
-    result = train.fit(config, chosen, rows, rows, seed=0)
+    result = train.fit(config, chosen, [rows], rows, seed=0)
     assert result.heldback_loss < 0.5 < np.log(32)
+
+
+def test_copying_documents_repeat_a_run():
+    for prompt, response in train.copying_documents([5, 6, 7, 8], count=20, length=60, seed=0):
+        whole, run = prompt + response, len(prompt)
+        assert len(whole) == 60 and 3 <= run <= 40
+        assert all(whole[at] == whole[at - run] for at in range(run, 60))
+
+
+def test_starting_weights_copy_sooner_than_random_ones():
+    config = ModelConfig(
+        vocab_size=64, embed_dim=64, ffn_dim=64, layers=2, heads=2, kv_heads=2, head_dim=32, eos_ids=(1,)
+    )
+    tokens = np.resize(np.random.default_rng(0).permutation(np.arange(2, 26)), 48)[None]
+    positions, segments = np.arange(48)[None], np.ones((1, 48), np.int32)
+
+    def repetition_loss(graphdef, params):
+        model = nnx.merge(graphdef, params)
+        logits = model.logits(model.hidden(tokens, positions, segments))[0, 24:-1]
+        return float(optax.softmax_cross_entropy_with_integer_labels(logits, tokens[0, 25:]).mean())
+
+    plain = nnx.split(Transformer(config, rngs=nnx.Rngs(0), compute_dtype=jnp.float32))
+    assert repetition_loss(*copying_weights(config, seed=0)) < repetition_loss(*plain)
+
+
+def test_copying_weights_want_full_heads():
+    config = ModelConfig(vocab_size=8, embed_dim=8, ffn_dim=8, layers=2, heads=2, kv_heads=1, head_dim=4)
+    with pytest.raises(ValueError, match="kv_heads=1"):
+        copying_weights(config, seed=0)
 
 
 def test_the_tokenizer_is_read_alike_by_transformers_and_by_us(tmp_path):

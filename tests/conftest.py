@@ -1,0 +1,107 @@
+"""Runs of the embedded model that the tests of the loop share: the real command, and the same parts in this process."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+# Small enough for seconds a step; the language is the one that every machine has.
+SMALL = {
+    "languages": ("python",),
+    "selfplay.seed_triplets": 5,
+    "selfplay.seed_problems": 3,
+    "selfplay.seed_rounds": 100,
+    "selfplay.batch_per_task": 3,
+    "selfplay.estimate_samples": 2,
+    "selfplay.references": 1,
+    "sampler.max_response_tokens": 96,
+    "sampler.slots": 16,
+    "sampler.prefill_tokens": 1024,
+    "learner.rows_per_microbatch": 2,
+    "executor.wall_s": 5.0,
+    "executor.cpu_s": 5.0,
+    "evaluation.heldout": "",
+    "checkpoint.every": 2,
+    "metrics.tensorboard": False,
+}
+
+
+def small_config(**changes):
+    """configs/tiny.py with SMALL and `changes` (`section__key=value`), as a Config."""
+    from azr_jax.config import from_mapping
+    from configs import tiny
+
+    config = tiny.get_config()
+    config.update_from_flattened_dict(SMALL | {key.replace("__", "."): value for key, value in changes.items()})
+    return from_mapping(config.to_dict())
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """`python -m azr_jax.main` with the small settings; compiled programs are kept from one run to the next."""
+
+    cache: Path
+
+    def argv(self, workdir: Path, *arguments: str, **changes) -> list[str]:
+        settings = SMALL | {key.replace("__", "."): value for key, value in changes.items()}
+        flags = [f"--config.{key}={value}" for key, value in settings.items()]
+        return [
+            sys.executable,
+            "-m",
+            "azr_jax.main",
+            "--config=configs/tiny.py",
+            f"--workdir={workdir}",
+            *flags,
+            *arguments,
+        ]
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {
+            "JAX_COMPILATION_CACHE_DIR": str(self.cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
+
+    def start(self, workdir: Path, *arguments: str, **changes) -> subprocess.Popen:
+        """The command in a session of its own, as in a terminal, its output in one pipe."""
+        return subprocess.Popen(
+            self.argv(workdir, *arguments, **changes),
+            cwd=REPOSITORY,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, workdir: Path, *arguments: str, **changes) -> tuple[int, str]:
+        """(exit status, output) of the command."""
+        with self.start(workdir, *arguments, **changes) as process:
+            output = process.communicate(timeout=600)[0]
+        return process.returncode, output
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory) -> Command:
+    return Command(tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture(scope="session")
+def opened(tmp_path_factory):
+    """A Run of the small settings, open: model, sampler, learner and a pool of real Python workers."""
+    from azr_jax.run import Run
+
+    with Run.open(small_config(), str(tmp_path_factory.mktemp("opened"))) as run:
+        yield run
+
+
+def rows(file: Path) -> list[dict]:
+    """The objects of a file of JSON lines."""
+    return [json.loads(line) for line in file.read_text().splitlines()]

@@ -1,0 +1,232 @@
+"""What goes wrong at a person's place: one clear error that names the thing and the fix, and earlier saves stay."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import safetensors.numpy
+import tokenizers
+from absl import flags
+from conftest import REPOSITORY, SMALL, small_config
+
+from azr_jax import main
+from azr_jax.run import Run
+
+EMBEDDED = REPOSITORY / "azr_jax" / "embedded" / "azr-tiny"
+
+
+def error_of(capsys, workdir, *arguments: str, config: str = "configs/tiny.py", **changes) -> str:
+    """The message that `python -m azr_jax.main` ends with, run in this process; it must be one and no traceback."""
+    settings = SMALL | {key.replace("__", "."): value for key, value in changes.items()}
+    argv = ["main", f"--config={config}", f"--workdir={workdir}", *arguments]
+    argv += [f"--config.{key}={value}" for key, value in settings.items()]
+    flags.FLAGS.unparse_flags()
+    for override in [name for name in flags.FLAGS if name.startswith("config.")]:
+        delattr(flags.FLAGS, override)
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", argv)  # where ml_collections looks for the overrides
+        main.main(main._parse_flags(argv))
+    message = ended.value.code
+    assert isinstance(message, str), f"exit status {message}"  # Python prints a text status and exits with 1
+    assert message.startswith("error: ")
+    assert "Traceback" not in message + capsys.readouterr().err
+    return message
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A copy of the embedded model that a test may damage."""
+    return shutil.copytree(EMBEDDED, tmp_path / "model")
+
+
+@pytest.fixture(scope="module")
+def saved_run(tmp_path_factory):
+    """A workdir with the saves of steps 0 and 1."""
+    workdir = tmp_path_factory.mktemp("saved") / "run"
+    with Run.open(small_config(), str(workdir)) as run:
+        state, buffers, step = run.restore()
+        assert step == -1
+        for step in (0, 1):
+            run.save(step, state, buffers)
+    return workdir
+
+
+def newest(workdir) -> int:
+    """The step that a start of the run would go on from."""
+    with Run.open(small_config(), str(workdir)) as run:
+        return run.restore()[2]
+
+
+@pytest.mark.parametrize(
+    ("argument", "named"),
+    [
+        ("--config.learner.learning_rate=1e-5", ("learner.learning_rate", "configs/base.py")),
+        ("--config.stepz=3", ("stepz", "configs/base.py")),
+        ("--config.steps=three", ("steps", "three")),
+        ("--workdri=x", ("workdri", "--help")),
+    ],
+)
+def test_an_unknown_key_or_a_wrong_value_as_the_real_command(argument, named):
+    command = [sys.executable, "-m", "azr_jax.main", "--config=configs/tiny.py", argument]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False, timeout=60)
+    assert done.returncode == 1
+    assert all(word in done.stderr for word in named), done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+
+
+def test_a_config_file_that_is_not_there(capsys, tmp_path):
+    message = error_of(capsys, tmp_path / "run", config="configs/tinny.py")
+    assert "configs/tinny.py" in message
+    assert "name a configuration file" in message
+
+
+def test_an_impossible_combination(capsys, tmp_path):
+    message = error_of(capsys, tmp_path / "run", learner__row_tokens=64)
+    assert "learner.row_tokens=64: must be at least" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_interpreter(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    message = error_of(capsys, tmp_path / "run", languages=("racket",))
+    assert "no racket interpreter found" in message
+    assert "install" in message
+    message = error_of(capsys, tmp_path / "run", languages=("cobol",))
+    assert "'cobol' is unknown; use one of javascript, julia, python, racket" in message
+
+
+def test_a_missing_sandbox(capsys, tmp_path, monkeypatch):
+    """Without bubblewrap the run stops and says so, rather than go on with less."""
+    from executors import probe
+
+    for name in ("python3", "racket"):
+        if shutil.which(name):
+            (tmp_path / name).symlink_to(shutil.which(name))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    probe.probe.cache_clear()
+    try:
+        message = error_of(capsys, tmp_path / "run")
+    finally:
+        probe.probe.cache_clear()
+    assert "Install bubblewrap" in message
+    assert "allow_tier" in message
+
+
+def test_no_weights_at_the_model_path(capsys, tmp_path):
+    path = tmp_path / "weights" / "Qwen2.5-Coder-3B"
+    message = error_of(capsys, tmp_path / "run", model__path=path)
+    assert str(path) in message
+    assert "hf download Qwen/Qwen2.5-Coder-3B --local-dir" in message
+    # The path mended, the same workdir serves.
+    with Run.open(small_config(), str(tmp_path / "run")) as run:
+        assert run.restore()[2] == -1
+
+
+def test_a_corrupt_or_truncated_safetensors_file(capsys, tmp_path, model):
+    file = model / "model.safetensors"
+    whole = file.read_bytes()
+    for content in (whole[: len(whole) // 2], whole[:5], b"", b"\xff" * 64 + whole[64:], b"<html>404</html>" * 99):
+        file.write_bytes(content)
+        message = error_of(capsys, tmp_path / "run", model__path=model)
+        assert str(file) in message
+        assert "download" in message
+    tensors = safetensors.numpy.load(whole)
+    dropped = next(name for name in tensors if "layers.1" in name)
+    safetensors.numpy.save_file({name: tensor for name, tensor in tensors.items() if name != dropped}, file)
+    assert dropped in error_of(capsys, tmp_path / "run", model__path=model)
+
+
+def test_a_tokenizer_of_another_model(capsys, tmp_path, model):
+    large = {f"t{number}": number for number in range(100_000)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({**large, "<|endoftext|>": 100_000}, unk_token="t0"))
+    tokenizer.save(str(model / "tokenizer.json"))
+    message = error_of(capsys, tmp_path / "run", model__path=model)
+    assert str(model) in message
+    assert "100001" in message
+    assert "tokenizer" in message
+
+
+def test_a_workdir_of_another_run_or_of_something_else(capsys, tmp_path, saved_run):
+    message = error_of(capsys, saved_run, seed=7, learner__lr=0.5)
+    assert "seed: 0 -> 7" in message
+    assert "learner.lr: " in message
+    assert "--allow_config_change" in message
+    (tmp_path / "thesis.tex").write_text("precious")
+    message = error_of(capsys, tmp_path)
+    assert "thesis.tex" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert newest(saved_run) == 1
+
+
+def test_a_checkpoint_cut_off_half_way(capsys, tmp_path, saved_run):
+    workdir = shutil.copytree(saved_run, tmp_path / "run")
+    file = max((workdir / "checkpoints" / "1").rglob("*"), key=lambda path: path.stat().st_size)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    message = error_of(capsys, workdir)
+    assert f"{workdir}/checkpoints/1: this save is damaged" in message
+    assert f"rm -r {workdir}/checkpoints/1" in message
+    shutil.rmtree(workdir / "checkpoints" / "1")
+    assert newest(workdir) == 0
+    # What a killed process leaves of a save that it did not end is no save.
+    shutil.copytree(workdir / "checkpoints" / "0", workdir / "checkpoints" / "3.orbax-checkpoint-tmp")
+    assert newest(workdir) == 0
+
+
+def test_a_damaged_metrics_file(capsys, tmp_path, saved_run):
+    workdir = shutil.copytree(saved_run, tmp_path / "run")
+    (workdir / "metrics.jsonl").write_text('{"step": 1}\nnot json\n{"step": 2}\n')
+    message = error_of(capsys, workdir)
+    assert "metrics.jsonl, line 2" in message
+
+
+def test_held_out_problems_that_are_not_there(capsys, tmp_path):
+    message = error_of(capsys, tmp_path / "run", evaluation__heldout="nowhere.jsonl")
+    assert "evaluation.heldout='nowhere.jsonl': no such file" in message
+
+
+@contextlib.contextmanager
+def full_disk(tmp_path, saved_run):
+    """A copy of the run on a file system of its own that has no room left."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    size = sum(path.stat().st_size for path in saved_run.rglob("*") if path.is_file())
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size + 3_000_000}", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system can't be mounted here")
+    try:
+        workdir = shutil.copytree(saved_run, disk / "run")
+        (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 100_000))
+        yield workdir
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_at_the_export(capsys, tmp_path, saved_run):
+    with full_disk(tmp_path, saved_run) as workdir:
+        message = error_of(capsys, workdir, steps=1)
+        assert f"{workdir}: the run's export and report can't be written" in message
+        assert "free space" in message
+        assert not (workdir / "summary.json").exists()
+        assert newest(workdir) == 1
+
+
+@pytest.mark.slow
+def test_a_full_disk_at_a_save(capsys, tmp_path, saved_run):
+    with full_disk(tmp_path, saved_run) as workdir:
+        message = error_of(capsys, workdir, steps=2)
+        assert f"{workdir}/checkpoints/2: the save failed" in message
+        assert "free space" in message
+        assert newest(workdir) == 1
+
+
+def test_settings_are_written_before_anything_can_fail(tmp_path):
+    with Run.open(small_config(), str(tmp_path / "run")):
+        assert json.loads((tmp_path / "run" / "config.json").read_text())["languages"] == ["python"]

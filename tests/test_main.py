@@ -1,0 +1,206 @@
+"""The main job, as a person starts it: what a run leaves, and that a run cut short and resumed is the same run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import transformers
+from conftest import REPOSITORY, rows
+
+from azr_jax.checkpoint import Manager
+from azr_jax.metrics import METRICS_FILE
+from azr_jax.model import sharding, weights
+
+STEPS = 3
+SETTINGS = {
+    "steps": STEPS,
+    "evaluation__heldout": "azr_jax/embedded/heldout_python.jsonl",
+    "evaluation__heldout_limit": 6,
+}
+# What depends on the clock, not on the run.
+TIMED = re.compile(r"time/.*|.*_per_s|exec/waiting_share")
+
+
+@pytest.fixture(scope="module")
+def finished(command, tmp_path_factory) -> tuple[Path, str]:
+    """(workdir, output) of a run that nothing disturbed."""
+    workdir = tmp_path_factory.mktemp("runs") / "finished"
+    status, output = command.run(workdir, **SETTINGS)
+    assert status == 0, output
+    return workdir, output
+
+
+def saved(workdir: Path, step: int) -> tuple[dict, dict]:
+    """(arrays by name, host) of a save."""
+    with Manager(workdir, keep=3) as saves:
+        path = saves.directory / str(step)
+        content = saves._checkpointer.restore(path)
+    items = ((f"{item}/{name}", leaf) for item in ("params", "training") for name, leaf in content[item].items())
+    return {name: np.asarray(leaf) for name, leaf in items}, content["host"]["host"]
+
+
+def untimed(metrics: dict) -> dict:
+    return {key: value for key, value in metrics.items() if not TIMED.fullmatch(key)}
+
+
+def assert_same_run(one: Path, other: Path, step: int) -> None:
+    """Equal metrics, transcripts, parameters, optimizer and buffers, to the last bit."""
+    for left, right in zip(rows(one / METRICS_FILE), rows(other / METRICS_FILE), strict=True):
+        assert untimed(left) == untimed(right)
+    assert (one / "transcripts.jsonl").read_bytes() == (other / "transcripts.jsonl").read_bytes()
+    (left, left_host), (right, right_host) = saved(one, step), saved(other, step)
+    assert left.keys() == right.keys()
+    for name, array in left.items():
+        assert array.tobytes() == right[name].tobytes(), name
+    for host in (left_host, right_host):
+        del host["seconds"]
+    assert left_host == right_host
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    workdir, output = finished
+    assert json.loads((workdir / "config.json").read_text())["steps"] == STEPS
+    metrics = rows(workdir / METRICS_FILE)
+    assert [row["step"] for row in metrics] == [1, 2, 3]
+    for row in metrics:
+        assert {"propose/valid", "solve/accuracy", "solve/deduction/accuracy", "ppo/loss", "exec/programs"} <= set(row)
+        assert {"propose/reward", "sample/tokens_per_s", "exec/programs_per_s", "time/step_s"} <= set(row)
+        assert {"propose/invalid_rate", "sample/length_capped", "ppo/mismatch_mean"} <= set(row)
+    assert sorted(int(path.name) for path in (workdir / "checkpoints").iterdir()) == [0, 2, 3]
+    summary = json.loads((workdir / "summary.json").read_text())
+    for name in ("heldout_before", "heldout_after"):
+        assert set(summary[name]) == {"deduction", "abduction", "induction"}
+        assert all(entry["n"] == 2 and 0 <= entry["correct"] <= 2 for entry in summary[name].values())
+    assert summary["steps"] == STEPS
+    assert summary["seconds"] > 0
+    assert {"python", "jax", "flax"} <= set(summary["versions"])
+    assert "<html" in (workdir / "report.html").read_text()
+    # A step's line, the table and the places are on the screen, and no library's chatter.
+    for expected in ("step 3/3", "valid ", "before", "after", str(workdir / "export"), str(workdir / "report.html")):
+        assert expected in output
+    assert "orbax" not in output
+
+
+def test_the_export_is_the_last_state_and_loads_in_transformers(finished):
+    workdir, _ = finished
+    model = transformers.AutoModelForCausalLM.from_pretrained(workdir / "export")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(workdir / "export")
+    inputs = tokenizer("# Task: ", return_tensors="pt")
+    assert model.generate(**inputs, max_new_tokens=3, do_sample=False).shape[1] > inputs["input_ids"].shape[1]
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
+    _, exported = weights.load(workdir / "export", mesh)
+    _, started = weights.load(REPOSITORY / "azr_jax/embedded/azr-tiny", mesh)
+    arrays, _ = saved(workdir, STEPS)
+    last = sorted(array.tobytes() for name, array in arrays.items() if name.startswith("params/"))
+    assert sorted(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(exported)) == last
+    assert sorted(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(started)) != last
+
+
+def test_the_same_command_on_a_finished_run_does_nothing(finished, command):
+    workdir, first = finished
+
+    def contents() -> dict[Path, tuple[int, bytes]]:
+        files = (path for path in workdir.rglob("*") if path.is_file() and path.name != "config.json")
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+    before = contents()
+    status, output = command.run(workdir, **SETTINGS)
+    assert status == 0, output
+    assert contents() == before
+    assert f"has all its {STEPS} steps" in output
+    table = first[first.index("Solver accuracy") :]
+    assert table in output
+
+
+def wait_for(condition, process, timeout_s: float = 300) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+def test_trap_06_interrupted_equals_uninterrupted(finished, command, tmp_path):
+    """Ctrl-C reaches the whole process group, the executors' workers too; the run saves and the command goes on."""
+    workdir = tmp_path / "cut"
+    process = command.start(workdir, **SETTINGS)
+    wait_for(lambda: lines(workdir / METRICS_FILE) >= 1, process)
+    os.killpg(process.pid, signal.SIGINT)
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    done = lines(workdir / METRICS_FILE)
+    assert 1 <= done < STEPS
+    assert f"saved at step {done}; the same command resumes {workdir}" in output
+    assert not (workdir / "summary.json").exists()
+    status, output = command.run(workdir, **SETTINGS)
+    assert status == 0, output
+    assert f"resumed {workdir} at step {done}" in output
+    assert_same_run(finished[0], workdir, STEPS)
+
+
+def test_trap_06_a_stop_during_seeding_is_resumed_too(finished, command, tmp_path):
+    workdir = tmp_path / "cut"
+    process = command.start(workdir, **SETTINGS)
+    said: list[str] = []
+    while not said or not said[-1].startswith("seed "):
+        said.append(process.stdout.readline())
+        assert said[-1], said
+    os.killpg(process.pid, signal.SIGINT)
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    assert f"saved at step 0; the same command resumes {workdir}" in output
+    status, output = command.run(workdir, **SETTINGS)
+    assert status == 0, output
+    assert_same_run(finished[0], workdir, STEPS)
+
+
+@pytest.mark.slow
+def test_trap_06_a_killed_run_goes_on_from_its_newest_save(finished, command, tmp_path):
+    """SIGKILL in step 3: the metrics written after the save of step 2 are forgotten, and the steps done again."""
+    workdir = tmp_path / "killed"
+    process = command.start(workdir, **{**SETTINGS, "steps": 9})
+    wait_for(lambda: (workdir / "checkpoints" / "2").exists() and lines(workdir / METRICS_FILE) >= 3, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    status, output = command.run(workdir, **SETTINGS)
+    assert status == 0, output
+    assert_same_run(finished[0], workdir, STEPS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["racket", "julia", "javascript"])
+def test_a_run_in_every_language(command, tmp_path, language):
+    from executors import LANGUAGES
+
+    if LANGUAGES[language].find() is None:
+        pytest.skip(f"{language} is not installed: {LANGUAGES[language].install_hint}")
+    heldout = f"azr_jax/embedded/heldout_{language}.jsonl"
+    settings = {**SETTINGS, "steps": 1, "languages": (language,), "evaluation__heldout": heldout}
+    status, output = command.run(tmp_path / "run", **settings)
+    assert status == 0, output
+    (metrics,) = rows(tmp_path / "run" / METRICS_FILE)
+    assert metrics["exec/infrastructure"] == 0
+    assert metrics[f"buffer/{language}/triplets_size"] >= 5
+
+
+@pytest.mark.slow
+def test_the_permuted_control_plays_alike_and_learns_otherwise(finished, command, tmp_path):
+    workdir = tmp_path / "permuted"
+    status, output = command.run(workdir, **{**SETTINGS, "steps": 1, "reward__permute": True, "checkpoint__every": 1})
+    assert status == 0, output
+    (permuted,), first = rows(workdir / METRICS_FILE), rows(finished[0] / METRICS_FILE)[0]
+    played = [key for key in untimed(first) if not key.startswith("ppo/")]
+    assert {key: permuted[key] for key in played} == {key: first[key] for key in played}
+    assert permuted["ppo/policy_loss"] != first["ppo/policy_loss"]
