@@ -203,7 +203,7 @@ class Run:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """The first SIGINT or SIGTERM lets the step (or seeding round) end and saves; the second ends the process as usual."""
+        """The first SIGINT or SIGTERM lets the step or seeding round end and saves; the second ends the process."""
 
         def note(number: int, frame: FrameType | None) -> None:
             self.interrupted = True

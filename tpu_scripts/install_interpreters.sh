@@ -130,6 +130,10 @@ main() {
   if [[ ${#packages[@]} -gt 0 ]] && can_use_apt; then
     apt_install "${packages[@]}" || say "apt could not install: ${packages[*]}"
   fi
+  # Node's addon is compiled here; JavaScript works without it, but every program then starts its own Node.
+  if [[ " ${wanted[*]} " == *" javascript "* ]] && ! command -v cc >/dev/null && can_use_apt; then
+    apt_install gcc libc6-dev || say "no C compiler: JavaScript programs will start more slowly"
+  fi
   for entry in ${waiting[@]+"${waiting[@]}"}; do
     read -r language command address <<<"$entry"
     command -v "$command" >/dev/null || missing+=("$language (command $command; see $address)")

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
+from etils import epath
 
 from azr_jax.checkpoint.workdir import CHECKPOINTS, location
 from azr_jax.learner.state import TrainState
 
+_REMOVE_ATTEMPTS = 50
 _COMMIT_FILE = "commit_success.txt"
 _LEFTOVER = re.compile(r"\d+\.(orbax-checkpoint-tmp.*|deleted)")
 # What reading the metadata of a damaged save raises, from Orbax and json.
@@ -194,7 +197,19 @@ class Manager:
         for entry in self.directory.iterdir():
             if _LEFTOVER.fullmatch(entry.name):
                 logging.warning("deleting %s, left over from a save that did not end", entry)
-                entry.rmtree(missing_ok=True)
+                _remove(entry)
+
+
+def _remove(directory: epath.Path) -> None:
+    """Deletes a directory that threads of a failed save may still be writing to; the next save tries again."""
+    for _ in range(_REMOVE_ATTEMPTS):
+        try:
+            directory.rmtree(missing_ok=True)
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    logging.warning("%s can't be deleted yet", directory)
 
 
 def _named(tree: Any) -> dict[str, Any]:

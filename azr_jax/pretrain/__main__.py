@@ -56,7 +56,7 @@ def build_corpus(config: Config) -> tuple[list[Transcript], list[Transcript], di
 
 def encode(tokenizer: tokenizers.Tokenizer, written: Sequence[Transcript]) -> list[tuple[list[int], list[int]]]:
     """(prompt ids, response ids with the end token) of each; apart, as the sampler will see them."""
-    end = tokenizer.token_to_id(vocabulary.END_OF_TEXT)
+    end = vocabulary.end_id(tokenizer)
     prompts = tokenizer.encode_batch([transcript.prompt for transcript in written], add_special_tokens=False)
     responses = tokenizer.encode_batch([transcript.response for transcript in written], add_special_tokens=False)
     return [(prompt.ids, [*response.ids, end]) for prompt, response in zip(prompts, responses, strict=True)]
@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> None:
         (output / name).write_text("\n".join(lines) + "\n")
     result = fit_and_save(config, clean, mixed, output / MODEL_NAME)
     record = {
-        "settings": dataclasses.asdict(config.pretrain),
+        "settings": {key: value for key, value in dataclasses.asdict(config.pretrain).items() if key != "output"},
         "seed": config.seed,
         "solver_styles": transcripts.SOLVER_STYLES,
         "proposer_styles": transcripts.PROPOSER_STYLES,
@@ -112,7 +112,7 @@ def fit_and_save(
         head_dim=settings.embed_dim // settings.heads,
         rope_theta=10000.0,
         max_positions=positions,
-        eos_ids=(tokenizer.token_to_id(vocabulary.END_OF_TEXT),),
+        eos_ids=(vocabulary.end_id(tokenizer),),
     )
     parts = (copying, clean_documents, mixed_documents, held)
     *phases, held_rows = (train.pack(part, settings.row_tokens, settings.prompt_weight) for part in parts)

@@ -127,7 +127,7 @@ def fit(config: ModelConfig, settings: PretrainSettings, phases: Sequence[Rows],
             speed = step * batch * settings.row_tokens / (time.monotonic() - started)
             logging.info("step %d/%d  loss %.4f  %.0f tokens/s", step, len(batches), np.mean(recent[-50:]), speed)
     seconds = time.monotonic() - started
-    response_only = heldback.replace(weight_RT=(heldback.weight_RT == 1.0).astype(np.float32))
+    response_only = dataclasses.replace(heldback, weight_RT=(heldback.weight_RT == 1.0).astype(np.float32))
     evaluated = jax.jit(loss_fn)
     slices = [slice(at, at + batch) for at in range(0, len(heldback.tokens_RT) // batch * batch, batch)]
     parts = [evaluated(params, jax.tree.map(lambda array, at=at: array[at], response_only)) for at in slices]

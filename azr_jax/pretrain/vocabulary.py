@@ -57,6 +57,13 @@ def train(texts: Iterable[str], vocab_size: int) -> tokenizers.Tokenizer:
     return tokenizer
 
 
+def end_id(tokenizer: tokenizers.Tokenizer) -> int:
+    """The id of the token that ends a text."""
+    found = tokenizer.token_to_id(END_OF_TEXT)
+    assert found is not None
+    return found
+
+
 def save(tokenizer: tokenizers.Tokenizer, directory: Path, max_positions: int) -> None:
     """Writes tokenizer.json and tokenizer_config.json, as `AutoTokenizer.from_pretrained` reads them."""
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,111 @@
+"""Held-out problems: the file, the counts, and that answers depend on names and weights alone."""
+
+import json
+
+import pytest
+from conftest import REPOSITORY
+
+from azr_jax.evaluation import heldout
+from azr_jax.play import Solution
+from azr_jax.types import InductionProblem, Role, Rollout, StopReason, Task, TaskType, Triplet
+
+FILES = sorted((REPOSITORY / "azr_jax" / "embedded").glob("heldout_*.jsonl"))
+TRIPLET = {"type": "abduction", "language": "python", "program": "def f(x):\n    return x", "input": "1", "output": "1"}
+PROBLEM = {
+    "type": "induction",
+    "language": "python",
+    "program": TRIPLET["program"],
+    "message": "the same",
+    "inputs": ["1", "2"],
+    "outputs": ["1", "2"],
+    "shown": 1,
+}
+
+
+def written(tmp_path, *lines):
+    file = tmp_path / "problems.jsonl"
+    file.write_text("".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+def solution(kind, formatted, correct, outcome="wrong"):
+    task = Task("t", Role.SOLVE, kind, "python", "prompt")
+    return Solution(task, Rollout("t", (1,), (2,), (0.0,), "x", StopReason.EOS), formatted, correct, outcome, None)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_embedded_problems_are_enough_of_each_type_and_all_different(file):
+    problems = heldout.load(file)
+    kinds = [kind for kind, _ in problems]
+    assert len(problems) >= 300
+    assert all(kinds.count(kind) >= 100 for kind in TaskType)
+    assert {item.language for _, item in problems} == {file.stem.removeprefix("heldout_")}
+    assert len(set(problems)) == len(problems)
+    # The first few of a limit are of every type.
+    assert {kind for kind, _ in problems[:3]} == set(TaskType)
+
+
+def test_problems_are_read_as_what_they_are(tmp_path):
+    (kind, triplet), (other, problem) = heldout.load(written(tmp_path, TRIPLET, PROBLEM))
+    assert (kind, triplet) == (TaskType.ABDUCTION, Triplet("python", TRIPLET["program"], "1", "1"))
+    assert other is TaskType.INDUCTION
+    assert problem == InductionProblem("python", TRIPLET["program"], "the same", ("1", "2"), ("1", "2"), 1)
+    assert len(heldout.load(tmp_path / "problems.jsonl", limit=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("not json\n", "line 2"),
+        ({**TRIPLET, "type": "seduction"}, "seduction"),
+        ({key: value for key, value in TRIPLET.items() if key != "output"}, "lacks"),
+        ({**TRIPLET, "colour": "red"}, "colour"),
+        ("[1]\n", "line 2"),
+    ],
+)
+def test_a_line_that_is_no_problem_is_named(tmp_path, line, message):
+    with pytest.raises(ValueError, match="line 2") as error:
+        heldout.load(written(tmp_path, TRIPLET, line))
+    assert message in str(error.value)
+
+
+def test_a_missing_file_is_named_with_its_key(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"evaluation\.heldout='.*none.jsonl': no such file"):
+        heldout.load(tmp_path / "none.jsonl")
+
+
+def test_counts_leave_out_what_the_executors_failed_on():
+    solutions = [
+        solution(TaskType.DEDUCTION, True, True, "correct"),
+        solution(TaskType.DEDUCTION, True, False),
+        solution(TaskType.DEDUCTION, False, False, "no_answer"),
+        solution(TaskType.DEDUCTION, True, False, "infrastructure"),
+        solution(TaskType.INDUCTION, False, False, "no_answer"),
+    ]
+    counts = heldout.count(solutions)
+    assert counts["deduction"] == {"n": 3, "correct": 1, "formatted": 2}
+    assert counts["abduction"] == {"n": 0, "correct": 0, "formatted": 0}
+    metrics = heldout.metrics(counts, "eval")
+    assert metrics["eval/deduction/accuracy"] == pytest.approx(1 / 3)
+    assert metrics["eval/deduction/accuracy_formatted"] == 0.5
+    assert metrics["eval/all/accuracy"] == 0.25
+    assert metrics["eval/all/formatted"] == 0.5
+    assert metrics["eval/induction/accuracy"] == 0
+    assert "eval/induction/accuracy_formatted" not in metrics
+    assert not any("abduction" in key for key in metrics)
+
+
+def test_answers_depend_on_the_name_and_not_on_the_other_problems(opened):
+    params = opened.learner.init(opened.params).params
+    problems = heldout.load(FILES[[file.stem for file in FILES].index("heldout_python")], 12)
+
+    def texts(chosen, temperature, name):
+        solved = heldout.solve_all(opened.config, opened.player, params, chosen, temperature, name)
+        return [(one.rollout.text, one.correct) for one in solved]
+
+    greedy = texts(problems, 0.0, "a")
+    assert texts(problems, 0.0, "b") == greedy
+    assert texts(problems[:5], 0.0, "a") == greedy[:5]
+    sampled = texts(problems, 1.0, "a")
+    assert texts(problems[:5], 1.0, "a") == sampled[:5]
+    assert texts(problems, 1.0, "b") != sampled

@@ -1,0 +1,117 @@
+"""The player: coroutines between the sampler, the parser and the executors, with real ones of each."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from azr_jax.play import mean_accuracy, solver_task
+from azr_jax.types import Role, StopReason, Task, TaskType, Triplet
+from executors import Job, JobKind, Status
+
+TRIPLET = Triplet("python", "def f(x):\n    return x + 1", "1", "2")
+
+
+def task(name: str = "t", prompt: str = "# Task: write a program\n") -> Task:
+    return Task(name, Role.PROPOSE, TaskType.DEDUCTION, "python", prompt)
+
+
+def run(opened, play, seed: int = 0):
+    return opened.player.run(opened.learner.init(opened.params).params, seed, play)
+
+
+def samples(opened, names, seed: int = 0, temperature: float = 1.0) -> dict[str, str]:
+    async def play():
+        return await asyncio.gather(*(opened.player.sample(task(name), temperature) for name in names))
+
+    return {one.request_id: one.text for one in run(opened, play, seed)}
+
+
+def test_a_sample_depends_on_its_name_and_the_seed_alone(opened):
+    alone = samples(opened, ["b"])
+    together = samples(opened, ["c", "b", "a"])
+    assert together["b"] == alone["b"]
+    assert len(set(together.values())) > 1
+    assert samples(opened, ["b"], seed=1) != alone
+    greedy = samples(opened, ["a", "b", "c"], temperature=0.0)
+    assert len(set(greedy.values())) == 1
+
+
+def test_programs_run_while_the_device_decodes(opened):
+    """A task that waits for a verdict holds up no other; what it asks afterwards is sampled in the same session."""
+    order = []
+
+    async def slow():
+        job = Job("slow", JobKind.EVALUATE, "import time\ndef f(x):\n    time.sleep(1)\n    return x", ("1",))
+        verdict = await opened.player.execute("python", job)
+        order.append("slow")
+        await opened.player.sample(task("after"), 1.0)
+        return verdict
+
+    async def quick():
+        await opened.player.sample(task("quick"), 1.0)
+        order.append("quick")
+
+    async def play():
+        return await asyncio.gather(slow(), quick())
+
+    run(opened, lambda: asyncio.wait_for(quick(), 60))  # compiled before anything is timed
+    order.clear()
+    verdict, _ = run(opened, play)
+    assert order == ["quick", "slow"]
+    assert verdict.status is Status.OK
+    clock = opened.player.clock
+    assert (clock.responses, clock.programs, clock.timeouts, clock.infrastructure) == (2, 1, 0, 0)
+    assert clock.waiting_s > 0
+
+
+def test_an_error_in_a_task_or_in_the_sampler_ends_the_play(opened):
+    async def fails():
+        await opened.player.sample(task("first"), 1.0)
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        run(opened, fails)
+
+    async def too_long():
+        await opened.player.sample(task("long", "word " * 2000), 1.0)
+
+    with pytest.raises(ValueError, match=r"more than sampler\.max_prompt_tokens"):
+        run(opened, too_long)
+    assert samples(opened, ["b"])  # the player is whole
+
+
+def test_solutions_are_parsed_checked_and_counted(opened):
+    player = opened.player
+    solving = solver_task(opened.config, player.languages["python"], "s", TaskType.DEDUCTION, TRIPLET)
+    assert solving.source == TRIPLET
+    assert TRIPLET.program in solving.prompt
+
+    async def play():
+        return await asyncio.gather(*(player.solve(solving, 1.0, f"/{number}") for number in range(8)))
+
+    solutions = run(opened, play)
+    for one in solutions:
+        assert one.formatted == (one.verdict is not None)
+        assert one.correct == (one.outcome == "correct")
+        if one.correct:
+            assert "2" in one.rollout.text
+    acc = mean_accuracy(solutions)
+    assert acc == sum(one.correct for one in solutions) / 8
+    assert mean_accuracy([]) is None
+    assert player.clock.programs == sum(one.formatted for one in solutions)
+    assert all(one.rollout.stop_reason in StopReason for one in solutions)
+
+
+def test_invalid_proposals_are_not_estimated(opened):
+    async def play():
+        proposing = asyncio.create_task(opened.player.propose(task("p", "gibberish"), buffers["python"], 1))
+        return await proposing, await opened.player.estimate(proposing, 3, 1.0)
+
+    from azr_jax import stages
+
+    buffers = stages.starting_buffers(opened.config, opened.player)
+    proposal, tries = run(opened, play)
+    assert len(tries) == (3 if proposal.item is not None else 0)
+    assert (proposal.item is not None) == (proposal.outcome == "valid")

@@ -1,0 +1,193 @@
+"""The stages of a step on the real model and real workers: what is asked, what is kept, what is rewarded."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from conftest import small_config
+
+from azr_jax import stages
+from azr_jax.play import Proposal, Solution
+from azr_jax.record import StepRecord
+from azr_jax.selfplay.buffers import Buffers
+from azr_jax.types import InductionProblem, Role, Rollout, StopReason, Task, TaskType, Triplet
+
+BATCH = 3
+
+
+@pytest.fixture(scope="module")
+def step(opened):
+    """(config, buffers before as JSON, buffers after, played, record) of a step on a seeded buffer."""
+    params = opened.learner.init(opened.params).params
+    buffers = stages.starting_buffers(opened.config, opened.player)
+    rounds = 0
+    while any(stages.seeds_missing(opened.config, buffers).values()):
+        rounds += 1
+        assert rounds < 100
+        stages.seeding_round(opened.config, opened.player, params, buffers, rounds)
+    before = buffers.to_json()
+    played = stages.play_step(opened.config, opened.player, params, buffers, 1)
+    scored = stages.score(opened.config, played, 1)
+    record = StepRecord(1, 12)
+    record.play(played, scored, buffers, opened.player.clock)
+    return opened, params, before, buffers, played, scored, record
+
+
+def test_seeding_fills_the_buffers_without_rewards(step):
+    opened, _, before, buffers, *_ = step
+    entries = Buffers.from_json(before, {"python": opened.player.languages["python"].canonical_program})["python"]
+    assert len(entries.triplets) >= opened.config.selfplay.seed_triplets
+    assert len(entries.problems) >= opened.config.selfplay.seed_problems
+    assert all(triplet.step == 0 for triplet in entries.triplets.entries())
+    assert not any(stages.seeds_missing(opened.config, buffers).values())
+
+
+def test_a_step_asks_the_six_tasks_and_estimates_the_valid(step):
+    opened, _, _, _, played, *_ = step
+    kinds = collections.Counter(one.task.type for one in played.proposals)
+    assert kinds == dict.fromkeys(TaskType, BATCH)
+    for proposal, tries in zip(played.proposals, played.estimates, strict=True):
+        assert len(tries) == (opened.config.selfplay.estimate_samples if proposal.item is not None else 0)
+        assert all(one.task.source == proposal.item for one in tries)
+    solved = collections.Counter(one.task.type for one in played.solutions)
+    assert solved[TaskType.DEDUCTION] == solved[TaskType.ABDUCTION] == BATCH
+    assert all(one.task.role is Role.SOLVE for one in played.solutions)
+    ids = [one.request_id for one in stages.rollouts(played)]
+    assert len(set(ids)) == len(ids)
+
+
+def test_valid_proposals_enter_the_buffer_and_come_first(step):
+    *_, buffers, played, _, _ = step
+    for proposal in played.proposals:
+        if isinstance(proposal.item, Triplet):
+            assert buffers["python"].has_triplet(proposal.item.program, proposal.item.input)
+        elif proposal.item is not None:
+            assert buffers["python"].has_problem(proposal.item.program, proposal.item.inputs)
+    new = [one.item for one in played.proposals if one.item is not None and one.task.type is TaskType.INDUCTION]
+    asked = [one.task.source for one in played.solutions if one.task.type is TaskType.INDUCTION]
+    assert set(dict.fromkeys(new)) <= set(asked) or len(new) > BATCH
+
+
+def test_the_record_counts_this_step(step):
+    """The clock of the step before was recorded once."""
+    opened, *_, played, _, record = step
+    responses = stages.rollouts(played)
+    tokens = sum(len(one.token_ids) for one in responses)
+    assert record.metrics["sample/response_tokens"] == pytest.approx(tokens / len(responses))
+    assert record.metrics["exec/programs"] == opened.player.clock.programs
+    checked = [*played.solutions, *(one for tries in played.estimates for one in tries)]
+    ran = sum(one.verdict is not None for one in checked)
+    valid = sum(one.item is not None for one in played.proposals)
+    assert ran + valid <= record.metrics["exec/programs"] <= len(responses)
+    assert record.metrics["propose/valid"] == pytest.approx(valid / len(played.proposals))
+    assert record.metrics["exec/infrastructure"] == 0
+    assert record.metrics["time/sampling_s"] > 0
+    assert len(record.transcripts) == 12
+    assert {(one["role"], one["type"]) for one in record.transcripts} == {
+        (role.value, kind.value) for role in Role for kind in TaskType
+    }
+
+
+def test_the_same_step_again_is_the_same_step(step):
+    opened, params, before, buffers, played, *_ = step
+    canonical = {"python": opened.player.languages["python"].canonical_program}
+    again = Buffers.from_json(before, canonical)
+    replayed = stages.play_step(opened.config, opened.player, params, again, 1)
+    assert [one.rollout.text for one in replayed.proposals] == [one.rollout.text for one in played.proposals]
+    assert [one.outcome for one in replayed.solutions] == [one.outcome for one in played.solutions]
+    assert again.to_json() == buffers.to_json()
+    other = stages.proposer_tasks(opened.config, opened.player, again, "2", list(TaskType))
+    assert [task.id for task in other] != [one.task.id for one in played.proposals]
+
+
+def scored_step(outcomes, config):
+    """Scores made-up responses: (role, valid or correct, accs of the estimates, outcome, formatted)."""
+    rollout = Rollout("r", (1,), (2,), (0.0,), "x", StopReason.EOS)
+    triplet = Triplet("python", "p", "1", "1")
+    proposals, estimates, solutions = [], [], []
+    for number, (role, good, tries, outcome, formatted) in enumerate(outcomes):
+        task = Task(str(number), role, TaskType.DEDUCTION, "python", "prompt", triplet)
+        if role is Role.PROPOSE:
+            proposals.append(Proposal(task, rollout, triplet if good else None, outcome, formatted))
+            asked = dataclasses.replace(task, role=Role.SOLVE)
+            estimates.append([Solution(asked, rollout, True, hit, "correct", None) for hit in tries])
+        else:
+            solutions.append(Solution(task, rollout, formatted, good, outcome, None))
+    return stages.score(config, stages.Played(proposals, estimates, solutions), step=1)
+
+
+def test_scores_are_equations_2_and_3():
+    outcomes = [
+        (Role.PROPOSE, True, [True, False, False, False], "valid", True),
+        (Role.PROPOSE, True, [True, True], "valid", True),
+        (Role.PROPOSE, True, [False, False], "valid", True),
+        (Role.PROPOSE, False, [], "timeout", True),
+        (Role.SOLVE, True, [], "correct", True),
+        (Role.SOLVE, False, [], "wrong", True),
+        (Role.SOLVE, False, [], "no_answer", False),
+    ]
+    config = small_config(reward__proposer="eq3")
+    assert [one.reward for one in scored_step(outcomes, config)] == [0.75, -0.5, -0.5, -1.0, 1.0, -0.5, -1.0]
+    revised = scored_step(outcomes[:4], small_config(reward__proposer="eq4"))
+    assert [one.reward for one in revised] == [0.5 + 2 * 0.25 * 0.75, 0.5, 0.5, -1.0]
+
+
+def test_what_the_executors_failed_on_has_no_reward():
+    outcomes = [
+        (Role.PROPOSE, False, [], "infrastructure", True),
+        (Role.SOLVE, False, [], "infrastructure", True),
+        (Role.SOLVE, True, [], "correct", True),
+    ]
+    (only,) = scored_step(outcomes, small_config())
+    assert (only.outcome, only.reward) == ("correct", 1.0)
+
+
+def test_estimates_are_trained_on_when_asked():
+    outcomes = [(Role.PROPOSE, True, [True, False], "valid", True)]
+    assert len(scored_step(outcomes, small_config())) == 1
+    more = scored_step(outcomes, small_config(selfplay__train_on_estimates=True))
+    assert [one.task.role for one in more] == [Role.PROPOSE, Role.SOLVE, Role.SOLVE]
+
+
+def test_learning_changes_the_weights_and_permuted_rewards_change_them_otherwise(step):
+    opened, *_, scored, _ = step
+
+    def learned(config):
+        state = opened.learner.init(opened.params)
+        state, metrics = stages.learn(config, opened.learner, state, scored, 1, opened.tokenizer.pad_id)
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(state.params)], metrics
+
+    started = [np.asarray(leaf) for leaf in jax.tree.leaves(opened.params)]
+    plain, metrics = learned(opened.config)
+    permuted, other = learned(
+        dataclasses.replace(opened.config, reward=dataclasses.replace(opened.config.reward, permute=True))
+    )
+    assert any((left != right).any() for left, right in zip(plain, started, strict=True))
+    assert any((left != right).any() for left, right in zip(plain, permuted, strict=True))
+    assert metrics["ppo/response_tokens"] == other["ppo/response_tokens"]
+    assert metrics["ppo/response_tokens"] == sum(len(one.rollout.token_ids) for one in scored)
+    assert metrics["ppo/first_ratio_max"] == 1.0
+
+
+def test_a_prompt_too_long_loses_references_and_then_its_place(opened, caplog):
+    buffers = stages.starting_buffers(opened.config, opened.player)
+    long = Triplet("python", "def f(x):\n    return [" + "1234, " * 200 + "x]", "1", "1")
+    buffers["python"].add_triplet(long, new_for=(TaskType.DEDUCTION,))
+    tasks = stages.proposer_tasks(opened.config, opened.player, buffers, "1", [TaskType.DEDUCTION])
+    assert len(tasks) == BATCH
+    assert all(opened.player.fits(task.prompt) and "1234" not in task.prompt for task in tasks)
+    solver = stages.solver_tasks(opened.config, opened.player, buffers, 1)
+    assert all(opened.player.fits(task.prompt) for task in solver)
+    assert len([task for task in solver if task.type is TaskType.DEDUCTION]) < BATCH
+    assert "exceed sampler.max_prompt_tokens: left out" in caplog.text
+
+
+def test_induction_problems_keep_pairs_from_the_solver(step):
+    _, _, _, buffers, *_ = step
+    for problem in buffers["python"].problems.entries():
+        assert isinstance(problem, InductionProblem)
+        assert problem.shown < len(problem.inputs) == len(problem.outputs)
