@@ -212,9 +212,10 @@ def full_disk(tmp_path, saved_run):
 def test_a_full_disk_at_the_export(capsys, tmp_path, saved_run):
     with full_disk(tmp_path, saved_run) as workdir:
         message = error_of(capsys, workdir, steps=1)
-        assert f"{workdir}: the run's export and report can't be written" in message
+        assert f"{workdir}" in message and "can't be written" in message
         assert "free space" in message
         assert not (workdir / "summary.json").exists()
+        assert not (workdir / ".export.partial").exists()
         assert newest(workdir) == 1
 
 

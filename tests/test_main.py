@@ -150,6 +150,7 @@ def test_trap_06_interrupted_equals_uninterrupted(finished, command, tmp_path):
     assert_same_run(finished[0], workdir, STEPS)
 
 
+@pytest.mark.slow
 def test_trap_06_a_stop_during_seeding_is_resumed_too(finished, command, tmp_path):
     workdir = tmp_path / "cut"
     process = command.start(workdir, **SETTINGS)

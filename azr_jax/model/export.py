@@ -66,14 +66,18 @@ def save(
     path = _checked_target(path, tokenizer_source)
     partial = path.with_name(f".{path.name}.partial")
     writer = jax.process_index() == 0
-    if writer:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        hf = {**config.to_hf(), "torch_dtype": dtype.name}
-        (partial / "config.json").write_text(json.dumps(hf, indent=2) + "\n", encoding="utf-8")
-        for file in _tokenizer_files(tokenizer_source):
-            shutil.copyfile(file, partial / file.name)
-    _write_weights(partial, config, weights, dtype, shard_bytes, writer)
+    try:
+        if writer:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            hf = {**config.to_hf(), "torch_dtype": dtype.name}
+            (partial / "config.json").write_text(json.dumps(hf, indent=2) + "\n", encoding="utf-8")
+            for file in _tokenizer_files(tokenizer_source):
+                shutil.copyfile(file, partial / file.name)
+        _write_weights(partial, config, weights, dtype, shard_bytes, writer)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)  # room on a full disk
+        raise
     if writer:
         if path.exists():
             shutil.rmtree(path)

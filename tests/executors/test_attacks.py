@@ -17,7 +17,8 @@ FOLDERS = {"javascript": "js"}
 CANARY_DIR = Path("/var/tmp/azr_canary")
 CANARY_PORT = 18999
 SECRET = "SECRET-CANARY-6f1d"
-LIMITS = Limits(wall_s=2.0, cpu_s=2.0, memory_mib=256)
+# huge_bigint is a value of 6,001 characters that must be told.
+LIMITS = Limits(wall_s=2.0, cpu_s=2.0, memory_mib=256, value_chars=8192)
 ERRORS = (Status.RUNTIME_ERROR, Status.SYNTAX_ERROR, Status.FORBIDDEN)
 
 

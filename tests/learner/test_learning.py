@@ -68,7 +68,8 @@ def test_trrpp_raises_the_reward_of_two_opposite_tasks():
     assert max(metrics["ppo/mismatch_max"] for metrics in history) < 1e-4
 
 
-@pytest.mark.parametrize(("value_coef", "learns"), [(1.0, True), pytest.param(0.0, False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("value_coef", "learns"), [(1.0, True), (0.0, False)])
 def test_gae_assigns_credit_through_the_critic(value_coef, learns):
     """The reward, on the last of three tokens, depends on the first alone.
 

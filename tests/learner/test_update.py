@@ -58,7 +58,7 @@ def test_loss_and_step_match_unpacked_responses(aggregation, cap):
     assert largest_difference(state.params, expected) < 2e-6
 
 
-@pytest.mark.parametrize("compute_dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("compute_dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
 def test_first_minibatch_has_ratio_exactly_one(compute_dtype):
     made, state = learner(settings(epochs=2, minibatches=2), compute_dtype=compute_dtype)
     _, metrics = made.update(state, batch())

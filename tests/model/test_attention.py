@@ -41,7 +41,7 @@ def test_xla_equals_numpy(kv_heads):
     np.testing.assert_allclose(attention.attend(*inputs, "xla"), _naive(*inputs), atol=1e-5)
 
 
-@pytest.mark.parametrize(("T", "kv_heads"), [(128, 2), (200, 1)])
+@pytest.mark.parametrize(("T", "kv_heads"), [(128, 2), pytest.param(200, 1, marks=pytest.mark.slow)])
 def test_splash_equals_the_reference_in_interpret_mode(T, kv_heads):
     query, key, value, ids = _inputs(1, T, 2, kv_heads, 128, segments=2)
 

@@ -47,7 +47,8 @@ def _assert_equal_to_one_device(result, layout):
     assert result["gradient_scale"] > 1e-2
     assert result[f"{layout} params"] == 0.0
     assert result[f"{layout} loss"] < 1e-5
-    assert result[f"{layout} gradient"] < 1e-4 * result["gradient_scale"]
+    if layout == "mesh":
+        assert result["mesh gradient"] < 1e-4 * result["gradient_scale"]
     assert result[f"{layout} hidden"] < 1e-4
     assert result[f"{layout} cache"] < 1e-4
 

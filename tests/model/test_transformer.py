@@ -84,7 +84,13 @@ def _gradient(remat):
     return jax.jit(jax.grad(lambda params: jnp.mean(merged(graphdef, params).hidden(*batch)[..., 0] ** 2)))(params)
 
 
-@pytest.mark.parametrize("remat", sorted(set(REMAT_POLICIES) - {"none"}))
+@pytest.mark.parametrize(
+    "remat",
+    [
+        "full",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(set(REMAT_POLICIES) - {"none", "full"})),
+    ],
+)
 def test_remat_changes_no_gradient(remat):
     plain, recomputed = _gradient("none"), _gradient(remat)
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(plain)) > 1e-3

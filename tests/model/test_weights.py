@@ -63,6 +63,7 @@ def test_sharded_export_is_read_back_and_by_transformers(directory, tmp_path):
         assert np.array_equal(tensor.float().numpy(), _tensors(directory)[name].astype(np.float32)), name
 
 
+@pytest.mark.slow
 def test_random_initial_weights_run_in_transformers(tmp_path):
     params = weights.init(QWEN, seed=3)
     weights.save(tmp_path / "out", QWEN, params)

@@ -39,7 +39,7 @@ def test_a_document_longer_than_a_row_is_an_error():
 
 def test_training_learns_a_pattern():
     rng = np.random.default_rng(0)
-    documents = [([start, start], [start + 1, start + 2, 1]) for start in rng.integers(2, 20, 800)]
+    documents = [([start, start], [start + 1, start + 2, 1]) for start in rng.integers(2, 20, 6400)]
     config = ModelConfig(
         vocab_size=32, embed_dim=32, ffn_dim=64, layers=2, heads=2, kv_heads=2, head_dim=16, eos_ids=(1,)
     )
