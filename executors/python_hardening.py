@@ -78,10 +78,14 @@ def harden(limits: Limits, seccomp_program: bytes) -> None:
     """Steps 2 to 4 of language.py: address space, CPU time, capabilities, seccomp. Raises OSError."""
     with open("/proc/self/statm") as file:
         size_bytes = int(file.read().split()[0]) * resource.getpagesize()
-    space_bytes = size_bytes + (limits.memory_mib << 20)
+    harden_to(size_bytes + (limits.memory_mib << 20), limits.cpu_s, seccomp_program)
+
+
+def harden_to(space_bytes: int, cpu_s: float, seccomp_program: bytes) -> None:
+    """As `harden`, with the whole address space, for a process that becomes another interpreter's. Raises OSError."""
     resource.setrlimit(resource.RLIMIT_AS, (space_bytes, space_bytes))
     used_s = time.process_time()
-    cpu_s = math.ceil(used_s + limits.cpu_s) + 1
+    cpu_s = math.ceil(used_s + cpu_s) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     if LIBC.capset(header, (ctypes.c_uint32 * 6)()):

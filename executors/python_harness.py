@@ -9,8 +9,6 @@ import gc
 import importlib
 import os
 import resource
-import select
-import signal
 import struct
 import sys
 import time
@@ -18,24 +16,17 @@ import types
 from collections.abc import Callable, Sequence
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import protocol
 import python_values
-from python_hardening import REPLY_DESCRIPTOR, Limits, clone, close_descriptors, harden, hide, leave_parent
+from python_hardening import REPLY_DESCRIPTOR, Limits, close_descriptors, harden, hide, leave_parent
+from python_supervision import Claim, read_request, serve, write_frame
 
 sys.path.pop(0)
 
-_REQUEST_BYTES = 1 << 28
-_CLAIMS = frozenset(
-    (b"ok", b"syntax_error", b"runtime_error", b"memory", b"output_limit", b"forbidden", b"unserialisable", b"exit")
-)
 # What programs import most: loaded once, so that every program finds them at no cost.
 _PRELOADED = (
     "abc bisect cmath collections.abc contextlib copy dataclasses datetime decimal enum fractions functools heapq "
     "itertools json math operator random re statistics string typing"
 ).split()
-
-
-Claim = list[bytes]
 
 
 def make_writer(descriptor: int) -> Callable[[Claim], None]:
@@ -126,23 +117,6 @@ def _main_module() -> types.ModuleType:
     return module
 
 
-def _write(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
-
-
-def _read_request(buffer: bytearray) -> list[bytes] | None:
-    while True:
-        frame = protocol.decode(buffer, _REQUEST_BYTES)
-        if frame is not None:
-            del buffer[: frame[1]]
-            return frame[0]
-        chunk = os.read(0, 1 << 16)
-        if not chunk:
-            return None
-        buffer += chunk
-
-
 def _child(request: list[bytes], reply: int, seccomp_program: bytes) -> None:
     leave_parent(reply)
     limits = Limits(request[1])
@@ -151,62 +125,7 @@ def _child(request: list[bytes], reply: int, seccomp_program: bytes) -> None:
     send(make_answer(limits)(request[0], request[3], request[4:]))
 
 
-def _watch(pid: int, output: int, limits: Limits, values: int) -> tuple[Claim | None, bytes, bytes]:
-    """The child's claim, or None with a status and an error kind."""
-    received = bytearray()
-    deadline = time.monotonic() + limits.wall_s
-    clock = (~pid << 3) | 2
-    max_bytes = 1024 + 4 * (limits.message_chars + values * (limits.value_chars + 1))
-    poll = select.poll()
-    poll.register(output, select.POLLIN)
-    while True:
-        left_s = min(deadline - time.monotonic(), limits.cpu_s - time.clock_gettime(clock))
-        if left_s <= 0:
-            return None, b"timeout", b""
-        if not poll.poll(int(left_s * 1000) + 1):
-            continue
-        chunk = os.read(output, 1 << 16)
-        if not chunk:
-            return None, b"", b""
-        received += chunk
-        try:
-            frame = protocol.decode(received, max_bytes)
-        except protocol.FrameError:
-            return None, b"crash", b"InvalidReply"
-        if frame is not None:
-            claim = frame[0]
-            if len(claim) >= 3 and claim[0] in _CLAIMS and len(claim) == 3 + (values if claim[0] == b"ok" else 0):
-                return claim, b"", b""
-            return None, b"crash", b"InvalidReply"
-        if len(received) > max_bytes:
-            return None, b"output_limit", b""
-
-
-def _end(pid: int, wait_s: float) -> tuple[int, resource.struct_rusage]:
-    """Let the child end by itself for `wait_s`, kill it, and reap it."""
-    deadline = time.monotonic() + wait_s
-    while time.monotonic() < deadline:
-        done, status, usage = os.wait4(pid, os.WNOHANG)
-        if done:
-            return status, usage
-        time.sleep(0.001)
-    os.kill(pid, signal.SIGKILL)
-    _, status, usage = os.wait4(pid, 0)
-    return status, usage
-
-
-def _judge_end(status: int, usage: resource.struct_rusage, limits: Limits) -> Claim:
-    """What an end without a claim means."""
-    if not os.WIFSIGNALED(status):
-        return [b"exit", b"", b"the process ended with exit code %d" % os.waitstatus_to_exitcode(status)]
-    number = os.WTERMSIG(status)
-    if number in (signal.SIGKILL, signal.SIGXCPU):
-        out_of_time = usage.ru_utime + usage.ru_stime >= limits.cpu_s
-        return [b"timeout" if out_of_time else b"crash", b"SIGKILL", b""]
-    return [b"crash", signal.Signals(number).name.encode(), b""]
-
-
-def serve(seccomp_program: bytes, new_pid: bool) -> None:
+def run_server(seccomp_program: bytes, new_pid: bool) -> None:
     """Answer requests until the end of the input, each in a fresh child."""
     for name in _PRELOADED:
         importlib.import_module(name)
@@ -214,35 +133,14 @@ def serve(seccomp_program: bytes, new_pid: bool) -> None:
     # Collections in a child would copy every page that holds an object's header.
     gc.collect()
     gc.freeze()
-    buffer = bytearray()
-    _write(3, protocol.encode([b"ready"]))
-    while (request := _read_request(buffer)) is not None:
-        limits = Limits(request[1])
-        output, reply = os.pipe()
-        start = time.monotonic()
-        pid = clone(new_pid)
-        if pid == 0:
-            try:
-                _child(request, reply, seccomp_program)
-            finally:
-                os._exit(71)
-        os.close(reply)
-        claim, status, kind = _watch(pid, output, limits, len(request) - 4)
-        ended = claim is None and not status
-        exit_status, usage = _end(pid, 0.05 if ended else 0.0)
-        os.close(output)
-        seconds = time.monotonic() - start
-        if claim is None:
-            claim = _judge_end(exit_status, usage, limits) if ended else [status, kind, b""]
-        measured = [b"%.6f" % seconds, b"%.1f" % (usage.ru_maxrss / 1024)]
-        _write(3, protocol.encode([*claim[:3], *measured, *claim[3:]]))
+    serve(lambda request, reply: _child(request, reply, seccomp_program), new_pid)
 
 
 def once(seccomp_program: bytes) -> None:
     """Answer one request in this process."""
     buffer = bytearray()
-    _write(3, protocol.encode([b"ready"]))
-    request = _read_request(buffer)
+    write_frame([b"ready"])
+    request = read_request(buffer)
     if request is None:
         return
     start = time.monotonic()
@@ -264,7 +162,7 @@ def main() -> None:
         seccomp_program = file.read()
     new_pid = os.environ["AZR_NEW_PID"] == "1"
     if "--serve" in sys.argv:
-        serve(seccomp_program, new_pid)
+        run_server(seccomp_program, new_pid)
     else:
         once(seccomp_program)
 
