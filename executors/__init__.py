@@ -1,19 +1,22 @@
 """Runs programs of untrusted text in contained processes: `Pool`, `Job`, `Verdict`, and the languages.
 
-Imports nothing of azr_jax and never jax; importing it takes milliseconds. `LANGUAGES` is found from the files of this
-package that bind LANGUAGE; `load_languages` reads a user's directory in the same way.
+Imports nothing of azr_jax and never jax. What is named here is imported when it is first used, so that importing the
+package costs nothing. `LANGUAGES` is found from the files of this package that bind LANGUAGE; `load_languages` reads a
+user's directory in the same way.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import re
-import sys
-from pathlib import Path
+import importlib
+from typing import TYPE_CHECKING
 
-from executors.jobs import Job, JobKind, Limits, Status, Verdict
-from executors.language import Interpreter, Language
-from executors.pool import Pool
+if TYPE_CHECKING:
+    from executors.discovery import load_languages
+    from executors.jobs import Job, JobKind, Limits, Status, Verdict
+    from executors.language import Interpreter, Language
+    from executors.pool import Pool
+
+    LANGUAGES: dict[str, Language]
 
 __all__ = [
     "LANGUAGES",
@@ -28,39 +31,25 @@ __all__ = [
     "load_languages",
 ]
 
-_BINDS_LANGUAGE = re.compile(rb"^LANGUAGE\b[^=\n]*=", re.MULTILINE)
+_HOME = {
+    "Interpreter": "language",
+    "Job": "jobs",
+    "JobKind": "jobs",
+    "Language": "language",
+    "Limits": "jobs",
+    "Pool": "pool",
+    "Status": "jobs",
+    "Verdict": "jobs",
+    "load_languages": "discovery",
+}
 
 
-def load_languages(directory: Path | str) -> dict[str, Language]:
-    """The languages that the files of `directory` bind as LANGUAGE, by name.
-
-    Raises ValueError for a missing directory, a LANGUAGE that is no Language, and a name that is bound twice.
-    """
-    folder = Path(directory)
-    if not folder.is_dir():
-        raise ValueError(f"the language directory {str(folder)!r} does not exist: name a folder of language files")
-    prefix = "executors" if folder.resolve() == Path(__file__).resolve().parent else "executors_languages"
-    languages: dict[str, Language] = {}
-    for path in sorted(folder.glob("*.py")):
-        if not _BINDS_LANGUAGE.search(path.read_bytes()):
-            continue
-        language = _load(path, f"{prefix}.{path.stem}")
-        if language.name in languages:
-            raise ValueError(f"{path} binds the language {language.name!r}, as another file does: rename one")
-        languages[language.name] = language
-    return languages
-
-
-def _load(path: Path, module_name: str) -> Language:
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    spec.loader.exec_module(module)
-    language = module.LANGUAGE
-    if not isinstance(language, Language):
-        raise ValueError(f"LANGUAGE in {path} is {type(language).__name__}: bind a Language")
-    return language
-
-
-LANGUAGES: dict[str, Language] = load_languages(Path(__file__).parent)
+def __getattr__(name: str) -> object:
+    if name == "LANGUAGES":
+        value = importlib.import_module("executors.discovery").own_languages()
+    elif name in _HOME:
+        value = getattr(importlib.import_module(f"executors.{_HOME[name]}"), name)
+    else:
+        raise AttributeError(f"module 'executors' has no attribute {name!r}")
+    globals()[name] = value
+    return value
