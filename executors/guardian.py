@@ -1,7 +1,8 @@
-"""A shell that outlives this process by a moment, to kill what this process can't kill itself when it dies by SIGKILL.
+"""A shell that outlives this process by a moment, to clear away what this process can't itself when SIGKILL ends it.
 
 Contained processes die with their parent by a death signal, but not in the milliseconds in which bubblewrap sets up its
-child: a pool that is killed just then would leave that child behind.
+child: a pool that is killed just then would leave that child behind. Control groups and, without namespaces, the
+folders of whole programs have nobody else to delete them.
 """
 
 from __future__ import annotations
@@ -10,23 +11,54 @@ import contextlib
 import os
 import subprocess
 import threading
+from pathlib import Path
 
-# Lines "+ id" and "- id" keep the list; at the end of the input all that is listed is killed: groups by -id.
+# Lines "+entry" and "-entry" keep the list. An entry is a letter and a process ("k"; a group by a negative number), a
+# folder ("d") or a control group ("g"). At the end of the input all that is listed is killed and deleted.
 _SCRIPT = """
 trap '' INT TERM HUP PIPE
-ids=' '
-while read -r sign id; do
-  case $sign in
-    +) ids="$ids$id " ;;
-    -) ids="${ids%% $id *} ${ids#* $id }" ;;
+set -f
+nl='
+'
+list=$nl
+while IFS= read -r line; do
+  entry=${line#?}
+  case $line in
+    +*) list="$list$entry$nl" ;;
+    -*) case $list in *"$nl$entry$nl"*) list="${list%%"$nl$entry$nl"*}$nl${list#*"$nl$entry$nl"}" ;; esac ;;
   esac
 done
-for id in $ids; do kill -s KILL -- "$id"; done
+IFS=$nl
+for entry in $list; do case $entry in k*) kill -s KILL -- "${entry#k}" ;; esac; done
+for entry in $list; do case $entry in d*) rm -rf -- "${entry#d}" ;; esac; done
+for round in 1 2 3 4 5 6 7 8 9 10; do
+  left=
+  for entry in $list; do
+    case $entry in g*) rmdir -- "${entry#g}" || { [ ! -d "${entry#g}" ] || left=1; } ;; esac
+  done
+  [ -n "$left" ] || break
+  sleep 0.05
+done
 """
 
 
+def process(number: int) -> str:
+    """The entry of a process, or with a negative number of a process group."""
+    return f"k{number}"
+
+
+def folder(path: Path) -> str:
+    """The entry of a folder that is deleted with what it holds."""
+    return f"d{path}"
+
+
+def group(path: Path) -> str:
+    """The entry of a control group."""
+    return f"g{path}"
+
+
 class Guardian:
-    """Keeps the list of what to kill. Thread-safe."""
+    """Keeps the list of what to clear away. Thread-safe."""
 
     def __init__(self) -> None:
         self._shell = subprocess.Popen(
@@ -34,29 +66,29 @@ class Guardian:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={},
+            env={"PATH": "/usr/bin:/bin"},
             cwd="/",
             bufsize=0,
             start_new_session=True,
         )
         self._lock = threading.Lock()
 
-    def _tell(self, sign: str, identity: int) -> None:
+    def _tell(self, sign: str, entry: str) -> None:
         assert self._shell.stdin is not None
         # Without its shell the pool works on; what is lost is the help after a SIGKILL.
         with self._lock, contextlib.suppress(OSError, ValueError):
-            os.write(self._shell.stdin.fileno(), f"{sign} {identity}\n".encode())
+            os.write(self._shell.stdin.fileno(), os.fsencode(f"{sign}{entry}\n"))
 
-    def add(self, identity: int) -> None:
-        """List a process, or with a negative number a process group."""
-        self._tell("+", identity)
+    def add(self, entry: str) -> None:
+        """List what `process`, `folder` or `group` names."""
+        self._tell("+", entry)
 
-    def remove(self, identity: int) -> None:
-        """Take it off the list: it has ended."""
-        self._tell("-", identity)
+    def remove(self, entry: str) -> None:
+        """Take it off the list: it is gone."""
+        self._tell("-", entry)
 
     def close(self) -> None:
-        """End the shell; it kills what is still listed."""
+        """End the shell; it clears away what is still listed."""
         assert self._shell.stdin is not None
         with self._lock:
             self._shell.stdin.close()

@@ -254,7 +254,13 @@ LANGUAGE = Language(
     serves=addon_path().exists(),
     # The compiler's own frames: an uncaught SyntaxError that the program itself threw has none.
     syntax_errors=("    at wrapSafe (node:internal", "    at compileSourceTextModule (node:internal"),
+    memory_errors=(
+        "JavaScript heap out of memory",
+        "Array buffer allocation failed",
+        "FATAL ERROR: Reached heap limit",
+    ),
     memory_overhead_mib=1024,
+    threads=False,
     fence_aliases=("js",),
     plain_value=_PLAIN_VALUE,
 )

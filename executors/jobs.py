@@ -36,12 +36,16 @@ class JobKind(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one job. Times in seconds, memory in MiB; `value_chars` bounds one canonical value's characters."""
+    """Limits of one job. Times in seconds, memory in MiB; `value_chars` bounds one canonical value's characters.
+
+    `processes` bounds the threads of a program, where the machine gives a pids cgroup. `file_mib` is the largest file
+    that a whole program can write into its private folder.
+    """
 
     wall_s: float = 5.0
     cpu_s: float = 5.0
     memory_mib: int = 512
-    value_chars: int = 4096
+    value_chars: int = 8192
     message_chars: int = 500
     output_bytes: int = 65536
     processes: int = 32
@@ -53,9 +57,11 @@ class Job:
     """One piece of work.
 
     `expect`, when given, has one value text for each input: it is made canonical in a clean process, compared on the
-    host, and never enters the process that runs `source`. `inputs` must be values of the language (literals and
-    constructor calls); anything else is `forbidden`. `determinism` runs the job in two processes with different hash
-    seeds and answers `nondeterministic` when the values differ.
+    host, and never enters the process that runs `source`. One that can't be read is the caller's mistake: the verdict
+    is `infrastructure`, never a wrong answer. `inputs` must be values of the language (literals and constructor calls);
+    anything else is `forbidden`. `determinism` runs the job in two processes with different hash seeds and answers
+    `nondeterministic` when the values differ. A PROGRAM has neither inputs nor expect.
+    Raises ValueError when the fields don't fit each other.
     """
 
     id: str
@@ -65,12 +71,24 @@ class Job:
     expect: tuple[str, ...] | None = None
     determinism: bool = False
 
+    def __post_init__(self) -> None:
+        if self.kind is JobKind.PROGRAM:
+            if self.inputs or self.expect is not None:
+                raise ValueError(f"job {self.id!r} is a whole program: leave out its inputs and expect")
+        elif not self.inputs:
+            raise ValueError(f"job {self.id!r} has no input: give one for each call of f")
+        elif self.expect is not None and len(self.expect) != len(self.inputs):
+            raise ValueError(
+                f"job {self.id!r} has {len(self.expect)} expect for {len(self.inputs)} inputs: give as many"
+            )
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
     """The outcome of a job. `values` has one canonical text an input when `status` is ok.
 
-    `correct` is None without `expect`. `seconds` is wall time in the process, `memory_mib` its peak.
+    `correct` is None without `expect`. `seconds` is wall time in the process, `memory_mib` its peak resident memory
+    (of a warm process with the pages it shares with its server).
     `stdout`, `stderr` and `exit_code` are of PROGRAM jobs.
     """
 

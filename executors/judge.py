@@ -67,10 +67,10 @@ class Judge:
             correct = False
             if reply.status is Status.OK:
                 expected = self._read(job.expect)
-                if expected.status is Status.INFRASTRUCTURE:
-                    reply, correct = expected, None
+                if expected.status is Status.OK:
+                    correct = expected.values == reply.values
                 else:
-                    correct = expected.status is Status.OK and expected.values == reply.values
+                    reply, correct = _unreadable(expected), None
         return Verdict(
             id=job.id,
             status=reply.status,
@@ -144,6 +144,14 @@ class Judge:
             known[text] = reply
             self._cache.put(text, reply)
         return together.seconds
+
+
+def _unreadable(expected: Reply) -> Reply:
+    """The outcome when what the caller expects is no value: never the program's fault."""
+    if expected.status is Status.INFRASTRUCTURE:
+        return expected
+    message = f"the expected value can't be read: {expected.status} {expected.message}".strip()
+    return Reply(Status.INFRASTRUCTURE, "Expect", message)
 
 
 def _encode(text: str) -> bytes:

@@ -212,7 +212,9 @@ LANGUAGE = Language(
     serves=True,
     syntax_errors=("ERROR: LoadError: syntax:", "ERROR: syntax:", "ParseError:"),
     # A bare Julia maps 430 MiB, and its compiler more as it works.
+    memory_errors=("OutOfMemoryError()",),
     memory_overhead_mib=768,
+    threads=False,
     fence_aliases=("jl",),
     plain_value=_PLAIN_VALUE,
 )

@@ -81,6 +81,9 @@ class Language:
     example: a minimal program in the language, shown in prompts.
     forbidden: source substrings or reader-level names refused before running, only where the language needs it.
     memory_overhead_mib: address space that the bare interpreter needs on top of a job's limit (PROGRAM jobs).
+    memory_errors: substrings of stderr that mark a whole program's end for lack of memory.
+    threads: whether evaluated programs may start threads of the operating system; False where the runtime has none of
+    its own to start and the language's threads are the runtime's.
     plain_value: a regular expression (whole match, no backtracking traps) of texts that are canonical as they stand,
     such as integers and flat lists of them: they need no process to be read back. Empty: every text is read back.
     canonical_program: source text to the form in which duplicates are recognised (white space and comments folded).
@@ -104,6 +107,8 @@ class Language:
     serves: bool = False
     forbidden: tuple[str, ...] = ()
     syntax_errors: tuple[str, ...] = ()
+    memory_errors: tuple[str, ...] = ()
     memory_overhead_mib: int = 0
+    threads: bool = True
     fence_aliases: tuple[str, ...] = ()
     plain_value: str = ""

@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 
 from executors import protocol
+from executors.contained import DeadlineExceededError, StreamClosedError
 from executors.launch import TIER_MEANING, Launch, Mode, Tier, parse_tier
-from executors.sandbox import DeadlineExceededError, StreamClosedError, start, start_error
+from executors.sandbox import start, start_error
 
 _PROBE = Path(__file__).with_name("probe_harness.py")
 _TIMEOUT_S = 20.0

@@ -79,6 +79,7 @@ LANGUAGE = Language(
     canonical_program=canonical_program,
     serves=True,
     syntax_errors=("SyntaxError:", "IndentationError:", "TabError:"),
+    memory_errors=("MemoryError",),
     memory_overhead_mib=64,
     fence_aliases=("py", "python3"),
     plain_value=_PLAIN_VALUE,

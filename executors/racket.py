@@ -254,7 +254,9 @@ LANGUAGE = Language(
         ": missing procedure expression",
         "standard-module-name-resolver: ",
     ),
+    memory_errors=("out of memory",),
     memory_overhead_mib=192,
+    threads=False,
     fence_aliases=("scheme", "rkt"),
     plain_value=_PLAIN_VALUE,
 )

@@ -1,4 +1,4 @@
-"""One contained process: how it is started, spoken to and killed.
+"""How a contained process is started.
 
 The process is started by Popen without preexec_fn (safe in a process that holds threads and JAX), from the thread that
 owns it: its death signal follows that thread. Nothing of the parent's environment is passed on.
@@ -10,187 +10,21 @@ import contextlib
 import fcntl
 import json
 import os
-import select
-import shutil
-import signal
+import secrets
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from executors import bubblewrap, protocol, seccomp
+from executors import bubblewrap, cgroup, guardian, protocol, seccomp
+from executors.contained import Contained, DeadlineExceededError, StreamClosedError
 from executors.guardian import Guardian
 from executors.launch import FILTER_PATH, OPEN_FILES, Launch, Mode, Tier, environment
 
-# A program that hasn't answered by the first look is looked at again and again; asleep each time, it holds no core.
-_FIRST_LOOK_S, _LOOK_S, _LOOKS = 0.1, 0.02, 3
 _LAUNCHER = Path(__file__).with_name("launcher.py")
-
-
-class StreamClosedError(Exception):
-    """The contained process closed its reply stream before a frame was complete."""
-
-
-class DeadlineExceededError(Exception):
-    """The deadline passed before a frame was complete."""
-
-
-class Contained:
-    """A started contained process; not safe across threads.
-
-    pid: the process inside, 0 when it isn't known. folder: deleted when the process is killed. listed: what the
-    guardian must forget then.
-    """
-
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        pid: int,
-        folder: Path | None = None,
-        guardian: Guardian | None = None,
-        listed: Sequence[int] = (),
-    ) -> None:
-        self.process = process
-        self.pid = pid
-        self._folder = folder
-        self._guardian = guardian
-        self._listed = listed
-        self._received = bytearray()
-        self._killed = False
-        assert process.stdout is not None
-        self._output = process.stdout.fileno()
-        os.set_blocking(self._output, False)
-        if process.stdin is not None:
-            os.set_blocking(process.stdin.fileno(), False)
-
-    def send(self, fields: Sequence[bytes], deadline: float) -> None:
-        """Write a frame. Raises StreamClosedError (the process has gone) or DeadlineExceededError (it doesn't read)."""
-        assert self.process.stdin is not None
-        descriptor = self.process.stdin.fileno()
-        data = memoryview(protocol.encode(fields))
-        while data:
-            try:
-                written = os.write(descriptor, data)
-                data = data[written:]
-            except BlockingIOError:
-                _wait(descriptor, select.POLLOUT, deadline)
-            except BrokenPipeError:
-                raise StreamClosedError from None
-
-    def receive(
-        self, deadline: float, max_bytes: int, cpu_s: float = 0.0, on_sleep: Callable[[], None] | None = None
-    ) -> list[bytes]:
-        """The next frame. Raises StreamClosedError, DeadlineExceededError (the CPU limit is one too) and FrameError.
-
-        `on_sleep` is called once when nothing inside has been running for a while.
-        """
-        if on_sleep is not None:
-            self._watch_sleep(deadline, on_sleep)
-        while True:
-            frame = protocol.decode(self._received, max_bytes)
-            if frame is not None:
-                fields, length = frame
-                del self._received[:length]
-                return fields
-            self._wait_output(deadline, cpu_s)
-            try:
-                chunk = os.read(self._output, 1 << 16)
-            except BlockingIOError:
-                continue
-            if not chunk:
-                raise StreamClosedError
-            self._received += chunk
-
-    def _watch_sleep(self, deadline: float, on_sleep: Callable[[], None]) -> None:
-        """Wait until there is output, the deadline is near, or everything inside sleeps (then call `on_sleep`)."""
-        asleep, pause_s = 0, _FIRST_LOOK_S
-        while time.monotonic() + pause_s < deadline:
-            with contextlib.suppress(DeadlineExceededError):
-                _wait(self._output, select.POLLIN, time.monotonic() + pause_s)
-                return
-            asleep = asleep + 1 if self.is_asleep() else 0
-            if asleep == _LOOKS:
-                on_sleep()
-                return
-            pause_s = _LOOK_S
-
-    def is_asleep(self) -> bool:
-        """Whether no thread inside runs or waits for a core or a disk; False when that can't be told."""
-        found, frontier = False, [self.pid] if self.pid else []
-        while frontier:
-            pid = frontier.pop()
-            try:
-                tasks = os.listdir(f"/proc/{pid}/task")
-                for task in tasks:
-                    with open(f"/proc/{pid}/task/{task}/stat", "rb") as file:
-                        if file.read().rpartition(b")")[2].split()[0] in (b"R", b"D"):
-                            return False
-                    with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
-                        frontier += map(int, file.read().split())
-            except OSError:
-                return False
-            found = True
-        return found
-
-    def _wait_output(self, deadline: float, cpu_s: float) -> None:
-        if not cpu_s or not self.pid:
-            _wait(self._output, select.POLLIN, deadline)
-            return
-        while True:
-            left_s = cpu_s - self.cpu_seconds()
-            if left_s <= 0:
-                raise DeadlineExceededError
-            try:
-                _wait(self._output, select.POLLIN, min(deadline, time.monotonic() + left_s))
-                return
-            except DeadlineExceededError:
-                if time.monotonic() >= deadline:
-                    raise
-
-    def cpu_seconds(self) -> float:
-        """CPU time used so far by the process inside; 0 when it can't be read (it has ended)."""
-        try:
-            return time.clock_gettime((~self.pid << 3) | 2) if self.pid else 0.0
-        except OSError:
-            return 0.0
-
-    def exit_code(self, timeout_s: float) -> int | None:
-        """The exit code (128 + signal for a death by signal); None when it still runs after `timeout_s`."""
-        try:
-            code = self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
-        return 128 - code if code < 0 else code
-
-    def kill(self) -> None:
-        """Kill everything inside and close the descriptors. Safe to call twice."""
-        if self._killed:
-            return
-        self._killed = True
-        # The group: while bubblewrap still sets up its child, that child has no death signal yet.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        if self._guardian is not None:
-            for identity in self._listed:
-                self._guardian.remove(identity)
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _wait(descriptor: int, event: int, deadline: float) -> None:
-    left_s = deadline - time.monotonic()
-    poll = select.poll()
-    poll.register(descriptor, event)
-    # Rounded up: a wait of zero would spin.
-    if left_s <= 0 or not poll.poll(int(left_s * 1000) + 1):
-        raise DeadlineExceededError
 
 
 def _high(descriptor: int) -> int:
@@ -215,7 +49,7 @@ def _passed(contents: Sequence[bytes]) -> Iterator[list[int]]:
             os.close(descriptor)
 
 
-def start(launch: Launch, guardian: Guardian | None = None, explain: bool = False) -> Contained:
+def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) -> Contained:
     """Start a contained process; its replies (standard output for PROGRAM) are `Contained.receive`'s.
 
     With `explain` its standard error is kept. Raises OSError when a program that the sandbox is made of can't be
@@ -224,18 +58,27 @@ def start(launch: Launch, guardian: Guardian | None = None, explain: bool = Fals
     program = launch.mode is Mode.PROGRAM
     namespaces = launch.tier is Tier.NAMESPACES
     outer = seccomp.worker_filter() if launch.mode is Mode.SERVE else seccomp.single_filter()
-    inner = launch.source if program and namespaces else seccomp.child_filter(namespaces)
-    with _passed([outer, inner]) as (filter_fd, file_fd), _report_pipe() as (report_read, report_write):
+    inner = launch.source if program and namespaces else seccomp.child_filter(namespaces, launch.threads)
+    listed: list[str] = []
+
+    def list_entry(entry: str) -> None:
+        if watch is not None:
+            watch.add(entry)
+            listed.append(entry)
+
+    with _passed([outer, inner]) as (filter_fd, file_fd), _report_pipe() as (report_read, writer):
+        report_write = writer.fileno()
+        group = _make_group(launch, list_entry)
         folder = None
         if namespaces:
             argv = bubblewrap.argv(launch, filter_fd, file_fd, report_write)
             filter_path = FILTER_PATH
         else:
-            folder = _program_folder(launch) if program else None
+            folder = _program_folder(launch, list_entry) if program else None
             argv = _launcher_argv(launch, filter_fd, folder)
             filter_path = f"/proc/self/fd/{file_fd}"
         process = subprocess.Popen(
-            _with_limits(launch, argv),
+            _with_limits(launch, argv, group),
             stdin=subprocess.DEVNULL if program else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if program or explain else subprocess.DEVNULL,
@@ -245,28 +88,35 @@ def start(launch: Launch, guardian: Guardian | None = None, explain: bool = Fals
             bufsize=0,
             start_new_session=True,
         )
-        listed = [-process.pid]
-        if guardian is not None:
-            guardian.add(-process.pid)
-        os.close(report_write)
+        list_entry(guardian.process(-process.pid))
+        writer.close()
         pid = _reported_pid(report_read) if namespaces else process.pid
-        if guardian is not None and pid:
-            guardian.add(pid)
-            listed.append(pid)
-    return Contained(process, pid, folder, guardian, listed)
+        if pid:
+            list_entry(guardian.process(pid))
+    return Contained(process, pid, folder, group, watch, listed)
+
+
+def _make_group(launch: Launch, list_entry: Callable[[str], None]) -> cgroup.Group | None:
+    place = cgroup.find_place() if launch.bound_mib else None
+    if place is None:
+        return None
+    group = place.new_group()
+    for path in group.folders:
+        list_entry(guardian.group(path))
+    group.make(launch.bound_mib, launch.tasks)
+    return group
 
 
 @contextlib.contextmanager
-def _report_pipe() -> Iterator[tuple[int, int]]:
+def _report_pipe() -> Iterator[tuple[int, BinaryIO]]:
+    """The read end, and the write end as a file: its number must never be closed twice, it may be another thread's."""
     read, low_write = os.pipe()
-    write = _high(low_write)
-    os.close(low_write)
-    try:
-        yield read, write
-    finally:
-        os.close(read)
-        with contextlib.suppress(OSError):
-            os.close(write)
+    with os.fdopen(_high(low_write), "wb", buffering=0) as writer:
+        os.close(low_write)
+        try:
+            yield read, writer
+        finally:
+            os.close(read)
 
 
 def _reported_pid(report_read: int) -> int:
@@ -282,8 +132,11 @@ def _reported_pid(report_read: int) -> int:
         return 0
 
 
-def _program_folder(launch: Launch) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="azr_program_"))
+def _program_folder(launch: Launch, list_entry: Callable[[str], None]) -> Path:
+    # Named before it is made, so that at no time it would outlive a kill of this process.
+    folder = Path(tempfile.gettempdir()).resolve() / f"azr_program_{secrets.token_hex(8)}"
+    list_entry(guardian.folder(folder))
+    folder.mkdir(0o700)
     folder.joinpath(launch.source_name).write_bytes(launch.source)
     return folder
 
@@ -303,10 +156,11 @@ def _launcher_argv(launch: Launch, filter_fd: int, folder: Path | None) -> list[
     return [python, "-I", "-S", "-B", str(_LAUNCHER), json.dumps(plan)]
 
 
-def _with_limits(launch: Launch, argv: Sequence[str]) -> list[str]:
-    """`argv` behind a shell that sets limits and moves the reply stream from descriptor 1 to 3."""
+def _with_limits(launch: Launch, argv: Sequence[str], group: cgroup.Group | None) -> list[str]:
+    """`argv` behind a shell that joins the group, sets limits and moves the reply stream from descriptor 1 to 3."""
     blocks = max(launch.file_mib * 2048, len(launch.source) // 512 + 1, 64)
-    script = f"ulimit -c 0; ulimit -n {OPEN_FILES}; ulimit -f {blocks}; "
+    script = cgroup.join_script(group) if group is not None else ""
+    script += f"ulimit -c 0; ulimit -n {OPEN_FILES}; ulimit -f {blocks}; "
     if launch.memory_mib:
         script += f"ulimit -v {launch.memory_mib * 1024}; "
     if launch.cpu_s:

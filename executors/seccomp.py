@@ -201,13 +201,16 @@ def single_filter() -> bytes:
 
 
 @functools.cache
-def child_filter(namespaces: bool = True) -> bytes:
+def child_filter(namespaces: bool = True, threads: bool = True) -> bytes:
     """For the process that runs untrusted code: as `single_filter`, no exec, nothing opened for writing.
 
-    Without `namespaces` (no own PID namespace) no signal to any other process either, tgkill included.
+    Without `namespaces` (no own PID namespace) no signal to any other process either, tgkill included. Without
+    `threads` no new thread: only the number of tasks bounds them, and their order is not the program's to repeat.
     """
     machine = _machine()
     program = _base(machine)
+    if not threads:
+        _deny_all(program, ["clone"], machine, errno.EAGAIN)
     _deny_children(program, machine)
     _deny_all(program, _CHILD_DENIED, machine, errno.EPERM)
     _deny_all(program, _CHILD_READ_ONLY, machine, errno.EROFS)

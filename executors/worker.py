@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import select
 import signal
@@ -10,16 +11,19 @@ import time
 from collections.abc import Callable, Sequence
 
 from executors import protocol
+from executors.contained import Contained, DeadlineExceededError, StreamClosedError
 from executors.guardian import Guardian
 from executors.jobs import JobKind, Limits, Status, Verdict
 from executors.language import Interpreter, Language
 from executors.launch import Launch, Mode, Tier
-from executors.sandbox import Contained, DeadlineExceededError, StreamClosedError, start, start_error
+from executors.sandbox import start, start_error
 
 START_TIMEOUT_S = 60.0
 # How much later than the harness itself the host ends a served request.
 BACKUP_S = 0.5
 FIRST_SEED, SECOND_SEED = 0, 20050303
+# In the control group of a worker: its warm interpreter with what that shares, and bubblewrap with the harness.
+_RESIDENT_MIB, _OWN_TASKS = 256, 16
 _NEVER_CLAIMED = frozenset((Status.INFRASTRUCTURE, Status.NONDETERMINISTIC))
 _STATUSES = frozenset(Status)
 
@@ -53,6 +57,8 @@ def parse_reply(fields: Sequence[bytes], inputs: int, limits: Limits) -> Reply:
         reply = Reply(Status(word), error_kind, message, float(seconds), float(memory_mib), tuple(values))
     except (UnicodeDecodeError, ValueError) as error:
         raise InvalidReplyError(f"a field that can't be read: {type(error).__name__}") from None
+    if not all(math.isfinite(number) and number >= 0 for number in (reply.seconds, reply.memory_mib)):
+        raise InvalidReplyError(f"{reply.seconds} seconds, {reply.memory_mib} MiB")
     if reply.status in _NEVER_CLAIMED:
         raise InvalidReplyError(f"the status {word}")
     if len(values) != (inputs if reply.status is Status.OK else 0):
@@ -130,25 +136,35 @@ class Worker:
 
     def _ask_once(self, kind: JobKind, source: bytes, inputs: Sequence[bytes], seed: int) -> Reply:
         process = self._start(Mode.ONCE, seed)
+        try:
+            reply = self._answer_once(process, self._request(kind, source, inputs, seed), len(inputs))
+            process.look_at_memory()
+        finally:
+            process.kill()
+        return dataclasses.replace(reply, memory_mib=process.peak_memory_mib)
+
+    def _answer_once(self, process: Contained, request: Sequence[bytes], inputs: int) -> Reply:
+        # The process that runs the program also writes the reply: what it says of its time is not believed.
         begin = time.monotonic()
         deadline = begin + self._limits.wall_s
         try:
             cpu_s = process.cpu_seconds() + self._limits.cpu_s
-            process.send(self._request(kind, source, inputs, seed), deadline)
-            max_bytes = self._fixed_bytes + len(inputs) * self._value_bytes
-            fields = process.receive(deadline, max_bytes, cpu_s)
-            return parse_reply(fields, len(inputs), self._limits)
+            process.send(request, deadline)
+            fields = process.receive(deadline, self._fixed_bytes + inputs * self._value_bytes, cpu_s)
+            seconds = time.monotonic() - begin
+            return dataclasses.replace(parse_reply(fields, inputs, self._limits), seconds=seconds)
         except DeadlineExceededError:
             return Reply(Status.TIMEOUT, seconds=time.monotonic() - begin)
         except (InvalidReplyError, protocol.FrameError) as error:
             return Reply(Status.CRASH, "InvalidReply", str(error), time.monotonic() - begin)
         except StreamClosedError:
             code = process.exit_code(BACKUP_S)
+            seconds = time.monotonic() - begin
+            if process.ran_out_of_memory():
+                return Reply(Status.MEMORY, seconds=seconds)
             if code == 128 + signal.SIGKILL:
                 raise
-            return _judge_exit(code, time.monotonic() - begin)
-        finally:
-            process.kill()
+            return _judge_exit(code, seconds)
 
     def _request(self, kind: JobKind, source: bytes, inputs: Sequence[bytes], seed: int) -> list[bytes]:
         limits = self._limits
@@ -159,7 +175,7 @@ class Worker:
         harness = self._language.harness
         if harness is None:
             raise StartError(f"language {self._language.name} has no harness")
-        return Launch(
+        launch = Launch(
             mode=mode,
             argv=lambda folder: self._language.harness_argv(self._interpreter, f"{folder}/{harness.name}", mode.value),
             interpreter=self._interpreter,
@@ -167,6 +183,16 @@ class Worker:
             hash_seed=seed,
             harness_dir=harness.parent,
             file_mib=self._limits.file_mib,
+        )
+        return self._bounded(launch)
+
+    def _bounded(self, launch: Launch) -> Launch:
+        """`launch` with what the worker's control group may hold, and whether its programs start threads."""
+        return dataclasses.replace(
+            launch,
+            bound_mib=self._limits.memory_mib + self._language.memory_overhead_mib + _RESIDENT_MIB,
+            tasks=self._limits.processes + _OWN_TASKS,
+            threads=self._language.threads,
         )
 
     def _start(self, mode: Mode, seed: int) -> Contained:
@@ -202,23 +228,28 @@ class Worker:
             source_name=name,
             source=source,
         )
+        launch = self._bounded(launch)
         for _ in range(2):
             begin = time.monotonic()
             try:
                 process = start(launch, self._guardian)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 return Verdict(job_id, Status.INFRASTRUCTURE, message=f"the sandbox does not start: {error}")
             try:
                 status, outputs = _drain(process, self._limits, begin)
                 code = None if status else process.exit_code(BACKUP_S)
+                if code == 128 + signal.SIGKILL and process.ran_out_of_memory():
+                    status = Status.MEMORY
             finally:
+                seconds = time.monotonic() - begin
                 process.kill()
-            if code != 128 + signal.SIGKILL:
-                return self._judge_program(job_id, status, code, outputs, time.monotonic() - begin)
+            if status is not None or code != 128 + signal.SIGKILL:
+                verdict = self._judge_program(job_id, status, code, outputs)
+                return dataclasses.replace(verdict, seconds=seconds, memory_mib=process.peak_memory_mib)
         return Verdict(job_id, Status.INFRASTRUCTURE, message="the program was killed from outside, twice")
 
     def _judge_program(
-        self, job_id: str, status: Status | None, code: int | None, outputs: tuple[bytes, bytes], seconds: float
+        self, job_id: str, status: Status | None, code: int | None, outputs: tuple[bytes, bytes]
     ) -> Verdict:
         stdout, stderr = (output.decode("utf-8", "replace") for output in outputs)
         if status is None:
@@ -226,6 +257,8 @@ class Worker:
                 status = Status.OK
             elif code == 128 + signal.SIGXCPU:
                 status = Status.TIMEOUT
+            elif any(mark in stderr for mark in self._language.memory_errors):
+                status = Status.MEMORY
             elif code is None or code > 128:
                 status = Status.CRASH
             elif any(mark in stderr for mark in self._language.syntax_errors):
@@ -234,7 +267,7 @@ class Worker:
                 status = Status.RUNTIME_ERROR
         lines = stderr.strip().splitlines()
         message = lines[-1][: self._limits.message_chars] if lines and status is not Status.OK else ""
-        return Verdict(job_id, status, message=message, seconds=seconds, exit_code=code, stdout=stdout, stderr=stderr)
+        return Verdict(job_id, status, message=message, exit_code=code, stdout=stdout, stderr=stderr)
 
 
 def _judge_exit(code: int | None, seconds: float) -> Reply:
@@ -260,14 +293,14 @@ def _drain(process: Contained, limits: Limits, begin: float) -> tuple[Status | N
         poll.register(descriptor, select.POLLIN)
     open_streams = set(streams)
     status = None
-    while open_streams or popen.poll() is None:
+    while open_streams or not process.ended():
         left_s = min(begin + limits.wall_s - time.monotonic(), limits.cpu_s - process.cpu_seconds())
         if left_s <= 0:
             status = Status.TIMEOUT
             break
         if not open_streams:
             # The outputs are closed but the process runs on.
-            time.sleep(min(left_s, 0.005))
+            time.sleep(min(left_s, 0.002))
             continue
         for descriptor, _ in poll.poll(int(left_s * 1000) + 1):
             chunk = os.read(descriptor, 1 << 16)
@@ -278,5 +311,6 @@ def _drain(process: Contained, limits: Limits, begin: float) -> tuple[Status | N
         if any(len(output) > limits.output_bytes for output in outputs.values()):
             status = Status.OUTPUT_LIMIT
             break
+    process.look_at_memory()
     stdout, stderr = (bytes(outputs[descriptor][: limits.output_bytes]) for descriptor in streams)
     return status, (stdout, stderr)

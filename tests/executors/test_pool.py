@@ -1,13 +1,10 @@
 """The pool: order, futures, time-outs that stall nobody, dead workers, expected values, nothing left behind."""
 
-import contextlib
 import dataclasses
 import os
-import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -25,26 +22,6 @@ SPIN = "def f(x):\n    while True: pass"
 
 def double_jobs(count):
     return [Job(str(index), JobKind.EVALUATE, DOUBLE, (str(index),)) for index in range(count)]
-
-
-def processes_with(mark):
-    """Processes whose environment holds `mark`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if mark in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
-
-
-def marked_language(mark):
-    python = LANGUAGES["python"]
-    interpreter = python.find()
-    marked = dataclasses.replace(interpreter, environment=(*interpreter.environment, ("AZR_TEST_MARK", mark)))
-    return dataclasses.replace(python, find=lambda: marked)
 
 
 @pytest.fixture(scope="module")
@@ -113,77 +90,6 @@ def test_cpu_limit_is_apart_from_wall_limit():
         assert pool.submit(nap).result().values == ("1",)
 
 
-def kill_harnesses(mark):
-    for pid in processes_with(mark.encode()):
-        with contextlib.suppress(OSError):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if b"--serve" in command and not command[0].endswith((b"bwrap", b"sh")):
-                os.kill(pid, signal.SIGKILL)
-
-
-def test_killed_worker_is_replaced_and_the_job_retried():
-    mark = f"killed-{os.getpid()}"
-    with Pool(marked_language(mark), workers=1, limits=LIMITS) as pool:
-        slow = "import time\ndef f(x):\n    time.sleep(0.7)\n    return x"
-        future = pool.submit(Job("slow", JobKind.EVALUATE, slow, ("5",)))
-        time.sleep(0.3)
-        kill_harnesses(mark)
-        assert future.result().values == ("5",)
-        assert pool.submit(double_jobs(2)[1]).result().values == ("2",)
-
-
-def test_killed_twice_is_infrastructure():
-    mark = f"twice-{os.getpid()}"
-    with Pool(marked_language(mark), workers=1, limits=LIMITS) as pool:
-        future = pool.submit(Job("sleep", JobKind.EVALUATE, SLEEP, ("5",)))
-        end = time.monotonic() + 10
-        while not future.done() and time.monotonic() < end:
-            time.sleep(0.1)
-            kill_harnesses(mark)
-        assert future.result().status is Status.INFRASTRUCTURE
-        assert pool.submit(double_jobs(2)[1]).result().values == ("2",)
-
-
-def test_close_leaves_no_process_and_no_descriptor():
-    mark = f"close-{os.getpid()}"
-    before = len(os.listdir("/proc/self/fd"))
-    with Pool(marked_language(mark), workers=2, limits=LIMITS) as pool:
-        pool.run_all(double_jobs(10))
-        assert processes_with(mark.encode())
-    time.sleep(0.2)
-    assert processes_with(mark.encode()) == []
-    assert len(os.listdir("/proc/self/fd")) == before
-    with pytest.raises(ValueError, match="not open"):
-        pool.submit(double_jobs(1)[0])
-
-
-@pytest.mark.parametrize(("cold", "kind"), [(False, "evaluate"), (True, "evaluate"), (True, "program")])
-def test_nothing_outlives_a_killed_parent(cold, kind):
-    mark = f"orphan-{cold}-{kind}-{os.getpid()}"
-    script = f"""
-        import sys, time
-        sys.path.insert(0, {str(REPOSITORY)!r})
-        from executors import *
-        from tests.executors.test_pool import marked_language
-        source = "import time\\ndef f(x):\\n    time.sleep(0.2)\\n    return x\\nf(1)"
-        with Pool(marked_language({mark!r}), workers=3, cold={cold}) as pool:
-            print("open", flush=True)
-            for verdict in pool.run(Job(str(i), JobKind({kind!r}), source, ("0",)) for i in range(10**6)):
-                pass
-    """
-    for delay_s in (0.3, 0.52):
-        parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE)
-        assert parent.stdout is not None
-        assert parent.stdout.readline() == b"open\n"
-        time.sleep(delay_s)
-        assert processes_with(mark.encode())
-        parent.kill()
-        parent.wait()
-        parent.stdout.close()
-        time.sleep(1.0)
-        assert processes_with(mark.encode()) == []
-
-
 class RecordingWorker(Worker):
     """A real worker that also keeps what it was asked."""
 
@@ -217,9 +123,30 @@ def test_expected_value_never_enters_the_process_of_the_program(pool):
         worker.close()
 
 
-def test_unreadable_expected_value_is_not_correct(pool):
-    job = Job("job", JobKind.EVALUATE, DOUBLE, ("1",), ("2) or True #",))
-    assert (pool.submit(job).result().status, pool.submit(job).result().correct) == (Status.OK, False)
+@pytest.mark.parametrize("expect", ["2) or True #", "f(1)", ""])
+def test_unreadable_expected_value_is_the_callers_mistake(pool, expect):
+    for job in (
+        Job("job", JobKind.EVALUATE, DOUBLE, ("1",), (expect,)),
+        Job("job", JobKind.VALUE, "", ("2",), (expect,)),
+    ):
+        for _ in range(2):
+            verdict = pool.submit(job).result()
+            assert (verdict.status, verdict.correct, verdict.values) == (Status.INFRASTRUCTURE, None, ())
+            assert "the expected value can't be read" in verdict.message
+    failing = Job("job", JobKind.EVALUATE, "def f(x):\n    return 1 / 0", ("1",), (expect,))
+    assert (pool.submit(failing).result().status, pool.submit(failing).result().correct) == (
+        Status.RUNTIME_ERROR,
+        False,
+    )
+
+
+def test_job_whose_fields_do_not_fit_is_refused():
+    with pytest.raises(ValueError, match="'a' has no input"):
+        Job("a", JobKind.EVALUATE, DOUBLE)
+    with pytest.raises(ValueError, match="'b' has 1 expect for 2 inputs"):
+        Job("b", JobKind.VALUE, inputs=("1", "2"), expect=("1",))
+    with pytest.raises(ValueError, match="'c' is a whole program"):
+        Job("c", JobKind.PROGRAM, DOUBLE, ("1",))
 
 
 def test_forged_replies_are_refused():
@@ -229,7 +156,10 @@ def test_forged_replies_are_refused():
         parse_reply([b"ok", b"", b"", b"0", b"0", b"1"], 2, LIMITS)
     with pytest.raises(Exception, match="can't be read"):
         parse_reply([b"great", b"", b"", b"0", b"0"], 1, LIMITS)
-    long = parse_reply([b"ok", b"", b"", b"0", b"0", b"x" * 5000], 1, LIMITS)
+    for seconds, memory_mib in ((b"nan", b"0"), (b"-1", b"0"), (b"0", b"inf")):
+        with pytest.raises(Exception, match="seconds"):
+            parse_reply([b"ok", b"", b"", seconds, memory_mib, b"1"], 1, LIMITS)
+    long = parse_reply([b"ok", b"", b"", b"0", b"0", b"x" * 8193], 1, LIMITS)
     assert (long.status, long.values) == (Status.OUTPUT_LIMIT, ())
 
 
@@ -284,7 +214,11 @@ def test_programs(pool):
     assert (
         run_program(pool, "import os\nos.close(1)\nos.close(2)\nimport time\ntime.sleep(100)").status is Status.TIMEOUT
     )
-    assert run_program(pool, "[0] * (1 << 34)").status is Status.RUNTIME_ERROR
+    assert run_program(pool, "[0] * (1 << 34)").status is Status.MEMORY
+    verdict = run_program(pool, "x = bytearray(80 << 20)\nprint(len(x) >> 20)")
+    assert (verdict.stdout, verdict.exit_code) == ("80\n", 0)
+    assert 80 < verdict.memory_mib < 200
+    assert 0 < verdict.seconds < LIMITS.wall_s
 
 
 def test_programs_are_contained_and_have_a_private_folder(pool):

@@ -1,0 +1,68 @@
+"""What tests of the pool need to know of the machine's processes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from executors import LANGUAGES, Language
+
+
+def stat_fields(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on; raises OSError when there is no such process."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """The time of start of every process that descends from `pid`, by number; zombies not counted."""
+    parents, starts = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = stat_fields(int(entry.name))
+            except OSError:
+                continue
+            if fields[0] != "Z":
+                parents[int(entry.name)] = int(fields[1])
+                starts[int(entry.name)] = fields[19]
+    found: dict[int, str] = {}
+    frontier = {pid}
+    while frontier:
+        frontier = {child for child, parent in parents.items() if parent in frontier} - set(found)
+        found |= {child: starts[child] for child in frontier}
+    return found
+
+
+def still_running(processes: dict[int, str]) -> list[str]:
+    """The command lines of those of `processes` (as `descendants` gives them) that have not ended."""
+    found = []
+    for pid, start in processes.items():
+        try:
+            fields = stat_fields(pid)
+            if fields[19] == start and fields[0] != "Z":
+                found.append(Path(f"/proc/{pid}/cmdline").read_text())
+        except OSError:
+            continue
+    return found
+
+
+def processes_with(mark: str) -> list[int]:
+    """Processes whose environment holds `mark`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if mark.encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def marked_language(mark: str, name: str = "python") -> Language:
+    """The language, its processes recognisable by `mark` in their environment."""
+    language = LANGUAGES[name]
+    interpreter = language.find()
+    assert interpreter is not None
+    marked = dataclasses.replace(interpreter, environment=(*interpreter.environment, ("AZR_TEST_MARK", mark)))
+    return dataclasses.replace(language, find=lambda: marked)

@@ -1,0 +1,143 @@
+"""How workers end: killed from outside, closed, with a parent that SIGKILL ends; nothing is left of any."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from executors import Job, JobKind, Limits, Pool, Status
+from executors.cgroup import find_place
+from executors.guardian import Guardian, folder, group, process
+from executors.launch import Tier
+from executors.probe import probe
+from tests.executors.processes import descendants, marked_language, processes_with, still_running
+
+REPOSITORY = Path(__file__).parents[2]
+LIMITS = Limits(wall_s=1.5, cpu_s=1.5, memory_mib=256)
+DOUBLE = "def f(x):\n    return x * 2"
+SLEEP = "import time\ndef f(x):\n    time.sleep(100)"
+
+
+def double(number=1):
+    return Job(str(number), JobKind.EVALUATE, DOUBLE, (str(number),))
+
+
+def kill_harnesses(mark):
+    for pid in processes_with(mark):
+        with contextlib.suppress(OSError):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"--serve" in command and not command[0].endswith((b"bwrap", b"sh")):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_killed_worker_is_replaced_and_the_job_retried():
+    mark = f"killed-{os.getpid()}"
+    with Pool(marked_language(mark), workers=1, limits=LIMITS) as pool:
+        slow = "import time\ndef f(x):\n    time.sleep(0.7)\n    return x"
+        future = pool.submit(Job("slow", JobKind.EVALUATE, slow, ("5",)))
+        time.sleep(0.3)
+        kill_harnesses(mark)
+        assert future.result().values == ("5",)
+        assert pool.submit(double()).result().values == ("2",)
+
+
+def test_killed_twice_is_infrastructure():
+    mark = f"twice-{os.getpid()}"
+    with Pool(marked_language(mark), workers=1, limits=LIMITS) as pool:
+        future = pool.submit(Job("sleep", JobKind.EVALUATE, SLEEP, ("5",)))
+        end = time.monotonic() + 10
+        while not future.done() and time.monotonic() < end:
+            time.sleep(0.1)
+            kill_harnesses(mark)
+        assert future.result().status is Status.INFRASTRUCTURE
+        assert pool.submit(double()).result().values == ("2",)
+
+
+def control_groups(pid):
+    place = find_place()
+    return [path for part in place.folders for path in part.glob(f"azr_{pid}_*")] if place else []
+
+
+def test_close_leaves_no_process_no_descriptor_and_no_control_group():
+    mark = f"close-{os.getpid()}"
+    before = len(os.listdir("/proc/self/fd"))
+    with Pool(marked_language(mark), workers=2, limits=LIMITS) as pool:
+        pool.run_all([double(number) for number in range(10)])
+        assert processes_with(mark)
+        inside = descendants(os.getpid())
+        assert control_groups(os.getpid()) or find_place() is None
+    time.sleep(0.2)
+    assert still_running(inside) == []
+    assert processes_with(mark) == []
+    assert control_groups(os.getpid()) == []
+    assert len(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(ValueError, match="not open"):
+        pool.submit(double())
+
+
+PARENT = """
+    import sys
+    sys.path.insert(0, {repository!r})
+    import executors.pool
+    from executors import *
+    from executors.launch import Tier
+    executors.pool.require_tier = lambda allow: Tier[{tier!r}]
+    source = "import time\\ndef f(x):\\n    time.sleep(0.2)\\n    return x\\nf(1)"
+    inputs = () if {kind!r} == "program" else ("0",)
+    with Pool("python", workers=3, cold={cold}) as pool:
+        print("open", flush=True)
+        for verdict in pool.run(Job(str(i), JobKind({kind!r}), source, inputs) for i in range(10**6)):
+            assert verdict.ok, verdict
+"""
+
+
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
+@pytest.mark.parametrize(("cold", "kind"), [(False, "evaluate"), (True, "evaluate"), (True, "program")])
+def test_nothing_outlives_a_killed_parent(cold, kind, tier, tmp_path):
+    if probe(Tier[tier.upper()]).fault:
+        pytest.skip(f"this machine does not give the tier {tier}")
+    tmp_path.chmod(0o755)
+    script = textwrap.dedent(PARENT.format(repository=str(REPOSITORY), tier=tier.upper(), kind=kind, cold=cold))
+    mounts = Path("/proc/self/mountinfo").read_text()
+    for delay_s in (0.3, 0.52):
+        parent = subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, env=os.environ | {"TMPDIR": str(tmp_path)}
+        )
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"open\n"
+        time.sleep(delay_s)
+        inside = descendants(parent.pid)
+        assert len(inside) > 3
+        assert find_place() is None or control_groups(parent.pid)
+        if tier == "landlock" and kind == "program":
+            assert list(tmp_path.iterdir())
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+        time.sleep(1.0)
+        assert still_running(inside) == []
+        assert list(tmp_path.iterdir()) == []
+        assert control_groups(parent.pid) == []
+        assert Path("/proc/self/mountinfo").read_text() == mounts
+
+
+def test_guardian_clears_away_what_is_still_listed(tmp_path):
+    kept, gone, odd = tmp_path / "kept", tmp_path / "gone", tmp_path / "odd * name"
+    for path in (kept, gone, odd):
+        path.mkdir()
+        (path / "file").touch()
+    sleeper = subprocess.Popen(["sleep", "100"], start_new_session=True)
+    guardian = Guardian()
+    for entry in (folder(kept), folder(gone), folder(odd), group(tmp_path / "none"), process(-sleeper.pid)):
+        guardian.add(entry)
+    guardian.remove(folder(kept))
+    guardian.remove(folder(kept))
+    guardian.close()
+    assert sleeper.wait(5) == -signal.SIGKILL
+    assert kept.exists() and not gone.exists() and not odd.exists()
