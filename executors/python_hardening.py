@@ -60,9 +60,14 @@ def hide() -> None:
 
 def leave_parent(reply: int) -> None:
     """Step 1: an own session, death with the parent, /dev/null on 0 to 3 and `reply` as REPLY_DESCRIPTOR alone."""
+    detach()
+    close_descriptors(reply)
+
+
+def detach() -> None:
+    """An own session, and death with the parent."""
     os.setsid()
     LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    close_descriptors(reply)
 
 
 def close_descriptors(reply: int) -> None:

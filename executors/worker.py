@@ -105,15 +105,17 @@ class Worker:
         message = ""
         for _ in range(2):
             try:
-                return (
-                    self._ask_once(kind, source, inputs, seed) if self._cold else self._ask(kind, source, inputs, seed)
-                )
+                once = self._cold and self._language.once
+                return (self._ask_once if once else self._ask)(kind, source, inputs, seed)
             except StreamClosedError:
                 message = "the contained process was killed from outside, twice"
                 self._forget(seed)
             except (StartError, OSError, ValueError) as error:
                 message = f"the contained process does not start: {error}"
                 self._forget(seed)
+            finally:
+                if self._cold:
+                    self._forget(seed)
         return Reply(Status.INFRASTRUCTURE, "", message)
 
     def _ask(self, kind: JobKind, source: bytes, inputs: Sequence[bytes], seed: int) -> Reply:

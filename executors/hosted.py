@@ -1,0 +1,66 @@
+"""For languages whose interpreter can't contain itself: a Python process in the sandbox starts it for each program.
+
+Such a language is one file: its harness is a text in the interpreter's own language that reads one request on
+descriptor 0 and writes one reply, and needs neither system calls nor a foreign function interface. What language.py
+asks of a harness (fresh process, limits, no capabilities, seccomp) is done by hosted_harness.py before the interpreter
+starts. A request holds these fields, a reply those of language.py without the two measurements:
+  kind, most characters of a value, most characters of a message, hash seed, source, input 1, ..., input n
+As text: the number of fields and a line feed, then for each its length in bytes in decimal, a line feed and the bytes.
+The address space is limited from the interpreter's start, so the limit is `memory_mib` plus that of a bare interpreter;
+its start counts as the program's time. mkdir does nothing and reports success, for interpreters that insist on a
+temporary folder; nothing can be written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from executors import python
+from executors.language import Interpreter
+
+HARNESS = Path(__file__).with_name("hosted_harness.py")
+# Where an argument of the interpreter names the file of the harness text.
+TEXT = "{text}"
+
+
+def interpreter(
+    argv: Sequence[str],
+    version: str,
+    read_only: Sequence[Path] = (),
+    environment: Sequence[tuple[str, str]] = (),
+) -> Interpreter:
+    """An Interpreter that brings along what its Python host needs."""
+    host = python.find()
+    return Interpreter(
+        tuple(argv), version, (*host.read_only, *read_only), environment=(*host.environment, *environment)
+    )
+
+
+def harness_argv(
+    text: str,
+    arguments: Sequence[str],
+    *,
+    memory_overhead_mib: int,
+    memory_errors: Sequence[str],
+    reply: int = 3,
+) -> Callable[[Interpreter, str, str], list[str]]:
+    """`Language.harness_argv` of a hosted language.
+
+    text: the harness; arguments: of the interpreter, with TEXT for the harness's file. reply: the descriptor to reply
+    on; 2 for an interpreter that can write to no other. memory_errors: what the interpreter writes there when its
+    memory ends.
+    """
+
+    def argv(found: Interpreter, harness: str, mode: str) -> list[str]:
+        plan = {
+            "argv": [*found.argv, *arguments],
+            "text": text,
+            "reply": reply,
+            "memory_overhead_mib": memory_overhead_mib,
+            "memory_errors": list(memory_errors),
+        }
+        return [*python.harness_argv(python.find(), harness, mode), json.dumps(plan)]
+
+    return argv

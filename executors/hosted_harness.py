@@ -1,0 +1,133 @@
+"""Starts an interpreter afresh for each request, contained, and relays its claim: runs inside the sandbox.
+
+The last argument is a JSON object, that of hosted.py, which says what the interpreter is given.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import struct
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import protocol
+from python_hardening import Limits, detach, harden_to, hide
+from python_supervision import serve
+
+sys.path.pop(0)
+
+_TEXT_DESCRIPTOR = 5
+_MAX_FIELDS = 65536
+_RETURN, _RETURN_ERRNO, _RETURN_ALLOW = 0x06, 0x00050000, 0x7FFF0000
+_JUMP_IF_EQUAL = 0x15
+_EXECVE = {"x86_64": (59,), "aarch64": (221,)}
+_MKDIR = {"x86_64": (83, 258), "aarch64": (34,)}
+
+
+def interpreter_filter(program: bytes) -> bytes:
+    """The child's seccomp program with exec allowed, which comes after it, and mkdir a success that does nothing.
+
+    What is started by exec stays under the same program and limits, in the same namespaces.
+    """
+    machine = platform.machine()
+    changes = dict.fromkeys(_EXECVE[machine], _RETURN_ALLOW) | dict.fromkeys(_MKDIR[machine], _RETURN_ERRNO)
+    instructions = [struct.unpack_from("=HBBI", program, at) for at in range(0, len(program), 8)]
+    for index, (code, _, _, number) in enumerate(instructions[:-1]):
+        following = instructions[index + 1]
+        if code == _JUMP_IF_EQUAL and number in changes and following[0] == _RETURN:
+            assert following[3] & 0xFFFF0000 == _RETURN_ERRNO
+            instructions[index + 1] = (*following[:3], changes[number])
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
+
+
+def decode_text(data: bytes | bytearray, max_bytes: int) -> tuple[list[bytes], int] | None:
+    """As protocol.decode, for the lines of decimal lengths that hosted.py describes."""
+    position, fields = 0, []
+    count = _MAX_FIELDS
+    while len(fields) < count:
+        end = data.find(b"\n", position, position + 12)
+        if end < 0:
+            if len(data) >= position + 12:
+                raise protocol.FrameError("a line that is no length")
+            return None
+        digits = bytes(data[position:end])
+        if not digits.isdigit():
+            raise protocol.FrameError("a line that is no length")
+        number, position = int(digits), end + 1
+        if count == _MAX_FIELDS:
+            if number >= _MAX_FIELDS:
+                raise protocol.FrameError(f"a reply of {number} fields")
+            count = number
+            continue
+        if position + number > max_bytes:
+            raise protocol.FrameError(f"a reply of more than {max_bytes} bytes")
+        if len(data) < position + number:
+            return None
+        fields.append(bytes(data[position : position + number]))
+        position += number
+    return fields, position
+
+
+def encode_text(fields: list[bytes]) -> bytes:
+    """The fields of a request as hosted.py describes."""
+    return b"%d\n" % len(fields) + b"".join(b"%d\n%b" % (len(field), field) for field in fields)
+
+
+def memory_file(content: bytes) -> int:
+    """A descriptor of a file in memory, read from its start. Raises OSError when it is larger than a file may be."""
+    descriptor = os.memfd_create("azr")
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+class Host:
+    """What stays the same for every request."""
+
+    def __init__(self, plan: dict, seccomp_program: bytes) -> None:
+        self._plan = plan
+        self._argv = [argument.replace("{text}", f"/proc/self/fd/{_TEXT_DESCRIPTOR}") for argument in plan["argv"]]
+        self._text = memory_file(plan["text"].encode())
+        self._filter = interpreter_filter(seccomp_program)
+        self._environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("AZR_", "PYTHON"))
+        }
+
+    def run(self, request: list[bytes], reply: int) -> None:
+        """Become the interpreter, contained, with `request` on descriptor 0. Raises OSError."""
+        limits = Limits(request[1])
+        sizes = [b"%d" % limits.value_chars, b"%d" % limits.message_chars]
+        asked = memory_file(encode_text([request[0], *sizes, *request[2:]]))
+        detach()
+        null = os.open("/dev/null", os.O_RDWR)
+        # First out of the way of the numbers that they get.
+        asked, text, reply = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, 16) for descriptor in (asked, self._text, reply))
+        for descriptor in (1, 2, 3, 4):
+            os.dup2(null, descriptor)
+        os.dup2(asked, 0)
+        os.dup2(reply, self._plan["reply"])
+        os.dup2(text, _TEXT_DESCRIPTOR)
+        os.closerange(_TEXT_DESCRIPTOR + 1, 4096)
+        space_bytes = (limits.memory_mib + self._plan["memory_overhead_mib"]) << 20
+        harden_to(space_bytes, limits.cpu_s, self._filter)
+        os.execve(self._argv[0], self._argv, self._environment)
+
+
+def main() -> None:
+    """Serve until the end of the input."""
+    with open(os.environ["AZR_CHILD_FILTER"], "rb") as file:
+        seccomp_program = file.read()
+    plan = json.loads(sys.argv[-1])
+    host = Host(plan, seccomp_program)
+    hide()
+    memory_errors = [mark.encode() for mark in plan["memory_errors"]]
+    serve(host.run, os.environ["AZR_NEW_PID"] == "1", decode_text, memory_errors)
+
+
+if __name__ == "__main__":
+    main()
