@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
+import queue
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from executors import (
     LANGUAGES,
@@ -19,14 +20,12 @@ from executors import (
     Language,
     Limits,
     Pool,
-    Status,
     Verdict,
     javascript,
     load_languages,
     racket,
 )
-from executors.launch import TIER_MEANING, Tier
-from executors.probe import best_tier, probe
+from executors.launch import Tier
 
 _LIMITS = Limits()
 # Languages that work without, but start several times slower.
@@ -56,9 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("doctor", help="what is installed here, and how programs are contained")
     build = commands.add_parser("build", help="compile what makes a language start faster; once for each machine")
     build.add_argument("language", nargs="*", help=f"of {', '.join(sorted(_BUILDS))} (default: all that are installed)")
-    benchmark = commands.add_parser("benchmark", help="programs a second, cold against warm")
+    benchmark = commands.add_parser("benchmark", help="programs a second, cold against warm on one core")
     benchmark.add_argument("--language", action="append", help="only this language; may be repeated")
     benchmark.add_argument("--seconds", type=float, default=4.0, help="time for each figure")
+    benchmark.add_argument("--soak", type=int, metavar="N", help="instead: N programs through one pool; does it grow?")
+    benchmark.add_argument(
+        "--hanging", type=int, metavar="N", help="instead: a batch of N of which 5%% run into limits"
+    )
     benchmark.add_argument("--json", action="store_true", help="the last line is a list of rows")
     return parser
 
@@ -110,68 +113,101 @@ def _run(arguments: argparse.Namespace, output: TextIO) -> int:
         if not arguments.input:
             raise ValueError("--input is missing: give one for each call of f, or --program for a whole program")
         expect = tuple(arguments.expect) if arguments.expect else None
-        if expect is not None and len(expect) != len(arguments.input):
-            raise ValueError(f"{len(expect)} --expect for {len(arguments.input)} --input: give as many")
         job = Job("run", JobKind.EVALUATE, source, tuple(arguments.input), expect, arguments.determinism)
     with _pool(arguments, workers=1) as pool:
+        if pool.tier is not max(Tier):
+            _state_tier(pool)
         verdict = pool.submit(job).result()
     output.write(verdict_line(verdict))
     return 0 if verdict.ok and verdict.correct is not False else 1
 
 
-def _jobs(lines: TextIO, determinism: bool) -> Iterator[Job]:
-    """Jobs of JSON lines. A line has id, source and input (or inputs), and perhaps expect; without source: a value."""
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            fields = json.loads(line)
-            inputs = fields["inputs"] if "inputs" in fields else [fields["input"]] if "input" in fields else []
-            expect = fields.get("expect")
-            if isinstance(expect, str):
-                expect = [expect]
-            kind = JobKind(fields["kind"]) if "kind" in fields else JobKind.EVALUATE
-            yield Job(
-                str(fields["id"]),
-                kind,
-                fields.get("source", ""),
-                tuple(inputs),
-                None if expect is None else tuple(expect),
-                bool(fields.get("determinism", determinism)),
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"line {number} is no job: {type(error).__name__}: {error}") from None
+class _Lines:
+    """Jobs of JSON lines. A line has id, source and input (or inputs), and perhaps expect; kind "value": no source.
+
+    A line that is no job is said on standard error and counted in `bad`; the others go on.
+    """
+
+    def __init__(self, lines: BinaryIO, determinism: bool) -> None:
+        self.bad = 0
+        self._lines = lines
+        self._determinism = determinism
+
+    def jobs(self) -> Iterator[Job]:
+        for number, line in enumerate(self._lines, 1):
+            if not line.strip():
+                continue
+            try:
+                job = _job(json.loads(line), self._determinism)
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                self.bad += 1
+                what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
+                sys.stderr.write(f"error: line {number} is no job and is left out: {what}\n")
+            else:
+                yield job
+
+
+def _texts(value: object, key: str) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{key} is {value!r}: give a text in the language, or a list of them")
+    return tuple(texts)
+
+
+def _job(fields: Any, determinism: bool) -> Job:
+    """Raises ValueError, KeyError or TypeError when `fields` make no job."""
+    if not isinstance(fields, dict):
+        raise TypeError(f"it is {type(fields).__name__}, not an object")
+    kind = JobKind(fields.get("kind", JobKind.EVALUATE))
+    source = fields["source"] if kind is not JobKind.VALUE else fields.get("source", "")
+    if not isinstance(source, str):
+        raise TypeError(f"source is {source!r}: give the program's text")
+    inputs = fields["inputs"] if "inputs" in fields else fields["input"] if kind is not JobKind.PROGRAM else []
+    expect = fields.get("expect")
+    return Job(
+        str(fields["id"]),
+        kind,
+        source,
+        _texts(inputs, "input"),
+        None if expect is None else _texts(expect, "expect"),
+        bool(fields.get("determinism", determinism)),
+    )
 
 
 def _batch(arguments: argparse.Namespace, output: TextIO) -> int:
+    lines = _Lines(sys.stdin.buffer, arguments.determinism)
+    # Verdicts, and at the end the number of jobs: lines are read beside, so that no verdict waits for a line.
+    finished: queue.SimpleQueue[Future[Verdict] | int] = queue.SimpleQueue()
     with _pool(arguments, arguments.workers) as pool:
-        for verdict in pool.run(_jobs(sys.stdin, arguments.determinism)):
-            output.write(verdict_line(verdict))
+        _state_tier(pool)
+        room = threading.Semaphore(8 * pool.workers + 64)
+
+        def read() -> None:
+            count = 0
+            try:
+                for job in lines.jobs():
+                    room.acquire()
+                    pool.submit(job).add_done_callback(finished.put)
+                    count += 1
+            finally:
+                finished.put(count)
+
+        threading.Thread(target=read, daemon=True).start()
+        count, written = sys.maxsize, 0
+        while written < count:
+            item = finished.get()
+            if isinstance(item, int):
+                count = item
+                continue
+            room.release()
+            output.write(verdict_line(item.result()))
             output.flush()
-    return 0
+            written += 1
+    return 2 if lines.bad else 0
 
 
-def _doctor(output: TextIO) -> int:
-    for name, language in sorted(LANGUAGES.items()):
-        interpreter = language.find()
-        if interpreter is None:
-            output.write(f"{name:12} not installed: {language.install_hint}\n")
-            continue
-        kind = "warm" if language.serves else "cold only"
-        output.write(f"{name:12} {interpreter.version}  {' '.join(interpreter.argv)}  ({kind})\n")
-        if interpreter.root is not None:
-            output.write(f"{'':12} in its own root {interpreter.root}\n")
-    for tier in sorted(Tier, reverse=True):
-        fault = probe(tier).fault
-        output.write(
-            f"{tier.name.lower():12} {'not here: ' + fault if fault else 'works'}\n{'':12} {TIER_MEANING[tier]}\n"
-        )
-    best = best_tier()
-    if best is None:
-        output.write("No tier works: programs can't be run on this machine.\n")
-        return 1
-    output.write(f"Programs run in the tier {best.name.lower()}.\n")
-    return 0
+def _state_tier(pool: Pool) -> None:
+    sys.stderr.write(f"{pool.language.name}: programs run in the tier {pool.tier.name.lower()}\n")
 
 
 def _build(arguments: argparse.Namespace, output: TextIO) -> int:
@@ -190,56 +226,53 @@ def _build(arguments: argparse.Namespace, output: TextIO) -> int:
     return failed
 
 
-def _rate(language: Language, workers: int, cold: bool, seconds: float) -> float:
-    """Programs a second of `workers` workers over about `seconds`, every program different."""
-    with Pool(language, workers=workers, cold=cold) as pool:
-        count, end = 0, 0.0
-
-        def jobs() -> Iterator[Job]:
-            index = 0
-            while time.monotonic() < end:
-                index += 1
-                source = f"{language.identity}\n{language.comment} {index}\n"
-                yield Job(str(index), JobKind.EVALUATE, source, (language.identity_input,))
-
-        # Let every worker start before the clock does.
-        end = time.monotonic() + 1.0
-        for _ in pool.run(jobs()):
-            pass
-        begin = time.monotonic()
-        end = begin + seconds
-        for verdict in pool.run(jobs()):
-            if verdict.status is not Status.OK:
-                raise ValueError(f"{language.name}: the identity program gives {verdict.status} {verdict.message}")
-            count += 1
-        return count / (time.monotonic() - begin)
-
-
 def _benchmark(arguments: argparse.Namespace, output: TextIO) -> int:
-    rows = []
-    cores = os.cpu_count() or 1
-    for name in arguments.language or sorted(LANGUAGES):
+    # Here, because no other command needs it.
+    from executors import benchmark
+
+    for name in arguments.language or ():
         if name not in LANGUAGES:
             raise ValueError(f"--language is {name!r}: use one of {', '.join(sorted(LANGUAGES))}")
-        language = LANGUAGES[name]
-        if language.find() is None:
-            output.write(f"{name:12} not installed: {language.install_hint}\n")
-            continue
-        row: dict[str, Any] = {"language": name, "cold_per_s": _rate(language, 1, True, arguments.seconds)}
-        for key, workers in (("warm_per_s_1", 1), ("warm_per_s_all", cores)):
-            row[key] = _rate(language, workers, False, arguments.seconds) if language.serves else None
-        row["cores"] = cores
-        row = {key: round(value, 2) if isinstance(value, float) else value for key, value in row.items()}
-        rows.append(row)
-        warm = row["warm_per_s_1"]
-        ratio = f"{warm / row['cold_per_s']:.1f}x" if warm else "cold only"
-        output.write(
-            f"{name:12} cold {row['cold_per_s']}/s, warm {warm}/s, {cores} cores {row['warm_per_s_all']}/s  {ratio}\n"
-        )
-        output.flush()
+    rows: list[dict[str, Any]] = []
+    failed = 0
+    if arguments.hanging:
+        rows.append(benchmark.hanging_batch(LANGUAGES["python"], arguments.hanging))
+        output.write("".join(f"{key:10} {value}\n" for key, value in rows[0].items()))
+    elif arguments.soak:
+        for name in arguments.language or ["python"]:
+            _require_installed(LANGUAGES[name])
+            marks = []
+            for mark in benchmark.soak(LANGUAGES[name], arguments.soak):
+                marks.append(mark)
+                output.write(
+                    f"{name:12} {' '.join(f'{key}={value}' for key, value in dataclasses.asdict(mark).items())}\n"
+                )
+                output.flush()
+            grown = benchmark.growth(marks)
+            failed |= bool(grown)
+            output.write(f"{name:12} {'GREW: ' + '; '.join(grown) if grown else 'nothing grew'}\n")
+            rows += [{"language": name, **dataclasses.asdict(mark)} for mark in marks]
+    else:
+        for name in arguments.language or sorted(LANGUAGES):
+            if LANGUAGES[name].find() is None and not arguments.language:
+                output.write(f"{name:12} not installed: {LANGUAGES[name].install_hint}\n")
+                continue
+            _require_installed(LANGUAGES[name])
+            row = benchmark.rates(LANGUAGES[name], arguments.seconds)
+            rows.append(row)
+            warm = row["warm_per_s_1"]
+            ratio = f"{warm / row['cold_per_s']:.1f}x" if warm else "cold only"
+            figures = f"cold {row['cold_per_s']}/s, warm {warm}/s, {row['cores']} cores {row['warm_per_s_all']}/s"
+            output.write(f"{name:12} {figures}  {ratio}\n")
+            output.flush()
     if arguments.json:
         output.write(json.dumps(rows) + "\n")
-    return 0
+    return failed
+
+
+def _require_installed(language: Language) -> None:
+    if language.find() is None:
+        raise ValueError(f"{language.full_name} is not installed: {language.install_hint}")
 
 
 def main(argv: Sequence[str] | None = None, output: TextIO = sys.stdout) -> int:
@@ -252,7 +285,10 @@ def main(argv: Sequence[str] | None = None, output: TextIO = sys.stdout) -> int:
             case "batch":
                 return _batch(arguments, output)
             case "doctor":
-                return _doctor(output)
+                # Here, because no other command probes this machine for its own sake.
+                from executors import doctor
+
+                return doctor.examine(output)
             case "build":
                 return _build(arguments, output)
             case _:
@@ -260,3 +296,5 @@ def main(argv: Sequence[str] | None = None, output: TextIO = sys.stdout) -> int:
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        return 130

@@ -214,7 +214,6 @@ LANGUAGE = Language(
     # A bare Julia maps 430 MiB, and its compiler more as it works.
     memory_errors=("OutOfMemoryError()",),
     memory_overhead_mib=768,
-    threads=False,
     fence_aliases=("jl",),
     plain_value=_PLAIN_VALUE,
 )

@@ -13,7 +13,8 @@ import platform
 import struct
 from collections.abc import Sequence
 
-_AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+# AUDIT_ARCH of the machines that there are programs for.
+MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
 _LD_ABS, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
 _X32_BIT = 0x40000000
@@ -135,7 +136,7 @@ class _Assembler:
 
 def _machine() -> str:
     machine = platform.machine()
-    if machine not in _AUDIT_ARCH:
+    if machine not in MACHINES:
         raise ValueError(f"no seccomp program for machine {machine!r}: run on x86_64 or aarch64")
     return machine
 
@@ -147,7 +148,7 @@ def _number(name: str, machine: str) -> int | None:
 def _start(machine: str) -> _Assembler:
     program = _Assembler()
     program.add(_LD_ABS, 4)
-    program.add(_JEQ, _AUDIT_ARCH[machine], 1, 0)
+    program.add(_JEQ, MACHINES[machine], 1, 0)
     program.add(_RET, _KILL_PROCESS)
     program.load_number()
     if machine == "x86_64":

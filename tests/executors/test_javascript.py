@@ -19,7 +19,7 @@ if INTERPRETER is None:
     pytest.skip(f"node is not installed: {LANGUAGE.install_hint}", allow_module_level=True)
 NEEDS_ADDON = pytest.mark.skipif(not LANGUAGE.serves, reason="the addon is not built: make setup")
 CORPUS = Path(__file__).parents[2].parent / "shared" / "attacks" / "js"
-LIMITS = Limits(wall_s=3.0, cpu_s=3.0, memory_mib=256)
+LIMITS = Limits(wall_s=3.0, cpu_s=3.0, memory_mib=256, value_chars=4096)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status
 from executors.julia import canonical_program, harness_argv
 
 JULIA = LANGUAGES["julia"]
-LIMITS = Limits(wall_s=4.0, cpu_s=2.0, memory_mib=256)
+LIMITS = Limits(wall_s=4.0, cpu_s=2.0, memory_mib=256, value_chars=4096)
 
 needs_julia = pytest.mark.skipif(JULIA.find() is None, reason=f"julia is not installed: {JULIA.install_hint}")
 

@@ -15,7 +15,7 @@ from executors.launch import Tier
 from executors.racket import canonical_program, compile_harness
 
 RACKET = LANGUAGES["racket"]
-LIMITS = Limits(wall_s=20.0, cpu_s=10.0, memory_mib=256)
+LIMITS = Limits(wall_s=20.0, cpu_s=10.0, memory_mib=256, value_chars=4096)
 
 needs_racket = pytest.mark.skipif(RACKET.find() is None, reason=f"racket is not installed: {RACKET.install_hint}")
 

@@ -1,0 +1,203 @@
+"""What `python -m executors benchmark` measures: rates, a long run through one pool, a batch of which some hang."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import os
+import random
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from executors.jobs import Job, JobKind, Limits, Status, Verdict
+from executors.language import Language
+from executors.pool import Pool
+
+_PAGE_MIB = os.sysconf("SC_PAGESIZE") / 2**20
+
+
+@contextlib.contextmanager
+def _one_core() -> Iterator[None]:
+    """Threads and processes started inside share one core."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def _identity_job(language: Language, index: int) -> Job:
+    source = f"{language.identity}\n{language.comment} {index}\n"
+    return Job(str(index), JobKind.EVALUATE, source, (language.identity_input,))
+
+
+def _require_ok(language: Language, verdict: Verdict) -> None:
+    if verdict.status is not Status.OK:
+        raise ValueError(f"{language.name}: the identity program gives {verdict.status} {verdict.message}")
+
+
+def rate(language: Language, workers: int, cold: bool, seconds: float) -> float:
+    """Programs a second of `workers` workers over about `seconds`, every program different; one worker on one core."""
+    with _one_core() if workers == 1 else contextlib.nullcontext(), Pool(language, workers=workers, cold=cold) as pool:
+        # Let every worker start before the clock does.
+        _keep_busy(pool, min(1.0, seconds))
+        begin = time.monotonic()
+        return _keep_busy(pool, seconds) / (time.monotonic() - begin)
+
+
+def _keep_busy(pool: Pool, seconds: float) -> int:
+    """Programs that the pool finished, with some waiting for each worker for about `seconds`."""
+    end, count = time.monotonic() + seconds, 0
+    waiting: collections.deque[Future[Verdict]] = collections.deque()
+    while waiting or time.monotonic() < end:
+        while len(waiting) < 3 * pool.workers and time.monotonic() < end:
+            waiting.append(pool.submit(_identity_job(pool.language, count + len(waiting))))
+        if waiting:
+            _require_ok(pool.language, waiting.popleft().result())
+            count += 1
+    return count
+
+
+def rates(language: Language, seconds: float) -> dict[str, Any]:
+    """Cold and warm programs a second on one core, and warm on all cores."""
+    cores = len(os.sched_getaffinity(0))
+    row: dict[str, Any] = {"language": language.name, "cold_per_s": round(rate(language, 1, True, seconds), 2)}
+    for key, workers in (("warm_per_s_1", 1), ("warm_per_s_all", cores)):
+        row[key] = round(rate(language, workers, False, seconds), 2) if language.serves else None
+    row["cores"] = cores
+    return row
+
+
+def _inside(pid: int) -> list[int]:
+    """Processes that descend from `pid`."""
+    found, frontier = [], [pid]
+    while frontier:
+        parent = frontier.pop()
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{parent}/task"):
+                children = Path(f"/proc/{parent}/task/{task}/children").read_text().split()
+                found += map(int, children)
+                frontier += map(int, children)
+    return found
+
+
+def _resident_mib(pids: Sequence[int]) -> float:
+    total = 0.0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_MIB
+    return total
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a long run stands after some of its programs; the pool is idle."""
+
+    programs: int
+    per_s: float
+    latency_ms: float
+    parent_mib: float
+    workers_mib: float
+    processes: int
+    descriptors: int
+
+
+def soak(language: Language, programs: int, workers: int | None = None, marks: int = 10) -> Iterator[Mark]:
+    """Run `programs` programs through one pool and say `marks` times how it stands; the first mark is the warm-up's.
+
+    Latency is the median time from submission to verdict with one program a worker in flight.
+    """
+    with Pool(language, workers=workers) as pool:
+        index = 0
+        for _ in range(marks):
+            times: list[float] = []
+            begin = time.monotonic()
+            waiting: dict[Future[Verdict], float] = {}
+            for _ in range(programs // marks):
+                index += 1
+                waiting[pool.submit(_identity_job(language, index))] = time.monotonic()
+                if len(waiting) == pool.workers:
+                    future, submitted = next(iter(waiting.items()))
+                    _require_ok(language, future.result())
+                    times.append(time.monotonic() - submitted)
+                    del waiting[future]
+            for future in waiting:
+                _require_ok(language, future.result())
+            spent_s = time.monotonic() - begin
+            inside = _inside(os.getpid())
+            yield Mark(
+                programs=index,
+                per_s=round(programs // marks / spent_s, 1),
+                latency_ms=round(1000 * statistics.median(times or [spent_s]), 2),
+                parent_mib=round(_resident_mib([os.getpid()]), 1),
+                workers_mib=round(_resident_mib(inside), 1),
+                processes=len(inside),
+                descriptors=len(os.listdir("/proc/self/fd")),
+            )
+
+
+def growth(marks: Sequence[Mark]) -> list[str]:
+    """What grew from the first mark to the last by more than such figures scatter, in words; empty when nothing did."""
+    first, last = marks[0], marks[-1]
+    found = []
+    for name, slack in (("parent_mib", 8.0), ("workers_mib", 16.0 + 0.1 * first.workers_mib)):
+        if getattr(last, name) > getattr(first, name) + slack:
+            found.append(f"{name} from {getattr(first, name)} to {getattr(last, name)}")
+    for name in ("processes", "descriptors"):
+        if getattr(last, name) > getattr(first, name):
+            found.append(f"{name} from {getattr(first, name)} to {getattr(last, name)}")
+    # The best mark of each half: load from elsewhere only ever slows.
+    half = max(1, len(marks) // 2)
+    early, late = (min(mark.latency_ms for mark in part) for part in (marks[:half], marks[-half:]))
+    if late > 1.5 * early:
+        found.append(f"latency_ms from {early} to {late}")
+    return found
+
+
+# Python, because its programs can be told how long to compute; what is measured is the pool.
+_COMPUTE = "import time\ndef f(s):\n    while time.process_time() < s:\n        pass\n    return {index}\n"
+_BUSY = "def f(s):\n    while True:\n        pass\n"
+_ASLEEP = "import time\ndef f(s):\n    time.sleep(1000)\n"
+
+
+def hanging_batch(python: Language, programs: int, limit_s: float = 0.5, good_s: float = 0.03) -> dict[str, Any]:
+    """How long a batch takes of which 5% run into their limit, half of those computing and half asleep.
+
+    The bound is (time of the good ones alone in the same pool x cores + limits of the busy bad ones) / cores. Good ones
+    compute `good_s` seconds of CPU each.
+    """
+    count_bad = max(2, programs // 20)
+    good = [
+        Job(f"good{index}", JobKind.EVALUATE, _COMPUTE.format(index=index), (str(good_s),), (str(index),))
+        for index in range(programs - count_bad)
+    ]
+    bad = [Job(f"bad{index}", JobKind.EVALUATE, _BUSY if index % 2 else _ASLEEP, ("0",)) for index in range(count_bad)]
+    mixed = [*good, *bad]
+    random.Random(0).shuffle(mixed)
+    with Pool(python, limits=Limits(wall_s=limit_s, cpu_s=limit_s)) as pool:
+        elapsed = []
+        for jobs in (good[: 2 * pool.workers], good, mixed):
+            begin = time.monotonic()
+            verdicts = list(pool.run(jobs))
+            elapsed.append(time.monotonic() - begin)
+            wrong = [verdict for verdict in verdicts if verdict.correct is not True and verdict.id.startswith("good")]
+            if wrong:
+                raise ValueError(f"a good program of the batch gives {wrong[0]}")
+        busy = sum(job.source == _BUSY for job in bad)
+        bound_s = elapsed[1] + busy * limit_s / pool.workers
+    return {
+        "programs": programs,
+        "busy": busy,
+        "asleep": count_bad - busy,
+        "limit_s": limit_s,
+        "good_s": round(elapsed[1], 2),
+        "mixed_s": round(elapsed[2], 2),
+        "bound_s": round(bound_s, 2),
+        "over": round(elapsed[2] / bound_s, 3),
+    }

@@ -1,0 +1,92 @@
+"""What `python -m executors doctor` says: interpreters, parts of the sandbox, the tier, and what each means."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from executors import LANGUAGES, cgroup, seccomp
+from executors.launch import TIER_MEANING, Tier
+from executors.probe import best_tier, probe
+
+_LANDLOCK_CREATE_RULESET = 444
+
+
+def landlock_version() -> int:
+    """The version of Landlock that this kernel has; 0 for none."""
+    return max(0, ctypes.CDLL(None, use_errno=True).syscall(_LANDLOCK_CREATE_RULESET, None, 0, 1))
+
+
+def _bubblewrap() -> tuple[bool, str]:
+    path = shutil.which("bwrap")
+    if path is None:
+        return False, "install the package bubblewrap: without it there is no tier namespaces"
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    return True, f"{path} {done.stdout.strip()}"
+
+
+def _seccomp() -> tuple[bool, str]:
+    if platform.machine() not in seccomp.MACHINES:
+        return False, f"no filter for {platform.machine()}: programs can't be run here"
+    actions = Path("/proc/sys/kernel/seccomp/actions_avail")
+    if not actions.exists():
+        return False, "this kernel has none: programs can't be run here"
+    return True, "refuses sockets, new processes, exec, tracing, mounts, keys and writing"
+
+
+def _landlock() -> tuple[bool, str]:
+    version = landlock_version()
+    if version:
+        return True, f"version {version}; bounds what is read where namespaces are refused"
+    return False, "where namespaces are refused, programs can read what this user can read"
+
+
+def _control_groups() -> tuple[bool, str]:
+    place = cgroup.find_place()
+    if place is None:
+        return False, "no writable group: memory is bounded by address space, process by process; threads by memory"
+    return True, f"{' and '.join(place.controllers)} of each worker bounded below {', '.join(map(str, place.folders))}"
+
+
+def _features() -> Iterator[tuple[str, bool, str]]:
+    """Name, whether it is there, and what that means."""
+    yield "not root", os.geteuid() != 0, "an ordinary user" if os.geteuid() else "root; programs get no capability of it"
+    yield "bubblewrap", *_bubblewrap()
+    fault = probe(Tier.NAMESPACES).fault
+    yield "namespaces", not fault, fault or "user, process, network, mount, IPC and host name, a set for each worker"
+    yield "seccomp", *_seccomp()
+    yield "landlock", *_landlock()
+    yield "cgroup", *_control_groups()
+
+
+def examine(output: TextIO) -> int:
+    """Write the findings to `output`; 1 when programs can't be run on this machine, else 0."""
+    for name, language in sorted(LANGUAGES.items()):
+        interpreter = language.find()
+        if interpreter is None:
+            output.write(f"{name:12} not installed: {language.install_hint}\n")
+            continue
+        kind = "warm" if language.serves else "cold only"
+        output.write(f"{name:12} {interpreter.version}  {' '.join(interpreter.argv)}  ({kind})\n")
+        if interpreter.root is not None:
+            output.write(f"{'':12} in its own root {interpreter.root}\n")
+    output.write("\nParts of the sandbox\n")
+    for name, there, meaning in _features():
+        output.write(f"{name:12} {'yes' if there else 'no':4} {meaning}\n")
+    output.write("\nTiers, tried with live processes\n")
+    for tier in sorted(Tier, reverse=True):
+        fault = probe(tier).fault
+        output.write(f"{tier.name.lower():12} {'not here: ' + fault if fault else 'works'}\n")
+        output.write(f"{'':12} {TIER_MEANING[tier]}\n")
+    best = best_tier()
+    if best is None:
+        output.write("No tier works: programs can't be run on this machine.\n")
+        return 1
+    output.write(f"\nPrograms run in the tier {best.name.lower()}.\n")
+    return 0
