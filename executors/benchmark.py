@@ -33,7 +33,7 @@ def _one_core() -> Iterator[None]:
 
 
 def _identity_job(language: Language, index: int) -> Job:
-    source = f"{language.identity}\n{language.comment} {index}\n"
+    source = f"{language.identity}\n{language.commented(str(index))}\n"
     return Job(str(index), JobKind.EVALUATE, source, (language.identity_input,))
 
 

@@ -1,6 +1,6 @@
 """For languages whose interpreter can't contain itself: a Python process in the sandbox starts it for each program.
 
-Such a language is one file: its harness is a text in the interpreter's own language that reads one request on
+Such a language is one file: its harness is a text in it, in the interpreter's own language, that reads one request on
 descriptor 0 and writes one reply, and needs neither system calls nor a foreign function interface. What language.py
 asks of a harness (fresh process, limits, no capabilities, seccomp) is done by hosted_harness.py before the interpreter
 starts. A request holds these fields, a reply those of language.py without the two measurements:
@@ -13,6 +13,7 @@ temporary folder; nothing can be written.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,8 +22,8 @@ from executors import python
 from executors.language import Interpreter
 
 HARNESS = Path(__file__).with_name("hosted_harness.py")
-# Where an argument of the interpreter names the file of the harness text.
-TEXT = "{text}"
+# What names the harness's files inside, in the interpreter's arguments or in the files themselves.
+FILES = ("/proc/self/fd/5", "/proc/self/fd/6")
 
 
 def interpreter(
@@ -39,8 +40,8 @@ def interpreter(
 
 
 def harness_argv(
-    text: str,
     arguments: Sequence[str],
+    files: Callable[[], Sequence[bytes]],
     *,
     memory_overhead_mib: int,
     memory_errors: Sequence[str],
@@ -48,15 +49,14 @@ def harness_argv(
 ) -> Callable[[Interpreter, str, str], list[str]]:
     """`Language.harness_argv` of a hosted language.
 
-    text: the harness; arguments: of the interpreter, with TEXT for the harness's file. reply: the descriptor to reply
-    on; 2 for an interpreter that can write to no other. memory_errors: what the interpreter writes there when its
-    memory ends.
+    arguments: of the interpreter; files: the contents of FILES, one or two. reply: the descriptor to reply on; 2 for an
+    interpreter that can write to no other. memory_errors: what the interpreter writes there when its memory ends.
     """
 
     def argv(found: Interpreter, harness: str, mode: str) -> list[str]:
         plan = {
             "argv": [*found.argv, *arguments],
-            "text": text,
+            "files": [base64.b64encode(content).decode() for content in files()],
             "reply": reply,
             "memory_overhead_mib": memory_overhead_mib,
             "memory_errors": list(memory_errors),

@@ -5,6 +5,7 @@ The last argument is a JSON object, that of hosted.py, which says what the inter
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
@@ -19,7 +20,7 @@ from python_supervision import serve
 
 sys.path.pop(0)
 
-_TEXT_DESCRIPTOR = 5
+_FIRST_FILE = 5
 _MAX_FIELDS = 65536
 _RETURN, _RETURN_ERRNO, _RETURN_ALLOW = 0x06, 0x00050000, 0x7FFF0000
 _JUMP_IF_EQUAL = 0x15
@@ -91,8 +92,7 @@ class Host:
 
     def __init__(self, plan: dict, seccomp_program: bytes) -> None:
         self._plan = plan
-        self._argv = [argument.replace("{text}", f"/proc/self/fd/{_TEXT_DESCRIPTOR}") for argument in plan["argv"]]
-        self._text = memory_file(plan["text"].encode())
+        self._files = [memory_file(base64.b64decode(content)) for content in plan["files"]]
         self._filter = interpreter_filter(seccomp_program)
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("AZR_", "PYTHON"))
@@ -106,16 +106,18 @@ class Host:
         detach()
         null = os.open("/dev/null", os.O_RDWR)
         # First out of the way of the numbers that they get.
-        asked, text, reply = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, 16) for descriptor in (asked, self._text, reply))
+        held = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 16) for descriptor in (asked, reply, *self._files)]
         for descriptor in (1, 2, 3, 4):
             os.dup2(null, descriptor)
-        os.dup2(asked, 0)
-        os.dup2(reply, self._plan["reply"])
-        os.dup2(text, _TEXT_DESCRIPTOR)
-        os.closerange(_TEXT_DESCRIPTOR + 1, 4096)
+        os.dup2(held[0], 0)
+        os.dup2(held[1], self._plan["reply"])
+        for descriptor, file in enumerate(held[2:], _FIRST_FILE):
+            os.dup2(file, descriptor)
+        os.closerange(_FIRST_FILE + len(self._files), 4096)
         space_bytes = (limits.memory_mib + self._plan["memory_overhead_mib"]) << 20
         harden_to(space_bytes, limits.cpu_s, self._filter)
-        os.execve(self._argv[0], self._argv, self._environment)
+        argv = self._plan["argv"]
+        os.execve(argv[0], argv, self._environment)
 
 
 def main() -> None:

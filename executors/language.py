@@ -72,7 +72,8 @@ class Language:
     """One language: names for prompts, how to find and start its interpreter, limits, examples.
 
     name: config and command-line name, lower case; full_name: as prompts say it ("Racket"); fence: tag of its fenced
-    code blocks; comment: its line-comment marker; extension: of source files, with the dot.
+    code blocks; comment: its line-comment marker, and comment_end what ends the line where there is only one with an
+    end; extension: of source files, with the dot.
     find: the interpreter, or None when it is not installed; install_hint: what a person types to get it.
     harness: the harness file; harness_argv: from interpreter, harness path (as seen inside) and mode ("--once",
     "--serve") to argv. serves: whether `--serve` is supported; once: whether `--once` is: without it a cold start is a
@@ -114,4 +115,9 @@ class Language:
     memory_overhead_mib: int = 0
     threads: bool = True
     fence_aliases: tuple[str, ...] = ()
+    comment_end: str = ""
     plain_value: str = ""
+
+    def commented(self, text: str) -> str:
+        """`text`, one line, as a comment."""
+        return f"{self.comment} {text} {self.comment_end}".rstrip()

@@ -28,7 +28,8 @@ _MEMORY_ERRORS = ("not enough memory",)
 _HARNESS = r"""
 local type, select, pcall, error, load, rawget, rawlen = type, select, pcall, error, load, rawget, rawlen
 local raw_next, tonumber, tostring, globals = next, tonumber, tostring, _G
-local find, match, sub, byte, char, format = string.find, string.match, string.sub, string.byte, string.char, string.format
+local find, match, sub, byte, char = string.find, string.match, string.sub, string.byte, string.char
+local format = string.format
 local concat, sort, unpack, math_type = table.concat, table.sort, table.unpack, math.type
 local utf8_len, codepoint, utf8_char, offset = utf8.len, utf8.codepoint, utf8.char, utf8.offset
 local metatable, sethook, setlocale, exit = debug.getmetatable, debug.sethook, os.setlocale, os.exit
@@ -462,7 +463,9 @@ local function answer(kind, value_chars, message_chars, source, inputs)
 
   local function failure(problem)
     if problem == UNSERIALISABLE then return {"unserialisable", culprit, "the value can't be written down"} end
-    if problem == TOO_LONG then return {"output_limit", "", "the value has more than " .. value_chars .. " characters"} end
+    if problem == TOO_LONG then
+      return {"output_limit", "", "the value has more than " .. value_chars .. " characters"}
+    end
     if problem == "not enough memory" then return {"memory", "", ""} end
     local message, name = problem, "error"
     if type(problem) ~= "string" then
@@ -503,6 +506,7 @@ local function answer(kind, value_chars, message_chars, source, inputs)
   for index = 1, #inputs do
     local good, value = true, values[index]
     if f then good, value = pcall(f, value) end
+    sethook()
     if not good then return failure(value) end
     setlocale("C")
     local emitted, text = pcall(emit, value)
@@ -524,7 +528,6 @@ io.stderr = io.stdout
 function warn() end
 arg = {[0] = "program.lua"}
 local claim = answer(kind, value_chars, message_chars, source, inputs)
-sethook()
 local parts = {#claim .. "\n"}
 for index = 1, #claim do parts[index + 1] = #claim[index] .. "\n" .. claim[index] end
 write(stderr, concat(parts))
@@ -596,7 +599,11 @@ LANGUAGE = Language(
     install_hint="install Lua 5.4 (Debian: apt install lua5.4) so that `lua5.4` or `lua` is on PATH",
     harness=hosted.HARNESS,
     harness_argv=hosted.harness_argv(
-        _HARNESS, [hosted.TEXT], memory_overhead_mib=_OVERHEAD_MIB, memory_errors=_MEMORY_ERRORS, reply=2
+        hosted.FILES[:1],
+        lambda: [_HARNESS.encode()],
+        memory_overhead_mib=_OVERHEAD_MIB,
+        memory_errors=_MEMORY_ERRORS,
+        reply=2,
     ),
     program_argv=program_argv,
     identity="function f(x)\n  return x\nend",
