@@ -56,7 +56,8 @@ def _control_groups() -> tuple[bool, str]:
 
 def _features() -> Iterator[tuple[str, bool, str]]:
     """Name, whether it is there, and what that means."""
-    yield "not root", os.geteuid() != 0, "an ordinary user" if os.geteuid() else "root; programs get no capability of it"
+    user = "an ordinary user" if os.geteuid() else "root; no capability of it reaches a program"
+    yield "not root", os.geteuid() != 0, user
     yield "bubblewrap", *_bubblewrap()
     fault = probe(Tier.NAMESPACES).fault
     yield "namespaces", not fault, fault or "user, process, network, mount, IPC and host name, a set for each worker"

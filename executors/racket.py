@@ -256,7 +256,6 @@ LANGUAGE = Language(
     ),
     memory_errors=("out of memory",),
     memory_overhead_mib=192,
-    threads=False,
     fence_aliases=("scheme", "rkt"),
     plain_value=_PLAIN_VALUE,
 )

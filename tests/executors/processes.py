@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 from executors import LANGUAGES, Language
@@ -33,14 +34,21 @@ def descendants(pid: int) -> dict[int, str]:
     return found
 
 
-def still_running(processes: dict[int, str]) -> list[str]:
-    """The command lines of those of `processes` (as `descendants` gives them) that have not ended."""
+def still_running(processes: dict[int, str], patience_s: float = 1.0) -> list[str]:
+    """Those of `processes` (as `descendants` gives them) that have not ended within `patience_s`."""
+    end = time.monotonic() + patience_s
+    while (found := _running(processes)) and time.monotonic() < end:
+        time.sleep(0.02)
+    return found
+
+
+def _running(processes: dict[int, str]) -> list[str]:
     found = []
     for pid, start in processes.items():
         try:
             fields = stat_fields(pid)
             if fields[19] == start and fields[0] != "Z":
-                found.append(Path(f"/proc/{pid}/cmdline").read_text())
+                found.append(f"{pid} {fields[0]} {Path(f'/proc/{pid}/cmdline').read_text()}")
         except OSError:
             continue
     return found

@@ -121,7 +121,7 @@ def test_nothing_outlives_a_killed_parent(cold, kind, tier, tmp_path):
         parent.wait()
         parent.stdout.close()
         time.sleep(1.0)
-        assert still_running(inside) == []
+        assert still_running(inside, patience_s=0.0) == []
         assert list(tmp_path.iterdir()) == []
         assert control_groups(parent.pid) == []
         assert Path("/proc/self/mountinfo").read_text() == mounts

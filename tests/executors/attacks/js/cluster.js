@@ -1,0 +1,1 @@
+function f(x) { require("cluster").fork(); return 7; }

@@ -1,0 +1,2 @@
+globalThis.g = 1; return;
+function f(x) { return 7; }

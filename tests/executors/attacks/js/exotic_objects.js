@@ -1,0 +1,1 @@
+function f(x) { return Object.setPrototypeOf(new Date(), Object.prototype); }

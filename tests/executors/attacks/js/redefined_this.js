@@ -1,0 +1,1 @@
+Object.defineProperty(this, 0, { get() { return () => 42; } }); var f = (x) => 7;

@@ -1,0 +1,1 @@
+function f(x) { const { proxy, revoke } = Proxy.revocable([], {}); revoke(); return [proxy]; }

@@ -1,0 +1,3 @@
+Error.prepareStackTrace = () => { for (;;); };
+Error.stackTraceLimit = Infinity;
+function f(x) { null.a; }

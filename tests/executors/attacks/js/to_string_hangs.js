@@ -1,0 +1,1 @@
+function f(x) { return { toString() { for (;;); }, valueOf() { for (;;); }, [Symbol.toPrimitive]() { for (;;); } }; }

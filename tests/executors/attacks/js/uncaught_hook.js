@@ -1,0 +1,2 @@
+process.on("uncaughtException", () => { for (;;); });
+function f(x) { throw new Error("x"); }

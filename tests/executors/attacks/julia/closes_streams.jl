@@ -1,0 +1,4 @@
+function f(x)
+  close(stdout); close(stderr); close(stdin)
+  7
+end

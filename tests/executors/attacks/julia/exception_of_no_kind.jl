@@ -1,0 +1,1 @@
+f(x) = throw(ErrorException("x"^(10^7)))

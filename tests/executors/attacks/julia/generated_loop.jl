@@ -1,0 +1,5 @@
+@generated function g(x)
+  while true
+  end
+end
+f(x) = g(x)

@@ -1,0 +1,2 @@
+g(::Val{N}) where {N} = g(Val(N + 1))
+f(x) = g(Val(1))

@@ -1,0 +1,6 @@
+function f(x)
+  s = "x"
+  while true
+    s *= s
+  end
+end

@@ -1,0 +1,1 @@
+f(x) = string(pointer_from_objref(Ref(x)))

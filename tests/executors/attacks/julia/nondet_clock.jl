@@ -1,0 +1,1 @@
+f(x) = (time(), rand(UInt64))

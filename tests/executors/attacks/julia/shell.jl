@@ -1,0 +1,1 @@
+f(x) = run(`touch /var/tmp/azr_canary/x`)

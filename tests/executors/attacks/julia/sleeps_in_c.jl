@@ -1,0 +1,1 @@
+f(x) = while true; ccall(:sleep, Cuint, (Cuint,), 1000); end

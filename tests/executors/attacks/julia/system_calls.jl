@@ -1,0 +1,2 @@
+const CALLS = Dict("ptrace" => (101, 16, 1), "unshare" => (272, 0x10000000, 0), "clone3" => (435, 0, 0), "uring" => (425, 8, 0), "keyctl" => (250, 0, -3), "shmget" => (29, 77, 4096), "socket" => (41, 1, 1), "userfault" => (323, 0, 0), "bpf" => (321, 0, 0), "fork" => (57, 0, 0), "clone" => (56, 17, 0), "pidfd" => (434, 1, 0), "memfd" => (319, 0, 0), "chroot" => (161, 0, 0), "setsid" => (112, 0, 0))
+f(x) = sort([n for (n, c) in CALLS if ccall(:syscall, Clong, (Clong, Clong, Clong, Clong, Clong), c[1], c[2], c[3], 1023, 0) >= 0])

@@ -1,0 +1,3 @@
+def f(x):
+    a = []; a.append({"k": ((a,),)})
+    return a

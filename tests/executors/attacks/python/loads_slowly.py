@@ -1,0 +1,4 @@
+while True:
+    pass
+def f(x):
+    return 1

@@ -1,0 +1,4 @@
+def f(x):
+    a = ()
+    for _ in range(10 ** 6): a = (a,)
+    return a

@@ -1,0 +1,2 @@
+def f(x):
+    return list({"a", "b", "c", "d", "e", "f"})

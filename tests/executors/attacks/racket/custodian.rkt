@@ -1,0 +1,2 @@
+#lang racket
+(define (f x) (custodian-shutdown-all (current-custodian)) 7)

@@ -1,0 +1,3 @@
+#lang racket
+(exit-handler (lambda (code) (let loop () (loop))))
+(define (f x) (exit 3))

@@ -1,0 +1,3 @@
+#lang racket
+(begin-for-syntax (let loop () (loop)))
+(define (f x) 1)

@@ -1,0 +1,2 @@
+#lang racket
+(define (f x) (for/list ([p (list (lambda () (make-directory "/tmp/d")) (lambda () (delete-file "/azr/harness/racket_harness.rkt")) (lambda () (make-file-or-directory-link "/etc" "/var/tmp/azr_canary/l")) (lambda () (file-or-directory-permissions "/tmp" #o777)) (lambda () (call-with-output-file "/proc/self/oom_score_adj" #:exists (quote update) (lambda (o) (display 0 o) (flush-output o)))))] [i (in-naturals)] #:when (with-handlers ([void (lambda (e) #f)]) (p) #t)) i))

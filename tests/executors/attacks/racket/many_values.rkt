@@ -1,0 +1,2 @@
+#lang racket
+(define (f x) (apply values (range 100)))

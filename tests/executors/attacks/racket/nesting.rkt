@@ -1,0 +1,2 @@
+#lang racket
+(define (f x) (for/fold ([a null]) ([i 1000000]) (list a)))

@@ -1,0 +1,2 @@
+#lang racket
+(define (f x) (random 1000000000))

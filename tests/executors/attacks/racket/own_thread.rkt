@@ -1,0 +1,2 @@
+#lang racket
+(define (f x) (kill-thread (current-thread)) 7)

@@ -1,0 +1,2 @@
+#lang reader "/etc/passwd"
+(define (f x) 1)

@@ -1,0 +1,2 @@
+#lang racket
+(define (f x) (thread-suspend (current-thread)) 7)

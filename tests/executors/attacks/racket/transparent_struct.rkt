@@ -1,0 +1,3 @@
+#lang racket
+(struct p (v) #:transparent)
+(define (f x) (vector (p 7)))
