@@ -1,0 +1,218 @@
+"""The programs of a sound judgement: `collect` makes the tests' calls, `compare` says which results are right.
+
+The collecting program is the completion with the tests' calls behind it, in the same scope and order as in MultiPL-E's
+program, but without what they must equal; the pool calls its `f` with the number of each call and takes the values. The
+comparing program never meets the completion: it reads those values as data, in a clean process, and compares them with
+the benchmark's own equality (check-within, @test with ==, assert.deepEqual).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+
+from azr_jax.evaluation.assertions import Tests
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Instrument:
+    """How a language's calls are collected and compared.
+
+    collect: from program and tests to a source whose f(call_input(k)) makes call k. compare: from tests to a source
+    whose f gets the values one after another and answers `right` for each that is as expected.
+    unloadable: why the language's own command can't load a program as a file, or an empty text.
+    """
+
+    collect: Callable[[str, Tests], str]
+    compare: Callable[[Tests], str]
+    call_input: Callable[[int], str]
+    right: str
+    unloadable: Callable[[str], str] = lambda program: ""
+
+
+# Racket.
+
+_RACKET_DEFINES_F = re.compile(r"\((?:define|struct)[^\s()]*\s+[\[(\s]*(?:[^\s()]+\s+)*?f(?=[\s()\[\]])")
+_RACKET_LANG = re.compile(r"(?:\s|;[^\n]*\n)*#lang\s+(\S+)")
+_RACKET_MODULE = re.compile(r"(?:\s|;[^\n]*\n)*\(module\s")
+_RACKET_NEEDS_RACKUNIT = re.compile(r"check-|test-|fail")
+
+# The pool writes mutable hashes as immutable ones; to check-within they are never equal.
+_RACKET_SHOWN = """(define (azr-shown v)
+  (cond
+    [(pair? v) (cons (azr-shown (car v)) (azr-shown (cdr v)))]
+    [(vector? v) (list->vector (map azr-shown (vector->list v)))]
+    [(hash? v) (if (immutable? v)
+                   (for/fold ([h v]) ([(k w) (in-hash v)]) (hash-set h k (azr-shown w)))
+                   (vector 'azr-mutable-hash (hash-count v)))]
+    [else v]))
+"""
+
+
+def _racket_unloadable(program: str) -> str:
+    if _RACKET_LANG.match(program) or _RACKET_MODULE.match(program):
+        return ""
+    return "the program does not start with a #lang line: `racket FILE` can't load it"
+
+
+def _racket_collect(program: str, tests: Tests) -> str:
+    """Where the program has an f of its own it becomes a submodule; elsewhere it stays as it is, which is faster."""
+    require = "(require rackunit)\n" if _RACKET_NEEDS_RACKUNIT.search(program) else ""
+    lang = _RACKET_LANG.match(program)
+    name = "azr-call" if lang and _RACKET_DEFINES_F.search(program) else "f"
+    clauses = "\n".join(f"[({number}) {call}]" for number, call in enumerate(tests.calls))
+    body = (
+        f"\n{require}(define ({name} azr-call-number)\n(azr-shown (let ((candidate {tests.function}))\n"
+        f"(case azr-call-number\n{clauses}\n))))\n{_RACKET_SHOWN}"
+    )
+    if name == "f":
+        return program + body
+    assert lang is not None
+    inner = f"(module azr-program {lang[1]}\n{program[lang.end() :]}{body}\n(provide azr-call)\n)\n"
+    return f'#lang racket/base\n{inner}(require (rename-in (submod "." azr-program) [azr-call f]))\n'
+
+
+def _racket_compare(tests: Tests) -> str:
+    """The equal?/within of rackunit 8.7, without the cost of loading rackunit."""
+    pairs = zip(tests.expected, tests.tolerance, strict=True)
+    thunks = "\n".join(f"(cons (lambda () {expected}) {tolerance})" for expected, tolerance in pairs)
+    return f"""#lang racket
+(define (same? a b delta)
+  (let same ([a a] [b b])
+    (if (and (number? a) (number? b))
+        (<= (magnitude (- a b)) delta)
+        (equal?/recur a b same))))
+(define expected (list
+{thunks}))
+(define (f value)
+  (define next (car expected))
+  (set! expected (cdr expected))
+  (with-handlers ([void (lambda (_) #f)])
+    (same? value ((car next)) (cdr next))))
+"""
+
+
+# Julia.
+
+
+def _julia_collect(program: str, tests: Tests) -> str:
+    """A method of f for a type that no program uses, so that an f of the program's own stays as it is."""
+    cases = "\n".join(f"azr_call.azr_call == {number} && return {call}" for number, call in enumerate(tests.calls))
+    return (
+        f"{program}\nusing Test\nfunction f(azr_call::NamedTuple{{(:azr_call,),Tuple{{Int64}}}})\n"
+        f"candidate = {tests.function}\n{cases}\nend\n"
+    )
+
+
+def _julia_compare(tests: Tests) -> str:
+    thunks = ",\n".join(f"() -> {expected}" for expected in tests.expected)
+    return f"""const AZR_EXPECTED = Function[
+{thunks}]
+function f(value)
+    expected = popfirst!(AZR_EXPECTED)
+    try
+        return (value == expected()) === true
+    catch
+        return false
+    end
+end
+"""
+
+
+# JavaScript. Values travel as V8's own serialisation, which keeps what assert.deepEqual looks at and no functions.
+
+
+def _javascript_collect(program: str, tests: Tests) -> str:
+    """The program in a function of its own, as Node does it, so that its f is not the one that is called."""
+    cases = "\n".join(f"case {number}: return {call};" for number, call in enumerate(tests.calls))
+    return f"""let f;
+(function (azr_give, exports, require, module, __filename, __dirname) {{{program}
+const assert = require('node:assert');
+
+
+function test(azr_call) {{
+  let candidate = {tests.function};
+  switch (azr_call) {{
+{cases}
+  }}
+}}
+azr_give((azr_call) => require('node:v8').serialize(test(azr_call)).toString('base64'));
+}}).call(exports, (give) => {{ f = give; }}, exports, require, module, __filename, __dirname);
+"""
+
+
+def _javascript_compare(tests: Tests) -> str:
+    thunks = ",\n".join(f"() => ({expected})" for expected in tests.expected)
+    return f"""const assert = require('node:assert');
+const v8 = require('node:v8');
+const expected = [
+{thunks}];
+function f(value) {{
+  const next = expected.shift();
+  try {{
+    assert.deepEqual(v8.deserialize(Buffer.from(value, 'base64')), next());
+    return true;
+  }} catch {{
+    return false;
+  }}
+}}
+"""
+
+
+# What a program must not do in a process that ends when the calls are made: it is run by `node FILE` to its own end.
+_JAVASCRIPT_HAS_AN_AFTERLIFE = re.compile(
+    r"setTimeout|setInterval|setImmediate|Promise|async|await|nextTick|queueMicrotask|Worker|process|import\b|\.on\b"
+    r"|require|constructor|\[\s*['\"`]|globalThis|eval|Function"
+)
+
+
+def javascript_needs_its_own_end(completion: str) -> bool:
+    """Whether what happens after the last call may matter: timers, rejections, exit hooks."""
+    return _JAVASCRIPT_HAS_AN_AFTERLIFE.search(completion) is not None
+
+
+def javascript_whole(program: str, tests: Tests, mark: str) -> str:
+    """A whole program for `node FILE` that writes a line `mark number value` for each call."""
+    calls = "\n".join(f"  azr_give({number}, {call});" for number, call in enumerate(tests.calls))
+    return f"""{program}
+const assert = require('node:assert');
+
+
+function test() {{
+  let candidate = {tests.function};
+  const {{ serialize }} = require('node:v8');
+  const {{ writeSync }} = require('node:fs');
+  const azr_write = (text) => {{
+    for (let bytes = Buffer.from(text); bytes.length > 0;) {{
+      try {{
+        bytes = bytes.subarray(writeSync(1, bytes));
+      }} catch (error) {{
+        if (error.code !== 'EAGAIN') throw error;
+      }}
+    }}
+  }};
+  const azr_give = (number, value) => azr_write(`\\n{mark} ${{number}} ${{serialize(value).toString('base64')}}\\n`);
+{calls}
+}}
+
+test();
+"""
+
+
+def javascript_values(stdout: str, mark: str, calls: int) -> Sequence[str] | None:
+    """The values that `javascript_whole` wrote, as literals for `compare`; None when not one a call, in order."""
+    lines = [line.split(" ") for line in stdout.split("\n") if line.startswith(f"{mark} ")]
+    if [line[1:2] for line in lines] != [[str(number)] for number in range(calls)]:
+        return None
+    values = [line[2] if len(line) == 3 else "" for line in lines]
+    return (
+        [f'"{value}"' for value in values] if all(re.fullmatch(r"[A-Za-z0-9+/=]+", value) for value in values) else None
+    )
+
+
+INSTRUMENTS = {
+    "rkt": Instrument(_racket_collect, _racket_compare, str, "#t", _racket_unloadable),
+    "jl": Instrument(_julia_collect, _julia_compare, "(azr_call = {},)".format, "true"),
+    "js": Instrument(_javascript_collect, _javascript_compare, str, "true"),
+}
