@@ -97,7 +97,8 @@ def find() -> Interpreter | None:
     path = Path(executable)
     # An installation outside the system's folders is <prefix>/bin/node; only that executable is shown.
     read_only = [] if path.is_relative_to("/usr") else [path]
-    environment = [("AZR_HASH_SEED", "{hash_seed}")]
+    # Node does not start when the configuration of its OpenSSL is there and can't be read, as under Landlock.
+    environment = [("AZR_HASH_SEED", "{hash_seed}"), ("OPENSSL_CONF", "/dev/null")]
     addon = addon_path()
     if addon.exists():
         read_only.append(addon)

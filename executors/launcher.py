@@ -6,6 +6,7 @@ it; filter, the descriptor of the seccomp program. Imports nothing of this packa
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -80,13 +81,15 @@ def _open_to_all(path: str) -> bool:
 
 
 def _drop_rights(paths: list[str], writable: str) -> None:
-    """No capabilities; and, as root, the user nobody where that user reaches `paths`."""
+    """No capabilities; and, as a root that may change users, nobody where that user reaches `paths`."""
     if os.geteuid() == 0 and all(_open_to_all(path) for path in paths if os.path.isdir(path)):
-        if writable:
-            os.chown(writable, _NOBODY, _NOBODY)
-        os.setgroups([])
-        os.setgid(_NOBODY)
-        os.setuid(_NOBODY)
+        with contextlib.suppress(PermissionError):
+            # The groups first: a root without the right to change them keeps its user, and a folder of its own.
+            os.setgroups([])
+            if writable:
+                os.chown(writable, _NOBODY, _NOBODY)
+            os.setgid(_NOBODY)
+            os.setuid(_NOBODY)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     _check(_LIBC.capset(header, (ctypes.c_uint32 * 6)()), "capset")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import itertools
+import logging
 import os
 import queue
 import threading
@@ -19,12 +20,14 @@ from executors.guardian import Guardian
 from executors.jobs import Job, JobKind, Limits, Status, Verdict
 from executors.judge import Judge, ValueCache
 from executors.language import Language
+from executors.launch import TIER_MEANING, Tier
 from executors.probe import require_tier
 from executors.worker import Worker
 
 # Workers beyond those asked for, for each of them: started only while programs sleep.
 _LENT = 4
 
+_LOG = logging.getLogger(__name__)
 _Item = tuple[Job, concurrent.futures.Future[Verdict]]
 
 
@@ -75,6 +78,14 @@ class Pool:
         if interpreter is None:
             raise ValueError(f"{self.language.full_name} is not installed: {self.language.install_hint}")
         self.tier = require_tier(self._allow_tier)
+        level = logging.INFO if self.tier is max(Tier) else logging.WARNING
+        _LOG.log(
+            level,
+            "%s programs run in the tier %s: %s",
+            self.language.full_name,
+            self.tier.name.lower(),
+            TIER_MEANING[self.tier],
+        )
         self.interpreter = interpreter
         self._guardian = Guardian()
         self._check_identity()

@@ -1,0 +1,217 @@
+"""What contains programs on other machines: an ordinary user, a container that refuses namespaces, little at all.
+
+Such machines are made of this one: `setpriv` takes rights away, and a seccomp filter refuses what a container's does.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from executors.doctor import landlock_version
+from executors.launch import Tier
+from executors.probe import probe
+
+REPOSITORY = Path(__file__).parents[2]
+NOBODY = {"user": 65534, "group": 65534, "extra_groups": ()}
+# What Docker leaves to root.
+DOCKER = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,sys_chroot,mknod,setfcap"
+RIGHTS = {
+    "root": None,
+    "root of a container": ["--bounding-set=-all,+" + ",+".join(DOCKER.split(","))],
+    "root without capabilities": ["--bounding-set=-all", "--inh-caps=-all"],
+    "ordinary user": None,
+}
+REFUSE_NAMESPACES = """
+import ctypes, struct
+from executors import seccomp
+machine = seccomp._machine()
+program = seccomp._Assembler()
+program.load_number()
+for name in ("unshare", "mount", "setns", "pivot_root"):
+    program.deny(seccomp._number(name, machine), 1)
+for number in {refused}:
+    program.deny(number, 38)
+program.deny_if(
+    seccomp._number("clone", machine), 0, seccomp._JSET, seccomp._OTHER_NAMESPACES | seccomp.CLONE_NEWPID, 1
+)
+program.add(seccomp._RET, seccomp._ALLOW)
+text = program.assemble()
+libc = ctypes.CDLL(None, use_errno=True)
+buffer = ctypes.create_string_buffer(text)
+packed = struct.pack("@HP", len(text) // 8, ctypes.addressof(buffer))
+address = ctypes.cast(ctypes.c_char_p(packed), ctypes.c_void_p).value
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.c_void_p(address), 0, 0) == 0
+"""
+# clone3, which goes by the number of arguments in memory that a filter can't see; the calls of Landlock
+CLONE3, LANDLOCK = 435, (444, 445, 446)
+
+
+def python_for_anybody():
+    """An interpreter that a user without rights can start; skips the test when there is none."""
+    check = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import executors.pool"
+    for path in (getattr(sys, "_base_executable", sys.executable), "/usr/bin/python3"):
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            if subprocess.run([path, "-c", check], cwd="/", capture_output=True, check=False, **NOBODY).returncode == 0:
+                return path
+    pytest.skip("no interpreter and repository that an ordinary user can read")
+
+
+def run_with(rights, script, namespaces=True, landlock=True):
+    """The outcome of a script in a process with other rights."""
+    if os.geteuid() != 0 and rights != "root":
+        pytest.skip("only root can take rights away; run as an ordinary user every test is of one")
+    if RIGHTS[rights] and shutil.which("setpriv") is None:
+        pytest.skip("no setpriv: install util-linux")
+    python = python_for_anybody() if rights == "ordinary user" else sys.executable
+    text = f"import sys\nsys.path.insert(0, {str(REPOSITORY)!r})\n"
+    if not namespaces:
+        text += REFUSE_NAMESPACES.format(refused=[CLONE3, *(() if landlock else LANDLOCK)])
+    command = [python, "-c", text + textwrap.dedent(script)]
+    if RIGHTS[rights]:
+        command = ["setpriv", *RIGHTS[rights], *command]
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd="/",
+        check=False,
+        env={"PATH": os.environ["PATH"]},
+        **(NOBODY if rights == "ordinary user" else {}),
+    )
+
+
+def test_every_tier_holds_here():
+    for tier in Tier:
+        if tier is Tier.LANDLOCK and not landlock_version():
+            continue
+        assert probe(tier).fault == ""
+
+
+ATTACKS = """
+    import json, logging, os
+    from executors import *
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    open("/var/tmp/azr_secret_file", "w").write("SECRET-CANARY")
+    os.environ["AZR_TEST_SECRET"] = "SECRET-CANARY"
+    parent = os.getpid()
+    sources = {
+        "benign": "def f(x):\\n    return x + 1",
+        "fork": "import os\\ndef f(x):\\n    return os.fork()",
+        "exec": "import os\\ndef f(x):\\n    os.execv('/bin/true', ['true'])",
+        "kill": f"import os\\ndef f(x):\\n    os.kill({parent}, 0)\\n    return 'could'",
+        "kill_parent": "import os\\ndef f(x):\\n    os.kill(os.getppid(), 9)\\n    return 'could'",
+        "kill_group": "import os\\ndef f(x):\\n    os.kill(0, 9)\\n    return 'could'",
+        "parent_memory": "import os\\ndef f(x):\\n    return open(f'/proc/{os.getppid()}/mem', 'rb').read(1)",
+        "socket": "import socket\\ndef f(x):\\n    return str(socket.socket())",
+        "write": "def f(x):\\n    open('/var/tmp/azr_probe', 'w')\\n    return 'could'",
+        "memory": "def f(x):\\n    return len(bytearray(1 << 33))",
+        "read": "def f(x):\\n    return open('/var/tmp/azr_secret_file').read()",
+        "environ": f"def f(x):\\n    return open('/proc/{parent}/environ').read()",
+        "spin": "def f(x):\\n    while True: pass",
+        "sleep": "import time\\ndef f(x):\\n    time.sleep(100)",
+        "after": "def f(x):\\n    return x + 1",
+    }
+    outcomes = {}
+    with Pool("python", workers=1, limits=Limits(wall_s=1.0, cpu_s=1.0), allow_tier=TIER, cold=COLD) as pool:
+        outcomes["tier"] = pool.tier.name.lower()
+        for name, source in sources.items():
+            verdict = pool.submit(Job(name, JobKind.EVALUATE, source, ("1",), determinism=name == "benign")).result()
+            outcomes[name] = [verdict.status.value, verdict.values]
+        program = "open('a.txt', 'w').write('a')\\nprint(open('a.txt').read())"
+        verdict = pool.submit(Job("program", JobKind.PROGRAM, program)).result()
+        outcomes["program"] = [verdict.status.value, verdict.stdout]
+    os.unlink("/var/tmp/azr_secret_file")
+    print(json.dumps(outcomes))
+"""
+
+
+def check_attacks(done, tier):
+    assert done.returncode == 0, done.stderr
+    outcomes = json.loads(done.stdout)
+    assert outcomes["tier"] == tier
+    assert f"tier {tier}" in done.stderr
+    for name in ("benign", "after"):
+        assert outcomes[name] == ["ok", ["2"]]
+    for name in ("fork", "exec", "kill", "kill_parent", "kill_group", "parent_memory", "socket", "write"):
+        assert outcomes[name] == ["runtime_error", []], name
+    if tier != "limits":
+        assert outcomes["read"] == outcomes["environ"] == ["runtime_error", []]
+    assert outcomes["spin"] == outcomes["sleep"] == ["timeout", []]
+    assert outcomes["memory"] == ["memory", []]
+    assert outcomes["program"] == ["ok", "a\n"]
+    assert not Path("/var/tmp/azr_probe").exists()
+
+
+def attacks(tier, cold):
+    return ATTACKS.replace("TIER", repr(tier)).replace("COLD", repr(cold))
+
+
+@pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
+def test_ordinary_user_has_namespaces(cold):
+    if probe(Tier.NAMESPACES).fault:
+        pytest.skip("this machine refuses namespaces")
+    check_attacks(run_with("ordinary user", attacks("namespaces", cold)), "namespaces")
+
+
+@pytest.mark.parametrize("cold", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["warm", "cold"])
+@pytest.mark.parametrize("rights", sorted(RIGHTS))
+@pytest.mark.parametrize("tier", ["landlock", "limits"])
+def test_containment_without_namespaces(tier, rights, cold):
+    if tier == "landlock" and not landlock_version():
+        pytest.skip("this kernel has no Landlock")
+    done = run_with(rights, attacks(tier, cold), namespaces=False, landlock=tier == "landlock")
+    check_attacks(done, tier)
+
+
+@pytest.mark.parametrize("rights", ["root", "ordinary user"])
+def test_refused_namespaces_are_an_error_with_the_fix(rights):
+    script = """
+        from executors import Pool
+        try:
+            Pool("python", workers=1).__enter__()
+        except ValueError as error:
+            print(error)
+    """
+    done = run_with(rights, script, namespaces=False)
+    assert "allow_tier is 'namespaces' but this machine gives only" in done.stdout, done.stderr
+    assert "Install bubblewrap" in done.stdout
+    assert "set allow_tier to" in done.stdout
+
+
+@pytest.mark.parametrize("language", ["javascript", "julia", "racket"])
+def test_every_warm_language_works_without_namespaces(language):
+    """Julia in its own root can't, and says so."""
+    script = f"""
+        import sys
+        from executors import LANGUAGES, Job, JobKind, Pool
+        language = LANGUAGES[{language!r}]
+        if language.find() is None:
+            print("absent")
+            raise SystemExit
+        loop = {{"racket": "(define (f x) (let loop () (loop)))", "javascript": "function f(x) {{ for (;;); }}",
+                "julia": "f(x) = while true; end"}}
+        from executors import Limits
+        try:
+            with Pool(language, workers=1, limits=Limits(wall_s=3.0, cpu_s=3.0), allow_tier="limits") as pool:
+                late = pool.submit(Job("1", JobKind.EVALUATE, loop[{language!r}], (language.identity_input,)))
+                job = Job("2", JobKind.EVALUATE, language.identity, (language.identity_input,))
+                print(late.result().status, pool.submit(job).result().values == (language.identity_output,))
+        except ValueError as error:
+            print(error)
+    """
+    done = run_with("root", script, namespaces=False)
+    if "absent" in done.stdout:
+        pytest.skip(f"{language} is not installed")
+    if "needs namespaces: install one in the system" in done.stdout:
+        assert language == "julia"
+    else:
+        assert done.stdout == "timeout True\n", done.stdout + done.stderr
