@@ -69,7 +69,16 @@ class RewardSettings:
 
     proposer: str
     switch_step: int
+    linear_from: int
+    linear_to: int
+    adaptive_low: float
+    adaptive_high: float
+    smoothing: float
     solver: str
+    graded_syntax: float
+    graded_runtime: float
+    graded_wrong: float
+    graded_shift_share: float
     lambda_solve: float
     permute: bool
 
@@ -257,8 +266,8 @@ _CHOICES = {
     "model.remat": ("full", "dots", "none"),
     "model.attention": ("auto", "xla", "cudnn", "splash"),
     "selfplay.prompt_template": ("paper", "brief"),
-    "reward.proposer": ("eq3", "eq4", "switch"),
-    "reward.solver": ("plain",),
+    "reward.proposer": ("eq3", "eq4", "switch", "linear", "adaptive", "learnability"),
+    "reward.solver": ("plain", "graded", "graded_shift"),
     "learner.estimator": ("trrpp", "gae", "grpo", "rloo"),
     "learner.loss_aggregation": ("token", "sequence"),
     "executor.allow_tier": ("namespaces", "landlock", "limits"),
@@ -285,6 +294,10 @@ _AT_LEAST = {
     "sampler.chunk": 1,
     "sampler.prefill_tokens": 16,
     "reward.switch_step": 0,
+    "reward.linear_from": 0,
+    "reward.adaptive_low": 0.0,
+    "reward.smoothing": 1e-6,
+    "reward.graded_shift_share": 1e-6,
     "reward.lambda_solve": 0.0,
     "learner.lr": 0.0,
     "learner.warmup_steps": 0,
@@ -352,6 +365,7 @@ def _check_combinations(config: Config) -> None:
             f"sampler.prefill_tokens={config.sampler.prefill_tokens}: must be at least"
             f" sampler.max_prompt_tokens={config.sampler.max_prompt_tokens}"
         )
+    _check_rewards(config.reward)
     if config.reward.permute and config.learner.estimator == "gae":
         raise ValueError("reward.permute=True: permuted rewards are for critic-free estimators; set learner.estimator")
     if config.selfplay.train_on_estimates and config.selfplay.estimate_temperature != config.sampler.temperature:
@@ -362,3 +376,20 @@ def _check_combinations(config: Config) -> None:
         )
     if sum(axis == -1 for axis in (config.mesh.data, config.mesh.fsdp, config.mesh.tensor)) > 1:
         raise ValueError(f"mesh={dataclasses.asdict(config.mesh)}: only one axis may be -1")
+
+
+def _check_rewards(reward: RewardSettings) -> None:
+    if reward.linear_to <= reward.linear_from:
+        raise ValueError(f"reward.linear_to={reward.linear_to}: must be above reward.linear_from={reward.linear_from}")
+    if not reward.adaptive_low < reward.adaptive_high <= 1.0:
+        raise ValueError(
+            f"reward.adaptive_high={reward.adaptive_high}: must be above reward.adaptive_low={reward.adaptive_low} and"
+            " at most 1"
+        )
+    if reward.smoothing > 1.0:
+        raise ValueError(f"reward.smoothing={reward.smoothing}: must be at most 1, which forgets all but the last step")
+    if not -1.0 <= reward.graded_syntax < reward.graded_runtime < reward.graded_wrong <= 0.0:
+        raise ValueError(
+            f"reward.graded_syntax={reward.graded_syntax}, graded_runtime={reward.graded_runtime},"
+            f" graded_wrong={reward.graded_wrong}: must ascend, between -1 and 0"
+        )

@@ -41,7 +41,8 @@ def train(run: Run) -> None:
         step += 1
         with run.measured_step(step) as record:
             played = stages.play_step(config, player, state.params, buffers, step)
-            scored = stages.score(config, played, step)
+            scored = stages.score(config, played, run.reward_state)
+            run.reward_state = stages.next_reward_state(config, played, run.reward_state)
             run.check_infrastructure()
             record.play(played, scored, buffers, player.clock)
             run.progress.phase("update")

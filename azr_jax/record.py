@@ -9,6 +9,7 @@ from typing import Any
 from azr_jax.play import Clock, Solution, mean_accuracy
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.estimates import accuracy_metrics
+from azr_jax.selfplay.rewards import ERROR_KINDS, error_kind
 from azr_jax.selfplay.validation import is_dropped
 from azr_jax.stages import Played, rollouts
 from azr_jax.types import Role, Scored, StopReason, TaskType
@@ -65,6 +66,10 @@ def _solutions(solutions: Sequence[Solution], prefix: str) -> dict[str, float]:
         if formatted:
             metrics[f"{name}/accuracy_formatted"] = sum(one.correct for one in formatted) / len(formatted)
     metrics |= _outcome_shares((one.outcome for one in solutions), prefix)
+    judged = [one for one in solutions if not is_dropped(one.outcome)]
+    kinds = collections.Counter(error_kind(one.formatted, one.correct, one.outcome) for one in judged)
+    for kind in ERROR_KINDS if judged else ():
+        metrics[f"{prefix}/error/{kind}"] = kinds[kind] / len(judged)
     return metrics
 
 

@@ -33,6 +33,7 @@ from azr_jax.progress import Progress
 from azr_jax.record import StepRecord
 from azr_jax.sampler.engine import Sampler
 from azr_jax.selfplay.buffers import Buffers
+from azr_jax.selfplay.rewards import RewardState
 from executors import LANGUAGES, Language, Limits, Pool, load_languages
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy")
@@ -56,6 +57,7 @@ class Run:
     progress: Progress
     restored_step: int = -1
     seeding_rounds: int = 0
+    reward_state: RewardState = dataclasses.field(default_factory=RewardState)
     before: dict[str, Any] = dataclasses.field(default_factory=dict)
     seconds_before: float = 0.0
     interrupted: bool = False
@@ -114,6 +116,7 @@ class Run:
             host["before"],
             host["seconds"],
         )
+        self.reward_state = RewardState(**host["reward_state"])
         self.writers.truncate_after(step)
         self.progress.message(f"resumed {self.workdir} at step {step}")
         return state, buffers, step
@@ -124,6 +127,7 @@ class Run:
         host = {
             "buffers": buffers.to_json(),
             "seeding_rounds": self.seeding_rounds,
+            "reward_state": dataclasses.asdict(self.reward_state),
             "before": self.before,
             "seconds": self._seconds(),
         }

@@ -153,14 +153,14 @@ def _fitting(player: Player, tasks: list[Task]) -> list[Task]:
     return kept
 
 
-def score(config: Config, played: Played, step: int) -> list[Scored]:
+def score(config: Config, played: Played, state: rewards.RewardState) -> list[Scored]:
     """Rewards of all responses; those that the executors failed on are left out."""
     scored = []
     for proposal, tries in zip(played.proposals, played.estimates, strict=True):
         valid, acc = proposal.item is not None, mean_accuracy(tries)
         if is_dropped(proposal.outcome) or (valid and acc is None):
             continue
-        reward = rewards.REWARD_SCHEDULES[config.reward.proposer](acc, valid, step, config.reward)
+        reward = rewards.REWARD_SCHEDULES[config.reward.proposer](acc, valid, state, config.reward)
         scored.append(Scored(proposal.task, proposal.rollout, reward, proposal.formatted, valid, proposal.outcome, acc))
     solutions = list(played.solutions)
     if config.selfplay.train_on_estimates:
@@ -168,12 +168,25 @@ def score(config: Config, played: Played, step: int) -> list[Scored]:
     for solution in solutions:
         if not is_dropped(solution.outcome):
             reward = rewards.SOLVER_REWARDS[config.reward.solver](
-                solution.formatted, solution.correct, solution.outcome, config.reward
+                solution.formatted, solution.correct, solution.outcome, state, config.reward
             )
             scored.append(
                 Scored(solution.task, solution.rollout, reward, solution.formatted, solution.correct, solution.outcome)
             )
     return scored
+
+
+def next_reward_state(config: Config, played: Played, state: rewards.RewardState) -> rewards.RewardState:
+    """The reward state after a step: running means of what its solver responses were worth."""
+    solutions = [one for one in played.solutions if not is_dropped(one.outcome)]
+    formatted = [one for one in solutions if one.formatted]
+    syntax = sum(rewards.error_kind(one.formatted, one.correct, one.outcome) == "syntax" for one in formatted)
+    return rewards.advanced(
+        state,
+        sum(one.correct for one in solutions) / len(solutions) if solutions else None,
+        syntax / len(formatted) if formatted else None,
+        config.reward,
+    )
 
 
 def learn(

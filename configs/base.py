@@ -79,8 +79,8 @@ def _pretrain() -> ml_collections.ConfigDict:
         {
             "output": "azr_jax/embedded",
             "languages": ("racket", "julia", "javascript", "python"),
-            "programs": (16000, 6000, 6000, 6000),  # different programs in each language
-            "transcripts": (22000, 6000, 6000, 6000),
+            "programs": (20000, 6000, 6000, 6000),  # different programs in each language
+            "transcripts": (27000, 6000, 6000, 6000),
             "heldout": 360,  # programs in the held-out split, and as many for validation
             "vocab_size": 2048,
             "embed_dim": 128,
@@ -118,9 +118,18 @@ def get_config() -> ml_collections.ConfigDict:
     config.sampler = _sampler()
     config.reward = ml_collections.ConfigDict(
         {
-            "proposer": "switch",  # eq3 | eq4 | switch
+            "proposer": "switch",  # eq3 | eq4 | switch | linear | adaptive | learnability
             "switch_step": 64,  # Eq. 3 up to and including this step, Eq. 4 after it
-            "solver": "plain",
+            "linear_from": 32,  # linear: Eq. 3 up to this step, Eq. 4 from linear_to on
+            "linear_to": 96,
+            "adaptive_low": 0.3,  # adaptive: Eq. 3 up to this running solver accuracy, Eq. 4 from adaptive_high on
+            "adaptive_high": 0.6,
+            "smoothing": 0.1,  # share of the newest step in the running solver accuracy and share of syntax errors
+            "solver": "plain",  # plain (Eq. 2) | graded | graded_shift
+            "graded_syntax": -0.9,  # of well-formatted answers, instead of Eq. 2's -0.5
+            "graded_runtime": -0.7,
+            "graded_wrong": -0.5,
+            "graded_shift_share": 0.2,  # graded_shift: at this share of syntax errors, form alone counts
             "lambda_solve": 1.0,
             "permute": False,  # control experiment: rewards shuffled among the responses of a task
         }

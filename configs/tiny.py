@@ -13,7 +13,7 @@ from configs import base
 def get_config() -> ml_collections.ConfigDict:
     """A run of minutes: short prompts, small batches, a learning rate for a model of 1.5 M parameters."""
     config = base.get_config()
-    config.steps = 60
+    config.steps = 48
     config.model.path = "azr_jax/embedded/azr-tiny"
     config.model.compute_dtype = "float32"
     config.model.remat = "none"
@@ -34,8 +34,8 @@ def get_config() -> ml_collections.ConfigDict:
         {"max_prompt_tokens": 256, "max_response_tokens": 160, "slots": 96, "chunk": 16, "prefill_tokens": 8192}
     )
     config.learner.update({"lr": 3e-4, "row_tokens": 448, "logit_chunk": 448, "rows_per_microbatch": 16})
-    config.reward.switch_step = 24
+    config.reward.switch_step = 20
     config.executor.update({"wall_s": 2.0, "cpu_s": 2.0, "memory_mib": 256, "value_chars": 400})
     config.evaluation.update({"every": 0, "heldout": "azr_jax/embedded/heldout_racket.jsonl", "temperature_samples": 1})
-    config.checkpoint.update({"every": 20})
+    config.checkpoint.update({"every": 16})
     return config

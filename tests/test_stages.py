@@ -14,6 +14,7 @@ from azr_jax import stages
 from azr_jax.play import Proposal, Solution
 from azr_jax.record import StepRecord
 from azr_jax.selfplay.buffers import Buffers
+from azr_jax.selfplay.rewards import RewardState
 from azr_jax.types import InductionProblem, Role, Rollout, StopReason, Task, TaskType, Triplet
 
 BATCH = 3
@@ -31,7 +32,7 @@ def step(opened):
         stages.seeding_round(opened.config, opened.player, params, buffers, rounds)
     before = buffers.to_json()
     played = stages.play_step(opened.config, opened.player, params, buffers, 1)
-    scored = stages.score(opened.config, played, 1)
+    scored = stages.score(opened.config, played, RewardState())
     record = StepRecord(1, 12)
     record.play(played, scored, buffers, opened.player.clock)
     return opened, params, before, buffers, played, scored, record
@@ -118,7 +119,7 @@ def scored_step(outcomes, config):
             estimates.append([Solution(asked, rollout, True, hit, "correct", None) for hit in tries])
         else:
             solutions.append(Solution(task, rollout, formatted, good, outcome, None))
-    return stages.score(config, stages.Played(proposals, estimates, solutions), step=1)
+    return stages.score(config, stages.Played(proposals, estimates, solutions), RewardState())
 
 
 def test_scores_are_equations_2_and_3():

@@ -24,6 +24,7 @@ from azr_jax.model.transformer import abstract
 from azr_jax.play import mean_accuracy, solver_task
 from azr_jax.sampler.requests import Request
 from azr_jax.selfplay.estimates import accuracy_metrics
+from azr_jax.selfplay.rewards import RewardState
 from azr_jax.selfplay.validation import solver_job, solver_outcome, triplet_from
 from azr_jax.types import Answer, Invalid, Role, StopReason, Task, TaskType, Triplet
 from configs import tiny
@@ -227,7 +228,7 @@ def test_trap_09_the_first_ratio_is_one_and_the_mismatch_is_reported(opened):
     state = run.learner.init(run.params)
     buffers = stages.starting_buffers(run.config, run.player)
     played = stages.play_step(run.config, run.player, state.params, buffers, 1)
-    scored = stages.score(run.config, played, 1)
+    scored = stages.score(run.config, played, RewardState())
     _, metrics = stages.learn(run.config, run.learner, state, scored, 1, run.tokenizer.pad_id)
     assert metrics["ppo/first_ratio_mean"] == metrics["ppo/first_ratio_max"] == 1.0
     assert 0 < metrics["ppo/mismatch_mean"] < 1e-3

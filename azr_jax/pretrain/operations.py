@@ -10,7 +10,7 @@ Value = int | tuple[int, ...]
 Kind = Literal["int", "list"]
 LANGUAGE_ORDER = ("racket", "julia", "javascript", "python")
 
-MAX_ABSOLUTE = 99
+MAX_ABSOLUTE = 60
 MAX_ITEMS = 6
 
 
@@ -20,8 +20,8 @@ class Operation:
 
     `run` gives the value or None where the step is undefined (languages disagree, or too large). `undo` gives some
     value that the step maps to its argument, or None. `code` has one expression a language in LANGUAGE_ORDER, with
-    {x} for the argument and {a}, {b}, {c} for constants; `phrase` says the step in words, `scratch` writes the
-    intermediate results of a step that has some.
+    {x} for the argument and {a}, {b}, {c} for constants; `phrase` says the step in words. `scratch` writes the
+    arithmetic of a step from its argument, `undo_scratch` that of its inverse, where there is some.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Operation:
     code: tuple[str, str, str, str]
     phrase: str
     scratch: Callable[..., str] | None = None
+    undo_scratch: Callable[..., str] | None = None
 
 
 def in_range(value: Value | None) -> bool:
@@ -53,6 +54,13 @@ def _running(step: Callable[[int, int], int]) -> Callable[..., str]:
     return scratch
 
 
+def _each(sign: str, result: Callable[[int, int], int]) -> Callable[..., str]:
+    def scratch(x: tuple[int, ...], a: int) -> str:
+        return " ".join(f"{v} {sign} {a} = {result(v, a)}" for v in x)
+
+    return scratch
+
+
 _SMALL = ((1, 9),)
 _INT_OPERATIONS = (
     Operation(
@@ -65,6 +73,7 @@ _INT_OPERATIONS = (
         ("(+ {x} {a})", "{x} + {a}", "{x} + {a}", "{x} + {a}"),
         "add {a}",
         lambda x, a: f"{x} + {a}",
+        lambda y, a: f"{y} - {a}",
     ),
     Operation(
         "sub",
@@ -76,17 +85,19 @@ _INT_OPERATIONS = (
         ("(- {x} {a})", "{x} - {a}", "{x} - {a}", "{x} - {a}"),
         "subtract {a}",
         lambda x, a: f"{x} - {a}",
+        lambda y, a: f"{y} + {a}",
     ),
     Operation(
         "mul",
         "int",
         "int",
-        ((2, 5),),
+        ((2, 4),),
         lambda x, a: x * a,
         lambda y, a: y // a if y % a == 0 else None,
         ("(* {x} {a})", "{x} * {a}", "{x} * {a}", "{x} * {a}"),
         "multiply by {a}",
         lambda x, a: f"{x} * {a}",
+        lambda y, a: f"{y} / {a}",
     ),
     Operation(
         "from",
@@ -98,6 +109,7 @@ _INT_OPERATIONS = (
         ("(- {a} {x})", "{a} - {x}", "{a} - {x}", "{a} - {x}"),
         "subtract from {a}",
         lambda x, a: f"{a} - {x}",
+        lambda y, a: f"{a} - {y}",
     ),
     Operation(
         "max",
@@ -140,6 +152,7 @@ _INT_OPERATIONS = (
         ("(quotient {x} {a})", "div({x}, {a})", "Math.floor({x} / {a})", "{x} // {a}"),
         "divide by {a}",
         lambda x, a: f"{x} div {a}",
+        lambda y, a: f"{y} * {a}",
     ),
     Operation(
         "branch",
@@ -156,6 +169,7 @@ _INT_OPERATIONS = (
         ),
         "if above {a} add {b} else subtract {c}",
         lambda x, a, b, c: f"{x} > {a} {x} + {b}" if x > a else f"{x} <= {a} {x} - {c}",
+        lambda y, a, b, c: f"{y} - {b}" if y - b > a else f"{y} + {c}",
     ),
     Operation(
         "pair",
@@ -166,6 +180,7 @@ _INT_OPERATIONS = (
         lambda y, a: y[0] if len(y) == 2 and y[1] == y[0] + a else None,
         ("(list {x} (+ {x} {a}))", "[{x}, {x} + {a}]", "[{x}, {x} + {a}]", "[{x}, {x} + {a}]"),
         "list it and it plus {a}",
+        lambda x, a: f"{x} + {a} = {x + a}",
     ),
 )
 _LIST_OPERATIONS = (
@@ -203,12 +218,14 @@ _LIST_OPERATIONS = (
             "[v + {a} for v in {x}]",
         ),
         "add {a} to each",
+        _each("+", lambda v, a: v + a),
+        _each("-", lambda v, a: v - a),
     ),
     Operation(
         "map_mul",
         "list",
         "list",
-        ((2, 4),),
+        ((2, 3),),
         lambda x, a: tuple(v * a for v in x),
         lambda y, a: tuple(v // a for v in y) if all(v % a == 0 for v in y) else None,
         (
@@ -218,6 +235,8 @@ _LIST_OPERATIONS = (
             "[v * {a} for v in {x}]",
         ),
         "multiply each by {a}",
+        _each("*", lambda v, a: v * a),
+        _each("/", lambda v, a: v // a),
     ),
     Operation(
         "above",

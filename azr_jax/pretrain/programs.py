@@ -42,8 +42,12 @@ class Step:
         return self.fill(self.operation.phrase)
 
     def scratch(self, value: Value) -> str:
-        """Intermediate results of the step on a value, or nothing."""
+        """The arithmetic of the step on a value, or nothing."""
         return "" if self.operation.scratch is None else self.operation.scratch(value, *self.constants)
+
+    def undo_scratch(self, value: Value) -> str:
+        """The arithmetic of undoing the step on a value, or nothing."""
+        return "" if self.operation.undo_scratch is None else self.operation.undo_scratch(value, *self.constants)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -128,9 +132,9 @@ def literal(value: Value, language: str) -> str:
 
 
 def random_value(kind: Kind, rng: random.Random) -> Value:
-    """An integer of 0 to 20, or a list of two to four digits."""
+    """An integer of 0 to 15, or a list of two to four digits."""
     if kind == "int":
-        return rng.randint(0, 20)
+        return rng.randint(0, 15)
     return tuple(rng.randint(0, 9) for _ in range(rng.randint(2, 4)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -113,7 +114,7 @@ def fit(config: ModelConfig, settings: PretrainSettings, phases: Sequence[Rows],
         losses_BT = optax.softmax_cross_entropy_with_integer_labels(model.logits(hidden_BTD), targets_BT)
         return jnp.sum(losses_BT * batch.weight_RT) / jnp.sum(batch.weight_RT)
 
-    @jax.jit
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
     def update(params: Any, opt_state: Any, batch: Rows) -> tuple[Any, Any, jax.Array]:
         loss, gradient = jax.value_and_grad(loss_fn)(params, batch)
         updates, opt_state = optimizer.update(gradient, opt_state, params)

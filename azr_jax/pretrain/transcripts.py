@@ -4,8 +4,8 @@ A base model's ability is spread over many ways of writing, most of them poor. T
 miniature: most answers are terse or guessed, some are worked out step by step, and some have no format at all. What
 reinforcement learning can bring out is there, and neither the prompt nor greedy decoding brings it out.
 
-Solver styles (share of transcripts): `terse` 0.36, an answer without reasoning, wrong in 0.35 of them; `guess` 0.27,
-wrong in 0.7; `reasoned` 0.22, worked out in steps, wrong in 0.05; `unformatted` 0.15, no answer block.
+Solver styles (share of transcripts): `terse` 0.4, an answer without reasoning, wrong in 0.3 of them; `guess` 0.2,
+wrong in 0.7; `reasoned` 0.25, worked out in steps, wrong in 0.05; `unformatted` 0.15, no answer block.
 Proposer styles: `terse` 0.45, of which 0.25 do not run and 0.1 copy a reference; `planned` 0.35, all of which run;
 `unformatted` 0.2.
 
@@ -27,9 +27,9 @@ from azr_jax.types import InductionProblem, Role, TaskType, Triplet
 from executors.language import Language
 
 TEMPLATE = "brief"
-SOLVER_STYLES = {"terse": 0.36, "guess": 0.27, "reasoned": 0.22, "unformatted": 0.15}
+SOLVER_STYLES = {"terse": 0.4, "guess": 0.2, "reasoned": 0.25, "unformatted": 0.15}
 PROPOSER_STYLES = {"terse": 0.45, "planned": 0.35, "unformatted": 0.2}
-WRONG_SHARE = {"terse": 0.35, "guess": 0.7, "reasoned": 0.05, "unformatted": 0.3}
+WRONG_SHARE = {"terse": 0.3, "guess": 0.7, "reasoned": 0.05, "unformatted": 0.3}
 TASK_SHARES = {
     (Role.PROPOSE, TaskType.DEDUCTION): 0.11,
     (Role.PROPOSE, TaskType.ABDUCTION): 0.11,
@@ -198,10 +198,11 @@ def _abduction(example: Example, wrong: bool, rng: random.Random) -> tuple[str, 
         return f"try {forward}", value
     if wrong:
         backward[-1] = _nudged(backward[-1], rng)
-    expressions = reversed(example.program.expressions(example.language))
+    steps = zip(example.program.steps, example.program.expressions(example.language), strict=True)
     lines = [f"out = {literal(backward[0], example.language)}"]
-    for expression, before in zip(expressions, backward[1:], strict=True):
-        lines.append(f"{expression} from {literal(before, example.language)}")
+    for (step, expression), after, before in zip(reversed(list(steps)), backward, backward[1:], strict=False):
+        scratch = step.undo_scratch(after)
+        lines.append(f"{expression} {scratch}{' ' if scratch else ''}from {literal(before, example.language)}")
     return "; ".join(lines), backward[-1]
 
 

@@ -80,13 +80,16 @@ def _label(label: str, run: RunData, runs: Sequence[RunData]) -> str:
 
 
 def _scores(runs: Sequence[RunData]) -> Figure:
+    # Of many runs one curve each, told apart by colour: four of each could not be read.
+    many = len(runs) > 2
     panels = []
     for mode in MODES:
         curves = []
-        for color, kind in enumerate(("all", *TYPES)):
+        for color, kind in enumerate(("all",) if many else ("all", *TYPES)):
             for number, run in enumerate(runs):
                 if points := _scores_of(run, mode, kind):
-                    curves.append(Curve(_label(kind, run, runs), tuple(points), color, number, smooth=False))
+                    shade = number if many else color
+                    curves.append(Curve(_label(kind, run, runs), tuple(points), shade, number, smooth=False))
         if curves or mode == MODES[0]:
             panels.append(Panel(f"held-out problems, {mode}", tuple(curves), share=True))
     benchmarks = {

@@ -1,10 +1,12 @@
 """Rewards as pure functions: the paper's Eqs. 1-4, the schedules and solver rewards by name, and the control.
 
-An extension is a function of the same signature and an entry in `REWARD_SCHEDULES` or `SOLVER_REWARDS`.
+An extension is a function of the same signature and an entry in `REWARD_SCHEDULES` or `SOLVER_REWARDS`. What a schedule
+may know of the run so far is a `RewardState`, which is saved and restored with the run.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable, Hashable, Sequence
 
@@ -58,39 +60,166 @@ def _checked(acc: float | None) -> float:
     return acc
 
 
-def schedule_eq3(acc: float | None, valid: bool, step: int, settings: RewardSettings) -> float:
+@dataclasses.dataclass(frozen=True, slots=True)
+class RewardState:
+    """What schedules go by: the step being rewarded, from 1, and running means over the steps before it.
+
+    solver_accuracy: share of solver responses that were correct. syntax_share: share of well-formatted ones whose
+    program or value was a syntax error. None before the first step that had any.
+    """
+
+    step: int = 1
+    solver_accuracy: float | None = None
+    syntax_share: float | None = None
+
+
+def advanced(
+    state: RewardState, accuracy: float | None, syntax_share: float | None, settings: RewardSettings
+) -> RewardState:
+    """The state of the next step: a_t = (1 - r) a_(t-1) + r c_t for both means, with r = `smoothing`.
+
+    The first measurement is taken as it is; None leaves a mean where it was.
+    """
+
+    def mean(old: float | None, new: float | None) -> float | None:
+        if old is None or new is None:
+            return old if new is None else new
+        return (1.0 - settings.smoothing) * old + settings.smoothing * new
+
+    return RewardState(state.step + 1, mean(state.solver_accuracy, accuracy), mean(state.syntax_share, syntax_share))
+
+
+def linear_weight(state: RewardState, settings: RewardSettings) -> float:
+    """Weight of Eq. 4: 0 up to `linear_from`, 1 from `linear_to` on, a straight line of the step between."""
+    return _clipped((state.step - settings.linear_from) / (settings.linear_to - settings.linear_from))
+
+
+def adaptive_weight(state: RewardState, settings: RewardSettings) -> float:
+    """Weight of Eq. 4: w = (a - low) / (high - low), clipped to [0, 1].
+
+    a is the running solver accuracy, low and high are `adaptive_low` and `adaptive_high`. Before the first measurement
+    w is 0: Eq. 3. From one step to the next w moves by at most smoothing / (high - low), because a moves by at most
+    `smoothing`: the reward is continuous over training. When accuracy falls again, w falls with it at the same pace,
+    back to Eq. 3 at `adaptive_low`; there is no memory besides the mean's own.
+    """
+    if state.solver_accuracy is None:
+        return 0.0
+    return _clipped((state.solver_accuracy - settings.adaptive_low) / (settings.adaptive_high - settings.adaptive_low))
+
+
+def _clipped(weight: float) -> float:
+    return min(1.0, max(0.0, weight))
+
+
+def _mixed(acc: float | None, valid: bool, weight: float) -> float:
+    return (1.0 - weight) * propose_eq3(acc, valid) + weight * propose_eq4(acc, valid)
+
+
+def schedule_eq3(acc: float | None, valid: bool, state: RewardState, settings: RewardSettings) -> float:
     """Eq. 3 at every step."""
     return propose_eq3(acc, valid)
 
 
-def schedule_eq4(acc: float | None, valid: bool, step: int, settings: RewardSettings) -> float:
+def schedule_eq4(acc: float | None, valid: bool, state: RewardState, settings: RewardSettings) -> float:
     """Eq. 4 at every step."""
     return propose_eq4(acc, valid)
 
 
-def schedule_switch(acc: float | None, valid: bool, step: int, settings: RewardSettings) -> float:
+def schedule_switch(acc: float | None, valid: bool, state: RewardState, settings: RewardSettings) -> float:
     """The paper's combination: Eq. 3 for steps 1 to `switch_step` (64), Eq. 4 from the step after it (65)."""
-    return propose_eq3(acc, valid) if step <= settings.switch_step else propose_eq4(acc, valid)
+    return propose_eq3(acc, valid) if state.step <= settings.switch_step else propose_eq4(acc, valid)
 
 
-def solver_plain(formatted: bool, correct: bool, outcome: str, settings: RewardSettings) -> float:
+def schedule_linear(acc: float | None, valid: bool, state: RewardState, settings: RewardSettings) -> float:
+    """(1 - w) Eq. 3 + w Eq. 4 with `linear_weight`."""
+    return _mixed(acc, valid, linear_weight(state, settings))
+
+
+def schedule_adaptive(acc: float | None, valid: bool, state: RewardState, settings: RewardSettings) -> float:
+    """(1 - w) Eq. 3 + w Eq. 4 with `adaptive_weight`: the paper's future work."""
+    return _mixed(acc, valid, adaptive_weight(state, settings))
+
+
+def schedule_learnability(acc: float | None, valid: bool, state: RewardState, settings: RewardSettings) -> float:
+    """Acc (1 - acc) when valid, -1 otherwise: the variance of a solver's success, as learnability measures it.
+
+    Unlike Eq. 4 a valid proposal that is always or never solved earns 0, and 0.25 is the most.
+    """
+    if not valid:
+        return -1.0
+    acc = _checked(acc)
+    return acc * (1.0 - acc)
+
+
+ERROR_KINDS = ("format", "syntax", "runtime", "wrong")
+
+
+def error_kind(formatted: bool, correct: bool, outcome: str) -> str | None:
+    """`format`, `syntax`, `runtime` or `wrong`; None when correct. The outcome is the executor's word in any language.
+
+    `runtime` is all that ran, or was refused, and gave no value: time-out, memory, forbidden and the like.
+    """
+    if correct:
+        return None
+    if not formatted:
+        return "format"
+    return {"syntax_error": "syntax", "wrong": "wrong"}.get(outcome, "runtime")
+
+
+def solver_plain(formatted: bool, correct: bool, outcome: str, state: RewardState, settings: RewardSettings) -> float:
     """Eq. 2 whatever the outcome word (`wrong`, an executor status or a parsing reason) says."""
     return solver_reward(formatted, correct)
 
 
-ProposerReward = Callable[[float | None, bool, int, RewardSettings], float]
-SolverReward = Callable[[bool, bool, str, RewardSettings], float]
+def solver_graded(formatted: bool, correct: bool, outcome: str, state: RewardState, settings: RewardSettings) -> float:
+    """Eq. 2 with its -0.5 told apart: `graded_syntax` < `graded_runtime` < `graded_wrong`, all between -1 and 0."""
+    return _graded(formatted, correct, outcome, settings.graded_syntax, settings.graded_runtime, settings)
 
-# (acc, valid, step, settings) -> reward of a proposal; steps count from 1.
+
+def solver_graded_shift(
+    formatted: bool, correct: bool, outcome: str, state: RewardState, settings: RewardSettings
+) -> float:
+    """`solver_graded` whose weight moves from syntax to meaning as syntax errors become rare.
+
+    u = share / `graded_shift_share`, clipped to [0, 1], of the running share of syntax errors (1 before the first
+    measurement). With s < r < w the three settings, a runtime error costs r + 0.8 u (w - r) and a syntax error
+    s + 0.8 (1 - u) (r - s): at u = 1 the wide gap is between syntax errors and the rest, at u = 0 between
+    programs that give no value and wrong values. The order never changes, and both are continuous in the share.
+    """
+    share = 1.0 if state.syntax_share is None else state.syntax_share
+    form = _clipped(share / settings.graded_shift_share)
+    lowest, middle, highest = settings.graded_syntax, settings.graded_runtime, settings.graded_wrong
+    runtime = middle + 0.8 * form * (highest - middle)
+    syntax = lowest + 0.8 * (1.0 - form) * (middle - lowest)
+    return _graded(formatted, correct, outcome, syntax, runtime, settings)
+
+
+def _graded(
+    formatted: bool, correct: bool, outcome: str, syntax: float, runtime: float, settings: RewardSettings
+) -> float:
+    plain = solver_reward(formatted, correct)
+    kind = error_kind(formatted, correct, outcome)
+    return {"syntax": syntax, "runtime": runtime, "wrong": settings.graded_wrong}.get(kind or "", plain)
+
+
+ProposerReward = Callable[[float | None, bool, RewardState, RewardSettings], float]
+SolverReward = Callable[[bool, bool, str, RewardState, RewardSettings], float]
+
+# (acc, valid, state, settings) -> reward of a proposal.
 REWARD_SCHEDULES: dict[str, ProposerReward] = {
     "eq3": schedule_eq3,
     "eq4": schedule_eq4,
     "switch": schedule_switch,
+    "linear": schedule_linear,
+    "adaptive": schedule_adaptive,
+    "learnability": schedule_learnability,
 }
 
-# (formatted, correct, outcome, settings) -> reward of a solution.
+# (formatted, correct, outcome, state, settings) -> reward of a solution.
 SOLVER_REWARDS: dict[str, SolverReward] = {
     "plain": solver_plain,
+    "graded": solver_graded,
+    "graded_shift": solver_graded_shift,
 }
 
 

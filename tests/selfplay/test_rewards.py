@@ -6,11 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azr_jax.config import RewardSettings
+from azr_jax.config import from_mapping
 from azr_jax.selfplay.estimates import accuracy, accuracy_metrics
 from azr_jax.selfplay.rewards import (
     REWARD_SCHEDULES,
     SOLVER_REWARDS,
+    RewardState,
+    adaptive_weight,
+    advanced,
+    error_kind,
+    linear_weight,
     permuted,
     propose_eq3,
     propose_eq4,
@@ -18,8 +23,9 @@ from azr_jax.selfplay.rewards import (
     weighted,
 )
 from azr_jax.types import Role, TaskType
+from configs import base
 
-SETTINGS = RewardSettings(proposer="switch", switch_step=64, solver="plain", lambda_solve=1.0, permute=False)
+SETTINGS = from_mapping(base.get_config().to_dict()).reward
 
 
 @pytest.mark.parametrize(
@@ -27,7 +33,7 @@ SETTINGS = RewardSettings(proposer="switch", switch_step=64, solver="plain", lam
 )
 def test_eq2_hand_table(formatted, correct, reward):
     assert solver_reward(formatted, correct) == reward
-    assert SOLVER_REWARDS["plain"](formatted, correct, "syntax_error", SETTINGS) == reward
+    assert SOLVER_REWARDS["plain"](formatted, correct, "syntax_error", RewardState(), SETTINGS) == reward
 
 
 def test_eq2_refuses_a_correct_answer_that_has_no_format():
@@ -58,22 +64,23 @@ def test_eq3_and_eq4_hand_table(acc, valid, eq3, eq4):
 @pytest.mark.parametrize(("acc", "valid", "eq3", "eq4"), HAND)
 @pytest.mark.parametrize("step", [1, 64, 65, 500])
 def test_schedules_by_name_and_the_switch_at_64_65(acc, valid, eq3, eq4, step):
-    assert REWARD_SCHEDULES["eq3"](acc, valid, step, SETTINGS) == eq3
-    assert REWARD_SCHEDULES["eq4"](acc, valid, step, SETTINGS) == eq4
-    assert REWARD_SCHEDULES["switch"](acc, valid, step, SETTINGS) == (eq3 if step <= 64 else eq4)
+    state = RewardState(step)
+    assert REWARD_SCHEDULES["eq3"](acc, valid, state, SETTINGS) == eq3
+    assert REWARD_SCHEDULES["eq4"](acc, valid, state, SETTINGS) == eq4
+    assert REWARD_SCHEDULES["switch"](acc, valid, state, SETTINGS) == (eq3 if step <= 64 else eq4)
 
 
 def test_the_switch_step_is_a_setting():
     never_eq3 = dataclasses.replace(SETTINGS, switch_step=0)
-    assert REWARD_SCHEDULES["switch"](0.0, True, 1, never_eq3) == 0.5
-    assert REWARD_SCHEDULES["switch"](0.0, True, 1, SETTINGS) == -0.5
+    assert REWARD_SCHEDULES["switch"](0.0, True, RewardState(), never_eq3) == 0.5
+    assert REWARD_SCHEDULES["switch"](0.0, True, RewardState(), SETTINGS) == -0.5
 
 
 @pytest.mark.parametrize("acc", [None, -0.1, 1.1, float("nan")])
 @pytest.mark.parametrize("name", REWARD_SCHEDULES)
 def test_a_valid_proposal_needs_an_acc(acc, name):
     with pytest.raises(ValueError, match="acc="):
-        REWARD_SCHEDULES[name](acc, True, 1, SETTINGS)
+        REWARD_SCHEDULES[name](acc, True, RewardState(), SETTINGS)
 
 
 @given(acc=st.floats(0, 1))
@@ -81,6 +88,99 @@ def test_eq4_is_symmetric_and_never_below_an_invalid_proposal(acc):
     assert propose_eq4(acc, True) == pytest.approx(propose_eq4(1 - acc, True))
     assert 0.5 <= propose_eq4(acc, True) <= 1.0
     assert propose_eq3(acc, True) > propose_eq3(acc, False)
+
+
+@pytest.mark.parametrize(("step", "weight"), [(1, 0.0), (32, 0.0), (48, 0.25), (64, 0.5), (96, 1.0), (500, 1.0)])
+def test_linear_goes_from_eq3_to_eq4_between_its_steps(step, weight):
+    settings = dataclasses.replace(SETTINGS, linear_from=32, linear_to=96)
+    assert linear_weight(RewardState(step), settings) == weight
+    reward = REWARD_SCHEDULES["linear"](0.25, True, RewardState(step), settings)
+    assert reward == pytest.approx((1 - weight) * 0.75 + weight * 0.875)
+    assert REWARD_SCHEDULES["linear"](None, False, RewardState(step), settings) == -1.0
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "weight"), [(None, 0.0), (0.0, 0.0), (0.3, 0.0), (0.45, 0.5), (0.6, 1.0), (1.0, 1.0)]
+)
+def test_adaptive_follows_the_running_accuracy(accuracy, weight):
+    state = RewardState(7, solver_accuracy=accuracy)
+    settings = dataclasses.replace(SETTINGS, adaptive_low=0.3, adaptive_high=0.6)
+    assert adaptive_weight(state, settings) == pytest.approx(weight)
+    assert REWARD_SCHEDULES["adaptive"](0.0, True, state, settings) == pytest.approx(-0.5 + weight)
+
+
+@given(accuracies=st.lists(st.none() | st.floats(0, 1), max_size=40), acc=st.floats(0, 1))
+def test_adaptive_is_continuous_and_comes_back_when_accuracy_falls(accuracies, acc):
+    state = RewardState()
+    most = SETTINGS.smoothing / (SETTINGS.adaptive_high - SETTINGS.adaptive_low)
+    for measured in accuracies:
+        following = advanced(state, measured, None, SETTINGS)
+        if state.solver_accuracy is not None:
+            assert abs(adaptive_weight(following, SETTINGS) - adaptive_weight(state, SETTINGS)) <= most + 1e-9
+        state = following
+    assert state.step == len(accuracies) + 1
+    low, high = sorted((propose_eq3(acc, True), propose_eq4(acc, True)))
+    assert low - 1e-9 <= REWARD_SCHEDULES["adaptive"](acc, True, state, SETTINGS) <= high + 1e-9
+    for _ in range(200):
+        state = advanced(state, 0.0, None, SETTINGS)
+    assert REWARD_SCHEDULES["adaptive"](acc, True, state, SETTINGS) == propose_eq3(acc, True)
+
+
+def test_running_means_by_hand():
+    settings = dataclasses.replace(SETTINGS, smoothing=0.25)
+    state = advanced(RewardState(), None, None, settings)
+    assert state == RewardState(2, None, None)
+    state = advanced(advanced(state, 0.4, 0.2, settings), 0.8, None, settings)
+    assert state == RewardState(4, pytest.approx(0.5), 0.2)
+
+
+@pytest.mark.parametrize(("acc", "reward"), [(0.0, 0.0), (0.25, 0.1875), (0.5, 0.25), (1.0, 0.0)])
+def test_learnability(acc, reward):
+    assert REWARD_SCHEDULES["learnability"](acc, True, RewardState(), SETTINGS) == reward
+    assert REWARD_SCHEDULES["learnability"](None, False, RewardState(), SETTINGS) == -1.0
+
+
+# Whatever the language, the outcome is one of the executor's words or a parsing reason.
+KINDS = [
+    (False, False, "no_answer", "format"),
+    (True, False, "syntax_error", "syntax"),
+    (True, False, "runtime_error", "runtime"),
+    (True, False, "timeout", "runtime"),
+    (True, False, "forbidden", "runtime"),
+    (True, False, "wrong", "wrong"),
+    (True, True, "correct", None),
+]
+
+
+@pytest.mark.parametrize(("formatted", "correct", "outcome", "kind"), KINDS)
+def test_error_kinds(formatted, correct, outcome, kind):
+    assert error_kind(formatted, correct, outcome) == kind
+
+
+@pytest.mark.parametrize("name", ["graded", "graded_shift"])
+@given(share=st.none() | st.floats(0, 1))
+def test_graded_rewards_keep_their_order(name, share):
+    state = RewardState(3, syntax_share=share)
+    rewards = [SOLVER_REWARDS[name](*case[:3], state, SETTINGS) for case in KINDS]
+    unformatted, syntax, runtime, timeout, forbidden, wrong, correct = rewards
+    assert unformatted == -1.0 < syntax < runtime < wrong < 0.0 < correct == 1.0
+    assert runtime == timeout == forbidden
+
+
+def test_graded_shift_moves_the_gap_from_form_to_meaning():
+    def gaps(share):
+        state = RewardState(3, syntax_share=share)
+        syntax, runtime, wrong = (
+            SOLVER_REWARDS["graded_shift"](True, False, outcome, state, SETTINGS)
+            for outcome in ("syntax_error", "runtime_error", "wrong")
+        )
+        return runtime - syntax, wrong - runtime
+
+    form, meaning = gaps(SETTINGS.graded_shift_share)
+    assert form > 4 * meaning
+    assert gaps(None) == gaps(1.0) == (form, meaning)
+    form, meaning = gaps(0.0)
+    assert meaning > 4 * form
 
 
 def test_eq1_weights_the_solver_alone():

@@ -1,0 +1,75 @@
+"""Runs a grid and reports on it: `python -m azr_jax.study --study=FILE --seeds=N [--parallel=N] [--resume]`.
+
+Each run is `python -m azr_jax.main` in OUT/LANGUAGE/ARM-SEED with its log beside it. --resume goes on where an earlier
+start of the same study stopped: finished runs are kept, others resume from their last save.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from azr_jax.study import grid, outcome, page
+
+_STUDY = config_flags.DEFINE_config_file("study", None, "Study file, such as configs/studies/learning_tiny.py.")
+_SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each arm and language, with seeds 0, 1, ...")
+_OUT = flags.DEFINE_string("out", None, "Where the runs and the report go; runs/studies/NAME when not given.")
+_PARALLEL = flags.DEFINE_integer("parallel", 1, "Runs side by side; each gets its share of the cores.")
+_DEVICE_VARIABLE = flags.DEFINE_string(
+    "device_variable", "", "Environment variable that chooses a run's accelerator, such as CUDA_VISIBLE_DEVICES."
+)
+_RESUME = flags.DEFINE_bool("resume", False, "Go on with a study that was started before.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Checks every run's settings, runs what is not done, reports."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}")
+    if _STUDY.value is None:
+        raise app.UsageError("--study is missing: name a study file, such as configs/studies/learning_tiny.py")
+    name = Path(config_flags.get_config_filename(flags.FLAGS["study"])).stem
+    try:
+        failed = _run(name, Path(_OUT.value or f"runs/studies/{name}"))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command with --resume goes on")
+    if failed:
+        sys.exit(f"error: {len(failed)} runs failed: {', '.join(failed)}; their logs are beside their workdirs")
+
+
+def _run(name: str, out: Path) -> list[str]:
+    study = grid.study_of(_STUDY.value.to_dict(), name)
+    cells = grid.cells_of(study, _SEEDS.value, out)
+    configs = {cell.name: grid.config_of(study, cell) for cell in cells}
+    if out.exists() and any(out.iterdir()) and not _RESUME.value:
+        raise ValueError(f"--out={out} holds something already: pass --resume to go on with it, or choose another")
+    out.mkdir(parents=True, exist_ok=True)
+    waiting = [cell for cell in cells if not grid.is_done(cell, configs[cell.name])]
+    logging.info("study %s: %d runs, %d of them done before", name, len(cells), len(cells) - len(waiting))
+    started = time.monotonic()
+
+    def on_end(cell: grid.Cell, status: int) -> None:
+        done = grid.is_done(cell, configs[cell.name])
+        what = f"failed with status {status}" if status else ("done" if done else "stopped")
+        logging.info("%s: %s after %.0f s of the study", cell.name, what, time.monotonic() - started)
+
+    runner = grid.Runner(study, _PARALLEL.value, _DEVICE_VARIABLE.value)
+    failed = runner.run_all(waiting, on_end)
+    finished = [cell for cell in cells if grid.is_done(cell, configs[cell.name])]
+    results = [outcome.read(cell) for cell in finished]
+    (out / "study.json").write_text(json.dumps([dataclasses.asdict(one) for one in results], indent=2) + "\n")
+    text = page.write(study, results, out, [cell.name for cell in cells if cell not in finished])
+    logging.info("%s\n%s", out / "study.html", text)
+    return list(failed)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,199 @@
+"""The grid of a study: its settings, its cells, and running them as `python -m azr_jax.main` processes."""
+
+from __future__ import annotations
+
+import ast
+import concurrent.futures
+import dataclasses
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from azr_jax.config import Config, from_mapping
+
+LOG_FILE = "study.log"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Study:
+    """Settings of a study file.
+
+    config: the configuration file that all runs share. overrides: `key=value` for all. languages and arms: by name,
+    the `key=value` that make it; an arm may be empty. baseline: the arm that the others are compared with.
+    """
+
+    name: str
+    config: str
+    baseline: str
+    overrides: tuple[str, ...]
+    languages: Mapping[str, tuple[str, ...]]
+    arms: Mapping[str, tuple[str, ...]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cell:
+    """One run of a grid; `settings` are its overrides in the order in which they apply."""
+
+    language: str
+    arm: str
+    seed: int
+    workdir: Path
+    settings: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return f"{self.language}/{self.arm}/seed {self.seed}"
+
+
+def study_of(mapping: Mapping[str, Any], name: str) -> Study:
+    """The study of a ConfigDict's mapping.
+
+    Raises:
+      ValueError: an unknown or missing key, or a baseline that is no arm.
+    """
+    keys = [field.name for field in dataclasses.fields(Study) if field.name != "name"]
+    for key in sorted(set(mapping) ^ set(keys)):
+        raise ValueError(f"study {name}: key {key!r} is {'unknown' if key in mapping else 'missing'}; it has {keys}")
+    parts = {key: mapping[key] for key in ("config", "baseline")}
+    parts["overrides"] = tuple(mapping["overrides"])
+    for key in ("languages", "arms"):
+        parts[key] = {entry: tuple(settings) for entry, settings in mapping[key].items()}
+    study = Study(name=name, **parts)
+    if study.baseline not in study.arms:
+        raise ValueError(f"study {name}: baseline={study.baseline!r} is no arm; arms are {', '.join(study.arms)}")
+    return study
+
+
+def cells_of(study: Study, seeds: int, out: Path) -> list[Cell]:
+    """Every run of the grid, seeds outermost, so that an interrupted study has whole seeds.
+
+    Raises:
+      ValueError: `seeds` below 1.
+    """
+    if seeds < 1:
+        raise ValueError(f"--seeds={seeds}: must be at least 1")
+    return [
+        Cell(
+            language,
+            arm,
+            seed,
+            out / language / f"{arm}-{seed}",
+            (f"seed={seed}", *study.overrides, *of_language, *of_arm),
+        )
+        for seed in range(seeds)
+        for language, of_language in study.languages.items()
+        for arm, of_arm in study.arms.items()
+    ]
+
+
+def config_of(study: Study, cell: Cell) -> Config:
+    """The settings that the cell's run will have.
+
+    Raises:
+      ValueError: settings that `azr_jax.main` would refuse, with the cell's name.
+      FileNotFoundError: no such configuration file.
+    """
+    if not Path(study.config).is_file():
+        raise FileNotFoundError(f"study {study.name}: config={study.config!r}: no such file")
+    spec = importlib.util.spec_from_file_location("study_config", study.config)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config()
+    try:
+        config.update_from_flattened_dict(dict(_parsed(setting) for setting in cell.settings))
+        return from_mapping(config.to_dict())
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"study {study.name}, {cell.name}: {error}") from error
+
+
+def _parsed(setting: str) -> tuple[str, Any]:
+    key, equals, text = setting.partition("=")
+    if not equals:
+        raise ValueError(f"{setting!r} must be key=value")
+    try:
+        return key, ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return key, text
+
+
+def is_done(cell: Cell, config: Config) -> bool:
+    """Whether the cell's run has ended with all its steps."""
+    summary = cell.workdir / "summary.json"
+    return summary.is_file() and json.loads(summary.read_text()).get("steps") == config.steps
+
+
+class Runner:
+    """Runs cells as processes, `parallel` at a time; each place gets its own share of the cores.
+
+    device_variable: an environment variable that says which accelerator a process sees, such as CUDA_VISIBLE_DEVICES;
+    the place's number is put into it.
+    """
+
+    def __init__(self, study: Study, parallel: int, device_variable: str = "") -> None:
+        if parallel < 1:
+            raise ValueError(f"--parallel={parallel}: must be at least 1")
+        self._study = study
+        self._device_variable = device_variable
+        self._places = list(range(parallel))
+        self._lock = threading.Lock()
+        self._parallel = parallel
+        self._stopping = False
+
+    def run_all(self, cells: Sequence[Cell], on_end: Callable[[Cell, int], None]) -> dict[str, int]:
+        """Runs the cells; `on_end` gets each with its exit status. The names of those that failed, with theirs.
+
+        A failed run does not stop the others. Ctrl-C reaches the runs, which save and end; no new one starts then.
+        """
+        failed: dict[str, int] = {}
+        with concurrent.futures.ThreadPoolExecutor(self._parallel) as threads:
+            waiting = {threads.submit(self._run, cell): cell for cell in cells}
+            try:
+                for future in concurrent.futures.as_completed(waiting):
+                    status = future.result()
+                    if status:
+                        failed[waiting[future].name] = status
+                    on_end(waiting[future], status)
+            except KeyboardInterrupt:
+                self._stopping = True
+                for future in waiting:
+                    future.cancel()
+                raise
+        return failed
+
+    def _run(self, cell: Cell) -> int:
+        if self._stopping:
+            return 130
+        with self._lock:
+            place = self._places.pop(0)
+        try:
+            return self._process(cell, place)
+        finally:
+            with self._lock:
+                self._places.append(place)
+
+    def _process(self, cell: Cell, place: int) -> int:
+        cell.workdir.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "azr_jax.main", f"--config={self._study.config}", f"--workdir={cell.workdir}"]
+        command += [f"--config.{setting}" for setting in cell.settings]
+        environment = dict(os.environ)
+        if self._device_variable:
+            environment[self._device_variable] = str(place)
+        log = cell.workdir.with_suffix(".log")
+        with log.open("ab") as stream:
+            process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)
+            if self._parallel > 1:
+                # Before the interpreter has made threads; processes that share cores would fight over them.
+                os.sched_setaffinity(process.pid, self._cores(place))
+            return process.wait()
+
+    def _cores(self, place: int) -> set[int]:
+        cores = sorted(os.sched_getaffinity(0))
+        return set(cores[place % len(cores) :: self._parallel]) or set(cores)

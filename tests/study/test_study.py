@@ -1,0 +1,125 @@
+"""Studies: the grid is checked before anything runs, statistics by hand, and one real grid end to end."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from azr_jax.study import grid, outcome, page
+from configs.studies import learning_tiny, reward_tiny
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def study(**changes):
+    mapping = learning_tiny.get_config().to_dict() | changes
+    return grid.study_of(mapping, "learning_tiny")
+
+
+def test_the_grid_has_every_combination_once_and_its_settings_are_real(tmp_path):
+    made = grid.study_of(reward_tiny.get_config().to_dict(), "reward_tiny")
+    cells = grid.cells_of(made, 3, tmp_path)
+    assert len(cells) == len({cell.workdir for cell in cells}) == 3 * 2 * 5
+    for cell in cells:
+        config = grid.config_of(made, cell)
+        assert config.seed == cell.seed
+        assert config.languages == (cell.language,)
+        assert (config.selfplay.estimate_temperature == 0.0) == (cell.arm == "greedy_estimates")
+        assert config.reward.proposer == {"greedy_estimates": "eq3"}.get(cell.arm, cell.arm)
+        assert cell.language in config.evaluation.heldout
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"baseline": "none"}, "baseline='none'"),
+        ({"arm": {}}, "'arm' is unknown"),
+        ({"arms": {"permuted": ("reward.permut=True",)}}, "racket/permuted/seed 0"),
+        ({"arms": {"permuted": ("reward.permute",)}}, "must be key=value"),
+        ({"arms": {"permuted": ("steps='ten'",)}}, "steps"),
+        ({"config": "configs/nothing.py"}, "configs/nothing.py"),
+    ],
+)
+def test_bad_studies_are_refused_before_a_run_starts(changes, named, tmp_path):
+    with pytest.raises((ValueError, FileNotFoundError), match="learning_tiny") as error:
+        made = study(**changes)
+        for cell in grid.cells_of(made, 1, tmp_path):
+            grid.config_of(made, cell)
+    assert named in str(error.value)
+
+
+def test_seeds_and_places_must_be_positive(tmp_path):
+    with pytest.raises(ValueError, match="--seeds=0"):
+        grid.cells_of(study(), 0, tmp_path)
+    with pytest.raises(ValueError, match="--parallel=0"):
+        grid.Runner(study(), 0)
+
+
+def test_estimates_equal_scipy():
+    values = [0.10, 0.16, 0.13, 0.21]
+    made = outcome.estimate(values)
+    reference = stats.ttest_1samp(values, 0.0)
+    low, high = reference.confidence_interval()
+    assert made == outcome.Estimate(*(pytest.approx(x) for x in (np.mean(values), low, high, reference.pvalue)))
+    single = outcome.estimate([0.2])
+    assert single.mean == 0.2 and math.isnan(single.low) and math.isnan(single.p)
+
+
+def test_holm_by_hand():
+    assert outcome.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert outcome.holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    adjusted = outcome.holm([math.nan, 0.01])
+    assert math.isnan(adjusted[0]) and adjusted[1] == 0.01
+
+
+def result(arm, seed, before, after):
+    return outcome.Result(
+        "racket", arm, seed, before, after, 0.1, 0.2, (0.9, 1.0), (before / 0.9, after), {}, (0.5, 0.3, 0.2),
+        ((0.0, before), (4.0, after)), 360, 1.0,
+    )  # fmt: skip
+
+
+def test_conclusions_tell_a_difference_from_noise(tmp_path):
+    clear = [result("real", seed, 0.2, 0.4 + seed / 100) for seed in range(3)]
+    noise = [result("permuted", seed, 0.2, 0.2 + change) for seed, change in enumerate((-0.02, 0.0, 0.015))]
+    sentences = page.conclusions(study(), {"real": clear, "permuted": noise})
+    assert "larger than noise" in sentences[0] and "not told apart" in sentences[1]
+    assert sentences[2].startswith("real ends +21.") and "(larger than noise" in sentences[2]
+    text = page.write(study(), [*clear, *noise], tmp_path, ["racket/<b>/seed 9"])
+    assert "| real | 3 | 20.0 | 41.0 (38.5-43.5) | +21.0 (+18.5 to +23.5) |" in text
+    written = (tmp_path / "study.html").read_text()
+    assert "<svg" in written and "&lt;b&gt;" in written and "<b>" not in written
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_one_seed_says_that_it_says_nothing():
+    arms = {"real": [result("real", 0, 0.2, 0.4)], "permuted": [result("permuted", 0, 0.2, 0.3)]}
+    sentences = page.conclusions(study(), arms)
+    assert len(sentences) == 3 and all("one seed" in sentence for sentence in sentences)
+
+
+@pytest.mark.slow
+def test_a_real_grid_runs_reports_and_resumes(tmp_path):
+    file = tmp_path / "small.py"
+    file.write_text(
+        "import ml_collections\n"
+        "def get_config():\n"
+        "    return ml_collections.ConfigDict({'config': 'configs/tiny.py', 'baseline': 'permuted',\n"
+        "        'overrides': ('steps=1', 'selfplay.batch_per_task=2', 'selfplay.seed_triplets=2',\n"
+        "            'selfplay.seed_problems=1', 'evaluation.heldout_limit=6'),\n"
+        "        'languages': {'racket': ()}, 'arms': {'real': (), 'permuted': ('reward.permute=True',)}})\n"
+    )
+    command = [sys.executable, "-m", "azr_jax.study", f"--study={file}", "--seeds=1", f"--out={tmp_path / 'out'}"]
+    run = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    results = json.loads((tmp_path / "out" / "study.json").read_text())
+    assert {one["arm"] for one in results} == {"real", "permuted"} and all(one["answers"] == 6 for one in results)
+    again = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
+    assert again.returncode != 0 and "--resume" in again.stderr
+    resumed = subprocess.run([*command, "--resume"], cwd=REPOSITORY, check=False, capture_output=True, text=True)
+    assert resumed.returncode == 0 and "2 of them done before" in resumed.stderr
