@@ -102,6 +102,8 @@ def _write_weights(
         if writer:
             try:
                 save_file(tensors, directory / name, metadata={"format": "pt"})
+                # safetensors makes files that only their owner reads; a model is for whoever reads its folder.
+                (directory / name).chmod((directory / "config.json").stat().st_mode)
             except SafetensorError as error:  # its own name for a full disk
                 raise OSError(f"{directory / name}: can't be written ({error})") from error
     if writer and len(shards) > 1:

@@ -46,6 +46,8 @@ def test_load_then_save_gives_the_same_bytes(directory, tmp_path, dtype):
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
     weights.save(tmp_path / "out", config, params, dtype=jnp.bfloat16)
     _same_bytes(directory, tmp_path / "out")
+    modes = {file.stat().st_mode for file in (tmp_path / "out").iterdir()}
+    assert len(modes) == 1, "who may read the folder may read all of it"
 
 
 def test_sharded_export_is_read_back_and_by_transformers(directory, tmp_path):

@@ -1,6 +1,7 @@
 """Packing and training of the embedded model, in small."""
 
 import json
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,12 +11,17 @@ import transformers
 from flax import nnx
 
 from azr_jax.config import PretrainSettings, from_mapping
+from azr_jax.evaluation import heldout
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.tokenizer import load_tokenizer
 from azr_jax.model.transformer import Transformer
 from azr_jax.pretrain import train, vocabulary
 from azr_jax.pretrain.initialisation import copying_weights
+from azr_jax.selfplay import prompts
+from azr_jax.selfplay.parsing import parse
+from azr_jax.types import Answer, Role
 from configs import tiny
+from executors import LANGUAGES
 
 
 def settings(**changes) -> PretrainSettings:
@@ -98,3 +104,20 @@ def test_the_record_of_the_shipped_model_is_of_the_present_settings():
     present = json.loads(from_mapping(tiny.get_config().to_dict()).to_json())["pretrain"]
     del present["output"]
     assert record["settings"] == present
+
+
+def test_the_shipped_model_is_an_ordinary_hugging_face_directory():
+    directory = Path("azr_jax/embedded/azr-tiny")
+    assert sum(file.stat().st_size for file in directory.iterdir()) <= 16 * 2**20
+    model = transformers.AutoModelForCausalLM.from_pretrained(directory)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+    assert model.config.model_type == "qwen2"
+    assert 1e6 <= model.num_parameters() <= 5e6
+    assert 1000 <= len(tokenizer) <= model.config.vocab_size < 10_000
+    kind, triplet = heldout.load("azr_jax/embedded/validation_python.jsonl")[0]
+    prompt = tokenizer(prompts.solve(LANGUAGES["python"], kind, triplet, "brief"), return_tensors="pt")
+    written = model.generate(**prompt, max_new_tokens=160, do_sample=False)[0, prompt["input_ids"].shape[1] :]
+    response = tokenizer.decode(written, skip_special_tokens=True)
+    assert written[-1] == tokenizer.eos_token_id
+    parsed = parse(Role.SOLVE, kind, response, fence_tags=("python",), induction_inputs=6, max_program_chars=1024)
+    assert isinstance(parsed, Answer), response
