@@ -141,7 +141,7 @@ def get_config() -> ml_collections.ConfigDict:
             "wall_s": 5.0,
             "cpu_s": 5.0,
             "memory_mib": 512,
-            "value_chars": 4096,
+            "value_chars": 8192,  # characters of one value; what is longer is `output_limit`
             "allow_tier": "namespaces",  # the least containment accepted: namespaces | landlock | limits
             "max_infrastructure_share": 0.2,
         }

@@ -1,0 +1,118 @@
+"""Limits are punctual, apart from each other, and of the program alone."""
+
+import dataclasses
+import time
+
+import pytest
+
+from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status
+from executors.cgroup import find_place
+from executors.worker import Worker
+
+LIMIT_S = 0.3
+SLEEP = "import time\ndef f(x):\n    time.sleep(100)"
+SPIN = "def f(x):\n    while True: pass"
+SPINS = {
+    "javascript": "function f(x) { for (;;); }",
+    "julia": "f(x) = while true; end",
+    "python": SPIN,
+    "racket": "(define (f x) (let loop () (loop)))",
+}
+# f(s) computes for s seconds of CPU.
+COMPUTE = "import time\ndef f(s):\n    start = time.process_time()\n    while time.process_time() < start + s: pass\n"
+
+
+def evaluate(source, text="0"):
+    return Job("job", JobKind.EVALUATE, source, (text,))
+
+
+def latest(pool, job, limit_s=LIMIT_S, tries=6):
+    """How long after its limit the job's verdict came, in the best of some tries: load from elsewhere only delays.
+
+    Seen from outside when warm; when cold, start-up would count and the host's own measure in the verdict is taken.
+    """
+    delays = []
+    for _ in range(tries):
+        start = time.monotonic()
+        verdict = pool.submit(job).result()
+        seen_s = time.monotonic() - start
+        assert verdict.status is Status.TIMEOUT
+        assert verdict.seconds > 0.98 * limit_s
+        delays.append((verdict.seconds if pool._cold or job.kind is JobKind.PROGRAM else seen_s) - limit_s)
+        if delays[-1] < 0.05:
+            break
+    return min(delays)
+
+
+@pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
+def test_timeouts_are_within_50_ms(cold):
+    with Pool("python", workers=1, limits=Limits(wall_s=LIMIT_S, cpu_s=LIMIT_S), cold=cold) as pool:
+        for source in (SLEEP, SPIN, SPIN.split("\n")[1].strip()):
+            assert latest(pool, evaluate(source)) < 0.05
+        for source in ("import time\ntime.sleep(100)", "while True: pass"):
+            assert latest(pool, Job("job", JobKind.PROGRAM, source)) < 0.05
+
+
+@pytest.mark.parametrize("language", ["javascript", "julia", "racket"])
+def test_timeouts_of_every_warm_language_are_within_50_ms(language):
+    if LANGUAGES[language].find() is None:
+        pytest.skip(f"{language} is not installed")
+    # Longer, because the identity program at entry must end in time too.
+    limit_s = 1.5
+    with Pool(language, workers=1, limits=Limits(wall_s=limit_s, cpu_s=limit_s)) as pool:
+        job = evaluate(SPINS[language], LANGUAGES[language].identity_input)
+        assert latest(pool, job, limit_s) < 0.05
+
+
+@pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
+def test_cpu_limit_is_within_50_ms_and_wall_time_apart(cold):
+    with Pool("python", workers=1, limits=Limits(wall_s=20.0, cpu_s=0.3), cold=cold) as pool:
+        verdicts = pool.run_all([evaluate(COMPUTE, "0.25"), evaluate(COMPUTE, "0.36")])
+        assert [verdict.status for verdict in verdicts] == [Status.OK, Status.TIMEOUT]
+        nap = "import time\ndef f(x):\n    time.sleep(0.6)\n    return 1"
+        assert pool.submit(evaluate(nap)).result().values == ("1",)
+    with Pool("python", workers=1, limits=Limits(wall_s=0.5, cpu_s=20.0), cold=cold) as pool:
+        verdict = pool.submit(evaluate(nap)).result()
+        assert verdict.status is Status.TIMEOUT
+
+
+def test_cpu_time_of_threads_counts():
+    source = "import threading, zlib\ndata = bytes(1 << 20)\ndef burn():\n    while True: zlib.compress(data)\n"
+    source += "def f(x):\n    threading.Thread(target=burn, daemon=True).start()\n    burn()"
+    with Pool("python", workers=1, limits=Limits(wall_s=30.0, cpu_s=0.5)) as pool:
+        verdict = pool.submit(evaluate(source)).result()
+    assert verdict.status is Status.TIMEOUT
+    assert verdict.seconds < 25.0
+
+
+class UnboundedSpace(Worker):
+    """A worker whose programs only the control group bounds."""
+
+    def _bounded(self, launch):
+        return dataclasses.replace(launch, memory_mib=0, bound_mib=128, tasks=40)
+
+
+def test_control_group_bounds_what_address_space_does_not():
+    place = find_place()
+    if place is None or set(place.controllers) != {"memory", "pids"}:
+        pytest.skip("no control group can be made here")
+    with Pool("python", workers=1) as pool:
+        worker = UnboundedSpace(pool.language, pool.interpreter, pool.tier, Limits(wall_s=20.0, cpu_s=20.0))
+        try:
+            verdict = worker.run_program("job", b"kept = []\nwhile True: kept.append(bytearray(1 << 20))\n")
+            assert verdict.status is Status.MEMORY, verdict
+            many = (
+                b"import threading, time\nfor _ in range(99): threading.Thread(target=time.sleep, args=(9,)).start()\n"
+            )
+            verdict = worker.run_program("job", many)
+            assert "can't start new thread" in verdict.stderr
+        finally:
+            worker.close()
+
+
+def test_defaults_are_those_of_the_configuration():
+    from configs import base
+
+    settings, defaults = base.get_config().executor, Limits()
+    for name in ("wall_s", "cpu_s", "memory_mib", "value_chars"):
+        assert settings[name] == getattr(defaults, name)
