@@ -73,23 +73,6 @@ def test_busy_programs_keep_their_place():
         assert len(pool._seats) == 1
 
 
-@pytest.mark.parametrize(("source", "cold"), [(SLEEP, False), (SPIN, False), (SLEEP, True), (SPIN, True)])
-def test_timeouts_are_punctual(source, cold):
-    with Pool("python", workers=1, limits=Limits(wall_s=1.0, cpu_s=1.0), cold=cold) as pool:
-        verdict = pool.submit(Job("late", JobKind.EVALUATE, source, ("0",))).result()
-    assert verdict.status is Status.TIMEOUT
-    assert 0.98 < verdict.seconds < 1.5
-
-
-def test_cpu_limit_is_apart_from_wall_limit():
-    with Pool("python", workers=1, limits=Limits(wall_s=10.0, cpu_s=0.5)) as pool:
-        verdict = pool.submit(Job("spin", JobKind.EVALUATE, SPIN, ("0",))).result()
-        assert verdict.status is Status.TIMEOUT
-        assert verdict.seconds < 8.0
-        nap = Job("nap", JobKind.EVALUATE, "import time\ndef f(x):\n    time.sleep(0.8)\n    return 1", ("0",))
-        assert pool.submit(nap).result().values == ("1",)
-
-
 class RecordingWorker(Worker):
     """A real worker that also keeps what it was asked."""
 
