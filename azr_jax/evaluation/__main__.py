@@ -1,4 +1,4 @@
-"""The command line: `python -m azr_jax.evaluation [check | ...]`; see docs/evaluation.md."""
+"""The command line: `python -m azr_jax.evaluation [run] --model=... | check ...`; see docs/evaluation.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from azr_jax.evaluation import check
+from azr_jax.evaluation import benchmark, check, compare, evaluate
 
 
 def parser() -> argparse.ArgumentParser:
@@ -15,13 +15,19 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m azr_jax.evaluation", description="Benchmarks: sample, judge, compare."
     )
     commands = top.add_subparsers(dest="command", required=True)
+    evaluate.add_parser(commands)
     check.add_parser(commands)
+    compare.add_parser(commands)
+    benchmark.add_parser(commands)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; its exit status. Mistakes of the user are one line on standard error and status 2."""
-    arguments = parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given and given[0].startswith("--") and given[0] not in ("--help", "-h"):
+        given.insert(0, "run")
+    arguments = parser().parse_args(given)
     try:
         return arguments.command_function(arguments)
     except (ValueError, RuntimeError, OSError) as error:

@@ -1,0 +1,90 @@
+"""`python -m azr_jax.evaluation benchmark`: how long judging takes, beside MultiPL-E's way, in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from azr_jax.evaluation import check, problems
+from azr_jax.evaluation.judging import MULTIPL_E, SOUND, Completion, Judge, suffix_of
+from azr_jax.evaluation.problems import AnyProblem, Problem
+
+
+def add_parser(commands: Any) -> None:
+    """The command's flags."""
+    parser = commands.add_parser(
+        "benchmark",
+        help="time of judging, beside MultiPL-E's way",
+        description="Judges one completion of each problem twice: in the pool, and as MultiPL-E does it, one cold"
+        " interpreter after the other (in the sandbox all the same, which costs it some hundredths). Both see the same"
+        " completions, and their verdicts are compared.",
+    )
+    parser.add_argument("--language", default="racket", metavar="LANG")
+    parser.add_argument("--benchmark", default="humaneval", help="humaneval | mbpp")
+    parser.add_argument("--problems", default="", metavar="FILE", help="problems of a file instead of a benchmark")
+    parser.add_argument("--data_dir", default="", metavar="DIR")
+    parser.add_argument(
+        "--completions", default="", metavar="FILE", help="completions to judge (default: a wrong one for each problem)"
+    )
+    parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N problems")
+    parser.add_argument("--workers", type=int, default=None)
+    parser.set_defaults(command_function=main)
+
+
+# A body that compiles and answers wrongly, so that every test runs.
+_WRONG = {"rkt": " #f)\n", "jl": "    return nothing\nend\n", "js": "    return undefined;\n}\n"}
+_WRONG |= {"lua": "    return nil\nend\n", "r": "    NULL\n}\n", "ml": ' failwith "wrong"\n'}
+
+
+def _items(arguments: argparse.Namespace, suffix: str) -> list[tuple[Problem, Completion]]:
+    if arguments.problems:
+        found: Sequence[AnyProblem] = problems.load(arguments.problems)
+    else:
+        from azr_jax.evaluation import datasets  # imports tensorflow-datasets, which takes seconds
+
+        found = datasets.load(arguments.benchmark, suffix, arguments.data_dir)
+    texts = {each.name: Completion(each.name, _WRONG[suffix]) for each in found}
+    if arguments.completions:
+        given = [completion for _, completion in check.read_completions(Path(arguments.completions))]
+        # Recorded completions that are meant to run into the time limit would time nothing but the limit.
+        texts |= {each.name: each for each in given if each.extra.get("expected_status") != "Timeout"}
+    items = [(each, texts[each.name]) for each in found if isinstance(each, Problem)]
+    return items[: arguments.limit] if arguments.limit else items
+
+
+def main(arguments: argparse.Namespace, output: TextIO = sys.stdout) -> int:
+    """Prints both times and the ratio; 1 when a verdict differs."""
+    suffix = suffix_of(arguments.language)
+    if suffix == "py":
+        raise ValueError("--language='py': EvalPlus is no part of MultiPL-E; choose another language")
+    items = _items(arguments, suffix)
+    begin = time.monotonic()
+    with Judge(suffix, SOUND, workers=arguments.workers) as judge:
+        start_s = time.monotonic() - begin
+        sound = [judgement.passed for judgement in judge.judge_all(items)]
+        pool_s = time.monotonic() - begin
+    with Judge(suffix, MULTIPL_E, workers=1) as one_by_one:
+        begin = time.monotonic()
+        cold = [one_by_one.judge(*item).passed for item in items]
+        cold_s = time.monotonic() - begin
+    differing = [item[0].name for item, one, other in zip(items, sound, cold, strict=True) if one != other]
+    row = {
+        "language": judge.language.name,
+        "problems": len(items),
+        "passed": sum(sound),
+        "pool_s": round(pool_s, 2),
+        "of_which_start_s": round(start_s, 2),
+        "workers": judge.workers,
+        "multipl_e_s": round(cold_s, 2),
+        "ratio": round(pool_s / cold_s, 3),
+        "load": round(os.getloadavg()[0], 1),
+        "differing": differing,
+    }
+    output.write(json.dumps(row) + "\n")
+    return 1 if differing else 0

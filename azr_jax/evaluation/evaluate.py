@@ -1,0 +1,214 @@
+"""`python -m azr_jax.evaluation --model=PATH --language=racket --benchmark=humaneval`: sample, judge, score."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from azr_jax.evaluation import answers, problems, results, scores
+from azr_jax.evaluation.judging import MULTIPL_E, SOUND, open_judges, suffix_of
+from azr_jax.evaluation.problems import AnyProblem
+from azr_jax.evaluation.results import Results
+
+_KEYS = {SOUND: "status", MULTIPL_E: "multipl_e_status"}
+_UNSATISFIABLE = "unsatisfiable.json"
+
+
+def add_parser(commands: Any) -> None:
+    """The command's flags."""
+    parser = commands.add_parser("run", help="sample a model on a benchmark and score it (the default command)")
+    parser.add_argument("--model", required=True, metavar="PATH", help="a Hugging Face directory or a run's workdir")
+    parser.add_argument("--step", type=int, default=None, help="which save of a run (default: the newest)")
+    parser.add_argument("--language", required=True, metavar="LANG", help="racket, julia, javascript, python, lua, ...")
+    parser.add_argument("--benchmark", default="humaneval", help="humaneval | mbpp (in Python HumanEval+ and MBPP+)")
+    parser.add_argument("--problems", default="", metavar="FILE", help="problems of a file instead of a benchmark")
+    parser.add_argument("--data_dir", default="", metavar="DIR", help="local benchmark data (default: AZR_JAX_DATA)")
+    parser.add_argument("--prompt", choices=answers.MODES, default=answers.COMPLETION, help="MultiPL-E's or Listing 1")
+    parser.add_argument("--n", type=int, default=1, help="samples of each problem")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
+    parser.add_argument("--top_p", type=float, default=1.0)
+    parser.add_argument("--max_tokens", type=int, default=1024, help="of a response")
+    parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N problems")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", required=True, metavar="DIR", help="results; the same command again goes on")
+    parser.add_argument("--compat", choices=["both"], help="MultiPL-E's own word and score beside the sound ones")
+    parser.add_argument("--compute_dtype", default="bfloat16", choices=["bfloat16", "float32"])
+    parser.add_argument("--slots", type=int, default=0, help="samples decoded together (default: from memory)")
+    parser.add_argument("--workers", type=int, default=None, metavar="N", help="programs at once (default: one a core)")
+    parser.add_argument("--timeout", type=float, default=0.0, metavar="S", help="of one program (default: MultiPL-E's)")
+    parser.set_defaults(command_function=main)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raises ValueError for numbers that make no evaluation."""
+    for name, least in (("n", 1), ("max_tokens", 1), ("limit", 0), ("slots", 0)):
+        if getattr(arguments, name) < least:
+            raise ValueError(f"--{name}={getattr(arguments, name)}: use at least {least}")
+    if not arguments.temperature >= 0 or not 0 < arguments.top_p <= 1:
+        raise ValueError("--temperature must be at least 0 and --top_p above 0 and at most 1")
+    if arguments.n > 1 and arguments.temperature == 0:
+        raise ValueError(f"--n={arguments.n} greedy samples are all the same: give --temperature, such as 0.2")
+
+
+def _problems(arguments: argparse.Namespace, suffix: str) -> list[AnyProblem]:
+    if arguments.problems:
+        found = problems.load(arguments.problems)
+        wrong = next((each for each in found if each.language != suffix), None)
+        if wrong is not None:
+            raise ValueError(f"--problems: {wrong.name} is a problem in {wrong.language!r}, not in {suffix!r}")
+    else:
+        from azr_jax.evaluation import datasets  # imports tensorflow-datasets, which takes seconds
+
+        found = datasets.load(arguments.benchmark, suffix, arguments.data_dir)
+    return found[: arguments.limit] if arguments.limit else found
+
+
+def main(arguments: argparse.Namespace, output: TextIO = sys.stdout) -> int:
+    """Samples and judges what is not there yet, then prints the score; 1 when the executors failed on a program."""
+    _check(arguments)
+    suffix = suffix_of(arguments.language)
+    policies = [SOUND, MULTIPL_E] if arguments.compat else [SOUND]
+    found = _problems(arguments, suffix)
+    from azr_jax.evaluation import models  # imports jax: mistakes in flags and data come before it
+
+    served = models.load(arguments.model, arguments.step)
+    settings = {
+        "model": served.identity,
+        "language": suffix,
+        "benchmark": arguments.problems or arguments.benchmark,
+        "prompt": arguments.prompt,
+        "n": arguments.n,
+        "policies": policies,
+        **{name: getattr(arguments, name) for name in ("temperature", "top_p", "max_tokens", "seed", "compute_dtype")},
+    }
+    store = Results(arguments.out, settings)
+    todo = [problem for problem in found if not store.is_done(problem)]
+    with open_judges(suffix, policies, workers=arguments.workers, timeout_s=arguments.timeout) as judges:
+        facts = {
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "interpreter": judges[0].interpreter_version,
+            "problems": len(found),
+        }
+        store.write_manifest(facts)
+        if todo:
+            _sample(arguments, served, judges, store, todo)
+    done = {name: each for name, each in results.read(store.folder).items() if name in {one.name for one in found}}
+    summary = summarise(done, policies, arguments.n, _unsatisfiable(arguments, suffix))
+    finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    store.write_manifest({**facts, "finished": finished, **summary})
+    output.write(report(settings, summary))
+    return 1 if summary["infrastructure"] else 0
+
+
+def _sample(arguments: argparse.Namespace, served: Any, judges: Sequence[Any], store: Results, todo: list[Any]) -> None:
+    """Samples and judges `todo`, and writes each problem's file as it is complete."""
+    from azr_jax.config import SamplerSettings
+    from azr_jax.evaluation import models, sampling
+
+    # A small model may not have room for both: then a response gets at most half of its positions.
+    response = min(arguments.max_tokens, served.config.max_positions // 2)
+    sampler_settings = SamplerSettings(
+        max_prompt_tokens=served.config.max_positions - response,
+        max_response_tokens=response,
+        temperature=arguments.temperature,
+        eval_temperature=arguments.temperature,
+        top_p=arguments.top_p,
+        top_k=0,
+        slots=arguments.slots,
+        chunk=32,
+        prefill_tokens=16384,
+    )
+    longest = max(
+        len(served.tokenizer.encode(answers.prompt_of(problem, judges[0].language, arguments.prompt)))
+        for problem in todo
+    )
+    prompt_tokens = max(1, min(longest, sampler_settings.max_prompt_tokens))
+    sampler_settings = dataclasses.replace(sampler_settings, max_prompt_tokens=prompt_tokens)
+    sampler = models.make_sampler(served, sampler_settings, arguments.compute_dtype)
+    how = sampling.Sampling(arguments.prompt, arguments.n, arguments.temperature, arguments.max_tokens, arguments.seed)
+    with _progress(len(todo) * arguments.n, len(todo)) as (on_response, on_problem):
+        for problem, samples in sampling.judged_samples(sampler, served.params, judges, todo, how, on_response):
+            more = []
+            for sample in samples:
+                fields = dict(sample.more)
+                if len(sample.judgements) == 2:
+                    fields[_KEYS[MULTIPL_E]] = sample.judgements[1].status
+                if any(judgement.infrastructure for judgement in sample.judgements):
+                    fields["infrastructure"] = True
+                more.append(fields)
+            store.write(problem, [sample.judgements[0] for sample in samples], more)
+            on_problem()
+
+
+@contextlib.contextmanager
+def _progress(responses: int, found: int) -> Iterator[tuple[Any, Any]]:
+    """Two bars on standard error: responses sampled, problems judged; on no terminal nothing."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        sampled = bars.add_task("sampled", total=responses)
+        judged = bars.add_task("judged", total=found)
+        yield lambda: bars.advance(sampled), lambda: bars.advance(judged)
+
+
+def _unsatisfiable(arguments: argparse.Namespace, suffix: str) -> frozenset[str]:
+    """Names of problems that no completion can pass as MultiPL-E assembles them, where the data says so."""
+    folder = Path(arguments.data_dir or os.environ.get("AZR_JAX_DATA", "") or ".")
+    for path in (folder / _UNSATISFIABLE, folder / "multipl-e" / _UNSATISFIABLE):
+        if path.is_file():
+            return frozenset(json.loads(path.read_text()).get(suffix, ()))
+    return frozenset()
+
+
+def summarise(
+    done: Mapping[str, Sequence[Mapping[str, Any]]],
+    policies: Sequence[str],
+    samples: int,
+    unsatisfiable: frozenset[str],
+) -> dict[str, Any]:
+    """Scores under each policy: pass@k as [estimate, low, high], for k of 1, 10 and 100 that the samples allow."""
+    ks = [k for k in (1, 10, 100) if k <= samples]
+    statuses: dict[str, int] = {}
+    broken = 0
+    for each in done.values():
+        for result in each:
+            statuses[result["status"]] = statuses.get(result["status"], 0) + 1
+            broken += bool(result.get("infrastructure"))
+    summary: dict[str, Any] = {"scored": len(done), "statuses": statuses, "infrastructure": broken, "scores": {}}
+    for policy in policies:
+        counts = results.counts(done, _KEYS[policy])
+        summary["scores"][policy] = {f"pass@{k}": scores.interval(counts, k) for k in ks}
+    rest = {name: each for name, each in done.items() if name not in unsatisfiable}
+    if rest and len(rest) < len(done):
+        counts = results.counts(rest)
+        summary["satisfiable"] = {"problems": len(rest), "pass@1": scores.interval(counts, 1)}
+    return summary
+
+
+def report(settings: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """What a person reads at the end."""
+    lines = [
+        f"{settings['benchmark']} {settings['language']}, {settings['prompt']} prompt, {summary['scored']} problems"
+    ]
+    for policy, found in summary["scores"].items():
+        for name, (estimate, low, high) in found.items():
+            lines.append(f"{policy}: {name} {estimate:.1%} (95% interval {low:.1%} to {high:.1%})")
+    if "satisfiable" in summary:
+        estimate, low, high = summary["satisfiable"]["pass@1"]
+        count = summary["satisfiable"]["problems"]
+        lines.append(f"of the {count} problems that can be passed: pass@1 {estimate:.1%} ({low:.1%} to {high:.1%})")
+    lines.append(", ".join(f"{word} {count}" for word, count in sorted(summary["statuses"].items())))
+    if summary["infrastructure"]:
+        lines.append(f"the executors failed on {summary['infrastructure']}: run `python -m executors doctor`")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,75 @@
+"""What an evaluation samples from: a Hugging Face directory, or a save of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from azr_jax.checkpoint import export
+from azr_jax.config import SamplerSettings
+from azr_jax.model import sharding, weights
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.tokenizer import Tokenizer, load_tokenizer
+from azr_jax.model.transformer import abstract
+from azr_jax.sampler.engine import Sampler
+
+_CHECKPOINTS = "checkpoints"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Served:
+    """A model ready to be sampled. `identity` names its weights: path, step, and a digest of config and weights."""
+
+    config: ModelConfig
+    params: Any
+    tokenizer: Tokenizer
+    mesh: Any
+    identity: dict[str, Any]
+
+
+def load(path: str, step: int | None = None, source: str = "") -> Served:
+    """Loads `path`: a Hugging Face directory, or a run's workdir (its save at `step`, the newest by default).
+
+    `source`: where the run's starting model lies now, if elsewhere.
+
+    Raises:
+      ValueError: no such step, a damaged save or file, a step for a directory that is no run.
+      FileNotFoundError: no model there, with what to do.
+    """
+    if not (Path(path) / _CHECKPOINTS).is_dir():
+        if step is not None:
+            raise ValueError(f"--step={step}: {path!r} is no run's workdir; leave --step out")
+        return _load(path, {"path": path, "step": None})
+    with tempfile.TemporaryDirectory(prefix="azr_evaluation_") as folder:
+        chosen = export.export(path, folder, step, source)
+        return _load(folder, {"path": path, "step": chosen})
+
+
+def _load(folder: str, identity: dict[str, Any]) -> Served:
+    mesh = sharding.make_mesh(1, -1, 1)
+    config, params = weights.load(folder, mesh, jnp.float32)
+    tokenizer = load_tokenizer(folder, config)
+    return Served(config, params, tokenizer, mesh, {**identity, "digest": _digest(Path(folder))})
+
+
+def _digest(folder: Path) -> str:
+    """16 hexadecimal digits over the files that make the model."""
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("*.safetensors"), folder / "config.json", *folder.glob("tokenizer*")]):
+        digest.update(file.name.encode() + b"\0")
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def make_sampler(served: Served, settings: SamplerSettings, compute_dtype: str) -> Sampler:
+    """The sampler. Raises ValueError for lengths beyond the model's positions."""
+    dtype = jnp.dtype(compute_dtype)
+    graphdef, _ = abstract(served.config, compute_dtype=dtype, attention_kernel="auto", mesh=served.mesh)
+    return Sampler(graphdef, served.config, served.tokenizer, settings, served.mesh, dtype)

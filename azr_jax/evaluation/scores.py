@@ -1,0 +1,60 @@
+"""pass@k, its interval, and the paired test between two results. Numbers in, numbers out."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+_Z95 = 1.959963984540054
+
+
+def pass_at_k(samples: int, correct: int, k: int) -> float:
+    """1 - C(n - c, k) / C(n, k), the unbiased estimator (Chen et al. 2021, arXiv 2107.03374).
+
+    Raises:
+      ValueError: k is not from 1 to `samples`, or `correct` not from 0 to `samples`.
+    """
+    if not 1 <= k <= samples or not 0 <= correct <= samples:
+        raise ValueError(f"pass@{k} of {correct} correct among {samples} samples: use 1 <= k <= n and 0 <= c <= n")
+    return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
+
+
+def wilson(correct: int, problems: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share; (0, 1) without problems."""
+    if problems == 0:
+        return 0.0, 1.0
+    share, square = correct / problems, _Z95 * _Z95
+    middle = (share + square / (2 * problems)) / (1 + square / problems)
+    half = _Z95 * math.sqrt(share * (1 - share) / problems + square / (4 * problems**2)) / (1 + square / problems)
+    # At the ends rounding would leave a hair above 0 or below 1.
+    return 0.0 if correct == 0 else middle - half, 1.0 if correct == problems else middle + half
+
+
+def interval(counts: Sequence[tuple[int, int]], k: int) -> tuple[float, float, float]:
+    """(mean pass@k, low, high) over problems of (samples, correct), 95%.
+
+    Wilson's interval where each problem has one sample; else the normal one over the problems' estimates, which is of
+    the problems drawn, with the samples' own spread inside.
+
+    Raises:
+      ValueError: no problem, or a problem of fewer than k samples.
+    """
+    if not counts:
+        raise ValueError("no problem to score")
+    values = [pass_at_k(samples, correct, k) for samples, correct in counts]
+    mean = statistics.fmean(values)
+    if all(samples == 1 for samples, _ in counts):
+        return mean, *wilson(sum(correct for _, correct in counts), len(counts))
+    spread = statistics.stdev(values) if len(values) > 1 else 0.5
+    half = _Z95 * spread / math.sqrt(len(values))
+    return mean, max(0.0, mean - half), min(1.0, mean + half)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """The exact two-sided p-value of McNemar's test: problems that only one of two results solves."""
+    differing = only_first + only_second
+    if differing == 0:
+        return 1.0
+    tail = sum(math.comb(differing, count) for count in range(min(only_first, only_second) + 1))
+    return min(1.0, 2 * tail / 2**differing)
