@@ -184,14 +184,16 @@ class Session:
         requests = [request for _, request in entering]
         # Pad entries go to a slot past the last, which drops them.
         pad = buckets.padded_count(len(entering)) - len(entering)
-        rows_N = np.array([row for row, _ in entering] + [0] * pad, np.int32)
+        rows = [row for row, _ in entering]
+        rows_N = np.array(rows + [0] * pad, np.int32)
         slots_N = np.array(free[: len(entering)] + [len(self._rows)] * pad, np.int32)
         rows_N, slots_N = sampler.replicate((rows_N, slots_N))
+        drawn_pad = buckets.padded_count(len(entering), least=buckets.SMALLEST_ROWS) - len(entering)
         drawn = sampler.programs.first(
             self._params,
             self._key,
-            prefilled.hidden_BD[rows_N],
-            *sampler.replicate(_streams(requests, pad)),
+            prefilled.hidden_BD[sampler.replicate(np.array(rows + [0] * drawn_pad, np.int32))],
+            *sampler.replicate(_streams(requests, drawn_pad)),
         )
         for name, source_LBTKH in (("k", prefilled.key_LBTKH), ("v", prefilled.value_LBTKH)):
             buffers = getattr(self._caches, name)

@@ -39,9 +39,10 @@ def test_length_buckets_hold_and_waste_at_most_a_third():
 
 
 def test_slot_buckets_halve_and_stay_multiples_of_the_parts():
-    assert [buckets.slot_bucket(rows, 96, 1) for rows in (96, 49, 48, 25, 24, 1)] == [96, 96, 48, 48, 24, 24]
-    assert [buckets.slot_bucket(rows, 64, 8) for rows in (64, 33, 32, 9, 1)] == [64, 64, 32, 16, 16]
+    assert [buckets.slot_bucket(rows, 384, 1) for rows in (384, 193, 192, 97, 96, 1)] == [384, 384, 192, 192, 96, 96]
+    assert [buckets.slot_bucket(rows, 512, 8) for rows in (512, 257, 256, 65, 64, 1)] == [512, 512, 256, 128, 64, 64]
     assert buckets.slot_bucket(1, 24, 8) == 24
+    assert buckets.slot_bucket(1, 384, 128) == 384  # a half is no multiple of the parts
 
 
 def test_prefill_batches_waste_no_row_unless_the_mesh_asks():
