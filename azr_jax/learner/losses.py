@@ -14,9 +14,6 @@ from azr_jax.learner.packing import TASK_GROUPS, Batch
 
 # exp overflows float32 above 88; a log-ratio past this is a broken policy, not a number to optimise with.
 _MAX_LOG_RATIO = 20.0
-# float32 rounding, which depends on the shapes that the sampler happened to compute with (at most 1e-5 was seen): a
-# difference below this many nats is none. Without the dead band a resumed run would drift from an uninterrupted one.
-_ROUNDING_NATS = 1e-4
 
 
 def clipped_surrogate(
@@ -42,12 +39,10 @@ def truncated_importance_weights(
 ) -> jax.Array:
     """min(exp(old - sampler), cap), without gradient: corrects for a sampler whose numbers differ from the trainer's.
 
-    Exactly 1 where they differ by less than float32 rounding does (1e-4 nats), which is a deviation from the source.
     Truncated importance sampling (Ionides 2008; for RL with separate samplers, Yao et al. 2025, "Your efficient RL
     framework secretly brings you off-policy RL training").
     """
-    rounding_RT = jnp.abs(old_logprobs_RT - sampler_logprobs_RT) < _ROUNDING_NATS
-    ratio_RT = jnp.where(rounding_RT, 1.0, importance_ratio(old_logprobs_RT, sampler_logprobs_RT))
+    ratio_RT = importance_ratio(old_logprobs_RT, sampler_logprobs_RT)
     return jax.lax.stop_gradient(jnp.minimum(ratio_RT, importance_cap))
 
 
