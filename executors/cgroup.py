@@ -59,16 +59,16 @@ class Group:
         """Files to which a process writes its number."""
         return tuple(f"{folder}/cgroup.procs" for folder in self.folders)
 
-    def ran_out_of_memory(self) -> bool:
-        """Whether the kernel has killed a process of the group for memory."""
+    def memory_kills(self) -> int:
+        """How many processes of the group the kernel has killed for memory so far."""
         for folder in self.folders:
             for file in _OOM_FILES:
                 with contextlib.suppress(OSError):
                     for line in (folder / file).read_text().splitlines():
                         name, _, count = line.partition(" ")
-                        if name == "oom_kill" and int(count) > 0:
-                            return True
-        return False
+                        if name == "oom_kill":
+                            return int(count)
+        return 0
 
     def remove(self) -> None:
         """Delete the group; its processes have been killed and may need a moment to be gone."""

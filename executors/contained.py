@@ -51,6 +51,7 @@ class Contained:
         self._group = group
         self._guardian = guardian
         self._listed = listed
+        self._memory_kills = 0
         self._received = bytearray()
         self._killed = False
         assert process.stdout is not None
@@ -177,8 +178,10 @@ class Contained:
             self.peak_memory_mib = max(self.peak_memory_mib, int(text.split("VmHWM:")[1].split()[0]) / 1024)
 
     def ran_out_of_memory(self) -> bool:
-        """Whether the kernel killed something inside for memory; False when there is no control group to tell."""
-        return self._group is not None and self._group.ran_out_of_memory()
+        """Whether the kernel killed something inside for memory since the last call; False without a control group."""
+        kills = self._group.memory_kills() if self._group is not None else 0
+        grown, self._memory_kills = kills > self._memory_kills, kills
+        return grown
 
     def kill(self) -> None:
         """Kill everything inside and close the descriptors. Safe to call twice."""

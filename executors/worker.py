@@ -128,7 +128,16 @@ class Worker:
             process.send(self._request(kind, source, inputs, seed), deadline)
             max_bytes = self._fixed_bytes + len(inputs) * self._value_bytes
             fields = process.receive(deadline, max_bytes, on_sleep=self._on_sleep)
-            return parse_reply(fields, len(inputs), self._limits)
+            reply = parse_reply(fields, len(inputs), self._limits)
+            if reply.status is Status.CRASH and process.ran_out_of_memory():
+                return dataclasses.replace(reply, status=Status.MEMORY, error_kind="", message="")
+            return reply
+        except StreamClosedError:
+            # Not from outside: a program must not be able to pass its own end off as the pool's.
+            if not process.ran_out_of_memory():
+                raise
+            self._forget(seed)
+            return Reply(Status.MEMORY, seconds=time.monotonic() - begin)
         except DeadlineExceededError:
             self._forget(seed)
             return Reply(Status.TIMEOUT, seconds=time.monotonic() - begin)

@@ -92,6 +92,24 @@ class UnboundedSpace(Worker):
         return dataclasses.replace(launch, memory_mib=0, bound_mib=128, tasks=40)
 
 
+def test_warm_program_past_the_bound_of_its_group_is_memory():
+    if find_place() is None:
+        pytest.skip("no control group can be made here")
+    with Pool("python", workers=1) as pool:
+        limits = Limits(wall_s=20.0, cpu_s=20.0, memory_mib=4096)
+        worker = UnboundedSpace(pool.language, pool.interpreter, pool.tier, limits)
+        try:
+            bomb = b"def f(x):\n    kept = []\n    while True: kept.append(bytearray(1 << 20))"
+            for _ in range(2):
+                assert worker.ask(JobKind.EVALUATE, bomb, [b"0"]).status is Status.MEMORY
+                assert worker.ask(JobKind.EVALUATE, b"def f(x):\n    return x", [b"7"]).values == ("7",)
+            # What dies for another reason afterwards is not taken for that.
+            crash = b"import ctypes\ndef f(x):\n    ctypes.string_at(8)"
+            assert worker.ask(JobKind.EVALUATE, crash, [b"0"]).status is Status.CRASH
+        finally:
+            worker.close()
+
+
 def test_control_group_bounds_what_address_space_does_not():
     place = find_place()
     if place is None or set(place.controllers) != {"memory", "pids"}:
