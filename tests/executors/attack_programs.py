@@ -17,7 +17,8 @@ OWN = Path(__file__).with_name("attacks")
 SHARED = Path(__file__).parents[2].parent / "shared" / "attacks"
 CORPORA = {"shared": SHARED, "own": OWN}
 FOLDERS = {"javascript": "js"}
-LIMITS = Limits(wall_s=2.0, cpu_s=2.0, memory_mib=256)
+# More wall time than CPU time, because a busy machine gives a program only a part of a core.
+LIMITS = Limits(wall_s=8.0, cpu_s=2.0, memory_mib=256)
 SECRET = "SECRET-CANARY-6f1d"
 CANARY_DIR = Path("/var/tmp/azr_canary")
 CANARY_PORT = 18999

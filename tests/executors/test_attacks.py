@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from executors import LANGUAGES, Job, JobKind, Pool
+from executors import LANGUAGES, Job, JobKind, Pool, Status
 from tests.executors.attack_programs import (
     CANARY_DIR,
     CANARY_PORT,
@@ -34,6 +34,8 @@ ATTACKED = ("javascript", "julia", "python", "racket")
 OWN_LIMIT_S = {"julia": 2.5, "racket": 1.5}
 # Where warm and cold may differ. V8's own limit on its heap ends a program sooner than the one on address space.
 MAY_DIFFER = {"unserialisable", "output_limit", "memory", "error", "crash", "exit", "timeout"}
+# Whose outcome no two runs share.
+RACES = {"thread_mutates_value", "alarm_storm", "reenters"}
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def limits_for(corpus, language, cold):
     if corpus == "shared" or cold:
         return LIMITS
     limit_s = OWN_LIMIT_S.get(language, 0.8)
-    return dataclasses.replace(LIMITS, wall_s=limit_s, cpu_s=limit_s)
+    return dataclasses.replace(LIMITS, wall_s=4 * limit_s, cpu_s=limit_s)
 
 
 @pytest.mark.parametrize("language", sorted({*ATTACKED, *LANGUAGES}))
@@ -112,12 +114,14 @@ def test_benign_programs_among_attacks_give_their_values(language, cold, canarie
     benign = 4 * len(attacks)
     jobs += [Job(str(number), JobKind.EVALUATE, source, (str(number),), (str(number),)) for number in range(benign)]
     order.shuffle(jobs)
-    limits = dataclasses.replace(LIMITS, wall_s=4.0) if cold else limits_for("own", language, cold)
+    limits = limits_for("own", language, cold)
     wrong, expected = [], {f"attack {attack.name}": attack for attack in attacks}
     with Pool(language, workers=2, limits=limits, cold=cold) as pool:
         for verdict in pool.run(jobs):
             if verdict.id in expected:
-                wrong += expected[verdict.id].faults(verdict)
+                # Under load any attack may be slow; what it may not do is succeed.
+                if verdict.status is not Status.TIMEOUT:
+                    wrong += expected[verdict.id].faults(verdict)
             elif (verdict.values, verdict.correct) != ((verdict.id,), True):
                 wrong.append(f"benign: {verdict}")
         inside = descendants(os.getpid())
@@ -135,6 +139,8 @@ def test_cold_and_warm_agree_on_the_corpora(language, canaries):
             outcomes.append(pool.run_all(attack.job for attack in attacks))
     for attack, warm, cold in zip(attacks, *outcomes, strict=True):
         assert attack.faults(warm) == attack.faults(cold) == []
+        if attack.name in RACES:
+            continue
         if word(warm.status) != word(cold.status):
             assert {word(warm.status), word(cold.status)} <= MAY_DIFFER & set(attack.expect), (attack.name, warm, cold)
         elif attack.value is not None:
