@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -64,15 +65,16 @@ def main(arguments: argparse.Namespace, output: TextIO = sys.stdout) -> int:
     if suffix == "py":
         raise ValueError("--language='py': EvalPlus is no part of MultiPL-E; choose another language")
     items = _items(arguments, suffix)
-    begin = time.monotonic()
+    begin, begin_cpu_s = time.monotonic(), _cpu_seconds()
     with Judge(suffix, SOUND, workers=arguments.workers) as judge:
         start_s = time.monotonic() - begin
         sound = [judgement.passed for judgement in judge.judge_all(items)]
         pool_s = time.monotonic() - begin
+    pool_cpu_s = _cpu_seconds() - begin_cpu_s
     with Judge(suffix, MULTIPL_E, workers=1) as one_by_one:
-        begin = time.monotonic()
+        begin, begin_cpu_s = time.monotonic(), _cpu_seconds()
         cold = [one_by_one.judge(*item).passed for item in items]
-        cold_s = time.monotonic() - begin
+        cold_s, cold_cpu_s = time.monotonic() - begin, _cpu_seconds() - begin_cpu_s
     differing = [item[0].name for item, one, other in zip(items, sound, cold, strict=True) if one != other]
     row = {
         "language": judge.language.name,
@@ -83,8 +85,17 @@ def main(arguments: argparse.Namespace, output: TextIO = sys.stdout) -> int:
         "workers": judge.workers,
         "multipl_e_s": round(cold_s, 2),
         "ratio": round(pool_s / cold_s, 3),
+        # On a machine with other work wall times are noise; these are not.
+        "pool_cpu_s": round(pool_cpu_s, 2),
+        "multipl_e_cpu_s": round(cold_cpu_s, 2),
         "load": round(os.getloadavg()[0], 1),
         "differing": differing,
     }
     output.write(json.dumps(row) + "\n")
     return 1 if differing else 0
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process and of all that it started and that has ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

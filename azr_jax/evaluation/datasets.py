@@ -64,7 +64,7 @@ class MultiplE(tfds.core.GeneratorBasedBuilder):
         return {"test": self._generate_examples()}
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        source = self._source or _from_hub(self.builder_config.name)
+        source = self._source or _from_hub(_name_of(self))
         for index, record in enumerate(_records(source)):
             example = {field: str(record.get(field) or "") for field in _TEXT}
             yield index, {**example, "stop_tokens": list(record.get("stop_tokens") or []), "index": index}
@@ -98,11 +98,16 @@ class Evalplus(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
         if self._source is None:
-            raise FileNotFoundError(_missing(self.builder_config.name, "py"))
+            raise FileNotFoundError(_missing(_name_of(self), "py"))
         for index, record in enumerate(_records(self._source)):
             inputs = {field: json.dumps(record[field]) for field in ("base_input", "plus_input")}
             texts = {field: record[field] for field in ("task_id", "prompt", "entry_point", "canonical_solution")}
             yield index, {**texts, **inputs, "atol": repr(record["atol"]), "index": index}
+
+
+def _name_of(builder: tfds.core.GeneratorBasedBuilder) -> str:
+    assert builder.builder_config is not None
+    return builder.builder_config.name
 
 
 def load(benchmark: str, suffix: str, data_dir: str = "") -> list[AnyProblem]:
@@ -131,7 +136,9 @@ def load(benchmark: str, suffix: str, data_dir: str = "") -> list[AnyProblem]:
 
 
 def _to_record(example: dict[str, Any]) -> dict[str, Any]:
-    record = {name: value.decode() if isinstance(value, bytes) else value for name, value in example.items()}
+    record: dict[str, Any] = {}
+    for name, value in example.items():
+        record[name] = value.decode() if isinstance(value, bytes) else value
     del record["index"]
     if "stop_tokens" in record:
         record["stop_tokens"] = [token.decode() for token in record["stop_tokens"]]

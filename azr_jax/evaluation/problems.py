@@ -112,18 +112,17 @@ def _evalplus(record: dict[str, Any]) -> EvalPlusProblem:
     for field in ("task_id", "prompt", "entry_point", "canonical_solution"):
         if not isinstance(record[field], str):
             raise ValueError(f"field {field!r} is {record[field]!r:.60}, not text")
-    inputs = []
     for field in ("base_input", "plus_input"):
         # MBPP+ has {} where a problem has no further inputs.
         if not isinstance(record[field], list) and record[field] != {}:
             raise ValueError(f"field {field!r} is no list of argument lists")
-        inputs.append(tuple(record[field]))
     return EvalPlusProblem(
         record["task_id"],
         record["prompt"],
         record["entry_point"],
         record["canonical_solution"],
-        *inputs,
+        tuple(record["base_input"]),
+        tuple(record["plus_input"]),
         float(record["atol"]),
         {key: record[key] for key in ("task_id", "prompt", "entry_point", "atol")},
     )
