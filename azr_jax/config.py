@@ -133,6 +133,10 @@ class EvaluationSettings:
     heldout: str
     heldout_limit: int
     temperature_samples: int
+    benchmarks: tuple[str, ...]
+    benchmark_data: str
+    benchmark_prompt: str
+    benchmark_limit: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -271,6 +275,7 @@ _CHOICES = {
     "learner.estimator": ("trrpp", "gae", "grpo", "rloo"),
     "learner.loss_aggregation": ("token", "sequence"),
     "executor.allow_tier": ("namespaces", "landlock", "limits"),
+    "evaluation.benchmark_prompt": ("chat", "completion"),
 }
 _AT_LEAST = {
     "steps": 0,
@@ -317,6 +322,7 @@ _AT_LEAST = {
     "evaluation.every": 0,
     "evaluation.heldout_limit": 0,
     "evaluation.temperature_samples": 0,
+    "evaluation.benchmark_limit": 0,
     "checkpoint.every": 1,
     "checkpoint.keep": 1,
     "metrics.transcripts_per_step": 0,

@@ -77,7 +77,7 @@ class Player:
         self.config = config
         self.languages = languages
         self.clock = Clock()
-        self._sampler = sampler
+        self.sampler = sampler
         self._tokenizer = tokenizer
         self._pools = pools
         self._session: Session | None = None
@@ -86,7 +86,7 @@ class Player:
 
     def run(self, params: Any, seed: int, play: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         """Runs a coroutine to its end with these parameters (float32 state of the model) and this sampling seed."""
-        self._session = self._sampler.session(params, seed)
+        self._session = self.sampler.session(params, seed)
         self._waiting, self._submitted, self.clock = {}, asyncio.Event(), Clock()
         try:
             return asyncio.run(self._drive(play()))

@@ -22,6 +22,7 @@ from absl import logging
 from azr_jax import checkpoint, metrics, report, stages
 from azr_jax.config import Config
 from azr_jax.evaluation import heldout
+from azr_jax.evaluation.benchmarks import Benchmarks
 from azr_jax.learner.state import TrainState
 from azr_jax.learner.update import Learner, make_learner
 from azr_jax.model import sharding, weights
@@ -55,6 +56,7 @@ class Run:
     saves: checkpoint.Manager
     writers: metrics.Writers
     progress: Progress
+    benchmarks: Benchmarks
     restored_step: int = -1
     seeding_rounds: int = 0
     reward_state: RewardState = dataclasses.field(default_factory=RewardState)
@@ -75,6 +77,7 @@ class Run:
         """
         checkpoint.open_workdir(workdir, config, allow_config_change)
         languages = run_languages(config)
+        benchmarks = Benchmarks.load(config)
         mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
         model_config, params = weights.load(config.model.path, mesh, jnp.float32)
         tokenizer = load_tokenizer(config.model.path, model_config)
@@ -95,7 +98,8 @@ class Run:
             saves = stack.enter_context(checkpoint.Manager(workdir, config.checkpoint.keep))
             writers = stack.enter_context(metrics.Writers(workdir, config.metrics, config.to_json()))
             progress = stack.enter_context(Progress(config.steps))
-            run = cls(config, Path(workdir), model_config, tokenizer, params, learner, player, saves, writers, progress)
+            parts = (model_config, tokenizer, params, learner, player, saves, writers, progress, benchmarks)
+            run = cls(config, Path(workdir), *parts)
             stack.enter_context(run._signals())
             yield run
 
@@ -232,11 +236,11 @@ class Run:
             self.before = self._heldout(state, "before")
 
     def evaluate(self, state: TrainState, name: str) -> dict[str, float]:
-        """`eval/heldout/...` metrics of the current weights."""
+        """`eval/heldout/...` metrics of the current weights, and `eval/BENCHMARK/LANGUAGE/...`."""
         result = {}
         for mode, counts in self._heldout(state, name).items():
             result |= heldout.metrics(counts, f"eval/heldout/{mode}")
-        return result
+        return result | self.benchmarks.score(self.player.sampler, state.params)
 
     def _heldout(self, state: TrainState, name: str) -> dict[str, Any]:
         settings = self.config.evaluation
@@ -290,6 +294,7 @@ class Run:
             "heldout_after": after.get("greedy", {}),
             "heldout_before_sampled": self.before.get("sampled", {}),
             "heldout_after_sampled": after.get("sampled", {}),
+            "benchmarks_after": self.benchmarks.score(self.player.sampler, state.params),
             "seeding_rounds": self.seeding_rounds,
             "versions": versions(self.player.languages),
         }

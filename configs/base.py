@@ -152,6 +152,10 @@ def get_config() -> ml_collections.ConfigDict:
             "heldout": "",  # a problems file (JSON lines) scored before and after the run, and every `every` steps
             "heldout_limit": 0,  # 0: all
             "temperature_samples": 0,  # answers sampled at temperature 1 for each held-out problem, besides greedy
+            "benchmarks": (),  # of humaneval, mbpp: scored in each language every `every` steps and at the end
+            "benchmark_data": "",  # a folder of benchmark files; empty: AZR_JAX_DATA, else the Hugging Face hub
+            "benchmark_prompt": "chat",  # chat (Listing 1) | completion (MultiPL-E's)
+            "benchmark_limit": 0,  # only the first problems of each; 0: all
         }
     )
     config.checkpoint = ml_collections.ConfigDict({"every": 16, "keep": 3, "export_at_end": True})

@@ -183,7 +183,7 @@ def test_trap_08_a_capped_response_says_so_and_has_no_invented_end(opened):
     run = opened
     params = run.learner.init(run.params).params
     prompt = tuple(run.tokenizer.encode("# Task: write a program\n"))
-    session = run.player._sampler.session(params, 0)
+    session = run.player.sampler.session(params, 0)
     session.submit(Request("capped", prompt, 5, 1.0))
     session.submit(Request("free", prompt, 96, 1.0))
     rollouts = {}
@@ -207,7 +207,7 @@ def test_trap_08_the_log_probabilities_are_of_the_whole_distribution(opened):
     assert (run.config.sampler.top_p, run.config.sampler.top_k) == (1.0, 0)
     params = run.learner.init(run.params).params
     prompt = tuple(run.tokenizer.encode("# Task: write a program\n"))
-    session = run.player._sampler.session(params, 0)
+    session = run.player.sampler.session(params, 0)
     session.submit(Request("one", prompt, 12, 1.0))
     (rollout,) = [one for _ in range(4) for one in session.step()]
     graphdef, _ = abstract(run.model_config, compute_dtype=jnp.float32, attention_kernel="xla")
