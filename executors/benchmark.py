@@ -180,7 +180,8 @@ def hanging_batch(python: Language, programs: int, limit_s: float = 0.5, good_s:
     bad = [Job(f"bad{index}", JobKind.EVALUATE, _BUSY if index % 2 else _ASLEEP, ("0",)) for index in range(count_bad)]
     mixed = [*good, *bad]
     random.Random(0).shuffle(mixed)
-    with Pool(python, limits=Limits(wall_s=limit_s, cpu_s=limit_s)) as pool:
+    # Twice the time on the wall, so that a busy machine does not end good ones.
+    with Pool(python, limits=Limits(wall_s=2 * limit_s, cpu_s=limit_s)) as pool:
         elapsed = []
         for jobs in (good[: 2 * pool.workers], good, mixed):
             begin = time.monotonic()
