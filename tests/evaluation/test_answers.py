@@ -1,0 +1,83 @@
+"""Prompts and answers of both modes, and MultiPL-E's tests taken apart."""
+
+import pytest
+from recorded import DATA, needs_data
+from test_cheats import JULIA, PYTHON, RACKET
+
+from azr_jax.evaluation import answers, assertions
+from azr_jax.evaluation.problems import load
+from azr_jax.types import Invalid
+from executors import LANGUAGES
+
+
+def test_the_model_sees_the_stripped_prompt():
+    assert answers.prompt_of(RACKET, LANGUAGES["racket"], "completion") == RACKET.prompt.strip()
+    assert answers.prompt_of(PYTHON, LANGUAGES["python"], "completion") == "def twice(n):\n"
+    chat = answers.prompt_of(RACKET, LANGUAGES["racket"], "chat")
+    assert f"Question: {RACKET.prompt.strip()}\n" in chat and chat.endswith("Assistant: <think>")
+
+
+def test_stop_tokens_are_for_completions_only():
+    assert answers.stop_of(JULIA, "completion") == ("\n\n",)
+    assert answers.stop_of(JULIA, "chat") == ("</answer>",)
+
+
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [
+        ("so </think> <answer>```julia\nf(x) = 1\n\ng(x) = 2\n```", "f(x) = 1\n\ng(x) = 2"),
+        ("so </think> <answer>\n```julia\nf(x) = 1\n```\n</answer>", "f(x) = 1"),
+        ("no tags\n```julia\nfirst\n```\nor\n```jl\nlast\n```\n", "last"),
+    ],
+)
+def test_the_program_of_a_chat_answer(text, program):
+    completion = answers.completion_of(JULIA, LANGUAGES["julia"], "chat", text)
+    assert not isinstance(completion, Invalid)
+    assert (completion.text, completion.whole) == (program, True)
+
+
+def test_a_chat_answer_in_racket_gets_its_lang_line():
+    text = "</think><answer>```racket\n(define (twice n) (* 2 n))\n```"
+    completion = answers.completion_of(RACKET, LANGUAGES["racket"], "chat", text)
+    assert not isinstance(completion, Invalid)
+    assert completion.text == "#lang racket\n(define (twice n) (* 2 n))"
+
+
+def test_no_program_is_a_reason():
+    found = answers.completion_of(JULIA, LANGUAGES["julia"], "chat", "I do not know")
+    assert isinstance(found, Invalid) and found.reason == "no_think_end"
+
+
+def test_tests_are_taken_apart():
+    tests = assertions.parse("jl", JULIA.tests)
+    assert tests is not None
+    assert (tests.function, tests.calls, tests.expected) == ("twice", ("candidate(2)", "candidate(5)"), ("4", "10"))
+    racket = assertions.parse("rkt", RACKET.tests)
+    assert racket is not None
+    assert (racket.calls, racket.tolerance) == (("(candidate 2)", "(candidate 5)"), ("0.001", "0.001"))
+
+
+def test_brackets_and_quotes_in_strings_are_no_structure():
+    line = r'  assert.deepEqual(candidate("a),(\"", [1, "]"]),{"x)": "}"});' + "\n"
+    head = "const assert = require('node:assert');\n\n\nfunction test() {\n  let candidate = g;\n"
+    tests = assertions.parse("js", f"{head}{line}}}\n\ntest();")
+    assert tests is not None
+    assert tests.calls == (r'candidate("a),(\"", [1, "]"])',)
+    assert tests.expected == ('{"x)": "}"}',)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "test();", JULIA.tests.replace("candidate(2)", "candidate(2"), JULIA.tests + "exit(0)"]
+)
+def test_another_form_is_not_taken_apart(text):
+    assert assertions.parse("jl", text) is None
+
+
+@needs_data
+@pytest.mark.parametrize(("suffix", "mark"), [("rkt", "(check-within "), ("jl", "@test("), ("js", "assert.deepEqual(")])
+def test_every_assertion_of_every_problem_is_found(suffix, mark):
+    for benchmark in ("humaneval", "mbpp"):
+        for problem in load(DATA / "multipl-e" / f"{benchmark}-{suffix}.jsonl"):
+            tests = assertions.parse(suffix, problem.record["tests"])
+            assert tests is not None, problem.name
+            assert len(tests.calls) == len(tests.expected) == problem.record["tests"].count(mark), problem.name

@@ -1,0 +1,150 @@
+"""The commands on small files: check, run, compare; resuming, passing ids through, one message for each mistake."""
+
+import gzip
+import json
+import sys
+
+import pytest
+from recorded import DATA, needs, needs_data
+from test_cheats import JAVASCRIPT, PYTHON
+
+from azr_jax.evaluation import results
+from azr_jax.evaluation.__main__ import main
+from azr_jax.evaluation.judging import Judgement
+from azr_jax.evaluation.problems import from_record
+from azr_jax.evaluation.results import Results
+
+MODEL = "azr_jax/embedded/azr-tiny"
+SETTINGS = {"temperature": 0.0, "top_p": 1.0, "max_tokens": 16, "language": "js"}
+
+
+def write_lines(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def check(tmp_path, problems, completions, *flags, language="js"):
+    out = tmp_path / "out.jsonl"
+    given = [f"--language={language}", f"--problems={problems}", f"--completions={completions}", f"--out={out}"]
+    status = main(["check", *given, *flags])
+    return status, [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+
+
+@needs("js")
+def test_check_writes_a_line_for_each_completion_in_order(tmp_path, capsys):
+    problems = write_lines(tmp_path / "problems.jsonl", [JAVASCRIPT.record])
+    texts = ["  return 2 * n;\n}", "  process.exit(0);\n}", "  return ][;\n}"]
+    lines = [{"id": number, "name": "twice", "completion": text} for number, text in enumerate(texts)]
+    completions = write_lines(tmp_path / "completions.jsonl", lines)
+    status, found = check(tmp_path, problems, completions, "--compat=both")
+    assert status == 0
+    assert [line["id"] for line in found] == [0, 1, 2]
+    assert [line["status"] for line in found] == ["OK", "Exception", "SyntaxError"]
+    assert [line["multipl_e_status"] for line in found] == ["OK", "OK", "SyntaxError"]
+    assert {"name", "status", "exit_code", "stdout", "stderr", "seconds"} <= set(found[0])
+    assert capsys.readouterr().out == "sound: 1 of 3 pass\nmultipl-e: 2 of 3 pass\n"
+
+
+@pytest.mark.parametrize(
+    ("problem", "completion", "words"),
+    [
+        ({"name": "x"}, {"name": "twice", "completion": ""}, ("line 1", "'language'")),
+        (None, {"name": "nobody", "completion": ""}, ("line 1", "'nobody'")),
+        (None, {"name": "twice", "completion": 3}, ("line 1", "'completion'", "3")),
+        (None, {"name": "twice", "completion": "", "mode": "odd"}, ("line 1", "'odd'", "full")),
+        (None, [], ("line 1", "JSON object")),
+    ],
+)
+def test_a_malformed_line_is_one_message(tmp_path, capsys, problem, completion, words):
+    problems = write_lines(tmp_path / "problems.jsonl", [problem or JAVASCRIPT.record])
+    status, _ = check(tmp_path, problems, write_lines(tmp_path / "completions.jsonl", [completion]))
+    error = capsys.readouterr().err
+    assert status == 2 and error.startswith("error: ") and error.count("\n") == 1
+    assert all(word in error for word in words)
+
+
+def test_unknown_language_and_missing_files_are_one_message(tmp_path, capsys):
+    assert check(tmp_path, "nowhere.jsonl", "nowhere.jsonl", language="cobol")[0] == 2
+    assert "--language='cobol'" in capsys.readouterr().err
+    assert check(tmp_path, "nowhere.jsonl", "nowhere.jsonl")[0] == 2
+    assert "nowhere.jsonl: no such file" in capsys.readouterr().err
+
+
+def judgement(passes):
+    return Judgement("twice", "OK" if passes else "Exception", 0 if passes else 1, "", "", 0.1, "program")
+
+
+def test_results_are_multipl_e_s_and_resume(tmp_path):
+    store = Results(tmp_path / "a", SETTINGS)
+    assert not store.is_done(JAVASCRIPT)
+    store.write(JAVASCRIPT, [judgement(True), judgement(False)], [{}, {}])
+    store.write_manifest({})
+    with gzip.open(tmp_path / "a" / "twice.results.json.gz", "rt") as file:
+        record = json.load(file)
+    assert record["tests"] == JAVASCRIPT.tests and record["temperature"] == 0.0
+    assert set(record["results"][0]) == {"program", "timestamp", "stdout", "stderr", "exit_code", "status"}
+    assert Results(tmp_path / "a", SETTINGS).is_done(JAVASCRIPT)
+    assert results.counts(results.read(tmp_path / "a")) == [(2, 1)]
+    with pytest.raises(ValueError, match="max_tokens=16, not 17"):
+        Results(tmp_path / "a", {**SETTINGS, "max_tokens": 17})
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="something else"):
+        Results(tmp_path / "b", SETTINGS)
+
+
+def test_results_of_evalplus_have_no_slash_in_their_names(tmp_path):
+    store = Results(tmp_path, SETTINGS)
+    store.write(PYTHON, [judgement(True)], [{}])
+    assert [path.name for path in tmp_path.glob("*.gz")] == ["HumanEval_9999.results.json.gz"]
+
+
+def test_compare_counts_what_only_one_solves(tmp_path, capsys):
+    for folder, passes in (("a", [True, True, False]), ("b", [False, True, False])):
+        store = Results(tmp_path / folder, SETTINGS)
+        store.write_manifest({"interpreter": folder})
+        for number, each in enumerate(passes):
+            store.write(from_record({**JAVASCRIPT.record, "name": f"p{number}"}), [judgement(each)], [{}])
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    printed = capsys.readouterr().out
+    assert "66.7%" in printed and "33.3%" in printed
+    assert "only A solves 1, only B solves 0; McNemar's exact test p = 1" in printed
+    assert "the interpreters differ" in printed
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path)]) == 2
+
+
+@needs("js")
+def test_run_scores_the_embedded_model_and_goes_on_where_it_stopped(tmp_path, capsys):
+    long = {**JAVASCRIPT.record, "name": "long", "prompt": "// many words\n" * 400 + JAVASCRIPT.prompt}
+    problems = write_lines(tmp_path / "problems.jsonl", [JAVASCRIPT.record, long])
+    command = [f"--model={MODEL}", "--language=javascript", f"--problems={problems}", f"--out={tmp_path / 'out'}"]
+    command += ["--max_tokens=8", "--slots=2", "--compute_dtype=float32"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "sound: pass@1 0.0% (95% interval 0.0% to 65.8%)" in printed and "PromptTooLong 1" in printed
+    # What is done again is the one that needs no sampling: compiling the sampler a second time would cost seconds.
+    kept = tmp_path / "out" / "twice.results.json.gz"
+    before = kept.stat().st_mtime_ns
+    (tmp_path / "out" / "long.results.json.gz").unlink()
+    assert main(command) == 0
+    assert capsys.readouterr().out == printed
+    assert kept.stat().st_mtime_ns == before
+    manifest = results.read_manifest(tmp_path / "out")
+    assert manifest["settings"]["model"]["path"] == MODEL and manifest["interpreter"].startswith("javascript ")
+
+
+@needs_data
+def test_builders_give_the_files_problems_without_tensorflow(tmp_path, monkeypatch):
+    from azr_jax.evaluation import datasets, problems
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found = datasets.load("humaneval", "rkt", str(DATA))
+    assert found == problems.load(DATA / "multipl-e" / "humaneval-rkt.jsonl")
+    assert datasets.load("humaneval", "rkt", str(DATA)) == found
+    assert "tensorflow" not in sys.modules
+    with pytest.raises(FileNotFoundError, match="hf download nuprl/MultiPL-E --repo-type dataset"):
+        datasets.load("humaneval", "rkt", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"curl -L -o .*HumanEvalPlus"):
+        datasets.load("humaneval", "py", str(tmp_path))
+    with pytest.raises(ValueError, match="--benchmark='apps'"):
+        datasets.load("apps", "rkt", str(DATA))
