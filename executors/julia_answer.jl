@@ -46,7 +46,7 @@ end
 
 function input_failure(@nospecialize(err), limits::Limits)
     err isa Forbidden && return reply("forbidden", "Forbidden", clip(err.reason, limits))
-    err isa Meta.ParseError && return reply("syntax_error", "ParseError", clip("input: " * err.msg, limits))
+    err isa Meta.ParseError && return reply("forbidden", "ParseError", clip("input: " * err.msg, limits))
     return failure(err, limits)
 end
 

@@ -618,6 +618,7 @@ LANGUAGE = Language(
         " near '",
         " near <eof>",
         "no visible label",
+        "break outside loop",
         "already defined on line",
         "attempt to assign to const variable",
     ),

@@ -1,4 +1,4 @@
-"""JavaScript: values both ways, file semantics as `node FILE`, hostile programs, limits, speed against cold starts."""
+"""JavaScript: values both ways, hostile programs, limits, speed; conformance/javascript.py has the file semantics."""
 
 import dataclasses
 import json
@@ -187,63 +187,6 @@ def test_errors_by_kind(pool, source, status, kind, message):
     assert verdict.status is status
     assert status is Status.CRASH or verdict.error_kind == kind
     assert message in verdict.message and len(verdict.message) <= LIMITS.message_chars
-
-
-SEMANTICS = [
-    "function f(x) { return g(x); } function g(x) { return x + 1; }", "const f = (x) => g(x); const g = (x) => [x];",
-    "f = function (x) { return x * 2; };", "var f = 1; var f = (x) => x;",
-    "function f() { return 1; } function f() { return 2; }", "let f = (x) => x; f = (x) => -x;",
-    "{ function f() { return 'block'; } }", "if (true) { function f() { return 'if'; } }",
-    "function f() { return this === globalThis; }", "'use strict'; function f() { return this === undefined; }",
-    "// c\n'use strict'\nfunction f() { return typeof this; }", "function f() { return 1; } return;",
-    "return; function f() { return 'hoisted'; }",
-    "#!/usr/bin/env node\nfunction f() { return __filename.endsWith('.js'); }", "eval('var f = () => 9');",
-    "\ufefffunction f() { return 'bom'; }",
-    "function f() { return [typeof require, typeof module, typeof exports, module.exports === exports]; }",
-    "function f() { return [require.main === module, process.argv.length, module.id, module.loaded]; }",
-    "const a = [arguments.length, this === module.exports]; function f() { return [a, Object.keys(exports)]; }",
-    "exports.a = 1; function f() { return Object.keys(module.exports); }",
-    "function module() {} function f() { return typeof module; }",
-    "function f(x) { return [010, arguments.length, f.length, f.name]; }",
-    "const f = function (x) { return f.name; };", "var i = 0; for (var i = 0; i < 3; i++); function f() { return i; }",
-    "x = 5; function f() { return globalThis.x; }", "--> an HTML comment\nfunction f() { return 1 <!-- another\n; }",
-    "function f() { return new Error('e').stack.split('\\n')[1].match(/:(\\d+:\\d+)/)[1]; }",
-    "function f() { return (function () { return typeof this; })(); }",
-    "const { a, ...rest } = { a: 1, b: 2 }; function f() { return rest; }",
-    "label: for (;;) { break label; } function f() { return 'label'; }",
-    "class A { #p = 3; get p() { return this.#p; } } const f = () => new A().p;",
-    "function* g() { yield* [1, 2]; } const f = () => [...g()];", "const f = (x, y = x + 1) => [x, y];",
-    "var undefined = 1; const f = () => [undefined === void 0];", "const f = () => [1, 10, 2].sort();",
-    "const f = () => Object.keys({ b: 1, 2: 1, a: 1, 1: 1 });", "const f = () => [typeof f, typeof g]; var g;",
-    "let s = ''; try { h; } catch (e) { s = e.name; } let h; const f = () => s;",
-    "const f = () => '\\u00e9'.normalize('NFD').length;", "const f = () => require('path').join('a', '..', 'b');",
-    "const f = () => [..'a😀'].length;", "function f(x) { return x.toLocaleString('en-US'); }",
-    "const f = () => new Date(0).toString();",
-    "const f = () => [Object.keys(globalThis).length, Object.getOwnPropertyNames(globalThis).length];",
-]  # fmt: skip
-
-
-def test_programs_behave_as_files(pool, tmp_path):
-    """Both ways: in the harness, and `node FILE` with a line more that prints f(7) at the end."""
-    for number, source in enumerate(SEMANTICS):
-        verdict = run(pool, source, "7")
-        file = tmp_path / f"p{number}.js"
-        # `exit` handlers run after a file that returns early, too; a directive or #! stays first.
-        late = "process.on('exit', () => process.stdout.write(JSON.stringify(f(7))));"
-        early = re.sub(r"^((?:\ufeff)?(?:#!.*\n)?(?:// c\n)?(?:'use strict';?)?)", rf"\1 {late}", source, count=1)
-        file.write_text(source + "\n;process.stdout.write(JSON.stringify(f(7)))" if "return;" not in source else early)
-        done = subprocess.run(
-            ["node", str(file)],
-            capture_output=True,
-            text=True,
-            env={"PATH": os.environ["PATH"], "TZ": "UTC"},
-            check=False,
-        )
-        if done.returncode != 0:
-            assert f"{verdict.error_kind}:" in done.stderr, (source, verdict, done.stderr)
-        else:
-            assert verdict.status is Status.OK, (source, verdict, done.stdout)
-            assert json.loads(verdict.values[0]) == json.loads(done.stdout), (source, verdict)
 
 
 PATCHES = [

@@ -5,6 +5,7 @@ import functools
 import re
 
 import pytest
+from conformance.julia import PROGRAMS
 
 from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status
 from executors.julia import canonical_program, harness_argv
@@ -81,62 +82,6 @@ VALUES = {
     'repeat("a", 10^9)': None,
     "[" * 200 + "]" * 200: None,
 }
-
-# Source and input: each runs in the pool and as a file of the real interpreter, and prints the same.
-CORPUS = (
-    ("f(x) = sum(x)", "[1, 2, 3]"),
-    ("f(x) = 2x + 1", "20"),
-    ("f(n) = n < 2 ? n : f(n - 1) + f(n - 2)", "15"),
-    ("f(x) = g(x) + 1\ng(x) = 10x", "4"),
-    ("const K = 3\nf(x) = x * K", "14"),
-    (
-        "struct P\n  a::Int\n  b::Int\nend\nf(v) = [abs(p.a) + abs(p.b) for p in [P(a, b) for (a, b) in v]]",
-        "[(1, -2), (3, 4)]",
-    ),
-    (
-        "mutable struct C\n  n::Int\nend\nfunction f(x)\n  c = C(0)\n  for i in 1:x\n    c.n += i\n  end\n  c.n\nend",
-        "10",
-    ),
-    ('abstract type A end\nstruct B <: A end\nname(::A) = "A"\nname(::B) = "B"\nf(x) = name(B())', "0"),
-    ('f(s) = join(reverse(split(s, " ")), " ")', '"one two three"'),
-    ("f(s) = uppercase(s) * string(length(s))", '"héllo😀"'),
-    ("f(s) = [c for c in s if isletter(c)]", '"a1b2"'),
-    ("f(s) = sort(collect(s), rev=true)", '"hello"'),
-    ('f(s) = replace(s, r"[aeiou]" => "*")', '"education"'),
-    ('f(s) = [m.match for m in eachmatch(r"\\d+", s)] |> v -> String.(v)', '"a12b345"'),
-    ("f(x) = map(y -> y^2, filter(isodd, x))", "[1, 2, 3, 4, 5]"),
-    ("f(x) = foldl((a, b) -> 10a + b, x)", "[1, 2, 3]"),
-    ("f(x) = x .* 2 .+ 1", "[1.5, 2.5]"),
-    ("f(x) = [i * j for i in 1:x, j in 1:x]", "3"),
-    ("f(x) = (x, x / 2, x ÷ 2, x % 2, x // 2)", "7"),
-    ("f(x) = (0.1 + 0.2, -0.0, NaN, Inf, 1e22, 5e-324, 1f-3)", "0"),
-    ("f(x) = typemax(Int) + x", "1"),
-    ("f(x) = factorial(big(x))", "30"),
-    ("f(x) = (x, float(x), UInt8(x), Int8[x], true)", "5"),
-    ("f(x) = nothing", "0"),
-    ("f(x) = [1, nothing, missing]", "0"),
-    ('f(x) = (a = x, b = "y")', "1"),
-    ("f(x) = isequal(missing, missing) && ismissing(missing + x)", "1"),
-    ("function f(x)\n  s = 0\n  while true\n    s += x\n    s > 10 && break\n  end\n  s\nend", "4"),
-    ('function f(x)\n  try\n    error("bad")\n  catch e\n    e.msg\n  finally\n    x\n  end\nend', "1"),
-    ("function f(x; scale=2)\n  x * scale\nend", "4"),
-    ("f(x...) = length(x)", "(1, 2)"),
-    ('f(x::Int) = "int"\nf(x::Float64) = "float"\nf(x) = "other"', "1.0"),
-    ("f(x::AbstractVector{T}) where {T} = string(T)", "[1.0]"),
-    ("using Statistics\nf(x) = mean(x)", "[1, 2, 3, 4]"),
-    ("using LinearAlgebra\nf(x) = dot(x, x) + norm([3.0, 4.0])", "[1, 2]"),
-    ("using Dates\nf(x) = string(Date(2020, 1, 31) + Day(x))", "30"),
-    ("module M\nexport g\ng(x) = x + 1\nend\nusing .M\nf(x) = g(x)", "1"),
-    ("macro twice(e)\n  quote\n    $(esc(e)) * 2\n  end\nend\nf(x) = @twice x + 1", "4"),
-    ("f(x) = (let y = x\n  () -> (y += 1; y)\nend)()", "1"),
-    ("x = 5\nfor i in 1:3\n  global x += i\nend\nf(y) = x + y", "1"),
-    ("if abspath(PROGRAM_FILE) == @__FILE__\n  const M = 1\nelse\n  const M = 2\nend\nf(x) = M", "0"),
-    ("f(x) = muladd(0.1, 10.0, -1.0)", "0"),
-    ("f(x) = [sin(x), exp(x), x^0.5, log(x), evalpoly(x, (0.1, 0.2, 0.3))]", "1.7"),
-    ("f(x) = sprint(print, x)", "[1, 2]"),
-    ("f(s) = 'x' in s ? first(s) : last(s)", '"abc"'),
-    ('f(x) = Dict("k" => x)', "[1, 2]"),
-)
 
 # Source: status, error kind (a regular expression).
 ERRORS = {
@@ -402,37 +347,13 @@ def test_slow_programs_are_compiled(pool):
 
 
 @needs_julia
-def test_corpus_agrees_with_files_quick(pool):
-    _assert_as_file(pool, (CORPUS[6], CORPUS[-6], CORPUS[-4], *CORPUS[22:23], CORPUS[38]))
-
-
-@needs_julia
 @pytest.mark.slow
-def test_corpus_agrees_with_files(pool):
-    _assert_as_file(pool, CORPUS)
-
-
-def _assert_as_file(pool, corpus):
-    wrong = []
-    for source, text in corpus:
-        verdict = run(pool, source, text)
-        printed = pool.submit(Job("file", JobKind.PROGRAM, f"{source}\nprint(repr(f({text})))\n")).result()
-        file_value = pool.submit(Job("value", JobKind.VALUE, inputs=(printed.stdout,))).result()
-        if verdict.status is not Status.OK or verdict.values != file_value.values:
-            wrong.append((source, verdict, printed))
-    assert wrong == []
-
-
-@needs_julia
-@pytest.mark.slow
-@pytest.mark.parametrize("tier", ["interpreted", "compiled", "cold"])
+@pytest.mark.parametrize("tier", ["interpreted", "compiled"])
 def test_tiers_agree(pool, tier):
-    language = dataclasses.replace(
-        JULIA, harness_argv=functools.partial(harness_argv, tier="both" if tier == "cold" else tier)
-    )
-    jobs = [Job(str(i), JobKind.EVALUATE, source, (text,)) for i, (source, text) in enumerate(CORPUS)]
+    language = dataclasses.replace(JULIA, harness_argv=functools.partial(harness_argv, tier=tier))
+    jobs = [Job(str(i), JobKind.EVALUATE, source, (text,)) for i, (source, text) in enumerate(PROGRAMS)]
     jobs += [Job(source, JobKind.EVALUATE, source, ("1",)) for source in ERRORS]
-    with Pool(language, workers=1, limits=LIMITS, cold=tier == "cold") as other:
+    with Pool(language, workers=1, limits=LIMITS) as other:
         for job, theirs in zip(jobs, other.run_all(jobs), strict=True):
             ours = pool.submit(job).result()
             assert (ours.status, ours.values, ours.error_kind) == (theirs.status, theirs.values, theirs.error_kind), job

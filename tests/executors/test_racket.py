@@ -1,4 +1,4 @@
-"""Racket: values, errors by kind, module semantics as `racket FILE`, limits, hardening, speed, through a real pool."""
+"""Racket: values, errors by kind, limits, hardening, speed, through a real pool."""
 
 import json
 import random
@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from racket_programs import ANY_VALUE, PROGRAMS, VALUES
+from racket_programs import ANY_VALUE, VALUES
 
 from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status, protocol
 from executors.launch import Tier
@@ -297,67 +297,6 @@ def test_values_of_all_kinds_read_back(pool):
         verdict = evaluate(pool, ANY_VALUE, *(str(seed) for seed in range(start, start + 50)))
         assert verdict.status is Status.OK, verdict
         assert len(set(verdict.values)) > 30
-
-
-# Prints one line a program: its value, or the error's struct and first line, by Racket's own module loader.
-REFERENCE = """
-#lang racket/base
-(require racket racket/string (file "VALUES"))
-(define libraries (current-namespace))
-(define (outcome path input)
-  (parameterize ([current-namespace (make-base-empty-namespace)])
-    (namespace-attach-module libraries 'racket)
-    (with-handlers ([exn? (lambda (e)
-                            (list (substring (symbol->string (vector-ref (struct->vector e) 0)) 7)
-                                  (car (string-split (exn-message e) "\\n" #:trim? #f))))])
-      (dynamic-require path #f)
-      (define f (parameterize ([current-namespace (module->namespace path)]) (eval (namespace-symbol->identifier 'f))))
-      (list "" (value->text (f (read-value input #t)) 4096)))))
-(for ([line (in-lines)])
-  (define parts (read (open-input-string line)))
-  (define found (parameterize ([current-output-port (open-output-nowhere)])
-                  (outcome (path->complete-path (car parts)) (cadr parts))))
-  (printf "~a\\t~a\\n" (car found) (cadr found)))
-"""
-
-
-def reference_outcomes(programs, folder):
-    """What Racket itself gives for each program as a file: (error struct or "", value or the message's first line)."""
-    runner = folder / "reference.rkt"
-    runner.write_text(REFERENCE.strip().replace("VALUES", str(compile_harness() / "racket_values.rkt")))
-    lines = []
-    for index, (source, text) in enumerate(programs):
-        (folder / str(index)).mkdir()
-        (folder / str(index) / "program.rkt").write_text(source)
-        lines.append(f'("{index}/program.rkt" {json.dumps(text, ensure_ascii=False)})\n')
-    done = subprocess.run(
-        ["racket", str(runner)], input="".join(lines), cwd=folder, capture_output=True, text=True, check=True
-    )
-    return [re.sub(r"\b\d+/program\.rkt", "program.rkt", line).split("\t") for line in done.stdout.splitlines()]
-
-
-def as_files():
-    """The programs as files: with their #lang line, which shifts the lines of messages."""
-    return [(source if "#lang" in source or "(module program" in source else f"#lang racket\n{source}", text)
-            for source, text in PROGRAMS]  # fmt: skip
-
-
-@needs_racket
-def test_module_semantics_are_those_of_a_file(pool, tmp_path):
-    programs = as_files()
-    assert len(programs) > 40
-    expected = reference_outcomes(programs, tmp_path)
-    assert len(expected) == len(programs)
-    different = []
-    for (source, text), (kind, detail) in zip(programs, expected, strict=True):
-        verdict = evaluate(pool, source, text)
-        first_line = verdict.values[0] if verdict.values else verdict.message.split("\n")[0]
-        # Generated names end in a number that depends on what was expanded before.
-        found, wanted = (re.sub(r"\d+(?=: undefined)", "", line) for line in (first_line, detail))
-        if (verdict.error_kind, found) != (kind, wanted):
-            different.append((source, (kind, wanted), (verdict.error_kind, found)))
-    assert different == []
-    assert sum(kind == "" for kind, _ in expected) > 30
 
 
 @needs_racket

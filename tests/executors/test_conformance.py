@@ -1,0 +1,274 @@
+"""What every language must do. Finds languages by itself; each has a corpus, conformance/LANGUAGE.py.
+
+A corpus binds CASES (name: program, input, canonical value), ABSENT (name: why the language has no such thing),
+DISTINCT and SAME (texts of values), NOT_VALUES, ERRORS (name: program, input, status), LIARS (program, input, a value
+that it is not), NONDETERMINISTIC, DETERMINISTIC and PROGRAMS (program, input, and what as_file needs besides); as_file,
+from those to a whole program that prints f's value at its end (after `value:`, where it prints more); and names,
+whether what that writes to standard error is the verdict's error. SLOW_START says that a start of the interpreter takes
+more than 0.1 s: then the default run takes samples of PROGRAMS, and `slow` the whole. A corpus may bind `reference` to
+run its programs as files in its own way, and TYPED where one f can't take values of several types: the names of the
+cases whose values need the program's own type.
+"""
+
+import dataclasses
+import importlib
+import itertools
+import re
+import time
+
+import pytest
+
+from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status
+from executors.worker import Worker
+
+LIMITS = Limits(wall_s=20.0, cpu_s=10.0, memory_mib=256, value_chars=4096)
+HURRIED = Limits(wall_s=2.0, cpu_s=1.0, memory_mib=256, value_chars=4096)
+# For an interpreter whose mere start takes a part of it, on a busy machine.
+HURRIED_SLOW = Limits(wall_s=4.0, cpu_s=2.0, memory_mib=256, value_chars=4096)
+CASES = (
+    "arithmetic boolean nothing empty unicode nul invalid_utf8 nan negative_zero infinity 1e22 big_integer nested set "
+    "hash"
+).split()
+ERRORS = (
+    "syntax raised raised_at_load unbound no_f exit deep_recursion endless asleep memory too_long function cycle"
+).split()
+# Of PROGRAMS, in the default run: the others are left to `slow`.
+SAMPLE, SLOW_SAMPLE, COLD_SAMPLE = 1, 6, 12
+ENDS = (Status.OK, Status.RUNTIME_ERROR, Status.SYNTAX_ERROR)
+
+
+def corpus(language):
+    try:
+        return importlib.import_module(f"conformance.{language}")
+    except ModuleNotFoundError:
+        pytest.fail(f"write tests/executors/conformance/{language}.py: a language is one when it passes this suite")
+
+
+def slow_start(language):
+    return getattr(corpus(language), "SLOW_START", False)
+
+
+@pytest.fixture(scope="module", params=sorted(LANGUAGES))
+def pool(request):
+    language = LANGUAGES[request.param]
+    if language.find() is None:
+        pytest.skip(f"{language.name} is not installed: {language.install_hint}")
+    with Pool(language, workers=1, limits=LIMITS) as opened:
+        yield opened
+
+
+@pytest.fixture
+def given(pool):
+    return corpus(pool.language.name)
+
+
+def none(wrong):
+    """Fails with all of `wrong`, one a line."""
+    if wrong:
+        pytest.fail("\n".join(map(repr, wrong)))
+
+
+def run(pool, source, *inputs, **fields):
+    return pool.submit(Job("job", JobKind.EVALUATE, source, inputs, **fields)).result()
+
+
+def read(pool, *texts):
+    return pool.submit(Job("value", JobKind.VALUE, inputs=texts)).result()
+
+
+def equal(pool, answer, expected):
+    return pool.submit(Job("check", JobKind.VALUE, inputs=(answer,), expect=(expected,))).result().correct
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_corpus_has_all_that_is_asked(language):
+    given = corpus(language)
+    assert set(CASES) | set(ERRORS) == set(given.CASES) | set(given.ERRORS) | set(given.ABSENT)
+    assert not set(given.ABSENT) & (set(given.CASES) | set(given.ERRORS))
+    assert len(set(given.PROGRAMS)) == len(given.PROGRAMS) >= 40
+    assert len(given.DISTINCT) >= 8 and len(given.SAME) >= 4 and len(given.NOT_VALUES) >= 8 and len(given.LIARS) >= 3
+
+
+def test_record_is_complete(pool):
+    language = pool.language
+    for text in (language.full_name, language.fence, language.comment, language.extension, language.install_hint):
+        assert text.strip()
+    assert pool.interpreter.version
+    assert run(pool, language.example, language.identity_input).ok
+    assert read(pool, language.identity_output).values == (language.identity_output,)
+    commented = f"{language.identity}\n{language.commented('a note')}\n"
+    assert run(pool, commented, language.identity_input).values == (language.identity_output,)
+    assert language.canonical_program(commented) == language.canonical_program(language.identity)
+    assert language.canonical_program(language.identity) != language.canonical_program(language.example + " 1")
+
+
+def test_values_are_written_and_read(pool, given):
+    """Made by a program, as canonical text, as an input that gives itself: always the same text."""
+    wrong = []
+    by_program = itertools.groupby(sorted(given.CASES.values()), key=lambda case: case[0])
+    for source, cases in by_program:
+        _, inputs, expected = zip(*cases, strict=True)
+        verdict = run(pool, source, *inputs)
+        if verdict.values != expected:
+            wrong.append((source, expected, verdict))
+    canonical = tuple(value for _, _, value in given.CASES.values())
+    none(wrong)
+    assert read(pool, *canonical).values == canonical
+    typed = getattr(given, "TYPED", None)
+    groups = [canonical] if typed is None else [(case[2],) for name, case in given.CASES.items() if name not in typed]
+    for texts in groups:
+        assert run(pool, pool.language.identity, *texts).values == texts
+
+
+def test_plain_values_are_what_a_process_says(pool, given):
+    """What the host takes as canonical unread, a process gives too: put into another value, so that one is asked."""
+    candidates = dict.fromkeys((*given.DISTINCT, *itertools.chain(*given.SAME), *(c[2] for c in given.CASES.values())))
+    plain = [text for text in candidates if re.fullmatch(pool.language.plain_value, text)]
+    assert len(plain) > 3
+    judged = Worker.ask
+    verdicts = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "ask", lambda *arguments: verdicts.append(judged(*arguments)) or verdicts[-1])
+        with Pool(dataclasses.replace(pool.language, plain_value=""), workers=1, limits=LIMITS) as asking:
+            assert read(asking, *plain).values == tuple(plain)
+    assert any(plain[0] in verdict.values for verdict in verdicts)
+
+
+def test_equality_is_the_language_s(pool, given):
+    values = read(pool, *given.DISTINCT).values
+    assert len(values) == len(set(values)) == len(given.DISTINCT)
+    for one, other in zip(given.DISTINCT, given.DISTINCT[1:], strict=False):
+        assert equal(pool, one, other) is False
+        assert equal(pool, other, other) is True
+    for one, other in given.SAME:
+        assert equal(pool, one, other) is True, (one, other)
+
+
+def test_what_is_no_value_is_refused(pool, given):
+    answers = [Job(text, JobKind.VALUE, inputs=(text,)) for text in given.NOT_VALUES]
+    wrong = [verdict for verdict in pool.run_all(answers) if verdict.status is not Status.FORBIDDEN]
+    none(wrong)
+    # Never right as an answer, never run as an input.
+    for text in given.NOT_VALUES[:3]:
+        assert equal(pool, text, pool.language.identity_input) is False
+        assert run(pool, pool.language.identity, text).status is Status.FORBIDDEN
+
+
+@pytest.mark.parametrize("name", [name for name in ERRORS if name not in ("endless", "asleep")])
+def test_errors_by_kind(pool, given, name):
+    if name in given.ABSENT:
+        pytest.skip(given.ABSENT[name])
+    source, text, status = given.ERRORS[name]
+    verdict = run(pool, source, text)
+    assert (verdict.status, verdict.values) == (status, ()), verdict
+    assert len(verdict.message) <= LIMITS.message_chars
+
+
+def test_time_is_limited(pool, given):
+    limits = HURRIED_SLOW if slow_start(pool.language.name) else HURRIED
+    with Pool(pool.language, workers=1, limits=limits) as hurried:
+        for name in ("endless", "asleep"):
+            if name in given.ABSENT:
+                continue
+            source, text, status = given.ERRORS[name]
+            begin = time.monotonic()
+            verdict = run(hurried, source, text)
+            assert verdict.status is status is Status.TIMEOUT, verdict
+            assert time.monotonic() - begin < limits.wall_s + 1.5
+            assert verdict.seconds >= (limits.cpu_s if name == "endless" else limits.wall_s) - 0.1
+        assert run(hurried, pool.language.identity, pool.language.identity_input).ok
+
+
+def test_liars_are_never_right(pool, given):
+    for source, text, value in given.LIARS:
+        verdict = run(pool, source, text, expect=(value,))
+        assert verdict.correct is False, (source, verdict)
+    assert run(
+        pool, pool.language.identity, pool.language.identity_input, expect=(pool.language.identity_output,)
+    ).correct
+
+
+def test_determinism(pool, given):
+    for source, text in given.NONDETERMINISTIC:
+        verdict = run(pool, source, text, determinism=True)
+        assert verdict.status is Status.NONDETERMINISTIC, (source, verdict)
+    for source, text in given.DETERMINISTIC:
+        verdict = run(pool, source, text, determinism=True)
+        assert verdict.ok and run(pool, source, text).values == verdict.values, (source, verdict)
+
+
+def test_expected_value_is_kept_from_the_program(pool, monkeypatch):
+    secret = pool.language.identity_input.replace("Hello World", "Secret 6f1d")
+    asked = []
+    ask = Worker.ask
+    monkeypatch.setattr(Worker, "ask", lambda *arguments: asked.append(arguments[1:]) or ask(*arguments))
+    source = f"{pool.language.identity}\n{pool.language.commented('kept from the program')}"
+    verdict = run(pool, source, pool.language.identity_input, expect=(secret,))
+    assert verdict.ok and verdict.correct is False
+    evaluated = [arguments for arguments in asked if arguments[0] is JobKind.EVALUATE]
+    assert len(evaluated) == 1 and "Secret" not in repr(evaluated)
+
+
+def as_files(pool, given, programs, folder):
+    """What the interpreter itself makes of each program as a file: an ended PROGRAM verdict."""
+    if hasattr(given, "reference"):
+        return given.reference(programs, folder)
+    return pool.run_all(Job(str(i), JobKind.PROGRAM, given.as_file(*program)) for i, program in enumerate(programs))
+
+
+def difference(pool, given, program, printed):
+    """How the pool's verdict differs from the plain interpreter's; None when it doesn't."""
+    source, text = program[:2]
+    verdict = run(pool, source, text)
+    if verdict.status is Status.OK:
+        said = read(pool, printed.stdout.rpartition("value:")[2])
+        if printed.status is Status.OK and said.values == verdict.values:
+            return None
+    elif verdict.status is Status.EXIT:
+        if printed.stdout == "":
+            return None
+    elif verdict.status is printed.status in ENDS and given.names(verdict, printed.stderr):
+        return None
+    return program, verdict, printed
+
+
+def assert_as_files(pool, given, programs, folder):
+    printed = as_files(pool, given, programs, folder)
+    different = [difference(pool, given, *pair) for pair in zip(programs, printed, strict=True)]
+    none([found for found in different if found is not None])
+    assert any(verdict.status is Status.OK for verdict in printed)
+
+
+def test_programs_behave_as_files(pool, given, tmp_path):
+    step = SLOW_SAMPLE if slow_start(pool.language.name) and not hasattr(given, "reference") else SAMPLE
+    assert_as_files(pool, given, given.PROGRAMS[::step], tmp_path)
+
+
+@pytest.mark.slow
+def test_all_programs_behave_as_files(pool, given, tmp_path):
+    if not slow_start(pool.language.name) or hasattr(given, "reference"):
+        pytest.skip("the default run takes all")
+    assert_as_files(pool, given, given.PROGRAMS, tmp_path)
+
+
+def assert_cold_agrees(pool, given, step):
+    jobs = [Job(str(i), JobKind.EVALUATE, *program[:1], program[1:2]) for i, program in enumerate(given.PROGRAMS)]
+    jobs += [
+        Job(name, JobKind.EVALUATE, source, (text,))
+        for name, (source, text, status) in given.ERRORS.items()
+        if status is not Status.TIMEOUT
+    ]
+    jobs = jobs[::step]
+    with Pool(pool.language, workers=1, limits=LIMITS, cold=True) as cold:
+        for job, warm, theirs in zip(jobs, pool.run_all(jobs), cold.run_all(jobs), strict=True):
+            assert (warm.status, warm.values) == (theirs.status, theirs.values), (job, warm, theirs)
+            assert warm.error_kind == theirs.error_kind, (job, warm, theirs)
+
+
+def test_cold_agrees_with_warm(pool, given):
+    assert_cold_agrees(pool, given, COLD_SAMPLE)
+
+
+@pytest.mark.slow
+def test_cold_agrees_with_warm_on_all(pool, given):
+    assert_cold_agrees(pool, given, 1)
