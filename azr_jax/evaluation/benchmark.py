@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -53,8 +52,8 @@ def _items(arguments: argparse.Namespace, suffix: str) -> list[tuple[Problem, Co
     texts = {each.name: Completion(each.name, _WRONG[suffix]) for each in found}
     if arguments.completions:
         given = [completion for _, completion in check.read_completions(Path(arguments.completions))]
-        # Recorded completions that are meant to run into the time limit would time nothing but the limit.
-        texts |= {each.name: each for each in given if each.extra.get("expected_status") != "Timeout"}
+        # Recorded completions that were killed at the time limit would time nothing but the limit.
+        texts |= {each.name: each for each in given if each.extra.get("exit_code") != -1}
     items = [(each, texts[each.name]) for each in found if isinstance(each, Problem)]
     return items[: arguments.limit] if arguments.limit else items
 
@@ -66,16 +65,15 @@ def main(arguments: argparse.Namespace, output: TextIO | None = None) -> int:
     if suffix == "py":
         raise ValueError("--language='py': EvalPlus is no part of MultiPL-E; choose another language")
     items = _items(arguments, suffix)
-    begin, begin_cpu_s = time.monotonic(), _cpu_seconds()
+    begin = time.monotonic()
     with Judge(suffix, SOUND, workers=arguments.workers) as judge:
         start_s = time.monotonic() - begin
         sound = [judgement.passed for judgement in judge.judge_all(items)]
         pool_s = time.monotonic() - begin
-    pool_cpu_s = _cpu_seconds() - begin_cpu_s
     with Judge(suffix, MULTIPL_E, workers=1) as one_by_one:
-        begin, begin_cpu_s = time.monotonic(), _cpu_seconds()
+        begin = time.monotonic()
         cold = [one_by_one.judge(*item).passed for item in items]
-        cold_s, cold_cpu_s = time.monotonic() - begin, _cpu_seconds() - begin_cpu_s
+        cold_s = time.monotonic() - begin
     differing = [item[0].name for item, one, other in zip(items, sound, cold, strict=True) if one != other]
     row = {
         "language": judge.language.name,
@@ -86,17 +84,8 @@ def main(arguments: argparse.Namespace, output: TextIO | None = None) -> int:
         "workers": judge.workers,
         "multipl_e_s": round(cold_s, 2),
         "ratio": round(pool_s / cold_s, 3),
-        # On a machine with other work wall times are noise; these are not.
-        "pool_cpu_s": round(pool_cpu_s, 2),
-        "multipl_e_cpu_s": round(cold_cpu_s, 2),
         "load": round(os.getloadavg()[0], 1),
         "differing": differing,
     }
     output.write(json.dumps(row) + "\n")
     return 1 if differing else 0
-
-
-def _cpu_seconds() -> float:
-    """CPU time of this process and of all that it started and that has ended."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
