@@ -58,9 +58,9 @@ def _items(arguments: argparse.Namespace, suffix: str) -> list[tuple[Problem, Co
     return items[: arguments.limit] if arguments.limit else items
 
 
-def main(arguments: argparse.Namespace, output: TextIO | None = None) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Prints both times and the ratio; 1 when a verdict differs."""
-    output = output or sys.stdout
+    output: TextIO = sys.stdout
     suffix = suffix_of(arguments.language)
     if suffix == "py":
         raise ValueError("--language='py': EvalPlus is no part of MultiPL-E; choose another language")

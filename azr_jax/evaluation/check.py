@@ -84,9 +84,9 @@ def read_items(problems: Path, completions: Path, suffix: str) -> list[tuple[Any
     return items
 
 
-def main(arguments: argparse.Namespace, output: TextIO | None = None) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Judges and writes; 1 when the executors failed on a completion, else 0."""
-    output = output or sys.stdout
+    output: TextIO = sys.stdout
     suffix = suffix_of(arguments.language)
     policies = {None: [SOUND], MULTIPL_E: [MULTIPL_E], BOTH: [SOUND, MULTIPL_E]}[arguments.compat]
     items = read_items(Path(arguments.problems), Path(arguments.completions), suffix)

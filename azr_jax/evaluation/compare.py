@@ -20,9 +20,9 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(command_function=main)
 
 
-def main(arguments: argparse.Namespace, output: TextIO | None = None) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Prints both scores on the problems that both have, the problems that only one solves, and the p-value."""
-    output = output or sys.stdout
+    output: TextIO = sys.stdout
     first, second = results.read(arguments.first), results.read(arguments.second)
     shared = [name for name in first if name in second]
     if not shared:

@@ -74,9 +74,9 @@ def _problems(arguments: argparse.Namespace, suffix: str) -> list[AnyProblem]:
     return found[: arguments.limit] if arguments.limit else found
 
 
-def main(arguments: argparse.Namespace, output: TextIO | None = None) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Samples and judges what is not there yet, then prints the score; 1 when the executors failed on a program."""
-    output = output or sys.stdout
+    output: TextIO = sys.stdout
     _check(arguments)
     suffix = suffix_of(arguments.language)
     policies = [SOUND, MULTIPL_E] if arguments.compat else [SOUND]

@@ -23,7 +23,7 @@ from azr_jax.evaluation.instrument import (
     javascript_values,
     javascript_whole,
 )
-from azr_jax.evaluation.policies import POLICIES, Policy, outcome_of, word_of
+from azr_jax.evaluation.policies import POLICIES, Policy, missing_library, outcome_of, word_of
 from azr_jax.evaluation.problems import AnyProblem, EvalPlusProblem, Problem
 from executors import LANGUAGES, Job, JobKind, Language, Limits, Pool, Status, Verdict
 
@@ -218,13 +218,14 @@ class Judge:
     def _judge_in_own_way(self, problem: Problem, program: str) -> Judgement:
         verdict = self._run(JobKind.PROGRAM, f"{program}\n{problem.tests}")
         outcome = outcome_of(verdict, self._rules.drained)
-        infrastructure = verdict.status is Status.INFRASTRUCTURE
+        missing = missing_library(outcome)
+        infrastructure = verdict.status is Status.INFRASTRUCTURE or bool(missing)
         return Judgement(
             problem.name,
             "Exception" if infrastructure else word_of(self._rules, outcome),
             outcome.exit_code,
             outcome.stdout,
-            verdict.message if infrastructure else outcome.stderr,
+            missing or verdict.message if infrastructure else outcome.stderr,
             verdict.seconds,
             infrastructure=infrastructure,
         )

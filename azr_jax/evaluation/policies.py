@@ -78,6 +78,11 @@ def _ocaml(outcome: Outcome) -> str:
     return next((word for mark, word in marks.items() if mark in outcome.stderr), "Exception")
 
 
+# Without these every completion fails, whatever it does.
+_MISSING = {
+    "module 'luaunit' not found": "the tests need luaunit: luarocks install luaunit (Debian: apt install lua-unit)",
+    "collection not found\n  for module path: rackunit": "the tests need rackunit: raco pkg install rackunit-lib",
+}
 POLICIES = {
     "rkt": Policy("racket", 15.0, _racket),
     "jl": Policy("julia", 5.0, _julia),
@@ -104,6 +109,11 @@ def outcome_of(verdict: Verdict, drained: bool) -> Outcome:
 
 def _cut(text: str, most: int | None) -> str:
     return text if most is None else text.encode("utf-8", "replace")[:most].decode("utf-8", "ignore")
+
+
+def missing_library(outcome: Outcome) -> str:
+    """How to install what the tests themselves need and this machine lacks; empty when it is there."""
+    return next((hint for mark, hint in _MISSING.items() if mark in outcome.stderr), "")
 
 
 def word_of(policy: Policy, outcome: Outcome) -> str:

@@ -46,6 +46,7 @@ def some(items, count):
     """Every kind once, then evenly spread ones, `count` in all; nothing that runs into a time limit or sleeps long."""
     slow = ("loop", "sleep", "slow", "pending", "flood")
     quick = [item for item in items if not any(word in item[2]["kind"] for word in slow)]
+    quick = [item for item in quick if item[2]["exit_code"] != -1 and "killed" not in (item[2]["note"] or "")]
     kinds = {item[2]["kind"]: item for item in reversed(quick)}
     chosen = [json.dumps(item[2]) for item in kinds.values()]
     rest = [item for item in quick if json.dumps(item[2]) not in chosen]
