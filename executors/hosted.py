@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from executors import python
@@ -46,11 +46,13 @@ def harness_argv(
     memory_overhead_mib: int,
     memory_errors: Sequence[str],
     reply: int = 3,
+    value_environment: Mapping[str, str] | None = None,
 ) -> Callable[[Interpreter, str, str], list[str]]:
     """`Language.harness_argv` of a hosted language.
 
     arguments: of the interpreter; files: the contents of FILES, one or two. reply: the descriptor to reply on; 2 for an
     interpreter that can write to no other. memory_errors: what the interpreter writes there when its memory ends.
+    value_environment: more of the environment where values are read and no program is run.
     """
 
     def argv(found: Interpreter, harness: str, mode: str) -> list[str]:
@@ -60,6 +62,7 @@ def harness_argv(
             "reply": reply,
             "memory_overhead_mib": memory_overhead_mib,
             "memory_errors": list(memory_errors),
+            "value_environment": dict(value_environment or {}),
         }
         return [*python.harness_argv(python.find(), harness, mode), json.dumps(plan)]
 

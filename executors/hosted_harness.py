@@ -116,8 +116,10 @@ class Host:
         os.closerange(_FIRST_FILE + len(self._files), 4096)
         space_bytes = (limits.memory_mib + self._plan["memory_overhead_mib"]) << 20
         harden_to(space_bytes, limits.cpu_s, self._filter)
-        argv = self._plan["argv"]
-        os.execve(argv[0], argv, self._environment)
+        argv, environment = self._plan["argv"], self._environment
+        if request[0] == b"value":
+            environment |= self._plan["value_environment"]
+        os.execve(argv[0], argv, environment)
 
 
 def main() -> None:

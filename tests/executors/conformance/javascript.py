@@ -4,6 +4,8 @@ import re
 
 from executors import Status
 
+SAMPLE = 2
+
 VALUES = """
 const made = {
     arithmetic: [7 % 3, -7 % 3, 2 ** 10, 1 / 4, 0.1 + 0.2, 5e-324, 7 | 8, ~~3.7],

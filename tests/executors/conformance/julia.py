@@ -3,6 +3,7 @@
 from executors import Status
 
 SLOW_START = True
+SAMPLE = 8
 
 VALUES = """
 const made = Dict{String,Any}(

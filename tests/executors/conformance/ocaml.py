@@ -2,6 +2,8 @@
 
 from executors import Status
 
+SAMPLE = 3
+
 CASES = {
     "arithmetic": ("let f x = (x / 2, -x / 2, -x mod 3, 2. ** 10., 0.1 +. 0.2, 5e-324, x lor 8, x lsl 2)", "7",
                    "(3, -3, -1, 1024., 0.30000000000000004, 4.94065645841247e-324, 15, 28)"),

@@ -2,6 +2,8 @@
 
 from executors import Status
 
+SAMPLE = 2
+
 VALUES = """
 def f(name):
     return {
