@@ -73,7 +73,7 @@ def examine(output: TextIO) -> int:
         if interpreter is None:
             output.write(f"{name:12} not installed: {language.install_hint}\n")
             continue
-        kind = "warm" if language.serves else "cold only"
+        kind = "cold only" if not language.serves else "warm" if language.once else "started afresh in a warm sandbox"
         output.write(f"{name:12} {interpreter.version}  {' '.join(interpreter.argv)}  ({kind})\n")
         if interpreter.root is not None:
             output.write(f"{'':12} in its own root {interpreter.root}\n")

@@ -417,8 +417,9 @@ def find() -> Interpreter | None:
         # One thread each: results that don't depend on the machine, and no program starts any.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        # R insists on a temporary folder: a whole program has one, and for others making it does nothing.
-        "TMPDIR": "/tmp",
+        # R insists on a temporary folder. A whole program starts in the only one that it can write; for others it is
+        # made in /tmp, which does nothing.
+        "TMPDIR": ".",
     }
     return hosted.interpreter((executable,), version, read_only, list(environment.items()))
 
