@@ -98,8 +98,19 @@ class Run:
             saves = stack.enter_context(checkpoint.Manager(workdir, config.checkpoint.keep))
             writers = stack.enter_context(metrics.Writers(workdir, config.metrics, config.to_json()))
             progress = stack.enter_context(Progress(config.steps))
-            parts = (model_config, tokenizer, params, learner, player, saves, writers, progress, benchmarks)
-            run = cls(config, Path(workdir), *parts)
+            run = cls(
+                config,
+                Path(workdir),
+                model_config,
+                tokenizer,
+                params,
+                learner,
+                player,
+                saves,
+                writers,
+                progress,
+                benchmarks,
+            )
             stack.enter_context(run._signals())
             yield run
 
@@ -266,8 +277,9 @@ class Run:
             )
             return
         after = self._heldout(state, "after")
+        scores = self.benchmarks.score(self.player.sampler, state.params)
         try:
-            self._write_end(state, after)
+            self._write_end(state, after, scores)
         except OSError as error:
             raise OSError(
                 f"{self.workdir}: the run's export and report can't be written ({error}); free space there or make it"
@@ -282,7 +294,7 @@ class Run:
             return False
         return json.loads(summary.read_text()).get("steps") == self.config.steps
 
-    def _write_end(self, state: TrainState, after: Mapping[str, Any]) -> None:
+    def _write_end(self, state: TrainState, after: Mapping[str, Any], scores: Mapping[str, float]) -> None:
         """The export, summary.json and report.html."""
         if self.config.checkpoint.export_at_end:
             self.progress.phase("export")
@@ -294,7 +306,7 @@ class Run:
             "heldout_after": after.get("greedy", {}),
             "heldout_before_sampled": self.before.get("sampled", {}),
             "heldout_after_sampled": after.get("sampled", {}),
-            "benchmarks_after": self.benchmarks.score(self.player.sampler, state.params),
+            "benchmarks_after": scores,
             "seeding_rounds": self.seeding_rounds,
             "versions": versions(self.player.languages),
         }

@@ -178,15 +178,10 @@ def score(config: Config, played: Played, state: rewards.RewardState) -> list[Sc
 
 def next_reward_state(config: Config, played: Played, state: rewards.RewardState) -> rewards.RewardState:
     """The reward state after a step: running means of what its solver responses were worth."""
-    solutions = [one for one in played.solutions if not is_dropped(one.outcome)]
-    formatted = [one for one in solutions if one.formatted]
+    formatted = [one for one in played.solutions if one.formatted and not is_dropped(one.outcome)]
     syntax = sum(rewards.error_kind(one.formatted, one.correct, one.outcome) == "syntax" for one in formatted)
-    return rewards.advanced(
-        state,
-        sum(one.correct for one in solutions) / len(solutions) if solutions else None,
-        syntax / len(formatted) if formatted else None,
-        config.reward,
-    )
+    syntax_share = syntax / len(formatted) if formatted else None
+    return rewards.advanced(state, mean_accuracy(played.solutions), syntax_share, config.reward)
 
 
 def learn(

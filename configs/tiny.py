@@ -11,7 +11,7 @@ from configs import base
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """A run of minutes: short prompts, small batches, a learning rate for a model of 1.5 M parameters."""
+    """A run of minutes: short prompts, small batches, a learning rate for a model of 1.1 M parameters."""
     config = base.get_config()
     config.steps = 48
     config.model.path = "azr_jax/embedded/azr-tiny"

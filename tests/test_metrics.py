@@ -12,7 +12,8 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from azr_jax.config import MetricsSettings
-from azr_jax.metrics import Writers, wilson
+from azr_jax.intervals import wilson
+from azr_jax.metrics import Writers
 
 SETTINGS = MetricsSettings(tensorboard=False, wandb=False, wandb_project="azr_jax", transcripts_per_step=2)
 

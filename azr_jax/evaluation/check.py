@@ -72,10 +72,7 @@ def read_items(problems: Path, completions: Path, suffix: str) -> list[tuple[Any
       FileNotFoundError: no such file.
       ValueError: a malformed line, a name without a problem, a problem in another language.
     """
-    known = {problem.name: problem for problem in problem_files.load(problems)}
-    for problem in known.values():
-        if problem.language != suffix:
-            raise ValueError(f"{problems}: {problem.name} is a problem in {problem.language!r}, not in {suffix!r}")
+    known = {problem.name: problem for problem in problem_files.load_language(problems, suffix)}
     items = []
     for number, completion in read_completions(completions):
         if completion.name not in known:

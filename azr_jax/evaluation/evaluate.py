@@ -63,10 +63,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _problems(arguments: argparse.Namespace, suffix: str) -> list[AnyProblem]:
     if arguments.problems:
-        found = problems.load(arguments.problems)
-        wrong = next((each for each in found if each.language != suffix), None)
-        if wrong is not None:
-            raise ValueError(f"--problems: {wrong.name} is a problem in {wrong.language!r}, not in {suffix!r}")
+        found = problems.load_language(arguments.problems, suffix)
     else:
         from azr_jax.evaluation import datasets  # imports tensorflow-datasets, which takes seconds
 

@@ -23,7 +23,7 @@ from azr_jax.evaluation.instrument import (
     javascript_values,
     javascript_whole,
 )
-from azr_jax.evaluation.policies import POLICIES, Policy, missing_library, outcome_of, word_of
+from azr_jax.evaluation.policies import POLICIES, Policy, missing_library, outcome_of
 from azr_jax.evaluation.problems import AnyProblem, EvalPlusProblem, Problem
 from executors import LANGUAGES, Job, JobKind, Language, Limits, Pool, Status, Verdict
 
@@ -222,7 +222,7 @@ class Judge:
         infrastructure = verdict.status is Status.INFRASTRUCTURE or bool(missing)
         return Judgement(
             problem.name,
-            "Exception" if infrastructure else word_of(self._rules, outcome),
+            "Exception" if infrastructure else self._rules.word(outcome),
             outcome.exit_code,
             outcome.stdout,
             missing or verdict.message if infrastructure else outcome.stderr,
@@ -236,7 +236,7 @@ class Judge:
         if reason := instrument.unloadable(program):
             return Judgement(problem.name, "Exception", 1, "", reason, 0.0)
         values: Sequence[str] | None
-        if self.suffix == "js" and javascript_needs_its_own_end(program[len(_common_start(program, problem.prompt)) :]):
+        if self.suffix == "js" and javascript_needs_its_own_end(program.removeprefix(problem.prompt)):
             mark = f"azr-{secrets.token_hex(8)}"
             ran = self._run(JobKind.PROGRAM, javascript_whole(program, tests, mark))
             values = javascript_values(ran.stdout, mark, len(tests.calls))
@@ -264,10 +264,6 @@ class Judge:
         return Judgement(
             problem.name, "Exception", 1, stdout[:_MESSAGE_CHARS], text + tests.expected[wrong[0]][:200], seconds
         )
-
-
-def _common_start(program: str, prompt: str) -> str:
-    return prompt if program.startswith(prompt) else ""
 
 
 def _not_run(name: str, verdict: Verdict, stdout: str, prefix: str = "") -> Judgement:

@@ -28,7 +28,11 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Policy:
-    """MultiPL-E's judgement of one language. `drained`: its outputs are read as fast as they come."""
+    """MultiPL-E's judgement of one language.
+
+    word: OK, Exception, SyntaxError or Timeout; for JavaScript AssertionError and ReferenceError too. drained: its
+    outputs are read as fast as they come.
+    """
 
     language: str
     timeout_s: float
@@ -114,8 +118,3 @@ def _cut(text: str, most: int | None) -> str:
 def missing_library(outcome: Outcome) -> str:
     """How to install what the tests themselves need and this machine lacks; empty when it is there."""
     return next((hint for mark, hint in _MISSING.items() if mark in outcome.stderr), "")
-
-
-def word_of(policy: Policy, outcome: Outcome) -> str:
-    """MultiPL-E's word: OK, Exception, SyntaxError, Timeout; for JavaScript AssertionError and ReferenceError too."""
-    return policy.word(outcome)

@@ -88,6 +88,15 @@ def load(path: str | Path) -> list[AnyProblem]:
     return list(problems.values())
 
 
+def load_language(path: str | Path, suffix: str) -> list[AnyProblem]:
+    """The problems of a file that are to be in one language. Raises as `load`, and ValueError for one in another."""
+    found = load(path)
+    for problem in found:
+        if problem.language != suffix:
+            raise ValueError(f"{path}: {problem.name} is a problem in {problem.language!r}, not in {suffix!r}")
+    return found
+
+
 def from_record(record: Any) -> AnyProblem:
     """The problem of one record. Raises ValueError naming the field that is missing or of the wrong type."""
     if not isinstance(record, dict):

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-_Z95 = 1.959963984540054
+from azr_jax.intervals import Z_95, wilson
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
@@ -18,17 +18,6 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
     if not 1 <= k <= samples or not 0 <= correct <= samples:
         raise ValueError(f"pass@{k} of {correct} correct among {samples} samples: use 1 <= k <= n and 0 <= c <= n")
     return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
-
-
-def wilson(correct: int, problems: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share; (0, 1) without problems."""
-    if problems == 0:
-        return 0.0, 1.0
-    share, square = correct / problems, _Z95 * _Z95
-    middle = (share + square / (2 * problems)) / (1 + square / problems)
-    half = _Z95 * math.sqrt(share * (1 - share) / problems + square / (4 * problems**2)) / (1 + square / problems)
-    # At the ends rounding would leave a hair above 0 or below 1.
-    return 0.0 if correct == 0 else middle - half, 1.0 if correct == problems else middle + half
 
 
 def interval(counts: Sequence[tuple[int, int]], k: int) -> tuple[float, float, float]:
@@ -47,7 +36,7 @@ def interval(counts: Sequence[tuple[int, int]], k: int) -> tuple[float, float, f
     if all(samples == 1 for samples, _ in counts):
         return mean, *wilson(sum(correct for _, correct in counts), len(counts))
     spread = statistics.stdev(values) if len(values) > 1 else 0.5
-    half = _Z95 * spread / math.sqrt(len(values))
+    half = Z_95 * spread / math.sqrt(len(values))
     return mean, max(0.0, mean - half), min(1.0, mean + half)
 
 

@@ -87,7 +87,7 @@ def _scores(runs: Sequence[RunData]) -> Figure:
         curves = []
         for color, kind in enumerate(("all",) if many else ("all", *TYPES)):
             for number, run in enumerate(runs):
-                if points := _scores_of(run, mode, kind):
+                if points := scores_of(run, mode, kind):
                     shade = number if many else color
                     curves.append(Curve(_label(kind, run, runs), tuple(points), shade, number, smooth=False))
         if curves or mode == MODES[0]:
@@ -104,7 +104,8 @@ def _scores(runs: Sequence[RunData]) -> Figure:
     return Figure("fig2_score", "Fig. 2: score by step", caption, tuple(panels))
 
 
-def _scores_of(run: RunData, mode: str, kind: str) -> list[tuple[float, float]]:
+def scores_of(run: RunData, mode: str, kind: str) -> list[tuple[float, float]]:
+    """(step, held-out accuracy) of a mode and a task type or "all", the scores before and after the run included."""
     points = {float(step): value for step, value in run.series(f"eval/heldout/{mode}/{kind}/accuracy")}
     suffix = "" if mode == "greedy" else f"_{mode}"
     for name, step in (("heldout_before", 0), ("heldout_after", run.summary.get("steps"))):

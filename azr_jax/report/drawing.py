@@ -41,13 +41,18 @@ def draw(figures: Sequence[Figure], directory: Path) -> dict[str, str]:
             continue
         with matplotlib.rc_context({**_STYLE, "svg.hashsalt": figure.name}):
             canvas = _canvas(figure)
-            FigureCanvasAgg(canvas).print_png(directory / f"{figure.name}.png")
-            svg = io.StringIO()
-            FigureCanvasSVG(canvas).print_svg(svg, metadata={"Date": None})
-        text = svg.getvalue()
-        drawn[figure.name] = text[text.index("<svg") :]
+            drawn[figure.name] = save(canvas, directory / f"{figure.name}.png")
         _write_csv(figure, directory / f"{figure.name}.csv")
     return drawn
+
+
+def save(canvas: Canvas, png: Path) -> str:
+    """Writes a canvas as PNG; returns its SVG element, the same text for the same picture."""
+    FigureCanvasAgg(canvas).print_png(png)
+    svg = io.StringIO()
+    FigureCanvasSVG(canvas).print_svg(svg, metadata={"Date": None})
+    text = svg.getvalue()
+    return text[text.index("<svg") :]
 
 
 def running_mean(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

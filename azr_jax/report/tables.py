@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from azr_jax.metrics import wilson
+from azr_jax.intervals import wilson
 from azr_jax.report.runs import read_summary
 
 MODES = ("greedy", "sampled")

@@ -5,19 +5,19 @@ from __future__ import annotations
 import ast
 import concurrent.futures
 import dataclasses
+import functools
 import importlib.util
-import json
 import os
+import queue
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from azr_jax.config import Config, from_mapping
-
-LOG_FILE = "study.log"
+from azr_jax.report.runs import read_summary
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,16 +102,21 @@ def config_of(study: Study, cell: Cell) -> Config:
     """
     if not Path(study.config).is_file():
         raise FileNotFoundError(f"study {study.name}: config={study.config!r}: no such file")
-    spec = importlib.util.spec_from_file_location("study_config", study.config)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config()
+    config = _module(study.config).get_config()
     try:
         config.update_from_flattened_dict(dict(_parsed(setting) for setting in cell.settings))
         return from_mapping(config.to_dict())
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"study {study.name}, {cell.name}: {error}") from error
+
+
+@functools.cache
+def _module(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("study_config", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _parsed(setting: str) -> tuple[str, Any]:
@@ -125,9 +130,8 @@ def _parsed(setting: str) -> tuple[str, Any]:
 
 
 def is_done(cell: Cell, config: Config) -> bool:
-    """Whether the cell's run has ended with all its steps."""
-    summary = cell.workdir / "summary.json"
-    return summary.is_file() and json.loads(summary.read_text()).get("steps") == config.steps
+    """Whether the cell's run has ended with all its steps. Raises ValueError when its summary is damaged."""
+    return read_summary(cell.workdir).get("steps") == config.steps
 
 
 class Runner:
@@ -142,9 +146,10 @@ class Runner:
             raise ValueError(f"--parallel={parallel}: must be at least 1")
         self._study = study
         self._device_variable = device_variable
-        self._places = list(range(parallel))
-        self._lock = threading.Lock()
         self._parallel = parallel
+        self._places: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for place in range(parallel):
+            self._places.put(place)
         self._stopping = False
 
     def run_all(self, cells: Sequence[Cell], on_end: Callable[[Cell, int], None]) -> dict[str, int]:
@@ -171,13 +176,11 @@ class Runner:
     def _run(self, cell: Cell) -> int:
         if self._stopping:
             return 130
-        with self._lock:
-            place = self._places.pop(0)
+        place = self._places.get()
         try:
             return self._process(cell, place)
         finally:
-            with self._lock:
-                self._places.append(place)
+            self._places.put(place)
 
     def _process(self, cell: Cell, place: int) -> int:
         cell.workdir.parent.mkdir(parents=True, exist_ok=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from azr_jax.report import runs
-from azr_jax.report.tables import share_of_all
+from azr_jax.report.curves import scores_of
+from azr_jax.report.tables import Counts, heldout_rows
 from azr_jax.study.grid import Cell
 
 CONFIDENCE = 0.95
@@ -59,39 +59,40 @@ def read(cell: Cell) -> Result:
       ValueError: a run without held-out scores, or damaged files.
     """
     run = runs.load(cell.workdir, cell.name)
-    before, after = run.summary.get("heldout_before") or {}, run.summary.get("heldout_after") or {}
-    first, last = share_of_all(before), share_of_all(after)
-    if first is None or last is None:
+    rows = {(row.mode, row.type): row for row in heldout_rows(run.summary)}
+    whole = rows.get(("greedy", "all"))
+    if whole is None or not whole.before or not whole.after or not whole.before.n or not whole.after.n:
         raise ValueError(f"{cell.workdir}: no held-out scores; give the study's runs evaluation.heldout")
-    sampled = [share_of_all(run.summary.get(f"heldout_{when}_sampled") or {}) for when in ("before", "after")]
+    before, after, sampled = whole.before, whole.after, rows.get(("sampled", "all"))
     steps = float(run.summary["steps"])
-    between = run.series("eval/heldout/greedy/all/accuracy")
-    points = {0.0: first, **{float(step): value for step, value in between}, steps: last}
     return Result(
         language=cell.language,
         arm=cell.arm,
         seed=cell.seed,
-        before=first,
-        after=last,
-        before_sampled=sampled[0],
-        after_sampled=sampled[1],
-        formatted=(_share(before, "formatted", "n"), _share(after, "formatted", "n")),
-        right_of_formatted=(_share(before, "correct", "formatted"), _share(after, "correct", "formatted")),
+        before=before.correct / before.n,
+        after=after.correct / after.n,
+        before_sampled=_share(sampled.before) if sampled else None,
+        after_sampled=_share(sampled.after) if sampled else None,
+        formatted=(_divided(before.formatted, before.n), _divided(after.formatted, after.n)),
+        right_of_formatted=(_divided(before.correct, before.formatted), _divided(after.correct, after.formatted)),
         by_type={
-            kind: (before[kind]["correct"] / before[kind]["n"], after[kind]["correct"] / after[kind]["n"])
-            for kind in before
-            if kind in after and before[kind]["n"] and after[kind]["n"]
+            row.type: (row.before.correct / row.before.n, row.after.correct / row.after.n)
+            for row in rows.values()
+            if row.mode == "greedy" and row.type != "all" and row.before and row.after and row.before.n and row.after.n
         },
         acc=tuple(_late_mean(run.series(f"propose/{key}"), steps) for key in ACC_KEYS),
-        curve=tuple(sorted(points.items())),
-        answers=sum(one["n"] for one in after.values()),
+        curve=tuple(scores_of(run, "greedy", "all")),
+        answers=after.n,
         seconds=float(run.summary["seconds"]),
     )
 
 
-def _share(counts: Mapping[str, Mapping[str, Any]], part: str, whole: str) -> float:
-    total = sum(one.get(whole, 0) for one in counts.values())
-    return sum(one.get(part, 0) for one in counts.values()) / total if total else math.nan
+def _share(counts: Counts | None) -> float | None:
+    return counts.correct / counts.n if counts and counts.n else None
+
+
+def _divided(part: int | None, whole: int | None) -> float:
+    return part / whole if part is not None and whole else math.nan
 
 
 def _late_mean(series: Sequence[tuple[int, float]], steps: float) -> float:

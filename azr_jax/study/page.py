@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import html
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
+from azr_jax.report import drawing
 from azr_jax.study.grid import Study
 from azr_jax.study.outcome import Estimate, Result, estimate, gain, holm, paired
 
@@ -25,13 +23,10 @@ _CSS = "body{font:15px/1.5 sans-serif;max-width:70rem;margin:2rem auto}td,th{pad
 
 def write(study: Study, results: Sequence[Result], out: Path, unfinished: Sequence[str]) -> str:
     """Writes study.md, study.html, curves.png and curves.svg into `out`; returns the Markdown text."""
-    figure = _curves(study, results)
-    FigureCanvasAgg(figure).print_png(out / "curves.png")
-    svg = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
-    (out / "curves.svg").write_text(svg.getvalue(), encoding="utf-8")
+    svg = drawing.save(_curves(study, results), out / "curves.png")
+    (out / "curves.svg").write_text(svg, encoding="utf-8")
     lines = [f"# Study {study.name}", ""]
-    body = [f"<h1>Study {html.escape(study.name)}</h1>", svg.getvalue()[svg.getvalue().index("<svg") :]]
+    body = [f"<h1>Study {html.escape(study.name)}</h1>", svg]
     if unfinished:
         text = f"Not finished, and left out: {', '.join(unfinished)}."
         lines += [text, ""]

@@ -2,7 +2,7 @@
 
 Command: `python -m azr_jax.study --study=configs/studies/reward_tiny.py --seeds=3 --parallel=2`
 Hardware: 2 CPU cores, 6 GiB of memory; about ten minutes a run and core.
-Expected result: see docs/reward_study.md.
+Expected result: not known; this study has not been run.
 """
 
 import ml_collections

@@ -14,6 +14,7 @@ import pytest
 from executors import Job, JobKind, Pool, protocol, seccomp
 from executors.launch import parse_tier
 from executors.probe import require_tier
+from tests.executors.filters import INSTALL_FILTER
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -26,15 +27,8 @@ def test_tier_names():
 
 def run_under(program, script):
     """Standard output of `script` in a Python process under the seccomp `program`."""
-    install = f"""
-        import ctypes, os, struct
-        text = bytes.fromhex({program.hex()!r})
-        libc = ctypes.CDLL(None, use_errno=True)
-        buffer = ctypes.create_string_buffer(text)
-        packed = struct.pack("@HP", len(text) // 8, ctypes.addressof(buffer))
-        address = ctypes.cast(ctypes.c_char_p(packed), ctypes.c_void_p).value
-        assert libc.prctl(38, 1, 0, 0, 0) == 0
-        assert libc.prctl(22, 2, ctypes.c_void_p(address), 0, 0) == 0
+    attempt = """
+        import os
         def attempt(action, *arguments):
             try:
                 result = action(*arguments)
@@ -44,7 +38,8 @@ def run_under(program, script):
                 os._exit(0)
             return "possible"
     """
-    text = textwrap.dedent(install) + textwrap.dedent(script)
+    text = f"text = bytes.fromhex({program.hex()!r})\n{INSTALL_FILTER}"
+    text += textwrap.dedent(attempt) + textwrap.dedent(script)
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=60)
     return done.stdout.split()
 

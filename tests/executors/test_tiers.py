@@ -17,6 +17,7 @@ import pytest
 from executors.doctor import landlock_version
 from executors.launch import Tier
 from executors.probe import probe
+from tests.executors.filters import INSTALL_FILTER
 
 REPOSITORY = Path(__file__).parents[2]
 NOBODY = {"user": 65534, "group": 65534, "extra_groups": ()}
@@ -29,7 +30,6 @@ RIGHTS = {
     "ordinary user": None,
 }
 REFUSE_NAMESPACES = """
-import ctypes, struct
 from executors import seccomp
 machine = seccomp._machine()
 program = seccomp._Assembler()
@@ -43,12 +43,6 @@ program.deny_if(
 )
 program.add(seccomp._RET, seccomp._ALLOW)
 text = program.assemble()
-libc = ctypes.CDLL(None, use_errno=True)
-buffer = ctypes.create_string_buffer(text)
-packed = struct.pack("@HP", len(text) // 8, ctypes.addressof(buffer))
-address = ctypes.cast(ctypes.c_char_p(packed), ctypes.c_void_p).value
-assert libc.prctl(38, 1, 0, 0, 0) == 0
-assert libc.prctl(22, 2, ctypes.c_void_p(address), 0, 0) == 0
 """
 # clone3, which goes by the number of arguments in memory that a filter can't see; the calls of Landlock
 CLONE3, LANDLOCK = 435, (444, 445, 446)
@@ -73,7 +67,7 @@ def run_with(rights, script, namespaces=True, landlock=True):
     python = python_for_anybody() if rights == "ordinary user" else sys.executable
     text = f"import sys\nsys.path.insert(0, {str(REPOSITORY)!r})\n"
     if not namespaces:
-        text += REFUSE_NAMESPACES.format(refused=[CLONE3, *(() if landlock else LANDLOCK)])
+        text += REFUSE_NAMESPACES.format(refused=[CLONE3, *(() if landlock else LANDLOCK)]) + INSTALL_FILTER
     command = [python, "-c", text + textwrap.dedent(script)]
     if RIGHTS[rights]:
         command = ["setpriv", *RIGHTS[rights], *command]
