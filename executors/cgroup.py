@@ -21,6 +21,7 @@ from pathlib import Path
 _SEQUENCE = itertools.count()
 _MEMORY_FILES = ("memory.max", "memory.limit_in_bytes")
 _OOM_FILES = ("memory.events", "memory.oom_control")
+_PEAK_FILES = ("memory.peak", "memory.max_usage_in_bytes")
 _REMOVE_S = 1.0
 JOIN_FAILED = 96
 
@@ -69,6 +70,14 @@ class Group:
                         if name == "oom_kill":
                             return int(count)
         return 0
+
+    def peak_mib(self) -> float:
+        """The most memory that the group has held; 0 where the kernel does not say."""
+        for folder in self.folders:
+            for file in _PEAK_FILES:
+                with contextlib.suppress(OSError, ValueError):
+                    return int((folder / file).read_text()) / 2**20
+        return 0.0
 
     def remove(self) -> None:
         """Delete the group; its processes have been killed and may need a moment to be gone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import shutil
 import signal
@@ -158,7 +159,9 @@ class Contained:
             pid, status, usage = os.wait4(self.process.pid, 0 if wait else os.WNOHANG)
             if pid:
                 self.process.returncode = os.waitstatus_to_exitcode(status)
-                self.peak_memory_mib = max(self.peak_memory_mib, usage.ru_maxrss / 1024)
+                # A child's peak begins with that of the process that forked it, which may be a large trainer.
+                if usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+                    self.peak_memory_mib = max(self.peak_memory_mib, usage.ru_maxrss / 1024)
         return self.process.returncode is not None
 
     def exit_code(self, timeout_s: float) -> int | None:
@@ -199,6 +202,7 @@ class Contained:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         if self._group is not None:
+            self.peak_memory_mib = self._group.peak_mib() or self.peak_memory_mib
             self._group.remove()
         if self._guardian is not None:
             for entry in self._listed:

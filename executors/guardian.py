@@ -14,7 +14,8 @@ import threading
 from pathlib import Path
 
 # Lines "+entry" and "-entry" keep the list. An entry is a letter and a process ("k"; a group by a negative number), a
-# folder ("d") or a control group ("g"). At the end of the input all that is listed is killed and deleted.
+# folder ("d") or a control group ("g"). At the end of the input all that is listed is killed and deleted; with a group
+# all that is in it, a child that was started but not listed yet among them.
 _SCRIPT = """
 trap '' INT TERM HUP PIPE
 set -f
@@ -34,7 +35,10 @@ for entry in $list; do case $entry in d*) rm -rf -- "${entry#d}" ;; esac; done
 for round in 1 2 3 4 5 6 7 8 9 10; do
   left=
   for entry in $list; do
-    case $entry in g*) rmdir -- "${entry#g}" || { [ ! -d "${entry#g}" ] || left=1; } ;; esac
+    case $entry in g*)
+      [ ! -r "${entry#g}/cgroup.procs" ] || kill -s KILL -- $(cat "${entry#g}/cgroup.procs")
+      rmdir -- "${entry#g}" || { [ ! -d "${entry#g}" ] || left=1; }
+    esac
   done
   [ -n "$left" ] || break
   sleep 0.05

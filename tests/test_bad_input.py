@@ -100,7 +100,7 @@ def test_a_missing_interpreter(capsys, tmp_path, monkeypatch):
     assert "no racket interpreter found" in message
     assert "install" in message
     message = error_of(capsys, tmp_path / "run", languages=("cobol",))
-    assert "'cobol' is unknown; use one of javascript, julia, python, racket" in message
+    assert "'cobol' is unknown; use one of javascript, julia, lua, ocaml, python, r, racket" in message
 
 
 def test_a_missing_sandbox(capsys, tmp_path, monkeypatch):

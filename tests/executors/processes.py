@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from executors import LANGUAGES, Language
@@ -14,8 +15,11 @@ def stat_fields(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def descendants(pid: int) -> dict[int, str]:
-    """The time of start of every process that descends from `pid`, by number; zombies not counted."""
+def descendants(pid: int, before: Mapping[int, str] | None = None) -> dict[int, str]:
+    """The time of start of every process that descends from `pid`, by number; zombies not counted.
+
+    Not those of `before`: pools that other tests of the same process keep open.
+    """
     parents, starts = {}, {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -31,7 +35,7 @@ def descendants(pid: int) -> dict[int, str]:
     while frontier:
         frontier = {child for child, parent in parents.items() if parent in frontier} - set(found)
         found |= {child: starts[child] for child in frontier}
-    return found
+    return {pid: start for pid, start in found.items() if (before or {}).get(pid) != start}
 
 
 def still_running(processes: dict[int, str], patience_s: float = 1.0) -> list[str]:

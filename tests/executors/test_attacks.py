@@ -82,6 +82,7 @@ def limits_for(corpus, language, cold):
 def test_corpus(language, corpus, cold, canaries):
     attacks = load_attacks(corpus, language)
     wrong = []
+    before = descendants(os.getpid())
     with Pool(language, workers=1, limits=limits_for(corpus, language, cold), cold=cold) as pool:
         memory_mib = resident_mib()
         for attack in attacks:
@@ -94,7 +95,7 @@ def test_corpus(language, corpus, cold, canaries):
             if after.values != (LANGUAGES[language].identity_output,):
                 wrong.append(f"after {attack.name}: {after}")
         assert resident_mib() - memory_mib < 16
-        inside = descendants(os.getpid())
+        inside = descendants(os.getpid(), before)
     assert wrong == []
     assert still_running(inside) == []
 
@@ -116,6 +117,7 @@ def test_benign_programs_among_attacks_give_their_values(language, cold, canarie
     order.shuffle(jobs)
     limits = limits_for("own", language, cold)
     wrong, expected = [], {f"attack {attack.name}": attack for attack in attacks}
+    before = descendants(os.getpid())
     with Pool(language, workers=2, limits=limits, cold=cold) as pool:
         for verdict in pool.run(jobs):
             if verdict.id in expected:
@@ -124,7 +126,7 @@ def test_benign_programs_among_attacks_give_their_values(language, cold, canarie
                     wrong += expected[verdict.id].faults(verdict)
             elif (verdict.values, verdict.correct) != ((verdict.id,), True):
                 wrong.append(f"benign: {verdict}")
-        inside = descendants(os.getpid())
+        inside = descendants(os.getpid(), before)
     assert wrong == []
     assert still_running(inside) == []
 

@@ -181,6 +181,13 @@ def run_program(pool, source):
     return pool.submit(Job("program", JobKind.PROGRAM, textwrap.dedent(source))).result()
 
 
+def test_peak_memory_is_not_that_of_a_large_parent(pool):
+    ballast = bytearray(400 << 20)
+    verdict = run_program(pool, "x = bytearray(80 << 20)\nprint(len(x) >> 20)")
+    assert 80 < verdict.memory_mib < 200
+    assert len(ballast) >> 20 == 400
+
+
 def test_programs(pool):
     verdict = run_program(pool, "import sys\nprint('out' * 50000)\nprint('err', file=sys.stderr)")
     assert verdict.status is Status.OUTPUT_LIMIT
