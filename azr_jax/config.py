@@ -136,6 +136,7 @@ class EvaluationSettings:
     benchmarks: tuple[str, ...]
     benchmark_data: str
     benchmark_prompt: str
+    benchmark_base_prompt: str
     benchmark_limit: int
 
 
@@ -276,6 +277,7 @@ _CHOICES = {
     "learner.loss_aggregation": ("token", "sequence"),
     "executor.allow_tier": ("namespaces", "landlock", "limits"),
     "evaluation.benchmark_prompt": ("chat", "completion"),
+    "evaluation.benchmark_base_prompt": ("chat", "completion", "none"),
 }
 _AT_LEAST = {
     "steps": 0,

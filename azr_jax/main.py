@@ -30,7 +30,7 @@ def train(run: Run) -> None:
     config, player, learner = run.config, run.player, run.learner
     state, buffers, step = run.restore()
     if step < 0:
-        run.heldout_before(state)
+        run.score_before(state)
     if step <= 0:
         while not run.should_stop() and any((missing := stages.seeds_missing(config, buffers)).values()):
             run.next_seeding_round(missing)

@@ -8,11 +8,15 @@ from typing import Any
 
 from azr_jax.play import Clock, Solution, mean_accuracy
 from azr_jax.selfplay.buffers import Buffers
-from azr_jax.selfplay.estimates import accuracy_metrics
+from azr_jax.selfplay.diversity import diversity
+from azr_jax.selfplay.estimates import accuracy_histogram, accuracy_metrics
 from azr_jax.selfplay.rewards import ERROR_KINDS, error_kind
 from azr_jax.selfplay.validation import is_dropped
 from azr_jax.stages import Played, rollouts
 from azr_jax.types import Role, Scored, StopReason, TaskType
+
+# Of the newest triplets: the whole buffer changes too slowly to show a proposer that repeats itself.
+_DIVERSITY_ENTRIES = 256
 
 
 class StepRecord:
@@ -35,6 +39,7 @@ class StepRecord:
         self.update(_rewards(scored))
         self.update(_sampling(played, clock))
         self.update({f"buffer/{name}": float(value) for name, value in buffers.counters().items()})
+        self.update({f"buffer/{name}": value for name, value in _diversity(buffers, played).items()})
         self.transcripts = _transcripts(scored, self._wanted)
 
 
@@ -47,10 +52,14 @@ def _proposals(played: Played) -> dict[str, float]:
         judged = [(one, tries) for one, tries in chosen if not is_dropped(one.outcome)]
         accs = [mean_accuracy(tries) for one, tries in judged if one.item is not None]
         known = [acc for acc in accs if acc is not None]
-        metrics |= {f"{prefix}/{key}": value for key, value in accuracy_metrics(known, len(judged)).items()}
+        samples = max((len(tries) for _, tries in judged), default=0)
+        measured = accuracy_metrics(known, len(judged)) | accuracy_histogram(known, samples)
+        metrics |= {f"{prefix}/{key}": value for key, value in measured.items()}
         if judged:
             metrics[f"{prefix}/valid"] = len(accs) / len(judged)
     metrics |= _outcome_shares((one.outcome for one in played.proposals), "propose")
+    kinds = ((one.formatted, one.item is not None, one.outcome) for one in played.proposals)
+    metrics |= _error_shares(kinds, "propose")
     return metrics
 
 
@@ -66,10 +75,24 @@ def _solutions(solutions: Sequence[Solution], prefix: str) -> dict[str, float]:
         if formatted:
             metrics[f"{name}/accuracy_formatted"] = sum(one.correct for one in formatted) / len(formatted)
     metrics |= _outcome_shares((one.outcome for one in solutions), prefix)
-    judged = [one for one in solutions if not is_dropped(one.outcome)]
-    kinds = collections.Counter(error_kind(one.formatted, one.correct, one.outcome) for one in judged)
-    for kind in ERROR_KINDS if judged else ():
-        metrics[f"{prefix}/error/{kind}"] = kinds[kind] / len(judged)
+    metrics |= _error_shares(((one.formatted, one.correct, one.outcome) for one in solutions), prefix)
+    return metrics
+
+
+def _error_shares(responses: Iterable[tuple[bool, bool, str]], prefix: str) -> dict[str, float]:
+    """Share of each kind of error, time-outs apart from other runtime errors; of (formatted, good, outcome)."""
+    judged = [one for one in responses if not is_dropped(one[2])]
+    kinds = collections.Counter("timeout" if one[2] == "timeout" else error_kind(*one) for one in judged)
+    return {f"{prefix}/error/{kind}": kinds[kind] / len(judged) for kind in (*ERROR_KINDS, "timeout") if judged}
+
+
+def _diversity(buffers: Buffers, played: Played) -> dict[str, float]:
+    """How different the newest programs of each of the step's languages are from each other."""
+    metrics = {}
+    for language in sorted({one.task.language for one in played.proposals}):
+        newest = buffers[language].triplets.newest(_DIVERSITY_ENTRIES)
+        values = diversity([one.program for one in newest], [one.output for one in newest])
+        metrics |= {f"{language}/diversity/{key}": value for key, value in values.items()}
     return metrics
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import importlib.metadata
 import json
 import os
@@ -241,10 +242,14 @@ class Run:
 
     # Evaluation and end.
 
-    def heldout_before(self, state: TrainState) -> None:
-        """Scores the starting model on the held-out problems, once in a run."""
-        if self.config.evaluation.heldout:
+    def score_before(self, state: TrainState) -> None:
+        """Scores the starting model on the held-out problems and the benchmarks, once in a run."""
+        settings = self.config.evaluation
+        if settings.heldout:
             self.before = self._heldout(state, "before")
+        if settings.benchmarks and settings.benchmark_base_prompt != "none":
+            scores = self.benchmarks.score(self.player.sampler, state.params, settings.benchmark_base_prompt)
+            self.before |= {"benchmarks": scores}
 
     def evaluate(self, state: TrainState, name: str) -> dict[str, float]:
         """`eval/heldout/...` metrics of the current weights, and `eval/BENCHMARK/LANGUAGE/...`."""
@@ -306,7 +311,9 @@ class Run:
             "heldout_after": after.get("greedy", {}),
             "heldout_before_sampled": self.before.get("sampled", {}),
             "heldout_after_sampled": after.get("sampled", {}),
+            "benchmarks_before": self.before.get("benchmarks", {}),
             "benchmarks_after": scores,
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "seeding_rounds": self.seeding_rounds,
             "versions": versions(self.player.languages),
         }

@@ -155,6 +155,7 @@ def get_config() -> ml_collections.ConfigDict:
             "benchmarks": (),  # of humaneval, mbpp: scored in each language every `every` steps and at the end
             "benchmark_data": "",  # a folder of benchmark files; empty: AZR_JAX_DATA, else the Hugging Face hub
             "benchmark_prompt": "chat",  # chat (Listing 1) | completion (MultiPL-E's)
+            "benchmark_base_prompt": "completion",  # of the starting model, as in the paper; none: it is not scored
             "benchmark_limit": 0,  # only the first problems of each; 0: all
         }
     )

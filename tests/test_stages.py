@@ -88,6 +88,13 @@ def test_the_record_counts_this_step(step):
     assert record.metrics["propose/valid"] == pytest.approx(valid / len(played.proposals))
     assert record.metrics["exec/infrastructure"] == 0
     assert record.metrics["time/sampling_s"] > 0
+    for role, good in (("propose", "valid"), ("solve", "correct")):
+        errors = sum(value for key, value in record.metrics.items() if key.startswith(f"{role}/error/"))
+        assert errors + record.metrics.get(f"{role}/outcome/{good}", 0.0) == pytest.approx(1)
+    if valid:
+        shares = [value for key, value in record.metrics.items() if key.startswith("propose/acc_histogram/")]
+        assert len(shares) == opened.config.selfplay.estimate_samples + 1 and sum(shares) == pytest.approx(1)
+    assert 0 < record.metrics["buffer/python/diversity/distinct_programs"] <= 1
     assert len(record.transcripts) == 12
     assert {(one["role"], one["type"]) for one in record.transcripts} == {
         (role.value, kind.value) for role in Role for kind in TaskType

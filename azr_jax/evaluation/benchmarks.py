@@ -38,12 +38,15 @@ class Benchmarks:
                     problems[benchmark, language] = found[: settings.benchmark_limit or None]
         return cls(config, problems)
 
-    def score(self, sampler: Sampler, params: Any) -> dict[str, float]:
-        """`eval/BENCHMARK/LANGUAGE/pass_at_1` and its 95% interval's ends, `.../low` and `.../high`."""
+    def score(self, sampler: Sampler, params: Any, prompt: str = "") -> dict[str, float]:
+        """`eval/BENCHMARK/LANGUAGE/pass_at_1`, its 95% interval's ends `low` and `high`, and `problems`, their number.
+
+        `prompt`: completion or chat, by default `evaluation.benchmark_prompt`.
+        """
         metrics = {}
         settings = self.config
         how = sampling.Sampling(
-            settings.evaluation.benchmark_prompt,
+            prompt or settings.evaluation.benchmark_prompt,
             samples=1,
             temperature=settings.sampler.eval_temperature,
             max_tokens=settings.sampler.max_response_tokens,
@@ -57,4 +60,5 @@ class Benchmarks:
             name = f"eval/{benchmark}/{language}"
             estimate, low, high = scores.interval(counts, 1)
             metrics |= {f"{name}/pass_at_1": estimate, f"{name}/low": low, f"{name}/high": high}
+            metrics[f"{name}/problems"] = float(len(counts))
         return metrics

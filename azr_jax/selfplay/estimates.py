@@ -40,3 +40,14 @@ def accuracy_metrics(accs: Sequence[float], proposals: int) -> dict[str, float]:
         between = sum(0.0 < acc < 1.0 for acc in accs) / len(accs)
         metrics |= {"acc": sum(accs) / len(accs), "acc_zero": zero, "acc_one": one, "acc_between": between}
     return metrics
+
+
+def accuracy_histogram(accs: Sequence[float], samples: int) -> dict[str, float]:
+    """Share of the valid proposals at each possible acc: `acc_histogram/K_of_M` for K of 0 to M = `samples`.
+
+    A proposal of which the executors failed on some samples counts at the nearest K. Empty without any acc.
+    """
+    if not accs:
+        return {}
+    nearest = [round(acc * samples) for acc in accs]
+    return {f"acc_histogram/{k}_of_{samples}": nearest.count(k) / len(accs) for k in range(samples + 1)}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azr_jax.selfplay.buffers import Buffers, LanguageBuffers
+from azr_jax.selfplay.buffers import Buffers, LanguageBuffers, RingBuffer
 from azr_jax.selfplay.randomness import stream
 from azr_jax.types import InductionProblem, TaskType, Triplet
 
@@ -208,3 +208,11 @@ def test_streams_are_repeatable_by_name_and_differ_between_names():
     assert len({stream(*name).random() for name in names}) == len(names)
     # Pinned: a run saved by one process is resumed by another.
     assert stream(0, 1, "references").randrange(1000) == 103
+
+
+def test_the_newest_entries_of_a_buffer_that_wrapped_around():
+    buffer = RingBuffer(3, ())
+    for number in range(5):
+        buffer.add(str(number), triplet(number), ())
+    assert buffer.newest(2) == [triplet(3), triplet(4)]
+    assert buffer.newest(9) == [triplet(2), triplet(3), triplet(4)]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from azr_jax.config import from_mapping
-from azr_jax.selfplay.estimates import accuracy, accuracy_metrics
+from azr_jax.selfplay.estimates import accuracy, accuracy_histogram, accuracy_metrics
 from azr_jax.selfplay.rewards import (
     REWARD_SCHEDULES,
     SOLVER_REWARDS,
@@ -236,3 +236,15 @@ def test_accuracy_metrics_of_nothing():
     assert accuracy_metrics([], 3) == {"invalid_rate": 1.0}
     with pytest.raises(ValueError, match="2 valid proposals of 1"):
         accuracy_metrics([0.5, 0.5], 1)
+
+
+def test_the_histogram_of_acc_has_every_bin_and_rounds_to_the_nearest():
+    metrics = accuracy_histogram([0.0, 0.25, 0.25, 1.0, 2 / 3], 4)
+    assert metrics == {
+        "acc_histogram/0_of_4": 0.2,
+        "acc_histogram/1_of_4": 0.4,
+        "acc_histogram/2_of_4": 0.0,
+        "acc_histogram/3_of_4": 0.2,
+        "acc_histogram/4_of_4": 0.2,
+    }
+    assert accuracy_histogram([], 4) == {}
