@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -12,6 +14,37 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+# The arrays of the tests are tiny and their programs many, so compiling is most of the time of a test of the device
+# side: these take it from 9.4 s to 1.9 s for two updates. XLA_FLAGS in the environment, empty too, comes first; what
+# depends on the code that users run (the command, below, and what compares bits) has the compiler's defaults.
+QUICK_COMPILE = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
+
+
+def _known_to_xla(flag: str) -> bool:
+    """XLA ends the process at a flag that it does not know; its library names those that it does."""
+    package = importlib.util.find_spec("jaxlib")
+    assert package is not None and package.origin is not None
+    name = flag.removeprefix("--").partition("=")[0].encode()
+    for library in Path(package.origin).parent.glob("*.so*"):
+        with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if content.find(name + b"\0") >= 0:
+                return True
+    return False
+
+
+os.environ.setdefault("XLA_FLAGS", " ".join(filter(_known_to_xla, QUICK_COMPILE)))
+DEFAULT_COMPILE = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if flag not in QUICK_COMPILE)
+
+
+def on_devices(count: int) -> dict[str, str]:
+    """The environment of a process with `count` CPU devices that imports the project."""
+    return os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}",
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")]),
+    }
+
+
 # Small enough for seconds a step; the language is the one that every machine has.
 SMALL = {
     "languages": ("python",),
@@ -64,6 +97,7 @@ class Command:
 
     def environment(self) -> dict[str, str]:
         return os.environ | {
+            "XLA_FLAGS": DEFAULT_COMPILE,
             "JAX_COMPILATION_CACHE_DIR": str(self.cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "TF_CPP_MIN_LOG_LEVEL": "3",

@@ -153,8 +153,10 @@ def file_size_limit(limit: int):
 def check_failed_save(saves: Manager, state) -> None:
     with pytest.raises(RuntimeError, match=r"checkpoints/2: the save failed .*free space .*saved steps: 1\)"):
         saves.save(2, changed(state, 2), HOST)
-    assert [entry.name for entry in saves.directory.iterdir()] == ["1"]
+    # A thread of the failed save may write a moment longer: what it leaves is no save, and the next one removes it.
+    assert saves.steps() == [1]
     assert_same(restored(saves)[1], state)
+    gc.collect()  # Orbax' coroutines, in the midst of a parse by pytest, break Python 3.11's parser
 
 
 def test_a_save_that_fails_leaves_the_earlier_ones(tmp_path):
@@ -164,7 +166,7 @@ def test_a_save_that_fails_leaves_the_earlier_ones(tmp_path):
         with file_size_limit(4096):
             check_failed_save(saves, state)
         saves.save(2, changed(state, 2), HOST)
-        assert saves.steps() == [2]
+        assert [entry.name for entry in saves.directory.iterdir()] == ["2"]
 
 
 def test_a_full_disk(tmp_path):

@@ -25,7 +25,7 @@ def differing(items, judgements, key):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "count"), [pytest.param(*each, marks=needs(each[0])) for each in (("rkt", 45), ("js", 45), ("jl", 30))]
+    ("suffix", "count"), [pytest.param(*each, marks=needs(each[0])) for each in (("rkt", 45), ("js", 45), ("jl", 8))]
 )
 def test_sound_judgement_of_some_recorded_completions(suffix, count):
     items = some(recorded(suffix), count)

@@ -76,8 +76,14 @@ def limits_for(corpus, language, cold):
     return dataclasses.replace(LIMITS, wall_s=4 * limit_s, cpu_s=limit_s)
 
 
-@pytest.mark.parametrize("language", sorted({*ATTACKED, *LANGUAGES}))
-@pytest.mark.parametrize("corpus", ["shared", "own"])
+# A third of these programs runs into its limit.
+PATIENT = [pytest.param("own", name, marks=pytest.mark.slow) for name in ("julia", "racket")]
+
+
+@pytest.mark.parametrize(
+    ("corpus", "language"),
+    [*(("shared", name) for name in ATTACKED), ("own", "javascript"), ("own", "python"), *PATIENT],
+)
 @WARM_AND_COLD
 def test_corpus(language, corpus, cold, canaries):
     attacks = load_attacks(corpus, language)

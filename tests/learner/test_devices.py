@@ -1,19 +1,18 @@
 """The update on eight forced CPU devices gives the update on one. Each count is a process: it is fixed at start."""
 
-import os
 import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from conftest import on_devices
 
-ROOT = pathlib.Path(__file__).parents[2]
 PROGRAM = """
 import sys
 import jax
 import numpy as np
-from tiny_learner import batch, leaves, settings, transformer
+from learner.tiny_learner import batch, leaves, settings, transformer
 from azr_jax.learner.update import make_learner
 from azr_jax.model.sharding import make_mesh
 
@@ -31,13 +30,8 @@ np.savez(path, *leaves((state.params, state.opt_state)), metrics=np.array([metri
 
 
 def run(path: pathlib.Path, devices: int, *mesh: int) -> dict[str, np.ndarray]:
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "learner")]),
-    }
     command = [sys.executable, "-c", PROGRAM, str(path), str(devices), *map(str, mesh)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, env=on_devices(devices), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return dict(np.load(path))
 
@@ -57,12 +51,7 @@ def test_eight_devices_equal_one(tmp_path):
 
 def test_rows_that_do_not_split_over_the_mesh_are_an_error(tmp_path):
     program = PROGRAM.replace("rows_per_microbatch=4", "rows_per_microbatch=3")
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "learner")]),
-    }
     command = [sys.executable, "-c", program, str(tmp_path / "x.npz"), "4", "1", "4", "1"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=on_devices(4), capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
     assert "learner.rows_per_microbatch=3 is not a multiple of data x fsdp = 1 x 4" in done.stderr

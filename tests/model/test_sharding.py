@@ -1,33 +1,26 @@
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import jax
 import pytest
+from conftest import on_devices
 
 from azr_jax.model.sharding import MESH_AXES, PARAM_AXES, check_batch, check_divisible, make_mesh, param_shardings
 from azr_jax.model.transformer import abstract
 
 from .tiny import QWEN
 
-REPOSITORY = Path(__file__).parents[2]
-
 
 def _run_eight_devices(tmp_path_factory, kernel):
     """The results of eight_devices.py."""
     output = tmp_path_factory.mktemp("eight") / "result.json"
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "PYTHONPATH": str(REPOSITORY),
-    }
     program = Path(__file__).with_name("eight_devices.py")
     done = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning:jax", str(program), str(output), kernel],
-        env=environment,
+        env=on_devices(8),
         capture_output=True,
         text=True,
         timeout=240,

@@ -5,15 +5,14 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import on_devices
 
 from azr_jax.config import from_mapping
 from azr_jax.model import sharding, weights
@@ -27,7 +26,6 @@ from configs import tiny as tiny_config
 from .tiny import prompt, tiny_requests
 
 NO_END: frozenset[int] = frozenset({1000})  # past the vocabulary: never drawn
-REPOSITORY = Path(__file__).parents[2]
 
 
 def _run(sampler, world, requests, seed: int = 0) -> dict[str, Rollout]:
@@ -178,14 +176,9 @@ def test_moving_rows_between_cache_sizes_changes_no_sample(world):
 @pytest.mark.slow
 def test_eight_devices_sample_what_one_does(world, tmp_path):
     output = tmp_path / "rollouts.json"
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")]),
-    }
     done = subprocess.run(
         [sys.executable, "-m", "sampler.eight_devices", str(output)],
-        env=environment,
+        env=on_devices(8),
         capture_output=True,
         text=True,
         timeout=400,
@@ -256,6 +249,7 @@ def test_an_id_serves_once(world):
         session.submit(Request("a", (2,), 2, 1.0))
 
 
+@pytest.mark.slow  # with the compiler's defaults: the bits of the code that users run
 def test_trap_06_company_changes_no_bit_of_a_response():
     """A resumed run meets the executors' verdicts, and so its requests, at other moments than the uninterrupted one."""
     config = from_mapping(tiny_config.get_config().to_dict())
