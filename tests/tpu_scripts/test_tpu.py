@@ -337,12 +337,12 @@ def test_the_real_gcloud_has_the_commands_and_flags(cloud, provisioning):
     checked = 0
     for words in (shlex.split(line) for line in lines if line.startswith("gcloud")):
         node, known = table, set(table["flags"])
-        for number, word in enumerate(words[1:], start=1):
+        for word in words[1:]:
             if word not in node["commands"]:
                 break
             node = node["commands"][word]
             known |= set(node["flags"])
-        assert not node["commands"], f"{words[:number]} is a group of commands"
+        assert not node["commands"], f"{words} names a group of commands"
         flags = {word.split("=")[0] for word in words if word.startswith("--")}
         # The table leaves out --version, which every command has in another meaning.
         assert flags - known <= {"--version"}, words
