@@ -18,6 +18,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from executors import guardian
+
 _SEQUENCE = itertools.count()
 _MEMORY_FILES = ("memory.max", "memory.limit_in_bytes")
 _OOM_FILES = ("memory.events", "memory.oom_control")
@@ -148,13 +150,16 @@ def _candidates() -> list[Place]:
 
 def _works(place: Place) -> bool:
     group = place.new_group()
-    try:
-        group.make(64, 16)
-        return subprocess.run(["/bin/sh", "-c", join_script(group)], check=False, timeout=10).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    finally:
-        group.remove()
+    with guardian.Guardian() as watch:
+        for folder in group.folders:
+            watch.add(guardian.group(folder))
+        try:
+            group.make(64, 16)
+            return subprocess.run(["/bin/sh", "-c", join_script(group)], check=False, timeout=10).returncode == 0
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        finally:
+            group.remove()
 
 
 def join_script(group: Group) -> str:

@@ -62,7 +62,7 @@ def group(path: Path) -> str:
 
 
 class Guardian:
-    """Keeps the list of what to clear away. Thread-safe."""
+    """Keeps the list of what to clear away. Thread-safe; a context manager that closes it."""
 
     def __init__(self) -> None:
         self._shell = subprocess.Popen(
@@ -76,6 +76,12 @@ class Guardian:
             start_new_session=True,
         )
         self._lock = threading.Lock()
+
+    def __enter__(self) -> Guardian:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def _tell(self, sign: str, entry: str) -> None:
         assert self._shell.stdin is not None

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from executors import protocol
 from executors.contained import DeadlineExceededError, StreamClosedError
+from executors.guardian import Guardian
 from executors.launch import TIER_MEANING, Launch, Mode, Tier, parse_tier
 from executors.sandbox import start, start_error
 
@@ -48,16 +49,17 @@ def probe(tier: Tier) -> Probe:
         tier=tier,
         harness_dir=_PROBE.parent,
     )
-    try:
-        process = start(launch)
-    except (OSError, ValueError) as error:
-        return Probe(tier, str(error))
-    try:
-        fields = process.receive(time.monotonic() + _TIMEOUT_S, 1 << 16)
-    except (StreamClosedError, DeadlineExceededError, protocol.FrameError):
-        return Probe(tier, start_error(launch))
-    finally:
-        process.kill()
+    with Guardian() as watch:
+        try:
+            process = start(launch, watch)
+        except (OSError, ValueError) as error:
+            return Probe(tier, str(error))
+        try:
+            fields = process.receive(time.monotonic() + _TIMEOUT_S, 1 << 16)
+        except (StreamClosedError, DeadlineExceededError, protocol.FrameError):
+            return Probe(tier, start_error(launch))
+        finally:
+            process.kill()
     word, *possible = (field.decode("utf-8", "replace") for field in fields)
     if word != "probed":
         return Probe(tier, word)

@@ -134,6 +134,38 @@ def test_nothing_outlives_a_killed_parent(cold, kind, tier, tmp_path):
         assert Path("/proc/self/mountinfo").read_text() == mounts
 
 
+PROBING = """
+    import sys
+    sys.path.insert(0, {repository!r})
+    from executors import cgroup, probe
+    from executors.launch import Tier
+    print("open", flush=True)
+    while True:
+        for _ in range(50):
+            cgroup.find_place.cache_clear()
+            cgroup.find_place()
+        probe.probe.cache_clear()
+        probe.probe(Tier.NAMESPACES)
+"""
+
+
+def test_nothing_outlives_a_parent_killed_while_it_probes():
+    if find_place() is None or probe(Tier.NAMESPACES).fault:
+        pytest.skip("no control group can be made here, or no namespace")
+    script = textwrap.dedent(PROBING.format(repository=str(REPOSITORY)))
+    for delay_s in (0.0, 0.03, 0.07, 0.11, 0.16, 0.23):
+        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:
+            assert parent.stdout is not None and parent.stdout.readline() == b"open\n"
+            time.sleep(delay_s)
+            inside = descendants(parent.pid)
+            parent.kill()
+        end = time.monotonic() + 1.0
+        while (control_groups(parent.pid) or still_running(inside, patience_s=0.0)) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert control_groups(parent.pid) == []
+        assert still_running(inside, patience_s=0.0) == []
+
+
 def test_guardian_clears_away_what_is_still_listed(tmp_path):
     kept, gone, odd = tmp_path / "kept", tmp_path / "gone", tmp_path / "odd * name"
     for path in (kept, gone, odd):
