@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from azr_jax.report import curves, drawing, page, runs
+from azr_jax.report import drawing, figures, page, runs
+from azr_jax.report.arms import arms_of
 from azr_jax.report.tables import summary_text
 
 __all__ = ["summary_text", "write"]
@@ -25,10 +26,11 @@ def write(workdirs: Sequence[Path], out: Path) -> None:
     if not workdirs:
         raise ValueError("report: name at least one workdir")
     loaded = runs.load_all(workdirs)
-    figures = curves.figures(loaded)
+    arms = arms_of(loaded)
+    made = figures.figures(arms)
     directory = (loaded[0].workdir if len(loaded) == 1 else out.absolute().parent) / "figures"
-    drawn = drawing.draw(figures, directory)
+    drawn = drawing.draw(made, directory)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(page.render(loaded, figures, drawn), encoding="utf-8")
+    partial.write_text(page.render(arms, made, drawn, directory, out), encoding="utf-8")
     partial.replace(out)

@@ -1,144 +1,138 @@
 """The HTML page: everything in one file, nothing fetched, and no text of a model ever read as markup.
 
-Transcripts are a JSON data island that transcripts.js shows through textContent; the page's policy allows that one
-script, by its hash, and no other.
+Transcripts and the figures' values are JSON data islands that the page's scripts show through textContent; the page's
+policy allows those scripts, by their hashes, and no other.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import html
-import json
+import os
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from azr_jax.report import overview, paper
+from azr_jax.report.arms import Arm
 from azr_jax.report.curves import Figure
-from azr_jax.report.runs import RunData, transcripts
-from azr_jax.report.tables import Counts, heldout_rows
+from azr_jax.report.markup import data_island, text
+from azr_jax.report.transcripts import sample
 
-_SCRIPT = Path(__file__).with_name("transcripts.js")
-_CSS = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222; }
-h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; } h4 { margin: .6rem 0 .2rem; }
-table { border-collapse: collapse; } th, td { padding: .25rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
-th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #888; }
-tr.all td { font-weight: 600; } .low { color: #666; font-size: .85em; }
-figure { margin: 1rem 0 2rem; } figure svg { max-width: 100%; height: auto; } figcaption, .note { color: #555; }
-select, input, button { font: inherit; padding: .2rem .4rem; margin: 0 .4rem .4rem 0; } input { width: 18rem; }
-details { border: 1px solid #ddd; border-radius: 4px; margin: .3rem 0; padding: .3rem .6rem; }
-summary { cursor: pointer; } summary.good::before { content: "\\2713  "; color: #1a7f37; }
-summary.bad::before { content: "\\2717  "; color: #b42318; }
-pre { background: #f6f6f6; padding: .6rem; white-space: pre-wrap; overflow-wrap: anywhere; }
-"""
+_FOLDER = Path(__file__).parent
+_SCRIPTS = ("figures.js", "transcripts.js")
+Drawn = Mapping[str, tuple[str, list[dict[str, Any]]]]
 
 
-def render(runs: Sequence[RunData], figures: Sequence[Figure], drawn: Mapping[str, str]) -> str:
-    """The page; `drawn` has the SVG text of the figures that have data."""
-    script = _SCRIPT.read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
-    title = "azr_jax: " + ", ".join(run.name for run in runs)
+def render(arms: Sequence[Arm], figures: Sequence[Figure], drawn: Drawn, directory: Path, out: Path) -> str:
+    """The page.
+
+    Args:
+      arms: what it is of.
+      figures: every figure, those without data included.
+      drawn: (SVG text, places of the values) of the figures that have data.
+      directory: where their PNG and CSV files are, for links relative to `out`.
+      out: where the page will be.
+    """
+    scripts = [(_FOLDER / name).read_text(encoding="utf-8") for name in _SCRIPTS]
+    digests = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode('utf-8')).digest()).decode('ascii')}'"
+        for script in scripts
+    )
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {digests}; img-src data:"
+    runs = [run for arm in arms for run in arm.runs]
+    title = ", ".join(arm.label for arm in arms)
+    links = {"overview": "Overview", "paper": "Tables 1, 2", **{one.name: _short(one) for one in figures}}
+    links |= {"transcripts-browser": "Transcripts"}
+    files = urllib.parse.quote(os.path.relpath(directory, out.absolute().parent))
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{_text(title)}</title><style>{_CSS}</style></head><body>",
-        f"<h1>{_text(title)}</h1>",
-        *(_overview(run) for run in runs),
-        *(_figure(figure, drawn.get(figure.name)) for figure in figures),
-        _browser(runs),
-        f"<script>{script}</script></body></html>",
+        f"<title>{text(f'azr_jax: {title}')}</title>",
+        f"<style>{(_FOLDER / 'page.css').read_text(encoding='utf-8')}</style></head><body>",
+        f'<header><p class="brand">azr_jax · run report</p><h1>{text(title)}</h1></header>',
+        "<nav>" + "".join(f'<a href="#{name}">{text(label)}</a>' for name, label in links.items()) + "</nav><main>",
+        overview.section(arms),
+        paper.section(arms),
+        *(_figure(figure, drawn.get(figure.name), files) for figure in figures),
+        _browser(arms),
+        "</main>",
+        data_island("places", {name: places for name, (_, places) in drawn.items()}),
+        *(f"<script>{script}</script>" for script in scripts),
+        f"<footer>{len(runs)} run{'s' if len(runs) > 1 else ''}. PNG and CSV of every figure: {text(files)}</footer>",
+        "</body></html>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def data_island(identity: str, value: object) -> str:
-    """A script element that holds JSON and can hold any text: no character of it can end the element."""
-    content = json.dumps(value)  # ASCII: lone surrogates and line separators are escaped too
-    for char in "<>&":
-        content = content.replace(char, f"\\u{ord(char):04x}")
-    return f'<script type="application/json" id="{identity}">{content}</script>'
+def _short(figure: Figure) -> str:
+    return figure.title.removesuffix(" by step").partition(":")[0 if figure.title.startswith("Fig.") else 2] or (
+        figure.title.removesuffix(" by step")
+    )
 
 
-def _overview(run: RunData) -> str:
-    reached = max((row["step"] for row in run.rows), default=0)
-    wanted = run.config.get("steps", run.summary.get("steps", "?"))
-    facts = [f"step {reached} of {wanted}"]
-    if run.config:
-        model = run.config.get("model", {}).get("path", "?")
-        facts += [f"languages {', '.join(run.config.get('languages', ()))}", f"model {model}"]
-        facts += [f"seed {run.config.get('seed', '?')}"]
-    if "seconds" in run.summary:
-        facts.append(f"{run.summary['seconds'] / 60:.1f} minutes")
+def _figure(figure: Figure, drawn: tuple[str, Any] | None, files: str) -> str:
+    if drawn is None:
+        content, links = '<p class="note">No data yet.</p>', ""
     else:
-        facts.append("not finished")
-    versions = ", ".join(f"{name} {version}" for name, version in run.summary.get("versions", {}).items())
-    return (
-        f"<section><h2>{_text(run.name)}</h2><p>{_text(' · '.join(facts))}</p>{_heldout(run)}"
-        f'<p class="low">{_text(versions)}</p></section>'
-    )
-
-
-def _heldout(run: RunData) -> str:
-    rows = heldout_rows(run.summary)
-    if not rows:
-        return '<p class="note">No held-out scores yet.</p>'
-    heads = ("answers", "n", "right before", "right after", "change", "formatted before", "formatted after")
-    heads += ("right among formatted, before", "after")
-    body = []
-    for row in rows:
-        before, after = row.before, row.after
-        cells = (
-            f"{row.mode}, {row.type}",
-            row.n,
-            before.accuracy if before else "-",
-            after.accuracy if after else "-",
-            row.change,
-            *(_formatted(one) for one in (before, after)),
-            *(one.accuracy_formatted if one else "-" for one in (before, after)),
+        content = f'<div class="plot" data-figure="{figure.name}">{drawn[0]}</div>'
+        links = "".join(
+            f' <a class="file" href="{text(files)}/{figure.name}.{kind}">{kind.upper()}</a>' for kind in ("png", "csv")
         )
-        style = ' class="all"' if row.type == "all" else ""
-        body.append(f"<tr{style}>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>")
-    head = "".join(f"<th>{_text(name)}</th>" for name in heads)
+    notes = _notes(figure) if drawn else ""
     return (
-        f'<table class="heldout"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
-        '<p class="note">Solver accuracy on held-out problems before and after training, per cent, with 95% Wilson'
-        " intervals; change in points. Sampled answers are at temperature 1.</p>"
+        f'<figure id="{figure.name}" class="card"><h2>{text(figure.title)}</h2>{content}'
+        f"<figcaption>{text(figure.caption + notes)}{links}</figcaption></figure>"
     )
 
 
-def _formatted(counts: Counts | None) -> str:
-    return counts.formatted_share if counts else "-"
+def _notes(figure: Figure) -> str:
+    """How the lines are to be read."""
+    curves = [curve for panel in figure.panels if panel.kind == "lines" for curve in panel.curves]
+    notes = ""
+    if any(curve.smooth for curve in curves):
+        notes += " Bold: running mean; faint: every step."
+    if any(len(curve.series) > 1 for curve in curves):
+        notes += " Several seeds: the mean of those that have the step, with a band from the least to the greatest."
+    elif any(len(curve.series) > 1 for panel in figure.panels for curve in panel.curves):
+        notes += " Several seeds: their mean."
+    if any(len(curve.series) == 1 and curve.interval for curve in curves):
+        notes += " Band: 95% interval."
+    return notes
 
 
-def _figure(figure: Figure, svg: str | None) -> str:
-    drawn = svg or '<p class="note">No data yet.</p>'
-    smooth = any(curve.smooth for panel in figure.panels for curve in panel.curves)
-    note = " Bold: running mean; faint: every step." if svg and smooth else ""
-    return (
-        f'<figure id="{figure.name}"><h2>{_text(figure.title)}</h2>{drawn}'
-        f"<figcaption>{_text(figure.caption + note)}</figcaption></figure>"
-    )
-
-
-def _browser(runs: Sequence[RunData]) -> str:
-    rows, total = transcripts(runs)
-    thinned = f" {len(rows)} of the {total} that the runs kept are in this page." if len(rows) < total else ""
+def _browser(arms: Sequence[Arm]) -> str:
+    found = sample([run for arm in arms for run in arm.runs])
+    thinned = ""
+    if len(found.rows) < found.total:
+        thinned = (
+            f" {len(found.rows):,} of the {found.total:,} that the runs kept are in this page, evenly of every step"
+            " and task; all are in transcripts.jsonl."
+        )
+    names = ("run", "step", "role", "type", "outcome", "stop")
     selects = "".join(
-        f'<select id="filter-{key}" aria-label="{label}"><option value="">{label}: all</option></select>'
-        for key, label in (("run", "run"), ("step", "step"), ("task", "task"), ("outcome", "outcome"))
+        f'<label>{name}<select id="filter-{name}"><option value="">all</option></select></label>' for name in names
+    )
+    orders = "".join(
+        f'<option value="{value}">{label}</option>'
+        for value, label in (
+            ("", "as recorded"),
+            ("newest", "newest first"),
+            ("low", "lowest reward"),
+            ("high", "highest reward"),
+        )
     )
     return (
-        f"<h2>Transcripts</h2><p class='note'>Prompts and responses as they were, without a word of"
-        f" interpretation; control characters are written out, as [U+202E].{thinned}</p>"
-        f'<p>{selects}<input id="search" type="search" placeholder="search prompts and responses" aria-label="search">'
-        f'<span id="count"></span></p><div id="list"></div><button id="more" hidden>more</button>'
-        f"<noscript><p>The transcripts need JavaScript.</p></noscript>{data_island('transcripts', rows)}"
+        '<section id="transcripts-browser" class="card"><h2>Transcripts</h2><p class="note">Prompts and responses as'
+        " they were, without a word of interpretation; control characters are written out, as [U+202E]."
+        f"{thinned}</p>"
+        f'<div class="filters">{selects}<label>order<select id="order">{orders}</select></label>'
+        '<label class="wide">search<input id="search" type="search" placeholder="words in prompt, response or task id">'
+        '</label></div><p class="note"><span id="count"></span></p><div id="list"></div>'
+        '<button id="more" hidden>show more</button>'
+        "<noscript><p>The transcripts need JavaScript.</p></noscript>"
+        f"{data_island('transcripts', found.rows)}</section>"
     )
-
-
-def _text(text: object) -> str:
-    """Text as HTML shows it, wherever it stands; characters that UTF-8 can't hold are replaced."""
-    return html.escape(str(text).encode("utf-8", "replace").decode("utf-8"))

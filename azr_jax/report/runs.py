@@ -1,19 +1,14 @@
-"""Reads what a run left in its workdir: settings, metrics, summary, transcripts."""
+"""Reads what a run left in its workdir: settings, metrics, summary; and what its newest save keeps."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from azr_jax.metrics import METRICS_FILE, TRANSCRIPTS_FILE
-
-# What a browser holds without strain: every step keeps its share of these.
-MAX_TRANSCRIPTS = 4000
-MAX_TRANSCRIPT_CHARS = 20_000_000
+from azr_jax.metrics import METRICS_FILE
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,50 +47,36 @@ def load(workdir: Path, name: str) -> RunData:
     """One run. Raises as `load_all`."""
     if not (workdir / "config.json").is_file() and not (workdir / METRICS_FILE).is_file():
         raise ValueError(f"{workdir}: not a run of azr_jax (neither config.json nor {METRICS_FILE}); name a workdir")
-    rows = tuple(_json_lines(workdir / METRICS_FILE))
-    return RunData(workdir, name, _json_object(workdir / "config.json"), rows, read_summary(workdir))
+    rows = tuple(json_lines(workdir / METRICS_FILE))
+    return RunData(workdir, name, json_object(workdir / "config.json"), rows, read_summary(workdir))
 
 
 def read_summary(workdir: Path) -> dict[str, Any]:
     """summary.json, or {} before the run's end. Raises ValueError when it is damaged."""
-    return _json_object(workdir / "summary.json")
+    return json_object(workdir / "summary.json")
 
 
-def transcripts(runs: Sequence[RunData]) -> tuple[list[dict[str, Any]], int]:
-    """(transcripts with their run's name, how many there are in all): evenly thinned to what a page can hold."""
-    totals = [sum(1 for _ in _json_lines(run.workdir / TRANSCRIPTS_FILE)) for run in runs]
-    stride = max(1, math.ceil(sum(totals) / MAX_TRANSCRIPTS))
-    kept: list[dict[str, Any]] = []
-    size = 0
-    for run in runs:
-        # A stride in the order of the lines would meet the same task at every step: count within each task.
-        seen: dict[tuple[Any, ...], int] = {}
-        for row in _json_lines(run.workdir / TRANSCRIPTS_FILE):
-            task = (row.get("role"), row.get("type"))
-            seen[task] = seen.get(task, 0) + 1
-            if (seen[task] - 1) % stride:
-                continue
-            size += sum(len(value) for value in row.values() if isinstance(value, str))
-            if size > MAX_TRANSCRIPT_CHARS:
-                return kept, sum(totals)
-            kept.append({**row, "run": run.name})
-    return kept, sum(totals)
-
-
-def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
+def json_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a run's file, one a step or response; none of a file that is not there. Raises as `load_all`."""
     if not file.is_file():
         return
     with file.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.endswith(b"\n"):
                 return  # the run is writing it, or died there
-            row = _parsed(line, f"{file}, line {number}")
-            if not isinstance(row.get("step"), int):
-                raise ValueError(f"{file}, line {number}: no integer `step`; delete the line")
-            yield row
+            yield parsed_row(line, f"{file}, line {number}")
 
 
-def _json_object(file: Path) -> dict[str, Any]:
+def parsed_row(line: bytes, place: str) -> dict[str, Any]:
+    """The object of one line, which has a step. Raises ValueError naming `place`."""
+    row = _parsed(line, place)
+    if not isinstance(row.get("step"), int):
+        raise ValueError(f"{place}: no integer `step`; delete the line")
+    return row
+
+
+def json_object(file: Path) -> dict[str, Any]:
+    """The object of a file, {} when there is no such file. Raises as `load_all`."""
     return _parsed(file.read_bytes(), str(file)) if file.is_file() else {}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from azr_jax.report import runs
-from azr_jax.report.curves import scores_of
+from azr_jax.report.figures import scores_of
 from azr_jax.report.tables import Counts, heldout_rows
 from azr_jax.study.grid import Cell
 

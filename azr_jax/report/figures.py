@@ -1,0 +1,299 @@
+"""Every figure of the page: which metrics it shows, and what its caption says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from azr_jax.report.arms import Arm
+from azr_jax.report.curves import (
+    BAD,
+    COLORS,
+    FAIR,
+    GOOD,
+    GREY,
+    PALETTE,
+    POOR,
+    TYPE_COLORS,
+    TYPES,
+    Case,
+    Curve,
+    Figure,
+    Panel,
+    arm_label,
+    curve,
+    filled,
+    joined,
+    names_with,
+    panels,
+    stack,
+)
+from azr_jax.report.runs import RunData
+from azr_jax.report.tables import MODES, share_of_all
+
+_ROLES = (("proposals", "propose"), ("solutions", "solve"))
+
+
+def figures(arms: Sequence[Arm]) -> list[Figure]:
+    """Every figure of the page; those without data have no points."""
+    return [
+        _scores(arms),
+        _proposer(arms),
+        _solver(arms),
+        _histogram(arms),
+        _composition(arms),
+        _rewards(arms),
+        _errors(arms),
+        _outcomes(arms),
+        _buffers(arms),
+        _diversity(arms),
+        _entropy(arms),
+        _time(arms),
+    ]
+
+
+def _scores(arms: Sequence[Arm]) -> Figure:
+    # Of many arms one curve each, told apart by colour: four of each could not be read.
+    many = len(arms) > 2
+    made = []
+    for mode in MODES:
+        curves = []
+        for kind in ("all",) if many else ("all", *TYPES):
+            for number, arm in enumerate(arms):
+                found = [(run.name, tuple(scores_of(run, mode, kind))) for run in arm.runs]
+                series = [(name, points) for name, points in found if points]
+                if series:
+                    color = COLORS[number % len(COLORS)] if many else TYPE_COLORS[kind]
+                    label = arm_label(arm) if many else joined(kind, arm, arms)
+                    runs, points = zip(*series, strict=True)
+                    curves.append(Curve(label, points, color, 0 if many else number, False, runs))
+        if curves or mode == MODES[0]:
+            made.append(Panel(f"held-out problems, {mode}", tuple(curves), share=True))
+    for name in names_with(arms, "eval/", "/pass_at_1"):
+        curves = []
+        for number, arm in enumerate(arms):
+            one = _benchmark(arm, name.removesuffix("/pass_at_1"), COLORS[number % len(COLORS)])
+            curves += [one] if one else []
+        made.append(Panel(f"{name.removesuffix('/pass_at_1')}, pass@1", tuple(curves), share=True))
+    caption = (
+        "Score by step. Held-out problems: the first and last points are those of the table above. Benchmarks: greedy,"
+        " one sample a problem; step 0 is the starting model with the prompt of evaluation.benchmark_base_prompt."
+    )
+    return Figure("fig2_score", "Fig. 2: score by step", caption, tuple(made))
+
+
+def scores_of(run: RunData, mode: str, kind: str) -> list[tuple[float, float]]:
+    """(step, held-out accuracy) of a mode and a task type or "all", the scores before and after the run included."""
+    points = {float(step): value for step, value in run.series(f"eval/heldout/{mode}/{kind}/accuracy")}
+    suffix = "" if mode == "greedy" else f"_{mode}"
+    for name, step in (("heldout_before", 0), ("heldout_after", run.summary.get("steps"))):
+        counts = run.summary.get(f"{name}{suffix}") or {}
+        share = share_of_all(counts) if kind == "all" else share_of_all({kind: counts[kind]} if kind in counts else {})
+        if share is not None and step is not None:
+            points[float(step)] = share
+    return sorted(points.items())
+
+
+def _benchmark(arm: Arm, name: str, color: str) -> Curve | None:
+    """pass@1 of a benchmark, its ends from the summary included; the interval is the benchmark's own."""
+    series, interval = [], ()
+    for run in arm.runs:
+        found = {}
+        for end in ("pass_at_1", "low", "high"):
+            key = f"eval/{name}/{end}"
+            found[end] = {float(step): value for step, value in run.series(key)}
+            for when, step in (("before", 0), ("after", run.summary.get("steps"))):
+                scores = run.summary.get(f"benchmarks_{when}") or {}
+                if key in scores and step is not None:
+                    found[end][float(step)] = scores[key]
+        if found["pass_at_1"]:
+            series.append((run.name, tuple(sorted(found["pass_at_1"].items()))))
+            shared = sorted(found["low"].keys() & found["high"].keys())
+            interval = tuple((step, found["low"][step], found["high"][step]) for step in shared)
+    if not series:
+        return None
+    runs, points = zip(*series, strict=True)
+    return Curve(arm_label(arm), points, color, 0, False, runs, interval)
+
+
+def _proposer(arms: Sequence[Arm]) -> Figure:
+    kinds = ("deduction", "abduction")
+    made = panels("mean acc", arms, {kind: f"propose/{kind}/acc" for kind in kinds}, TYPE_COLORS, share=True)
+    for kind in kinds:
+        cases: dict[str, Case] = {
+            label: (color, (f"propose/{kind}/{key}",), lambda share: share)
+            for label, key, color in (
+                ("none right", "acc_zero", BAD),
+                ("some right", "acc_between", GOOD),
+                ("all right", "acc_one", FAIR),
+            )
+        }
+        made += [stack(joined(f"{kind}: solver's samples", arm, arms), arm, cases) for arm in arms]
+    caption = (
+        "Proposer accuracy: mean solver accuracy (acc) on the valid proposals of a step, and the share of them on which"
+        " none, some or all of the solver's samples were right. Eq. 3 gives none and all the same reward."
+    )
+    return Figure("fig3_proposer", "Fig. 3: proposer accuracy by step", caption, tuple(made))
+
+
+def _solver(arms: Sequence[Arm]) -> Figure:
+    made = []
+    for title, key in (
+        ("right, of all", "accuracy"),
+        ("right, of the well-formatted", "accuracy_formatted"),
+        ("well-formatted", "formatted"),
+    ):
+        made += panels(title, arms, {kind: f"solve/{kind}/{key}" for kind in TYPES}, TYPE_COLORS, share=True)
+    caption = "Solver accuracy for each task type, on problems from the buffers."
+    return Figure("fig4_solver", "Fig. 4: solver accuracy by step", caption, tuple(made))
+
+
+def _histogram(arms: Sequence[Arm]) -> Figure:
+    made = []
+    for arm in arms:
+        for kind in TYPES:
+            prefix = f"propose/{kind}/acc_histogram/"
+            bins = [name.partition("_of_") for name in names_with([arm], prefix)]
+            cells = []
+            for k, middle, m in sorted(bins, key=lambda each: int(each[0])):
+                cells.append(curve(arm, f"{prefix}{k}{middle}{m}", f"{k}/{m}", COLORS[0], smooth=False))
+            found = filled([one for one in cells if one])
+            made.append(Panel(joined(kind, arm, arms), found, share=True, kind="heat"))
+    caption = (
+        "acc of the valid proposals: each column is the histogram of a step, from no sample right at the bottom to all"
+        " right at the top. What Eq. 3 rewards lies between the bottom and the top row."
+    )
+    return Figure("acc_histogram", "acc histograms by step", caption, tuple(made))
+
+
+# The cases of the rewards: label to (colour, metrics, their share of a step's responses).
+_PROPOSER_CASES: dict[str, Case] = {
+    "valid, 0 < acc < 1": (GOOD, ("propose/valid", "propose/acc_between"), lambda valid, share: valid * share),
+    "valid, acc = 1": (FAIR, ("propose/valid", "propose/acc_one"), lambda valid, share: valid * share),
+    "valid, acc = 0": (POOR, ("propose/valid", "propose/acc_zero"), lambda valid, share: valid * share),
+    "not valid": (BAD, ("propose/valid",), lambda valid: 1.0 - valid),
+}
+_SOLVER_CASES: dict[str, Case] = {
+    "right": (GOOD, ("solve/accuracy",), lambda right: right),
+    "formatted, not right": (POOR, ("solve/formatted", "solve/accuracy"), lambda formatted, right: formatted - right),
+    "not formatted": (BAD, ("solve/formatted",), lambda formatted: 1.0 - formatted),
+}
+
+
+def _composition(arms: Sequence[Arm]) -> Figure:
+    made = []
+    for arm in arms:
+        for title, cases in (("proposer", _PROPOSER_CASES), ("solver", _SOLVER_CASES)):
+            made.append(stack(joined(title, arm, arms), arm, cases))
+    caption = (
+        "What the rewards are made of: the share of a step's responses in each case of Eqs. 3 and 4 (proposer; acc is"
+        " the share of the solver's samples that were right) and of Eq. 2 (solver)."
+    )
+    return Figure("reward_composition", "Reward composition by step", caption, tuple(made), columns=2)
+
+
+def _rewards(arms: Sequence[Arm]) -> Figure:
+    made = []
+    for title, role in (("proposer", "propose"), ("solver", "solve")):
+        keys = {"all": f"{role}/reward", **{kind: f"{role}/{kind}/reward" for kind in TYPES}}
+        made += panels(f"{title}: mean reward", arms, keys, TYPE_COLORS)
+    valid = {"all": "propose/valid", **{kind: f"propose/{kind}/valid" for kind in TYPES}}
+    made += panels("valid proposals", arms, valid, TYPE_COLORS, share=True)
+    return Figure("rewards", "Rewards by step", "Mean reward of a step's responses.", tuple(made))
+
+
+def _errors(arms: Sequence[Arm]) -> Figure:
+    kinds = {"wrong": POOR, "timeout": "#7a5195", "runtime": "#d9596a", "syntax": "#3566c8", "format": GREY}
+    made = []
+    for title, role in _ROLES:
+        cases: dict[str, Case] = {
+            {"timeout": "time-out"}.get(kind, kind): (color, (f"{role}/error/{kind}",), lambda share: share)
+            for kind, color in kinds.items()
+        }
+        made += [stack(joined(title, arm, arms), arm, cases) for arm in arms]
+    caption = (
+        "Kinds of error, as shares of all responses; what is missing to 100% was right. Format: no answer could be"
+        " read. Runtime: it ran, or was refused, and gave no value; a proposal's also when it was refused for what it"
+        " is (a duplicate, nondeterministic). Runs of an older version count time-outs under runtime."
+    )
+    return Figure("errors", "Error kinds by step", caption, tuple(made), columns=2)
+
+
+def _outcomes(arms: Sequence[Arm]) -> Figure:
+    made = []
+    for title, role in _ROLES:
+        for arm in arms:
+            prefix = f"{role}/outcome/"
+            shares = {
+                name: sum(run.rows[-1].get(prefix + name, 0) for run in arm.runs if run.rows)
+                for name in names_with([arm], prefix)
+            }
+            cases: dict[str, Case] = {}
+            for number, name in enumerate(
+                sorted(shares, key=lambda name: (name not in ("valid", "correct"), -shares[name]))
+            ):
+                color = GOOD if name in ("valid", "correct") else PALETTE[number % len(PALETTE)]
+                cases[name] = (color, (prefix + name,), lambda share: share)
+            made.append(stack(joined(title, arm, arms), arm, cases))
+    caption = "What became of each response, by the executor's and the parser's own words."
+    return Figure("outcomes", "Outcomes by step", caption, tuple(made), columns=2)
+
+
+def _buffers(arms: Sequence[Arm]) -> Figure:
+    made = []
+    for title, suffix in (
+        ("entries", "_size"),
+        ("duplicates refused so far", "_refused_duplicates"),
+        ("evicted so far", "_evicted"),
+    ):
+        keys = {name.removesuffix(suffix): f"buffer/{name}" for name in names_with(arms, "buffer/", suffix)}
+        made += panels(title, arms, keys, smooth=False)
+    return Figure("buffers", "Buffers by step", "Valid triplets and induction problems kept.", tuple(made))
+
+
+def _diversity(arms: Sequence[Arm]) -> Figure:
+    made = []
+    for title, key, share in (
+        ("different programs", "distinct_programs", True),
+        ("different 4-grams of tokens", "distinct_4grams", True),
+        ("different outputs", "distinct_outputs", True),
+        ("tokens a program", "program_tokens", False),
+    ):
+        keys = {
+            name.removesuffix(f"/diversity/{key}"): f"buffer/{name}"
+            for name in names_with(arms, "buffer/", f"/diversity/{key}")
+        }
+        made += panels(title, arms, keys, smooth=False, share=share)
+    caption = (
+        "Of the newest 256 triplets of the buffer: shares fall when the proposer repeats itself. Different 4-grams also"
+        " fall as the buffer grows to 256."
+    )
+    return Figure("diversity", "Buffer diversity by step", caption, tuple(made), columns=2)
+
+
+def _entropy(arms: Sequence[Arm]) -> Figure:
+    made = []
+    for title, key in (
+        ("entropy, nats a token", "ppo/entropy"),
+        ("gradient norm before clipping", "ppo/grad_norm"),
+        ("tokens a response", "sample/response_tokens"),
+    ):
+        made += panels(title, arms, {title.partition(",")[0]: key})
+    return Figure("entropy", "Entropy, gradients and lengths", "Of the sampled responses and the update.", tuple(made))
+
+
+def _time(arms: Sequence[Arm]) -> Figure:
+    made = []
+    for arm in arms:
+        names = [name for name in names_with([arm], "time/") if name != "step_s"]
+        keys = tuple(f"time/{name}" for name in names)
+        cases: dict[str, Case] = {
+            name.removesuffix("_s"): (COLORS[number % len(COLORS)], (key,), lambda seconds: seconds)
+            for number, (name, key) in enumerate(zip(names, keys, strict=True))
+        }
+        rest = ("time/step_s", *keys)
+        cases["update and the rest"] = (GREY, rest, lambda whole, *parts: max(0.0, whole - sum(parts)))
+        made.append(stack(joined("seconds a step", arm, arms), arm, cases, share=False))
+    made += panels("programs a second", arms, {"programs": "exec/programs_per_s"})
+    made += panels("tokens sampled a second", arms, {"tokens": "sample/tokens_per_s"})
+    caption = "Time of each phase of a step. Waiting: the device was idle until programs had finished."
+    return Figure("time", "Time of a step", caption, tuple(made))

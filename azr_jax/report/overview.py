@@ -1,0 +1,127 @@
+"""The head of the page: what the runs are, where they came to, and their held-out scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from azr_jax.report.arms import Arm
+from azr_jax.report.markup import table, text
+from azr_jax.report.runs import RunData
+from azr_jax.report.tables import Counts, heldout_rows
+
+_HEAD = ("run", "seed", "step", "minutes", "rewards", "held-out before", "after", "change")
+_HELDOUT_HEAD = (
+    "answers",
+    "n",
+    "right before",
+    "right after",
+    "change",
+    "formatted before",
+    "formatted after",
+    "of formatted, before",
+    "after",
+)
+
+
+def section(arms: Sequence[Arm]) -> str:
+    """The overview: tiles of a single run, one row a run of several, and every run's held-out table."""
+    runs = [run for arm in arms for run in arm.runs]
+    single = len(runs) == 1
+    parts = [_tiles(runs[0])] if single else [table(_HEAD, [_row(run) for run in runs], "runs")]
+    for run in runs:
+        body = f'<p class="facts">{text(" · ".join(facts(run)))}</p>{_heldout(run)}{_versions(run)}'
+        parts.append(body if single else f"<details><summary>{text(run.name)}</summary>{body}</details>")
+    return f'<section id="overview" class="card"><h2>Overview</h2>{"".join(parts)}</section>'
+
+
+def facts(run: RunData) -> list[str]:
+    """What makes a run comparable: language, model, seed, rewards, how far it came and when."""
+    found = [f"step {_reached(run)} of {_wanted(run)}"]
+    if run.config:
+        found += [f"languages {', '.join(run.config.get('languages', ()))}"]
+        found += [f"model {run.config.get('model', {}).get('path', '?')}", f"seed {run.config.get('seed', '?')}"]
+        found += [f"proposer reward {run.config.get('reward', {}).get('proposer', '?')}"]
+    found += [f"{run.summary['seconds'] / 60:.1f} minutes" if "seconds" in run.summary else "not finished"]
+    return found + ([f"finished {run.summary['finished']}"] if "finished" in run.summary else [])
+
+
+def _reached(run: RunData) -> int:
+    return max((row["step"] for row in run.rows), default=0)
+
+
+def _wanted(run: RunData) -> object:
+    return run.config.get("steps", run.summary.get("steps", "?"))
+
+
+def _all_types(run: RunData) -> tuple[str, str, str]:
+    for row in heldout_rows(run.summary):
+        if (row.mode, row.type) == ("greedy", "all"):
+            before, after = (one.accuracy if one else "-" for one in (row.before, row.after))
+            return before, after, row.change
+    return "-", "-", "-"
+
+
+def _row(run: RunData) -> tuple[object, ...]:
+    minutes = f"{run.summary['seconds'] / 60:.1f}" if "seconds" in run.summary else "not finished"
+    rewards = run.config.get("reward", {})
+    words = str(rewards.get("proposer", "?")) + (", permuted" if rewards.get("permute") else "")
+    return run.name, run.config.get("seed", "?"), f"{_reached(run)} of {_wanted(run)}", minutes, words, *_all_types(run)
+
+
+def _tiles(run: RunData) -> str:
+    before, after, change = _all_types(run)
+    values = [("steps", f"{_reached(run)}", f"of {_wanted(run)}")]
+    if after != "-":
+        value, _, interval = after.partition(" ")
+        values.append(("held-out, right", f"{value}%", f"95% {interval} · from {before.partition(' ')[0]} ({change})"))
+    for label, key in (("solver accuracy", "solve/accuracy"), ("valid proposals", "propose/valid")):
+        series = run.series(key)
+        if series:
+            tenth = series[-max(1, len(series) // 10) :]
+            first = series[: len(tenth)]
+            mean, start = (sum(value for _, value in part) / len(part) for part in (tenth, first))
+            words = f"last {len(tenth)} steps · first {len(first)}: {100 * start:.0f}%"
+            values.append(
+                (label, f"{100 * mean:.0f}%", words if len(tenth) > 1 else f"last step · first {100 * start:.0f}%")
+            )
+    programs = run.series("exec/programs")
+    if programs:
+        values.append(("programs run", f"{sum(value for _, value in programs):,.0f}", "in the sandbox"))
+    tiles = "".join(
+        f'<div class="tile"><span>{text(label)}</span><b>{text(value)}</b><small>{text(note)}</small></div>'
+        for label, value, note in values
+    )
+    return f'<div class="tiles">{tiles}</div>'
+
+
+def _heldout(run: RunData) -> str:
+    rows = heldout_rows(run.summary)
+    if not rows:
+        return '<p class="note">No held-out scores yet.</p>'
+    body = []
+    for row in rows:
+        both = (row.before, row.after)
+        body.append(
+            (
+                f"{row.mode}, {row.type}",
+                row.n,
+                *(one.accuracy if one else "-" for one in both),
+                row.change,
+                *(_formatted(one) for one in both),
+                *(one.accuracy_formatted if one else "-" for one in both),
+            )
+        )
+    return (
+        f"<h3>Held-out problems</h3>{table(_HELDOUT_HEAD, body, 'heldout')}"
+        '<p class="note">Solver accuracy on held-out problems before and after training, per cent, with 95% Wilson'
+        " intervals; change in points. Sampled answers are at temperature 1.</p>"
+    )
+
+
+def _formatted(counts: Counts | None) -> str:
+    return counts.formatted_share if counts else "-"
+
+
+def _versions(run: RunData) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in run.summary.get("versions", {}).items())
+    return f'<p class="low">{text(versions)}</p>'

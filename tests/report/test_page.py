@@ -1,0 +1,233 @@
+"""The report: complete from a whole run, usable from a part of one, and no text of a model is ever markup."""
+
+import base64
+import csv
+import hashlib
+import json
+import re
+import xml.etree.ElementTree
+
+import pytest
+from run_folders import EVIL, FIGURES, KINDS, Page, run_folder, summary
+
+from azr_jax.report import markup, paper, runs, summary_text, transcripts, write
+from azr_jax.report.__main__ import main
+from azr_jax.report.arms import arms_of
+from azr_jax.report.curves import running_mean
+from azr_jax.report.figures import figures
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A finished run with hostile transcripts, its report written."""
+    workdir = run_folder(tmp_path_factory.mktemp("runs") / "tiny", text=EVIL)
+    write([workdir], workdir / "report.html")
+    return workdir
+
+
+def test_the_page_has_every_figure_and_the_files_beside_it(whole):
+    content = (whole / "report.html").read_text(encoding="utf-8")
+    ids = {attributes.get("id") for tag, attributes in Page(content).elements if tag == "figure"}
+    assert ids == set(FIGURES)
+    drawings = re.findall(r"<svg.*?</svg>", content, flags=re.DOTALL)
+    assert "No data yet" not in content
+    assert len(drawings) == len(FIGURES)
+    for drawing in drawings:
+        root = xml.etree.ElementTree.fromstring(drawing)
+        assert len(root.findall(".//{http://www.w3.org/2000/svg}path")) > 10
+    for name in FIGURES:
+        assert (whole / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    with (whole / "figures" / "fig2_score.csv").open(newline="") as stream:
+        greedy = [line for line in csv.DictReader(stream) if line["panel"] == "held-out problems, greedy"]
+    points = {(line["curve"], line["step"]): float(line["value"]) for line in greedy}
+    # Before and after are the summary's; the points between are the metrics'.
+    assert points["all", "0.0"] == pytest.approx(0.3) and points["all", "30.0"] == pytest.approx(0.45)
+    assert points["all", "10.0"] == pytest.approx(0.425)
+    assert points["deduction", "30.0"] == pytest.approx(0.6)
+
+
+def test_the_heldout_table_has_the_intervals(whole):
+    text = " ".join(Page((whole / "report.html").read_text(encoding="utf-8")).text)
+    assert "40.0 (30.9-49.8)" in text and "60.0 (50.2-69.1)" in text and "+20.0" in text
+    assert "greedy, all" in text and "sampled, induction" in text and "300" in text
+
+
+def test_model_text_is_data_and_never_markup(whole):
+    content = (whole / "report.html").read_text(encoding="utf-8")
+    found = Page(content)
+    assert found.island[0]["response"] == EVIL and found.island[0]["prompt"] == f"prompt {EVIL}"
+    assert len(found.island) == 30 * 6
+    assert [attributes.get("id") for attributes, _ in found.scripts] == ["transcripts", "places", None, None]
+    assert not any(name.startswith("on") for _, attributes in found.elements for name in attributes)
+    assert "alert(" not in "".join(found.text) and "\u202e" not in content and "<img" not in content
+    script = found.scripts[-2][1] + found.scripts[-1][1]
+    for forbidden in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function("):
+        assert forbidden not in script
+
+
+def test_the_policy_allows_these_scripts_alone_and_nothing_is_fetched(whole):
+    found = Page((whole / "report.html").read_text(encoding="utf-8"))
+    (policy,) = [attributes["content"] for tag, attributes in found.elements if attributes.get("http-equiv")]
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for _, script in found.scripts[-2:]]
+    assert "default-src 'none'" in policy and f"script-src 'sha256-{digests[0]}' 'sha256-{digests[1]}';" in policy
+    for tag, attributes in found.elements:
+        assert tag not in ("link", "img", "iframe", "object", "base")
+        assert "src" not in attributes
+        link = attributes.get("href", attributes.get("xlink:href", "#"))
+        # Rasterised cells are in the page; the files beside it are links that a reader may follow.
+        assert link.startswith(("#", "data:image/png;base64,")) or (whole / link).is_file()
+
+
+def test_a_hostile_name_of_a_run_is_text(tmp_path):
+    workdir = run_folder(tmp_path / "<b onclick=x> $\\frac{1}{0}$", steps=2)
+    out = tmp_path / "r.html"
+    write([workdir, run_folder(tmp_path / "other", steps=2)], out)
+    found = Page(out.read_text(encoding="utf-8"))
+    assert not any(tag == "b" for tag, _ in found.elements)
+    assert any("<b onclick=x>" in text for text in found.text)
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_run_that_has_just_begun(tmp_path, steps):
+    workdir = run_folder(tmp_path / "tiny", steps=steps, finished=False)
+    with (workdir / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 99, "propose/va')
+    assert main([str(workdir)]) == 0
+    content = (workdir / "report.html").read_text(encoding="utf-8")
+    assert "not finished" in content and "No held-out scores yet" in content
+    assert len(Page(content).island) == 6 * steps
+    assert content.count("No data yet.") == (len(FIGURES) if steps == 0 else 1)
+
+
+def test_several_runs_are_compared(tmp_path):
+    workdirs = [run_folder(tmp_path / name, steps=8) for name in ("first", "second")]
+    out = tmp_path / "both" / "report.html"
+    assert main([*map(str, workdirs), f"--out={out}"]) == 0
+    assert {each["run"] for each in Page(out.read_text(encoding="utf-8")).island} == {"first", "second"}
+    with (out.parent / "figures" / "fig4_solver.csv").open(newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert {line["curve"] for line in lines} >= {"deduction, first", "deduction, second"}
+    assert {line["run"] for line in lines} == {"first", "second"}
+
+
+def test_runs_that_differ_by_their_seed_are_one_arm_with_a_band(tmp_path):
+    workdirs = [run_folder(tmp_path / f"racket-seed-{seed}", steps=8, seed=seed) for seed in range(3)]
+    other = run_folder(tmp_path / "permuted", steps=8, reward__permute=True)
+    arms = arms_of(runs.load_all([*workdirs, other]))
+    assert [arm.label for arm in arms] == ["racket (3 seeds)", "permuted"]
+    # A row of seed 1 that is higher and one of seed 2 that is lower, at step 8.
+    for workdir, value in ((workdirs[1], 0.9), (workdirs[2], 0.1)):
+        rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+        rows[-1]["solve/deduction/accuracy"] = value
+        (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (figure,) = [each for each in figures(arms_of(runs.load_all(workdirs))) if each.name == "fig4_solver"]
+    curve = figure.panels[0].curves[0]
+    assert curve.runs == ("racket-seed-0", "racket-seed-1", "racket-seed-2")
+    assert curve.mean()[-1] == (8, pytest.approx((0.2 + 0.9 + 0.1) / 3))
+    assert curve.band()[-1] == (8, 0.1, 0.9) and curve.band()[0] == (1, 1 / 40, 1 / 40)
+
+
+def test_runs_of_one_seed_stay_apart(tmp_path):
+    workdirs = [run_folder(tmp_path / name, steps=1) for name in ("a-1", "a-2")]
+    assert [arm.label for arm in arms_of(runs.load_all(workdirs))] == ["a-1", "a-2"]
+
+
+def test_stacks_and_histograms_are_shares_of_all_responses(whole):
+    found = {figure.name: figure for figure in figures(arms_of(runs.load_all([whole])))}
+    proposer, solver = found["reward_composition"].panels
+    at = {curve.label: dict(curve.mean())[20] for curve in (*proposer.curves, *solver.curves)}
+    assert at["valid, 0 < acc < 1"] == pytest.approx(0.5 * 0.6) and at["not valid"] == 0.5
+    assert at["right"] == 0.5 and at["formatted, not right"] == pytest.approx(0.4)
+    assert at["not formatted"] == pytest.approx(0.1)
+    histogram = found["acc_histogram"].panels[0]
+    assert [curve.label for curve in histogram.curves] == [f"{k}/10" for k in range(10)]
+    assert histogram.kind == "heat"
+    time = found["time"].panels[0]
+    assert {curve.label: dict(curve.mean())[3] for curve in time.curves} == {
+        "sampling": 2.0,
+        "waiting": 0.5,
+        "update and the rest": 1.5,
+    }
+
+
+def test_the_running_mean_by_hand():
+    assert running_mean([(1, 0.0), (2, 3.0), (3, 6.0)]) == [(1, 1.5), (2, 3.0), (3, 4.5)]
+
+
+def test_the_papers_tables_stand_beside_the_runs_own_numbers(tmp_path):
+    scores = {"pass_at_1": 0.5, "low": 0.4, "high": 0.6, "problems": 161.0}
+    workdirs = []
+    for seed, reward in ((0, "eq4"), (1, "eq4"), (0, "adaptive")):
+        workdir = run_folder(tmp_path / f"{reward}-{seed}", 2, seed=seed, reward__proposer=reward)
+        after = {f"eval/humaneval/racket/{key}": value + (0.02 if seed else 0) for key, value in scores.items()}
+        before = {"eval/humaneval/racket/pass_at_1": 0.1, **{f"eval/humaneval/racket/{key}": 0.1 for key in scores}}
+        found = summary() | {"benchmarks_after": after, "benchmarks_before": before}
+        (workdir / "summary.json").write_text(json.dumps(found))
+        workdirs.append(workdir)
+    section = paper.section(arms_of(runs.load_all(workdirs)))
+    rows = re.findall(r"<tr class=.(?:paper|run).>.*?</tr>", section)
+    cells = [[re.sub("<[^>]*>", "", cell).strip() for cell in re.findall("<td.*?</td>", row)] for row in rows]
+    assert ["Racket", "paper", "50.1", "64.6", "39.0", "68.3"] in cells
+    assert ["Julia", "paper", "38.4", "50.3", "39.5", "61.8"] in cells
+    assert ["JavaScript", "paper", "54.0", "70.8", "54.2", "60.0"] in cells
+    assert ["Python (HumanEval+, MBPP+)", "paper", "67.1", "71.3", "65.9", "69.0"] in cells
+    assert ["Eq. 3 to step 64, then Eq. 4 (combined)", "paper Racket", "66.5", "72.5"] in cells
+    assert ["Eq. 4 (revised) from the start", "paper Racket", "41.6", "60.5"] in cells
+    assert ["Eq. 3 (original)", "paper Racket", "64.6", "68.3"] in cells
+    own = [row for row in cells if row[1].startswith("run")]
+    assert [row[2:] for row in own] == [
+        ["10.0 (10.0-10.0, n=0)", "51.0 (50.0-52.0, n=161)", "-", "-"],
+        ["10.0 (10.0-10.0, n=0)", "50.0 (40.0-60.0, n=161)", "-", "-"],
+        ["51.0 (50.0-52.0, n=161)", "-"],
+        ["50.0 (40.0-60.0, n=161)", "-"],
+    ]
+    assert own[0][1].startswith("run eq4 (2 seeds); prompts completion -&gt; chat, step 30, model azr_jax/embedded")
+    assert own[3][0] == "Eq. 3 to Eq. 4 by solver accuracy"
+
+
+def test_many_transcripts_are_thinned_within_every_task_and_step(tmp_path, monkeypatch):
+    workdir = run_folder(tmp_path / "tiny", steps=20)
+    monkeypatch.setattr(transcripts, "MAX_TRANSCRIPTS", 40)
+    found = transcripts.sample(runs.load_all([workdir]))
+    assert found.total == 120 and len(found.rows) <= 42
+    assert {(one["role"], one["type"]) for one in found.rows} == {(r, k) for r in ("propose", "solve") for k in KINDS}
+    assert max(found.steps) > 16 and min(found.steps) == 1
+    monkeypatch.setattr(transcripts, "MAX_TRANSCRIPTS", 1000)
+    monkeypatch.setattr(transcripts, "MAX_BYTES", (workdir / "transcripts.jsonl").stat().st_size // 4)
+    assert max(transcripts.sample(runs.load_all([workdir])).steps) == 17
+
+
+def test_what_is_no_run_or_damaged_is_named(tmp_path):
+    assert main([str(tmp_path)]) == 1
+    with pytest.raises(ValueError, match="not a run of azr_jax"):
+        write([tmp_path], tmp_path / "r.html")
+    workdir = run_folder(tmp_path / "tiny", steps=1)
+    (workdir / "metrics.jsonl").write_text('{"step": 1}\nnonsense\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: damaged"):
+        write([workdir], tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_the_summary_for_the_terminal(whole):
+    (whole / "checkpoints" / "30").mkdir(parents=True, exist_ok=True)
+    (whole / "checkpoints" / "5").mkdir(exist_ok=True)
+    text = summary_text(str(whole))
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
+    (deduction, *_) = [line for line in lines if line.startswith("deduction")]
+    assert deduction.split() == (
+        "deduction 100 40.0 (30.9-49.8) 60.0 (50.2-69.1) +20.0 80.0 -> 80.0 50.0 -> 75.0".split()
+    )
+    assert sum(line.startswith("all") for line in lines) == 2
+    assert f"{whole}/checkpoints/30" in text and f"{whole}/report.html" in text and "export" not in text
+
+
+def test_a_summary_without_heldout_problems(tmp_path):
+    workdir = run_folder(tmp_path / "tiny", steps=1, finished=False)
+    assert "No held-out problems were scored" in summary_text(workdir)
+
+
+def test_an_island_can_hold_any_text():
+    island = markup.data_island("x", [EVIL, "]]>", "\x00"])
+    (only,) = Page(island).scripts
+    assert json.loads(only[1]) == [EVIL, "]]>", "\x00"]
