@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import functools
 import os
 import random
 import statistics
@@ -14,6 +15,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from executors import julia
 from executors.jobs import Job, JobKind, Limits, Status, Verdict
 from executors.language import Language
 from executors.pool import Pool
@@ -65,11 +67,14 @@ def _keep_busy(pool: Pool, seconds: float) -> int:
 
 
 def rates(language: Language, seconds: float) -> dict[str, Any]:
-    """Cold and warm programs a second on one core, and warm on all cores."""
+    """Cold and warm programs a second on one core, and warm on all cores; of Julia also with every program compiled."""
     cores = len(os.sched_getaffinity(0))
     row: dict[str, Any] = {"language": language.name, "cold_per_s": round(rate(language, 1, True, seconds), 2)}
     for key, workers in (("warm_per_s_1", 1), ("warm_per_s_all", cores)):
         row[key] = round(rate(language, workers, False, seconds), 2) if language.serves else None
+    if language.name == "julia":
+        compiled = dataclasses.replace(language, harness_argv=functools.partial(julia.harness_argv, tier="compiled"))
+        row["warm_compiled_per_s_1"] = round(rate(compiled, 1, False, seconds), 2)
     row["cores"] = cores
     return row
 
