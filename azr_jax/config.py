@@ -160,6 +160,17 @@ class MetricsSettings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class MonitoringSettings:
+    """Which steps are traced, and beyond which values a step's metrics are warned about."""
+
+    profile_steps: tuple[int, ...]
+    alert_valid_below: float
+    alert_acc_zero_above: float
+    alert_mismatch_above: float
+    alert_entropy_below: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class PretrainSettings:
     """How `azr_jax.pretrain` makes a small model from nothing."""
 
@@ -200,6 +211,7 @@ class Config:
     evaluation: EvaluationSettings
     checkpoint: CheckpointSettings
     metrics: MetricsSettings
+    monitoring: MonitoringSettings
     pretrain: PretrainSettings
 
     def to_json(self) -> str:
@@ -328,6 +340,7 @@ _AT_LEAST = {
     "checkpoint.every": 1,
     "checkpoint.keep": 1,
     "metrics.transcripts_per_step": 0,
+    "monitoring.alert_mismatch_above": 0.0,
 }
 
 

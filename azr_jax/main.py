@@ -45,7 +45,7 @@ def train(run: Run) -> None:
             run.reward_state = stages.next_reward_state(config, played, run.reward_state)
             run.check_infrastructure()
             record.play(played, scored, buffers, player.clock)
-            run.progress.phase("update")
+            run.phase("update")
             state, update_metrics = stages.learn(config, learner, state, scored, step, run.tokenizer.pad_id)
             record.update(update_metrics)
             if config.evaluation.every and step % config.evaluation.every == 0 and step < config.steps:

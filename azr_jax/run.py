@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 
-from azr_jax import checkpoint, metrics, report, stages
+from azr_jax import checkpoint, metrics, report, stages, telemetry
+from azr_jax.alerts import Watch
 from azr_jax.config import Config
 from azr_jax.evaluation import heldout
 from azr_jax.evaluation.benchmarks import Benchmarks
@@ -58,6 +59,8 @@ class Run:
     writers: metrics.Writers
     progress: Progress
     benchmarks: Benchmarks
+    watch: Watch
+    stopwatch: telemetry.Stopwatch = dataclasses.field(default_factory=telemetry.Stopwatch)
     restored_step: int = -1
     seeding_rounds: int = 0
     reward_state: RewardState = dataclasses.field(default_factory=RewardState)
@@ -111,6 +114,7 @@ class Run:
                 writers,
                 progress,
                 benchmarks,
+                Watch(config.monitoring),
             )
             stack.enter_context(run._signals())
             yield run
@@ -139,7 +143,7 @@ class Run:
 
     def save(self, step: int, state: TrainState, buffers: Buffers) -> None:
         """One atomic save of all that the next step depends on."""
-        self.progress.phase("save")
+        self.phase("save")
         host = {
             "buffers": buffers.to_json(),
             "seeding_rounds": self.seeding_rounds,
@@ -154,6 +158,11 @@ class Run:
 
     # Seeding and steps.
 
+    def phase(self, name: str) -> None:
+        """What the run does from now on: shown, and timed under the name's first word."""
+        self.progress.phase(name)
+        self.stopwatch.start(name.split()[0])
+
     def next_seeding_round(self, missing: Mapping[str, int]) -> None:
         """Counts a round and shows what is missing.
 
@@ -167,16 +176,21 @@ class Run:
                 " selfplay.seed_rounds, lower selfplay.seed_triplets, or look at its responses"
             )
         self.seeding_rounds += 1
-        self.progress.phase(f"seed {missing['triplets']} triplets, {missing['problems']} problems to go")
+        self.phase(f"seed {missing['triplets']} triplets, {missing['problems']} problems to go")
 
     @contextlib.contextmanager
     def measured_step(self, step: int) -> Iterator[StepRecord]:
-        """A record that the step fills; its time is the step's."""
-        self.progress.phase("play")
+        """A record that the step fills; its times are the step's, `time/save_s` that of the save before it."""
+        times = {"play": 0.0, "update": 0.0, "evaluate": 0.0, "save": self.stopwatch.take().get("save", 0.0)}
         record = StepRecord(step, self.config.metrics.transcripts_per_step)
         started = time.monotonic()
-        yield record
+        with telemetry.profiled(step, self.config.monitoring.profile_steps, self.workdir):
+            self.phase("play")
+            yield record
+            times |= self.stopwatch.take()
         record.update({"time/step_s": time.monotonic() - started})
+        record.update({f"time/{name}_s": seconds for name, seconds in times.items()})
+        record.update(telemetry.device_metrics(jax.local_devices()) | telemetry.host_metrics())
 
     def check_infrastructure(self) -> None:
         """Raises RuntimeError when the executors themselves failed on too large a share of the step's programs."""
@@ -188,10 +202,12 @@ class Run:
             )
 
     def write(self, record: StepRecord) -> None:
-        """Metrics and transcripts of a step to their files, and onto the display."""
+        """Metrics and transcripts of a step to their files and onto the display; what is off, into the log."""
         self.writers.write(record.step, record.metrics)
         self.writers.transcripts(record.step, record.transcripts)
         self.progress.update(record.step, record.metrics)
+        for alert in self.watch.new_alerts(record.step, record.metrics):
+            logging.warning("step %d, alert %s: %s", record.step, alert.name, alert)
 
     def should_stop(self) -> bool:
         """Whether a signal asked the run to save and end."""
@@ -262,7 +278,7 @@ class Run:
         settings = self.config.evaluation
         if not settings.heldout:
             return {}
-        self.progress.phase("evaluate")
+        self.phase("evaluate")
         problems = heldout.load(settings.heldout, settings.heldout_limit)
         temperature = self.config.sampler.eval_temperature
         greedy = heldout.solve_all(self.config, self.player, state.params, problems, temperature, "heldout")
@@ -302,7 +318,7 @@ class Run:
     def _write_end(self, state: TrainState, after: Mapping[str, Any], scores: Mapping[str, float]) -> None:
         """The export, summary.json and report.html."""
         if self.config.checkpoint.export_at_end:
-            self.progress.phase("export")
+            self.phase("export")
             weights.save(self.workdir / "export", self.model_config, state.params, self.config.model.path)
         summary = {
             "steps": self.config.steps,

@@ -163,6 +163,16 @@ def get_config() -> ml_collections.ConfigDict:
     config.metrics = ml_collections.ConfigDict(
         {"tensorboard": True, "wandb": False, "wandb_project": "azr_jax", "transcripts_per_step": 12}
     )
+    config.monitoring = ml_collections.ConfigDict(
+        {
+            "profile_steps": (),  # steps of which a profiler trace is kept under WORKDIR/profile
+            # What a step's metrics are warned about (azr_jax/alerts.py says what each means and what to try).
+            "alert_valid_below": 0.05,  # share of valid proposals
+            "alert_acc_zero_above": 0.95,  # P(acc=0)
+            "alert_mismatch_above": 0.1,  # nats a token between sampler and trainer
+            "alert_entropy_below": 0.01,  # nats
+        }
+    )
     config.pretrain = _pretrain()
     config.lock()
     return config

@@ -26,7 +26,7 @@ SETTINGS = {
     "evaluation__heldout_limit": 6,
 }
 # What depends on the clock, not on the run.
-TIMED = re.compile(r"time/.*|.*_per_s|exec/waiting_share")
+TIMED = re.compile(r"(time|host|device)/.*|.*_per_s|exec/waiting_share")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,9 @@ def test_a_run_leaves_what_it_promises(finished):
         assert {"propose/valid", "solve/accuracy", "solve/deduction/accuracy", "ppo/loss", "exec/programs"} <= set(row)
         assert {"propose/reward", "sample/tokens_per_s", "exec/programs_per_s", "time/step_s"} <= set(row)
         assert {"propose/invalid_rate", "sample/length_capped", "ppo/mismatch_mean"} <= set(row)
+        assert row["time/play_s"] + row["time/update_s"] == pytest.approx(row["time/step_s"], rel=0.1)
+        assert (row["time/save_s"] > 0) == (row["step"] != 2)  # of the save before the step
+        assert row["host/processes"] > 0
     assert sorted(int(path.name) for path in (workdir / "checkpoints").iterdir()) == [0, 2, 3]
     summary = json.loads((workdir / "summary.json").read_text())
     for name in ("heldout_before", "heldout_after"):

@@ -1,0 +1,136 @@
+"""`python -m azr_jax.status WORKDIR`: how a run is doing, from its files alone; WORKDIR may be on gs://. No jax.
+
+With --finished it prints nothing and ends with 0 when the run has finished, with 3 when it has not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import statistics
+import sys
+import time
+from typing import Any
+
+from absl import logging
+from etils import epath
+from rich.console import Console
+
+from azr_jax.alerts import alerts
+from azr_jax.config import Config, from_mapping
+from azr_jax.metrics import METRICS_FILE
+from azr_jax.progress import Progress, clock
+
+CONFIG_FILE, CHECKPOINTS, REPORT_FILE = "config.json", "checkpoints", "report.html"
+_LATEST = 10
+_NOT_FINISHED = 3
+# A run that has been silent for this many of its usual steps is probably not there any more.
+_SILENT_STEPS = 5
+
+
+def describe(workdir: str, now: float | None = None) -> str:
+    """The status as text of lines of at most 100 columns, alerts excepted; `now` is in seconds since 1970.
+
+    Raises:
+      ValueError: no run there, or a damaged file, which it names.
+    """
+    folder = epath.Path(workdir)
+    config = _config(folder)
+    rows = _rows(folder / METRICS_FILE)
+    step = rows[-1]["step"] if rows else 0
+    lines = [f"{workdir}: step {step} of {config.steps}, {_state(folder, rows, now)}"]
+    lines.append(_saves(folder))
+    if rows:
+        latest = rows[-_LATEST:]
+        progress = Progress(config.steps, Console(file=io.StringIO()))
+        for row in latest:
+            progress.update(row["step"], {key: value for key, value in row.items() if value is not None})
+        lines += [progress.line(), _times(latest), _memory(rows[-1])]
+        found = alerts(rows[-1], config.monitoring)
+        lines += [f"alert {one.name}: {one}" for one in found] or ["no alerts"]
+    return "\n".join(line for line in lines if line)
+
+
+def is_finished(workdir: str) -> bool:
+    """Whether the run there has written its report, the last thing that it does."""
+    return (epath.Path(workdir) / REPORT_FILE).exists()
+
+
+def _config(folder: epath.Path) -> Config:
+    try:
+        return from_mapping(json.loads((folder / CONFIG_FILE).read_text()))
+    except FileNotFoundError as error:
+        raise ValueError(f"{folder}: not a run of azr_jax (no {CONFIG_FILE}); name the --workdir of a run") from error
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG_FILE}: {error}") from error
+
+
+def _rows(file: epath.Path) -> list[dict[str, Any]]:
+    if not file.exists():
+        return []
+    *lines, last = file.read_text().split("\n")
+    try:
+        return [json.loads(line) for line in lines]  # what follows the last newline is still being written
+    except ValueError as error:
+        raise ValueError(f"{file}: damaged before its last {len(last)} characters: {error}") from error
+
+
+def _state(folder: epath.Path, rows: list[dict[str, Any]], now: float | None) -> str:
+    if (folder / REPORT_FILE).exists():
+        return "finished"
+    file = folder / (METRICS_FILE if rows else CONFIG_FILE)
+    silent_s = (time.time() if now is None else now) - file.stat().mtime
+    if not rows:
+        return f"before its first step for {clock(silent_s)}"
+    usual_s = statistics.median(row["time/step_s"] for row in rows[-_LATEST:])
+    if silent_s > _SILENT_STEPS * usual_s:
+        return f"silent for {clock(silent_s)} ({silent_s / usual_s:.0f} times a usual step): probably not running"
+    return f"last step {clock(silent_s)} ago"
+
+
+def _saves(folder: epath.Path) -> str:
+    place = folder / CHECKPOINTS
+    steps = sorted(int(entry.name) for entry in place.iterdir() if entry.name.isdecimal()) if place.exists() else []
+    return f"saves: {', '.join(map(str, steps)) or 'none yet'}"
+
+
+def _times(rows: list[dict[str, Any]]) -> str:
+    def mean(key: str) -> float:
+        return statistics.fmean(row.get(key) or 0.0 for row in rows)
+
+    play = (
+        f"play {mean('time/play_s'):.1f} ({mean('time/sampling_s'):.1f} sampling, {mean('time/waiting_s'):.1f} waiting)"
+    )
+    parts = [play, *(f"{name} {mean(f'time/{name}_s'):.1f}" for name in ("update", "evaluate", "save"))]
+    return f"seconds a step: {', '.join(parts)}"
+
+
+def _memory(row: dict[str, Any]) -> str:
+    parts = []
+    if "device/peak_gib" in row:
+        parts.append(f"device {row['device/peak_gib']:.2f} GiB at peak, limit {row.get('device/limit_gib', 0):.2f}")
+    if "host/memory_mib" in row:
+        parts.append(f"host {row['host/memory_mib']:.0f} MiB, {row['host/open_files']:.0f} open files,")
+        parts[-1] += f" {row['host/processes']:.0f} processes"
+    return f"memory: {'; '.join(parts)}" if parts else ""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; 0, 1 after an error message, or 3 (see above)."""
+    parser = argparse.ArgumentParser(prog="python -m azr_jax.status", description=__doc__)
+    parser.add_argument("workdir", metavar="WORKDIR", help="the run's --workdir")
+    parser.add_argument("--finished", action="store_true", help="only say by the exit status whether it has finished")
+    args = parser.parse_args(arguments)
+    try:
+        if args.finished:
+            return 0 if is_finished(args.workdir) else _NOT_FINISHED
+        sys.stdout.write(describe(args.workdir) + "\n")
+    except (ValueError, OSError) as error:
+        logging.error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

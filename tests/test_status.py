@@ -1,0 +1,98 @@
+"""`python -m azr_jax.status`: a run seen from its files."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY, small_config
+
+from azr_jax import status
+
+ROW = {
+    "time/step_s": 60.0,
+    "time/play_s": 40.0,
+    "time/sampling_s": 30.0,
+    "time/waiting_s": 9.5,
+    "time/update_s": 19.0,
+    "time/evaluate_s": 0.0,
+    "time/save_s": 1.0,
+    "propose/valid": 0.41,
+    "solve/deduction/accuracy": 0.4,
+    "ppo/entropy": 0.5,
+    "ppo/loss": None,
+    "host/memory_mib": 812.0,
+    "host/open_files": 40.0,
+    "host/processes": 5.0,
+}
+WRITTEN = 1_000_000.0
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run at step 3 of 500, its last line written at WRITTEN and one half-written."""
+    (tmp_path / "config.json").write_text(small_config(steps=500).to_json())
+    rows = [json.dumps({"step": step, **ROW}) for step in (1, 2, 3)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(rows) + '\n{"step": 4, "ti')
+    os.utime(tmp_path / "metrics.jsonl", (WRITTEN, WRITTEN))
+    for name in ("0", "2", "3.orbax-checkpoint-tmp"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    return tmp_path
+
+
+def test_a_run_that_goes_on(run):
+    lines = status.describe(str(run), WRITTEN + 42).splitlines()
+    assert lines == [
+        f"{run}: step 3 of 500, last step 0:42 ago",
+        "saves: 0, 2",
+        "step 3/500 left 8:17:00 valid 41% solve 40/-/-%",
+        "seconds a step: play 40.0 (30.0 sampling, 9.5 waiting), update 19.0, evaluate 0.0, save 1.0",
+        "memory: host 812 MiB, 40 open files, 5 processes",
+        "no alerts",
+    ]
+    assert max(map(len, lines[1:])) <= 100
+
+
+def test_a_silent_run_and_a_finished_one(run):
+    assert "silent for 10:00 (10 times a usual step): probably not running" in status.describe(str(run), WRITTEN + 600)
+    assert status.main(["--finished", str(run)]) == 3
+    (run / "report.html").write_text("<html>")
+    assert "step 3 of 500, finished" in status.describe(str(run), WRITTEN + 600)
+    assert status.main(["--finished", str(run)]) == 0
+
+
+def test_alerts_of_the_last_step_and_device_memory(run):
+    row = {"step": 4, **ROW, "propose/valid": 0.01, "device/peak_gib": 14.125, "device/limit_gib": 15.75}
+    content = (run / "metrics.jsonl").read_text().rsplit("\n", 1)[0]
+    (run / "metrics.jsonl").write_text(f"{content}\n{json.dumps(row)}\n")
+    text = status.describe(str(run), WRITTEN)
+    assert "alert valid_proposals: 1.0% of the proposals are valid" in text
+    assert "memory: device 14.12 GiB at peak, limit 15.75; host 812 MiB" in text
+
+
+def test_before_the_first_step(run):
+    (run / "metrics.jsonl").unlink()
+    os.utime(run / "config.json", (WRITTEN, WRITTEN))
+    assert status.describe(str(run), WRITTEN + 60).splitlines() == [
+        f"{run}: step 0 of 500, before its first step for 1:00",
+        "saves: 0, 2",
+    ]
+
+
+def test_errors_name_the_place(run, tmp_path_factory):
+    empty = tmp_path_factory.mktemp("empty")
+    with pytest.raises(ValueError, match=f"{empty}: not a run of azr_jax"):
+        status.describe(str(empty))
+    assert status.main([str(empty)]) == 1
+    (run / "metrics.jsonl").write_text('{"step": 1}\nnot json\n{"step": 2}\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: damaged"):
+        status.describe(str(run))
+
+
+def test_the_command_prints_it_without_jax(run):
+    code = "import sys; from azr_jax import status; status.main(sys.argv[1:]); print('jax' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(run)], capture_output=True, text=True, cwd=REPOSITORY, check=True
+    )
+    assert "step 3 of 500" in done.stdout and done.stdout.endswith("False\n")
