@@ -18,22 +18,29 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from azr_jax.evaluation import problems as problem_files
+from azr_jax.evaluation.data_files import BENCHMARKS, DATA_VARIABLE, HUB_REPOSITORY, find, missing, records
 from azr_jax.evaluation.policies import POLICIES
 from azr_jax.evaluation.problems import AnyProblem
 
-BENCHMARKS = ("humaneval", "mbpp")
-DATA_VARIABLE = "AZR_JAX_DATA"
-_HUB_REPOSITORY = "nuprl/MultiPL-E"
-_EVALPLUS_FILES = {
-    "humaneval": ("HumanEvalPlus", "evalplus/humanevalplus_release", "v0.1.10"),
-    "mbpp": ("MbppPlus", "evalplus/mbppplus_release", "v0.2.0"),
-}
 # Nothing comes through the builders' download manager; finding out would need a package that they do not declare.
 _NO_DOWNLOADS: dict[str, Any] = {}
 _TEXT = ("name", "language", "prompt", "doctests", "original", "prompt_terminology", "tests")
 
 
-class MultiplE(tfds.core.GeneratorBasedBuilder):
+class _FromFile(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """A builder whose records come from a local file; without `source` from where the builder says."""
+
+    url_infos = _NO_DOWNLOADS
+
+    def __init__(self, *, source: Path | None = None, **settings: Any) -> None:
+        self._source = source
+        super().__init__(**settings)
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {"test": self._generate_examples()}
+
+
+class MultiplE(_FromFile):
     """MultiPL-E's problems; one configuration for each benchmark and language, such as `humaneval-rkt`."""
 
     name = "multipl_e"
@@ -44,11 +51,6 @@ class MultiplE(tfds.core.GeneratorBasedBuilder):
         for suffix in sorted(POLICIES)
         if suffix != "py"
     ]
-    url_infos = _NO_DOWNLOADS
-
-    def __init__(self, *, source: Path | None = None, **settings: Any) -> None:
-        self._source = source
-        super().__init__(**settings)
 
     def _info(self) -> tfds.core.DatasetInfo:
         texts = {field: tfds.features.Text() for field in _TEXT}
@@ -60,27 +62,19 @@ class MultiplE(tfds.core.GeneratorBasedBuilder):
             builder=self, features=features, homepage="https://huggingface.co/datasets/nuprl/MultiPL-E"
         )
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        return {"test": self._generate_examples()}
-
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
         source = self._source or _from_hub(_name_of(self))
-        for index, record in enumerate(_records(source)):
+        for index, record in enumerate(records(source)):
             example = {field: str(record.get(field) or "") for field in _TEXT}
             yield index, {**example, "stop_tokens": list(record.get("stop_tokens") or []), "index": index}
 
 
-class Evalplus(tfds.core.GeneratorBasedBuilder):
+class Evalplus(_FromFile):
     """HumanEval+ and MBPP+ with EvalPlus' inputs (JSON text) and float tolerance."""
 
     name = "evalplus"
     VERSION = tfds.core.Version("0.1.10")
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=benchmark) for benchmark in BENCHMARKS]  # noqa: RUF012 - as above
-    url_infos = _NO_DOWNLOADS
-
-    def __init__(self, *, source: Path | None = None, **settings: Any) -> None:
-        self._source = source
-        super().__init__(**settings)
 
     def _info(self) -> tfds.core.DatasetInfo:
         # The tolerance as text too: TFRecord and ArrayRecord keep floats in 32 bits.
@@ -93,13 +87,10 @@ class Evalplus(tfds.core.GeneratorBasedBuilder):
             homepage="https://github.com/evalplus/evalplus",
         )
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        return {"test": self._generate_examples()}
-
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
         if self._source is None:
-            raise FileNotFoundError(_missing(_name_of(self), "py"))
-        for index, record in enumerate(_records(self._source)):
+            raise FileNotFoundError(missing(_name_of(self), "py"))
+        for index, record in enumerate(records(self._source)):
             inputs = {field: json.dumps(record[field]) for field in ("base_input", "plus_input")}
             texts = {field: record[field] for field in ("task_id", "prompt", "entry_point", "canonical_solution")}
             yield index, {**texts, **inputs, "atol": repr(record["atol"]), "index": index}
@@ -120,9 +111,9 @@ def load(benchmark: str, suffix: str, data_dir: str = "") -> list[AnyProblem]:
     if benchmark not in BENCHMARKS:
         raise ValueError(f"--benchmark={benchmark!r}: use one of {', '.join(BENCHMARKS)}, or --problems=FILE")
     directory = data_dir or os.environ.get(DATA_VARIABLE, "")
-    source = _find(Path(directory), benchmark, suffix) if directory else None
+    source = find(Path(directory), benchmark, suffix) if directory else None
     if directory and source is None:
-        raise FileNotFoundError(f"{directory}: {_missing(benchmark, suffix)}")
+        raise FileNotFoundError(f"{directory}: {missing(benchmark, suffix)}")
     tfds.disable_progress_bar()
     settings: dict[str, Any] = {"file_format": "array_record", "source": source}
     settings["data_dir"] = str(_cache_folder(source))
@@ -154,35 +145,6 @@ def _cache_folder(source: Path | None) -> Path:
     return root / (hashlib.sha256(source.read_bytes()).hexdigest()[:16] if source else "hub")
 
 
-def _find(directory: Path, benchmark: str, suffix: str) -> Path | None:
-    """The file of a benchmark in a local directory, or in its folder of the name that the hub or this project gives."""
-    if suffix == "py":
-        patterns = [
-            f"{folder}{_EVALPLUS_FILES[benchmark][0]}*.jsonl{end}"
-            for folder in ("", "evalplus/")
-            for end in ("", ".gz")
-        ]
-    else:
-        name = f"{benchmark}-{suffix}"
-        patterns = [f"{folder}{name}.jsonl" for folder in ("", "multipl-e/", "multipl_e/")] + [f"{name}/test-*.parquet"]
-    return next((path for pattern in patterns for path in sorted(directory.glob(pattern))), None)
-
-
-def _missing(benchmark: str, suffix: str) -> str:
-    """What is missing, and the command that gets it."""
-    if suffix == "py":
-        name, repository, version = _EVALPLUS_FILES[benchmark]
-        url = f"https://github.com/{repository}/releases/download/{version}/{name}.jsonl.gz"
-        command = f"mkdir -p data/evalplus && curl -L -o data/evalplus/{name}-{version}.jsonl.gz {url}"
-        wanted = f"{name}*.jsonl.gz"
-    else:
-        wanted = f"{benchmark}-{suffix}.jsonl"
-        command = (
-            f"hf download {_HUB_REPOSITORY} --repo-type dataset --include '{benchmark}-{suffix}/*' --local-dir data"
-        )
-    return f"no {wanted} here; download it with\n  {command}\nand use --data_dir=data (or {DATA_VARIABLE}=data)"
-
-
 def _from_hub(name: str) -> Path:
     """The hub's file of a MultiPL-E configuration. Raises FileNotFoundError with the command when it can't be had."""
     from huggingface_hub import hf_hub_download
@@ -190,22 +152,10 @@ def _from_hub(name: str) -> Path:
 
     file = f"{name}/test-00000-of-00001.parquet"
     try:
-        return Path(hf_hub_download(_HUB_REPOSITORY, file, repo_type="dataset"))
+        return Path(hf_hub_download(HUB_REPOSITORY, file, repo_type="dataset"))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         benchmark, _, suffix = name.partition("-")
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise FileNotFoundError(
-            f"the Hugging Face hub did not give {file} ({reason}); {_missing(benchmark, suffix)}"
+            f"the Hugging Face hub did not give {file} ({reason}); {missing(benchmark, suffix)}"
         ) from None
-
-
-def _records(source: Path) -> Iterator[dict[str, Any]]:
-    if source.suffix == ".parquet":
-        from pyarrow import parquet
-
-        yield from parquet.read_table(source).to_pylist()
-        return
-    # Names the line that is bad.
-    problem_files.load(source)
-    for _, record in problem_files.read_lines(source):
-        yield record

@@ -16,12 +16,14 @@ from azr_jax.report.tables import summary_text
 __all__ = ["summary_text", "write"]
 
 
-def write(workdirs: Sequence[Path], out: Path) -> None:
+def write(workdirs: Sequence[Path], out: Path, data_dir: str = "") -> None:
     """Writes the page, and every figure as PNG and CSV: under WORKDIR/figures, or beside `out` for several runs.
+
+    `data_dir`: a folder of benchmark files that training items are compared with; empty: the run's own or AZR_JAX_DATA.
 
     Raises:
       ValueError: no workdir, one without a run, or one whose files are damaged, with the place.
-      OSError: a place that can't be written.
+      OSError: benchmark files that are not in `data_dir`, or a place that can't be written.
     """
     if not workdirs:
         raise ValueError("report: name at least one workdir")
@@ -32,5 +34,5 @@ def write(workdirs: Sequence[Path], out: Path) -> None:
     drawn = drawing.draw(made, directory)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(page.render(arms, made, drawn, directory, out), encoding="utf-8")
+    partial.write_text(page.render(arms, made, drawn, directory, out, data_dir), encoding="utf-8")
     partial.replace(out)

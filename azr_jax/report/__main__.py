@@ -16,11 +16,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m azr_jax.report", description=__doc__)
     parser.add_argument("workdirs", nargs="+", type=Path, metavar="WORKDIR", help="the folder of a run")
     parser.add_argument("--out", type=Path, help="the page; WORKDIR/report.html of the first run when not given")
+    parser.add_argument(
+        "--data_dir", default="", metavar="DIR", help="benchmark files to compare training items with (AZR_JAX_DATA)"
+    )
     args = parser.parse_args(arguments)
     logging.set_verbosity(logging.INFO)
     out = args.out or args.workdirs[0] / "report.html"
     try:
-        write(args.workdirs, out)
+        write(args.workdirs, out, args.data_dir)
     except (ValueError, OSError) as error:
         logging.error("%s", error)
         return 1

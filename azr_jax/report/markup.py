@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Iterable, Sequence
+
+# Controls and marks that hide or reorder text; transcripts.js has the same.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+)
 
 
 def text(value: object) -> str:
     """Text as HTML shows it, wherever it stands; characters that UTF-8 can't hold are replaced."""
     return html.escape(str(value).encode("utf-8", "replace").decode("utf-8"))
+
+
+def visible(value: str) -> str:
+    """A model's text with what would hide or reorder it written out, as [U+202E]."""
+    return _HIDDEN.sub(lambda found: f"[U+{ord(found.group()):04X}]", value.replace("\r\n", "\n"))
 
 
 def data_island(identity: str, value: object) -> str:

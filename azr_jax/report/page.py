@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from azr_jax.report import overview, paper
+from azr_jax.report import contamination, overview, paper
 from azr_jax.report.arms import Arm
 from azr_jax.report.curves import Figure
 from azr_jax.report.markup import data_island, text
@@ -25,7 +25,9 @@ _SCRIPTS = ("figures.js", "transcripts.js")
 Drawn = Mapping[str, tuple[str, list[dict[str, Any]]]]
 
 
-def render(arms: Sequence[Arm], figures: Sequence[Figure], drawn: Drawn, directory: Path, out: Path) -> str:
+def render(
+    arms: Sequence[Arm], figures: Sequence[Figure], drawn: Drawn, directory: Path, out: Path, data_dir: str = ""
+) -> str:
     """The page.
 
     Args:
@@ -34,6 +36,11 @@ def render(arms: Sequence[Arm], figures: Sequence[Figure], drawn: Drawn, directo
       drawn: (SVG text, places of the values) of the figures that have data.
       directory: where their PNG and CSV files are, for links relative to `out`.
       out: where the page will be.
+      data_dir: a folder of benchmark files, which training items are compared with.
+
+    Raises:
+      FileNotFoundError: `data_dir` lacks the benchmarks.
+      ValueError: a damaged file.
     """
     scripts = [(_FOLDER / name).read_text(encoding="utf-8") for name in _SCRIPTS]
     digests = " ".join(
@@ -44,7 +51,7 @@ def render(arms: Sequence[Arm], figures: Sequence[Figure], drawn: Drawn, directo
     runs = [run for arm in arms for run in arm.runs]
     title = ", ".join(arm.label for arm in arms)
     links = {"overview": "Overview", "paper": "Tables 1, 2", **{one.name: _short(one) for one in figures}}
-    links |= {"transcripts-browser": "Transcripts"}
+    links |= {"contamination": "Contamination", "transcripts-browser": "Transcripts"}
     files = urllib.parse.quote(os.path.relpath(directory, out.absolute().parent))
     parts = [
         "<!DOCTYPE html>",
@@ -58,6 +65,7 @@ def render(arms: Sequence[Arm], figures: Sequence[Figure], drawn: Drawn, directo
         overview.section(arms),
         paper.section(arms),
         *(_figure(figure, drawn.get(figure.name), files) for figure in figures),
+        contamination.section(arms, data_dir),
         _browser(arms),
         "</main>",
         data_island("places", {name: places for name, (_, places) in drawn.items()}),

@@ -56,6 +56,23 @@ def read_summary(workdir: Path) -> dict[str, Any]:
     return json_object(workdir / "summary.json")
 
 
+def saved_buffers(workdir: Path) -> tuple[int, dict[str, Any]] | None:
+    """(step, buffers by language, as `Buffers.to_json` writes them) of the newest save; None without any.
+
+    Raises:
+      ValueError: the save's file is damaged.
+    """
+    steps = [int(entry.name) for entry in (workdir / "checkpoints").glob("*") if entry.name.isdecimal()]
+    if not steps:
+        return None
+    file = workdir / "checkpoints" / str(max(steps)) / "host" / "metadata"
+    content = json_object(file)
+    try:
+        return max(steps), content["host"]["buffers"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{file}: holds no buffers ({error!r}); the save is damaged or of another version") from error
+
+
 def json_lines(file: Path) -> Iterator[dict[str, Any]]:
     """The objects of a run's file, one a step or response; none of a file that is not there. Raises as `load_all`."""
     if not file.is_file():

@@ -86,7 +86,7 @@ class Browser:
             self.complaints.append(f"{method}: {json.dumps(values)}")
         if method == "Log.entryAdded" and values["entry"]["level"] in ("error", "warning"):
             self.complaints.append(f"{method}: {json.dumps(values)}")
-        if method == "Network.requestWillBeSent" and not values["request"]["url"].startswith("file:///"):
+        if method == "Network.requestWillBeSent" and not values["request"]["url"].startswith(("file:", "data:")):
             self.complaints.append(f"a request for {values['request']['url']}")
 
 

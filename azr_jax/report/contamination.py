@@ -1,0 +1,128 @@
+"""The page's section on contamination: which of a run's training items resemble benchmark problems."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from azr_jax.evaluation import contamination, data_files, problems
+from azr_jax.evaluation.contamination import Findings, Item, Match
+from azr_jax.evaluation.policies import POLICIES
+from azr_jax.evaluation.problems import AnyProblem
+from azr_jax.report.arms import Arm
+from azr_jax.report.markup import text, visible
+from azr_jax.report.runs import RunData, saved_buffers
+
+_SHOWN = 50
+_SUFFIXES = {policy.language: suffix for suffix, policy in POLICIES.items()}
+
+
+def section(arms: Sequence[Arm], data_dir: str) -> str:
+    """The section. `data_dir` is a folder of benchmark files; empty: the run's own, or AZR_JAX_DATA.
+
+    Raises:
+      FileNotFoundError: `data_dir` has no benchmark in a language of a run, with how to get it.
+      ValueError: a malformed file there.
+    """
+    parts = [_of_run(run, data_dir) for arm in arms for run in arm.runs]
+    return (
+        '<section id="contamination" class="card"><h2>Contamination</h2><p class="note">Training items that resemble'
+        f" benchmark problems. The largest overlap of {contamination.N}-grams of tokens, as a share of those of the"
+        f" shorter text; a match from {contamination.THRESHOLD:.0%} on. Before: NFKC, case folded; comment and doctest"
+        " marks, quotes, brackets and commas dropped; the problem's function called f. Compared: programs and messages"
+        " with prompts, and with reference solutions where the data has them (EvalPlus). Renamed variables and"
+        f" translations are not found.</p>{''.join(parts)}</section>"
+    )
+
+
+def _of_run(run: RunData, data_dir: str) -> str:
+    heading = f"<h3>{text(run.name)}</h3>"
+    directory = (
+        data_dir or run.config.get("evaluation", {}).get("benchmark_data") or os.environ.get(data_files.DATA_VARIABLE)
+    )
+    if not directory:
+        return (
+            f"{heading}<p class='note'>Not checked: name a folder of benchmark files by --data_dir or AZR_JAX_DATA.</p>"
+        )
+    try:
+        found = _check(run, Path(directory))
+    except (OSError, ValueError) as error:
+        if data_dir:
+            raise
+        return f"{heading}<p class='note'>Not checked: {text(visible(str(error)))}</p>"
+    if isinstance(found, str):
+        return f"{heading}<p class='note'>Not checked: {text(found)}</p>"
+    step, names, findings = found
+    short = f", {findings.short_items} of them too short to compare" if findings.short_items else ""
+    share = f"{len(findings.matches)} of {findings.items} items match"
+    chip = "bad" if findings.matches else "good"
+    closest = findings.nearest[:1]
+    nearest = f" Largest overlap below: {closest[0].overlap:.0%}." if closest else ""
+    return (
+        f'{heading}<p><span class="chip {chip}">{text(share)}</span></p>'
+        f'<p class="note">The {findings.items} triplets and'
+        f" induction problems that the buffers keep at step {step}{short}, against {findings.problems} problems"
+        f" ({text(', '.join(names))}).{nearest}</p>{_rows(findings)}"
+    )
+
+
+def _check(run: RunData, directory: Path) -> tuple[int, list[str], Findings] | str:
+    """(step, benchmark files with their sizes, findings), or why there is nothing to compare."""
+    saved = saved_buffers(run.workdir)
+    if saved is None:
+        return "the run has no save with buffers"
+    step, buffers = saved
+    benchmarks: list[tuple[str, Sequence[AnyProblem]]] = []
+    items: list[Item] = []
+    absent = []
+    for language, buffer in buffers.items():
+        suffix = _SUFFIXES.get(language)
+        found = _benchmarks(directory, suffix) if suffix else []
+        if found:
+            benchmarks += found
+            items += _items(buffer)
+        else:
+            absent.append(data_files.missing("humaneval", suffix) if suffix else f"no benchmark is in {language}")
+    if not benchmarks:
+        raise FileNotFoundError(f"{directory}: {'; '.join(absent)}")
+    names = [f"{name}: {len(each)}" for name, each in benchmarks]
+    return step, names + [f"not checked: {reason}" for reason in absent], contamination.find(items, benchmarks)
+
+
+def _benchmarks(directory: Path, suffix: str) -> list[tuple[str, Sequence[AnyProblem]]]:
+    found = []
+    for benchmark in data_files.BENCHMARKS:
+        file = data_files.find(directory, benchmark, suffix)
+        if file:
+            found.append((file.name, [problems.from_record(record) for record in data_files.records(file)]))
+    return found
+
+
+def _items(buffer: dict[str, Any]) -> Iterator[Item]:
+    for entry in buffer["triplets"]["entries"]:
+        yield Item("triplet", entry["step"], entry["program"])
+    for entry in buffer["problems"]["entries"]:
+        yield Item("induction problem", entry["step"], entry["program"], entry["message"])
+
+
+def _rows(findings: Findings) -> str:
+    shown = [*findings.matches[:_SHOWN], *findings.nearest] if findings.matches else list(findings.nearest)
+    if not shown:
+        return "<p class='note'>No item shares a single n-gram with a problem.</p>"
+    more = len(findings.matches) - _SHOWN
+    left_out = f"<p class='note'>{more} more matches are left out here.</p>" if more > 0 else ""
+    return "".join(_row(match, match.overlap >= findings.threshold) for match in shown) + left_out
+
+
+def _row(match: Match, matches: bool) -> str:
+    chip = '<span class="chip bad">match</span>' if matches else '<span class="chip">below</span>'
+    item = match.item
+    head = f"{match.overlap:.0%} · {match.problem}, {match.part} · {item.kind} of step {item.step}"
+    body = item.program + (f"\n\nmessage: {item.message}" if item.message else "")
+    return (
+        f"<details><summary>{chip} {text(visible(head))}</summary>"
+        f"<h4>longest shared run ({text(match.benchmark)})</h4><pre>{text(visible(match.shared))}</pre>"
+        f"<h4>the item</h4><pre>{text(visible(body))}</pre></details>"
+    )

@@ -1,0 +1,63 @@
+"""The report's section on contamination, from a run's newest save and files of problems."""
+
+import json
+
+import pytest
+from run_folders import run_folder
+
+from azr_jax.report import contamination, page, runs
+from azr_jax.report.arms import arms_of
+from azr_jax.report.figures import figures
+
+PROMPT = "#lang racket\n\n;; Return the sum of all numbers of the list that are larger than the first one of them.\n"
+PROBLEM = {"name": "HumanEval_0_sum_larger", "language": "rkt", "prompt": PROMPT, "tests": "", "stop_tokens": []}
+EVIL = "</pre><script>alert(1)</script>\u202e"
+
+
+def save(workdir, step, programs):
+    folder = workdir / "checkpoints" / str(step) / "host"
+    folder.mkdir(parents=True)
+    triplets = {"entries": [{"step": 3, "program": program, "input": "1", "output": "1"} for program in programs]}
+    buffers = {"racket": {"triplets": triplets, "problems": {"entries": []}}}
+    (folder / "metadata").write_text(json.dumps({"step": step, "host": {"buffers": buffers}}))
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "humaneval-rkt.jsonl").write_text(json.dumps(PROBLEM) + "\n")
+    return folder
+
+
+def section(workdir, data_dir=""):
+    return contamination.section(arms_of(runs.load_all([workdir])), str(data_dir))
+
+
+def test_planted_matches_of_the_newest_save_are_in_the_page_as_text(tmp_path, data):
+    workdir = run_folder(tmp_path / "tiny", steps=1)
+    save(workdir, 8, [])
+    planted = ";; return the sum of all numbers of the list that are larger than the first one of them\n" + EVIL
+    save(workdir, 16, [planted, "(define (f x) (+ x 1))"])
+    found = section(workdir, data)
+    assert "1 of 2 items match" in found and "at step 16" in found and "humaneval-rkt.jsonl: 1" in found
+    assert "10-grams" in found and "a match from 50%" in found
+    assert "HumanEval_0_sum_larger, prompt" in found and "[U+202E]" in found
+    assert "<script>" not in found and "\u202e" not in found
+    arms = arms_of(runs.load_all([workdir]))
+    assert found in page.render(arms, figures(arms), {}, tmp_path, tmp_path / "report.html", str(data))
+
+
+def test_what_was_not_checked_is_said_with_the_reason(tmp_path, data, monkeypatch):
+    monkeypatch.delenv("AZR_JAX_DATA", raising=False)
+    workdir = run_folder(tmp_path / "tiny", steps=1)
+    assert "Not checked: name a folder of benchmark files" in section(workdir)
+    assert "Not checked: the run has no save with buffers" in section(workdir, data)
+    save(workdir, 8, [])
+    monkeypatch.setenv("AZR_JAX_DATA", str(tmp_path))
+    assert "Not checked" in section(workdir) and "hf download" in section(workdir)
+    with pytest.raises(FileNotFoundError, match="hf download"):
+        section(workdir, tmp_path)
+    (workdir / "checkpoints/8/host/metadata").write_text("{}")
+    with pytest.raises(ValueError, match="holds no buffers"):
+        section(workdir, data)
