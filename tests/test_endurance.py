@@ -1,0 +1,34 @@
+"""Long runs do not grow."""
+
+import pytest
+
+from azr_jax import endurance
+from azr_jax.endurance import CAPACITY, growth
+
+FULL = {"buffer/python/triplets_size": CAPACITY, "buffer/python/problems_size": CAPACITY}
+FLAT = {"host/memory_mib": 900.0, "host/open_files": 50, "host/processes": 6, "time/step_s": 0.05, **FULL}
+
+
+def rows(key: str, grown: float) -> list[dict]:
+    return [FLAT | {key: FLAT[key] + grown * number / 100} for number in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("key", "grown"), [("host/memory_mib", 60.0), ("host/open_files", 2), ("host/processes", 2), ("time/step_s", 0.06)]
+)
+def test_growth_is_seen_and_noise_is_not(key, grown):
+    assert [one.key for one in growth(rows(key, grown)) if one.grew] == [key]
+    assert not [one.key for one in growth(rows(key, 0)) if one.grew]
+
+
+def test_too_few_steps_or_empty_buffers_are_no_verdict():
+    with pytest.raises(ValueError, match="too few"):
+        growth(rows("time/step_s", 0)[:40])
+    with pytest.raises(ValueError, match="buffers are not full"):
+        growth([row | {"buffer/python/problems_size": 3} for row in rows("time/step_s", 0)])
+
+
+@pytest.mark.slow
+def test_a_run_of_400_steps_does_not_grow(tmp_path, capsys):
+    assert endurance.main(["--steps=400", f"--workdir={tmp_path / 'run'}"]) == 0, capsys.readouterr().out
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 3
