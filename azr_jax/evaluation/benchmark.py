@@ -44,7 +44,7 @@ _WRONG |= {"lua": "    return nil\nend\n", "r": "    NULL\n}\n", "ml": ' failwit
 
 def _items(arguments: argparse.Namespace, suffix: str) -> list[tuple[Problem, Completion]]:
     if arguments.problems:
-        found: Sequence[AnyProblem] = problems.load(arguments.problems)
+        found: Sequence[AnyProblem] = problems.load_language(arguments.problems, suffix)
     else:
         from azr_jax.evaluation import datasets  # imports tensorflow-datasets, which takes seconds
 
@@ -52,6 +52,8 @@ def _items(arguments: argparse.Namespace, suffix: str) -> list[tuple[Problem, Co
     texts = {each.name: Completion(each.name, _WRONG[suffix]) for each in found}
     if arguments.completions:
         given = [completion for _, completion in check.read_completions(Path(arguments.completions))]
+        if not any(each.name in texts for each in given):
+            raise ValueError(f"--completions={arguments.completions!r}: none is for a problem of this benchmark")
         # Recorded completions that were killed at the time limit would time nothing but the limit.
         texts |= {each.name: each for each in given if each.extra.get("exit_code") != -1}
     items = [(each, texts[each.name]) for each in found if isinstance(each, Problem)]
@@ -62,6 +64,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Prints both times and the ratio; 1 when a verdict differs."""
     output: TextIO = sys.stdout
     suffix = suffix_of(arguments.language)
+    if arguments.limit < 0:
+        raise ValueError(f"--limit={arguments.limit}: use at least 0, which takes all")
     if suffix == "py":
         raise ValueError("--language='py': EvalPlus is no part of MultiPL-E; choose another language")
     items = _items(arguments, suffix)

@@ -28,8 +28,13 @@ _UNSATISFIABLE = "unsatisfiable.json"
 def add_parser(commands: Any) -> None:
     """The command's flags."""
     parser = commands.add_parser("run", help="sample a model on a benchmark and score it (the default command)")
-    parser.add_argument("--model", required=True, metavar="PATH", help="a Hugging Face directory or a run's workdir")
+    parser.add_argument(
+        "--model", required=True, metavar="PATH", help="a Hugging Face directory, a run's workdir, or a save in it"
+    )
     parser.add_argument("--step", type=int, default=None, help="which save of a run (default: the newest)")
+    parser.add_argument(
+        "--base_model", default="", metavar="DIR", help="where a run's starting model lies, if it moved"
+    )
     parser.add_argument("--language", required=True, metavar="LANG", help="racket, julia, javascript, python, lua, ...")
     parser.add_argument("--benchmark", default="humaneval", help="humaneval | mbpp (in Python HumanEval+ and MBPP+)")
     parser.add_argument("--problems", default="", metavar="FILE", help="problems of a file instead of a benchmark")
@@ -80,7 +85,7 @@ def main(arguments: argparse.Namespace) -> int:
     found = _problems(arguments, suffix)
     from azr_jax.evaluation import models  # imports jax: mistakes in flags and data come before it
 
-    served = models.load(arguments.model, arguments.step)
+    served = models.load(arguments.model, arguments.step, arguments.base_model)
     settings = {
         "model": served.identity,
         "language": suffix,

@@ -33,7 +33,7 @@ class Served:
 
 
 def load(path: str, step: int | None = None, source: str = "") -> Served:
-    """Loads `path`: a Hugging Face directory, or a run's workdir (its save at `step`, the newest by default).
+    """Loads `path`: a Hugging Face directory, a run's workdir (its save at `step`, the newest by default), or one save.
 
     `source`: where the run's starting model lies now, if elsewhere.
 
@@ -41,13 +41,20 @@ def load(path: str, step: int | None = None, source: str = "") -> Served:
       ValueError: no such step, a damaged save or file, a step for a directory that is no run.
       FileNotFoundError: no model there, with what to do.
     """
+    folder = Path(path).absolute()
+    if folder.parent.name == _CHECKPOINTS and folder.name.isdecimal():
+        if step is not None:
+            raise ValueError(f"--step={step}: {path!r} is the save of step {folder.name} already; leave --step out")
+        path, step = str(folder.parents[1]), int(folder.name)
     if not (Path(path) / _CHECKPOINTS).is_dir():
         if step is not None:
             raise ValueError(f"--step={step}: {path!r} is no run's workdir; leave --step out")
+        if source:
+            raise ValueError(f"--base_model={source!r}: {path!r} is no run's workdir; leave --base_model out")
         return _load(path, {"path": path, "step": None})
-    with tempfile.TemporaryDirectory(prefix="azr_evaluation_") as folder:
-        chosen = export.export(path, folder, step, source)
-        return _load(folder, {"path": path, "step": chosen})
+    with tempfile.TemporaryDirectory(prefix="azr_evaluation_") as exported:
+        chosen = export.export(path, exported, step, source)
+        return _load(exported, {"path": path, "step": chosen})
 
 
 def _load(folder: str, identity: dict[str, Any]) -> Served:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from azr_jax.report.runs import RunData
 
 # Settings that do not change what a run learns.
-_FREE = ("seed", "metrics", "checkpoint", "executor", "mesh", "evaluation", "pretrain")
+_FREE = ("seed", "metrics", "monitoring", "checkpoint", "executor", "mesh", "evaluation", "pretrain")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

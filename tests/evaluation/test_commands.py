@@ -148,3 +148,25 @@ def test_builders_give_the_files_problems_without_tensorflow(tmp_path, monkeypat
         datasets.load("humaneval", "py", str(tmp_path))
     with pytest.raises(ValueError, match="--benchmark='apps'"):
         datasets.load("apps", "rkt", str(DATA))
+
+
+def test_a_save_names_its_own_step(tmp_path):
+    from azr_jax.evaluation import models
+
+    save = tmp_path / "checkpoints" / "4"
+    save.mkdir(parents=True)
+    with pytest.raises(ValueError, match="the save of step 4 already"):
+        models.load(str(save), step=8)
+    with pytest.raises(ValueError, match="not a run of azr_jax"):
+        models.load(str(save))
+    with pytest.raises(ValueError, match="--base_model='m'"):
+        models.load(MODEL, source="m")
+
+
+def test_the_benchmark_of_judging_refuses_problems_of_another_language(tmp_path, capsys):
+    problems = write_lines(tmp_path / "problems.jsonl", [JAVASCRIPT.record])
+    assert main(["benchmark", "--language=racket", f"--problems={problems}"]) == 2
+    assert "is a problem in 'js', not in 'rkt'" in capsys.readouterr().err
+    other = write_lines(tmp_path / "completions.jsonl", [{"name": "nobody", "completion": ""}])
+    assert main(["benchmark", "--language=js", f"--problems={problems}", f"--completions={other}"]) == 2
+    assert "none is for a problem of this benchmark" in capsys.readouterr().err

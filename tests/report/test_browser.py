@@ -15,7 +15,7 @@ SHOWN = EVIL.replace("\u202e", "[U+202E]").replace("\u2028", "[U+2028]").replace
 def browser(tmp_path_factory):
     command = find()
     if command is None:
-        pytest.skip("no browser: apt install chromium-headless-shell")
+        pytest.skip("no browser; tpu_scripts/install_interpreters.sh browser installs one")
     with started(command, tmp_path_factory.mktemp("profile")) as one:
         yield one
 
