@@ -25,7 +25,7 @@ SETTINGS = {
     "evaluation__heldout": "azr_jax/embedded/heldout_python.jsonl",
     "evaluation__heldout_limit": 6,
 }
-# What depends on the clock, not on the run.
+# What depends on the clock and the machine, not on the run.
 TIMED = re.compile(r"(time|host|device)/.*|.*_per_s|exec/waiting_share")
 
 
