@@ -29,7 +29,8 @@ test: setup-test
 	$(PYTHON_BIN) -m pytest -n 2 --dist loadfile
 
 test-slow: setup-test
-	$(PYTHON_BIN) -m pytest -m "slow or tpu_plan"
+	XLA_FLAGS= $(PYTHON_BIN) -m pytest -m "slow or tpu_plan" -n 2 --dist loadfile
+	$(PYTHON_BIN) -m pytest tests/model tests/sampler tests/learner --devices=8 -n 2 --dist loadfile
 
 lint: setup-test
 	.venv/bin/ruff check .

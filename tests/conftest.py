@@ -36,6 +36,15 @@ os.environ.setdefault("XLA_FLAGS", " ".join(filter(_known_to_xla, QUICK_COMPILE)
 DEFAULT_COMPILE = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if flag not in QUICK_COMPILE)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--devices", type=int, default=0, help="force this many CPU devices on the tests' own process")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if count := config.getoption("--devices"):
+        os.environ["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={count}"
+
+
 def on_devices(count: int) -> dict[str, str]:
     """The environment of a process with `count` CPU devices that imports the project."""
     return os.environ | {
