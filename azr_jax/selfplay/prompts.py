@@ -139,7 +139,7 @@ def evaluation_chat(language: Language, question: str) -> str:
         f" Your final answer should be wrapped in ```{fence}``` tags.\n"
         f"Question: {question}\n\n"
         "You will use the following starter code to write the solution to the problem and enclose your code within"
-        f" delimiters.\n```{fence}\n{language.comment} YOUR CODE HERE\n```\n\n{OPENING}"
+        f" delimiters.\n```{fence}\n{language.commented('YOUR CODE HERE')}\n```\n\n{OPENING}"
     )
 
 

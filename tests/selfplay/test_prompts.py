@@ -26,6 +26,10 @@ def test_listing_1():
     )
 
 
+def test_listing_1_where_a_comment_has_an_end():
+    assert "```ocaml\n(* YOUR CODE HERE *)\n```" in prompts.evaluation_chat(LANGUAGES["ocaml"], "Add two numbers.")
+
+
 @pytest.mark.parametrize("template", ["paper", "brief"])
 def test_every_prompt_ends_inside_think(template):
     for text in (
