@@ -28,13 +28,18 @@ class Tests:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Form:
-    """How a language's tests are written: a whole text, and one assertion up to the candidate's call."""
+    """How a language's tests are written: a whole text, and one assertion up to the candidate's call.
+
+    quotes: the marks that strings stand in. ends_at_space: an expected value is one datum, which white space ends.
+    """
 
     whole: re.Pattern[str]
     opening: str
     between: re.Pattern[str]
     closing: re.Pattern[str]
     call: str = "candidate("
+    quotes: str = '"'
+    ends_at_space: bool = False
 
 
 _FORMS = {
@@ -54,6 +59,27 @@ _FORMS = {
         re.compile(r",\s*"),
         re.compile(r"\);"),
     ),
+    "lua": _Form(
+        re.compile(
+            r"\s*lu = require\('luaunit'\)\s+function test_humaneval\(\)\s*\n\s*local candidate = ([^\n]+)\n(.*)\n"
+            r"end\s+os\.exit\(lu\.LuaUnit\.run\(\)\)\s*\Z",
+            re.DOTALL,
+        ),
+        "lu.assertEquals(",
+        re.compile(r",\s*"),
+        re.compile(r"\)"),
+        quotes="\"'",
+    ),
+    "r": _Form(
+        re.compile(
+            r"\s*test_humaneval <- function\(\) \{\s*\n\s*candidate <- ([^\n]+)\n(.*)\n\}\s+test_humaneval\(\)\s*\Z",
+            re.DOTALL,
+        ),
+        "stopifnot(isTRUE(all.equal(",
+        re.compile(r",\s*"),
+        re.compile(r"\)\)\)"),
+        quotes="\"'",
+    ),
     "rkt": _Form(
         re.compile(
             r"\s*\(require rackunit\)\s+\(define \(test-humaneval\)\s+\(let \(\(\s*candidate ([^\s()]+)\)\)\n"
@@ -64,6 +90,7 @@ _FORMS = {
         re.compile(r"\s+"),
         re.compile(r"\s+([0-9.]+)\)"),
         "(candidate",
+        ends_at_space=True,
     ),
 }
 
@@ -83,11 +110,11 @@ def parse(language: str, tests: str) -> Tests | None:
         if not body.startswith(form.opening + form.call, at):
             return None
         begin = at + len(form.opening)
-        call_end = _end_of_group(body, begin + form.call.index("("))
+        call_end = _end_of_group(body, begin + form.call.index("("), form.quotes)
         between = form.between.match(body, call_end) if call_end else None
         if call_end is None or between is None:
             return None
-        end = _end_of_value(body, between.end(), language)
+        end = _end_of_value(body, between.end(), form)
         closing = form.closing.match(body, end) if end else None
         if end is None or closing is None:
             return None
@@ -112,12 +139,12 @@ def _end_of_string(text: str, at: int) -> int | None:
     return None
 
 
-def _end_of_group(text: str, at: int) -> int | None:
+def _end_of_group(text: str, at: int, quotes: str) -> int | None:
     """The end of the bracketed group that starts at `at`, strings inside it skipped."""
     expected: list[str] = []
     while at < len(text):
         character = text[at]
-        if character == '"':
+        if character in quotes:
             end = _end_of_string(text, at)
             if end is None:
                 return None
@@ -134,15 +161,15 @@ def _end_of_group(text: str, at: int) -> int | None:
     return None
 
 
-def _end_of_value(text: str, at: int, language: str) -> int | None:
+def _end_of_value(text: str, at: int, form: _Form) -> int | None:
     """The end of one value: where the assertion's own bracket closes, or for Racket the end of one datum."""
     while at < len(text):
         character = text[at]
-        if character == '"':
+        if character in form.quotes:
             end = _end_of_string(text, at)
         elif character in _CLOSERS:
-            end = _end_of_group(text, at)
-        elif character in ")]}" or (language == "rkt" and character.isspace()):
+            end = _end_of_group(text, at, form.quotes)
+        elif character in ")]}" or (form.ends_at_space and character.isspace()):
             return at
         else:
             end = at + 1

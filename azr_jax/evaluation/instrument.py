@@ -160,6 +160,74 @@ function f(value) {{
 """
 
 
+# Lua.
+
+
+def _lua_collect(program: str, tests: Tests) -> str:
+    """An f behind the program, local, so that what the program itself calls f stays what it is."""
+    cases = "\n".join(f"if azr_call == {number} then return ({call}) end" for number, call in enumerate(tests.calls))
+    return (
+        f"{program}\nlocal azr_candidate = {tests.function}\n"
+        f"local function f(azr_call)\nlocal candidate = azr_candidate\n{cases}\nend\n"
+    )
+
+
+def _lua_compare(tests: Tests) -> str:
+    """The equality of luaunit 3.4's assertEquals: == for all but tables, and tables by their keys and values."""
+    thunks = ",\n".join(f"function() return {expected} end" for expected in tests.expected)
+    return f"""local expected, at = {{
+{thunks}}}, 0
+local function same(actual, wanted)
+  if type(actual) ~= "table" or type(wanted) ~= "table" then return actual == wanted end
+  for key, value in next, actual do
+    if not same(value, wanted[key]) then return false end
+  end
+  for key in next, wanted do
+    if actual[key] == nil then return false end
+  end
+  return true
+end
+function f(value)
+  at = at + 1
+  local made, wanted = pcall(expected[at])
+  return made and same(value, wanted)
+end
+"""
+
+
+# R.
+
+
+def _r_collect(program: str, tests: Tests) -> str:
+    """An f that answers the number of a call, and otherwise is the program's own f, if it has one."""
+    cases = "\n".join(f"if (azr_call == {number}) return({call})" for number, call in enumerate(tests.calls))
+    return f"""{program}
+f <- local({{
+azr_own <- if (exists("f", mode = "function")) f else NULL
+azr_test <- function(azr_call) {{
+candidate <- {tests.function}
+{cases}
+}}
+function(...) {{
+  azr_first <- if (...length() == 1L) ..1 else NULL
+  if (is.list(azr_first) && identical(names(azr_first), "azr_call")) azr_test(azr_first$azr_call) else azr_own(...)
+}}
+}})
+"""
+
+
+def _r_compare(tests: Tests) -> str:
+    thunks = ",\n".join(f"function() {expected}" for expected in tests.expected)
+    return f"""azr_expected <- list(
+{thunks})
+azr_at <- 0L
+f <- function(value) {{
+  azr_at <<- azr_at + 1L
+  tryCatch(isTRUE(all.equal(value, azr_expected[[azr_at]]())), error = function(e) FALSE)
+}}
+"""
+
+
 # What a program must not do in a process that ends when the calls are made: it is run by `node FILE` to its own end.
 _JAVASCRIPT_HAS_AN_AFTERLIFE = re.compile(
     r"setTimeout|setInterval|setImmediate|Promise|async|await|nextTick|queueMicrotask|Worker|process|import\b|\.on\b"
@@ -215,4 +283,6 @@ INSTRUMENTS = {
     "rkt": Instrument(_racket_collect, _racket_compare, str, "#t", _racket_unloadable),
     "jl": Instrument(_julia_collect, _julia_compare, "(azr_call = {},)".format, "true"),
     "js": Instrument(_javascript_collect, _javascript_compare, str, "true"),
+    "r": Instrument(_r_collect, _r_compare, "list(azr_call = {}L)".format, "TRUE"),
+    "lua": Instrument(_lua_collect, _lua_compare, str, "true"),
 }
