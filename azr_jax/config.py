@@ -142,11 +142,14 @@ class EvaluationSettings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CheckpointSettings:
-    """When to save and how many saves to keep."""
+    """When to save, which saves to keep, and what a preemption notice does."""
 
     every: int
     keep: int
+    keep_every: int
+    best_metric: str
     export_at_end: bool
+    cut_steps: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -339,6 +342,7 @@ _AT_LEAST = {
     "evaluation.benchmark_limit": 0,
     "checkpoint.every": 1,
     "checkpoint.keep": 1,
+    "checkpoint.keep_every": 0,
     "metrics.transcripts_per_step": 0,
     "monitoring.alert_mismatch_above": 0.0,
 }

@@ -33,11 +33,13 @@ def train(run: Run) -> None:
         run.score_before(state)
     if step <= 0:
         while not run.should_stop() and any((missing := stages.seeds_missing(config, buffers)).values()):
+            run.mark(0, state, buffers)
             run.next_seeding_round(missing)
             stages.seeding_round(config, player, state.params, buffers, run.seeding_rounds)
         step = 0
         run.save(step, state, buffers)
     while step < config.steps and not run.should_stop():
+        run.mark(step, state, buffers)
         step += 1
         with run.measured_step(step) as record:
             played = stages.play_step(config, player, state.params, buffers, step)
@@ -52,7 +54,7 @@ def train(run: Run) -> None:
                 record.update(run.evaluate(state, f"eval/{step}"))
         run.write(record)
         if run.must_save(record):
-            run.save(step, state, buffers)
+            run.save(step, state, buffers, record)
         run.check_updates(record)
     if run.stop_early(step):
         return
@@ -76,10 +78,14 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _train(config: Config, workdir: str) -> None:
+    from azr_jax.preemption import Preempted
     from azr_jax.run import Run  # imports jax: --help and settings errors come before it
 
     with Run.open(config, workdir, allow_config_change=_ALLOW_CONFIG_CHANGE.value) as run:
-        train(run)
+        try:
+            train(run)
+        except Preempted:
+            run.save_marked()
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:

@@ -26,6 +26,7 @@ class StepRecord:
         self.step = step
         self.metrics: dict[str, float] = {}
         self.transcripts: list[dict[str, Any]] = []
+        self.written = False
         self._wanted = transcripts_wanted
 
     def update(self, values: Mapping[str, float]) -> None:

@@ -9,11 +9,9 @@ import importlib.metadata
 import json
 import os
 import platform
-import signal
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import jax
@@ -27,14 +25,17 @@ from azr_jax.evaluation import heldout
 from azr_jax.evaluation.benchmarks import Benchmarks
 from azr_jax.learner.state import TrainState
 from azr_jax.learner.update import Learner, make_learner
+from azr_jax.mirror import Mirror
 from azr_jax.model import sharding, weights
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.tokenizer import Tokenizer, load_tokenizer
 from azr_jax.model.transformer import abstract
 from azr_jax.play import Player
+from azr_jax.preemption import Signals
 from azr_jax.progress import Progress
 from azr_jax.record import StepRecord
 from azr_jax.sampler.engine import Sampler
+from azr_jax.saving import Saving
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.rewards import RewardState
 from executors import LANGUAGES, Language, Limits, Pool, load_languages
@@ -57,16 +58,19 @@ class Run:
     player: Player
     saves: checkpoint.Manager
     writers: metrics.Writers
+    mirror: Mirror
+    saving: Saving
     progress: Progress
     benchmarks: Benchmarks
     watch: Watch
+    signals: Signals
     stopwatch: telemetry.Stopwatch = dataclasses.field(default_factory=telemetry.Stopwatch)
     restored_step: int = -1
     seeding_rounds: int = 0
     reward_state: RewardState = dataclasses.field(default_factory=RewardState)
     before: dict[str, Any] = dataclasses.field(default_factory=dict)
     seconds_before: float = 0.0
-    interrupted: bool = False
+    marked: tuple[int, TrainState, dict[str, Any]] | None = None
     started: float = dataclasses.field(default_factory=time.monotonic)
 
     @classmethod
@@ -99,12 +103,17 @@ class Run:
         with contextlib.ExitStack() as stack:
             pools = {name: stack.enter_context(open_pool(config, language)) for name, language in languages.items()}
             player = Player(config, sampler, tokenizer, languages, pools)
-            saves = stack.enter_context(checkpoint.Manager(workdir, config.checkpoint.keep))
-            writers = stack.enter_context(metrics.Writers(workdir, config.metrics, config.to_json()))
+            settings = config.checkpoint
+            saves = stack.enter_context(checkpoint.Manager(workdir, settings.keep, settings.keep_every))
+            mirror = Mirror(workdir)
+            mirror.fetch()
+            writers = stack.enter_context(metrics.Writers(mirror.local, config.metrics, config.to_json()))
             progress = stack.enter_context(Progress(config.steps))
-            run = cls(
+            saving = Saving(saves, writers, mirror, progress.message, settings.best_metric)
+            signals = stack.enter_context(Signals(progress.message))
+            yield cls(
                 config,
-                Path(workdir),
+                mirror.local,
                 model_config,
                 tokenizer,
                 params,
@@ -112,12 +121,13 @@ class Run:
                 player,
                 saves,
                 writers,
+                mirror,
+                saving,
                 progress,
                 benchmarks,
                 Watch(config.monitoring),
+                signals,
             )
-            stack.enter_context(run._signals())
-            yield run
 
     # State.
 
@@ -141,27 +151,49 @@ class Run:
         self.progress.message(f"resumed {self.workdir} at step {step}")
         return state, buffers, step
 
-    def save(self, step: int, state: TrainState, buffers: Buffers) -> None:
-        """One atomic save of all that the next step depends on."""
+    def save(self, step: int, state: TrainState, buffers: Buffers, record: StepRecord | None = None) -> None:
+        """One atomic save of all that the next step depends on; `record` is the step's, for its score.
+
+        A save that fails is tried again after each step; only the last one of a run must succeed.
+        """
         self.phase("save")
-        host = {
+        last = self.should_stop() or step >= self.config.steps
+        self.saving.save(step, state, self._host(buffers), record.metrics if record else {}, must_succeed=last)
+
+    def _host(self, buffers: Buffers) -> dict[str, Any]:
+        return {
             "buffers": buffers.to_json(),
             "seeding_rounds": self.seeding_rounds,
             "reward_state": dataclasses.asdict(self.reward_state),
             "before": self.before,
             "seconds": self._seconds(),
         }
-        self.saves.save(step, state, host)
+
+    def mark(self, step: int, state: TrainState, buffers: Buffers) -> None:
+        """Notes what a SIGTERM saves from here to the next update, which changes the state in place."""
+        if self.config.checkpoint.cut_steps and jax.process_count() == 1:
+            self.marked = (step, state, self._host(buffers))
+            self.signals.may_cut = True
+
+    def phase(self, name: str) -> None:
+        """What the run does from now on: shown, and timed under the name's first word."""
+        if name in ("update", "save"):
+            self.signals.may_cut = False
+        self.progress.phase(name)
+        self.stopwatch.start(name.split()[0])
+
+    def save_marked(self) -> None:
+        """Saves the state before the work that a SIGTERM cut short, and says how to resume."""
+        assert self.marked is not None
+        step, state, host = self.marked
+        self.phase("save")
+        self.saving.save(step, state, host, {}, must_succeed=True)
+        self.stop_early(step)
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
 
     # Seeding and steps.
-
-    def phase(self, name: str) -> None:
-        """What the run does from now on: shown, and timed under the name's first word."""
-        self.progress.phase(name)
-        self.stopwatch.start(name.split()[0])
 
     def next_seeding_round(self, missing: Mapping[str, int]) -> None:
         """Counts a round and shows what is missing.
@@ -183,12 +215,13 @@ class Run:
         """A record that the step fills; its times are the step's, `time/save_s` that of the save before it."""
         times = {"play": 0.0, "update": 0.0, "evaluate": 0.0, "save": self.stopwatch.take().get("save", 0.0)}
         record = StepRecord(step, self.config.metrics.transcripts_per_step)
-        started = time.monotonic()
+        started, cpu_started = time.monotonic(), time.process_time()
         with telemetry.profiled(step, self.config.monitoring.profile_steps, self.workdir):
             self.phase("play")
             yield record
             times |= self.stopwatch.take()
-        record.update({"time/step_s": time.monotonic() - started})
+        cpu_s = time.process_time() - cpu_started
+        record.update({"time/step_s": time.monotonic() - started, "time/cpu_s": cpu_s})
         record.update({f"time/{name}_s": seconds for name, seconds in times.items()})
         record.update(telemetry.device_metrics(jax.local_devices()) | telemetry.host_metrics())
 
@@ -203,21 +236,20 @@ class Run:
 
     def write(self, record: StepRecord) -> None:
         """Metrics and transcripts of a step to their files and onto the display; what is off, into the log."""
-        self.writers.write(record.step, record.metrics)
-        self.writers.transcripts(record.step, record.transcripts)
+        self.saving.write(record)
         self.progress.update(record.step, record.metrics)
         for alert in self.watch.new_alerts(record.step, record.metrics):
             logging.warning("step %d, alert %s: %s", record.step, alert.name, alert)
 
     def should_stop(self) -> bool:
         """Whether a signal asked the run to save and end."""
-        return self.interrupted
+        return self.signals.received
 
     def must_save(self, record: StepRecord) -> bool:
         """Whether this step is saved: each `checkpoint.every`, and the last before an end of whatever kind."""
         settings = self.config
-        last = self.interrupted or record.step == settings.steps or self._too_many_nonfinite(record)
-        return last or record.step % settings.checkpoint.every == 0
+        last = self.signals.received or record.step == settings.steps or self._too_many_nonfinite(record)
+        return last or self.saving.is_failing or record.step % settings.checkpoint.every == 0
 
     def _too_many_nonfinite(self, record: StepRecord) -> bool:
         return record.metrics["ppo/skipped_updates"] > self.config.learner.max_nonfinite_updates
@@ -233,28 +265,9 @@ class Run:
 
     def stop_early(self, step: int) -> bool:
         """Whether a signal ended the run at this step, which is saved; then says how to resume."""
-        if self.interrupted:
+        if self.signals.received:
             self.progress.message(f"saved at step {step}; the same command resumes {self.workdir}")
-        return self.interrupted
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first SIGINT or SIGTERM lets the step or seeding round end and saves; the second ends the process."""
-
-        def note(number: int, frame: FrameType | None) -> None:
-            self.interrupted = True
-            self.progress.message("stopping after this step; once more to stop at once")
-            for each, handler in previous.items():
-                signal.signal(each, handler)
-
-        previous = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-        for each in previous:
-            signal.signal(each, note)
-        try:
-            yield
-        finally:
-            for each, handler in previous.items():
-                signal.signal(each, handler)
+        return self.signals.received
 
     # Evaluation and end.
 
@@ -337,6 +350,7 @@ class Run:
         (self.workdir / REPORT_FILE).unlink(missing_ok=True)
         (self.workdir / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
         report.write([self.workdir], self.workdir / REPORT_FILE)
+        self.mirror.push((metrics.METRICS_FILE, metrics.TENSORBOARD, "export", SUMMARY_FILE, REPORT_FILE))
 
 
 def run_languages(config: Config) -> dict[str, Language]:

@@ -159,7 +159,16 @@ def get_config() -> ml_collections.ConfigDict:
             "benchmark_limit": 0,  # only the first problems of each; 0: all
         }
     )
-    config.checkpoint = ml_collections.ConfigDict({"every": 16, "keep": 3, "export_at_end": True})
+    config.checkpoint = ml_collections.ConfigDict(
+        {
+            "every": 16,
+            "keep": 3,  # the newest saves
+            "keep_every": 0,  # and every save of a multiple of this step; 0: none
+            "best_metric": "",  # and the save with the highest value of this metric, one that its step has; "": none
+            "export_at_end": True,
+            "cut_steps": True,  # SIGTERM abandons the step in progress and saves the one before; False: it ends first
+        }
+    )
     config.metrics = ml_collections.ConfigDict(
         {"tensorboard": True, "wandb": False, "wandb_project": "azr_jax", "transcripts_per_step": 12}
     )

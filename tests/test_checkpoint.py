@@ -102,6 +102,19 @@ def test_the_newest_are_kept_and_a_saved_step_stays(tmp_path):
             restored(saves, 3)
 
 
+def test_every_kth_and_the_best_save_stay_over_restarts(tmp_path):
+    _, state = made()
+    with Manager(tmp_path, keep=1, keep_every=4) as saves:
+        for step, score in ((1, 0.9), (2, None), (4, 0.1), (5, 0.3)):
+            saves.save(step, state, HOST, score)
+        assert saves.steps() == [1, 4, 5]
+    with Manager(tmp_path, keep=1, keep_every=4) as saves:
+        saves.save(6, state, HOST)
+        assert saves.steps() == [1, 4, 6]
+        saves.save(7, state, HOST, 1.0)
+        assert saves.steps() == [4, 7]
+
+
 # Orbax leaves coroutines of the reads that fail.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("damage", ["cut", "deleted"])

@@ -6,7 +6,7 @@ from azr_jax import endurance
 from azr_jax.endurance import CAPACITY, growth
 
 FULL = {"buffer/python/triplets_size": CAPACITY, "buffer/python/problems_size": CAPACITY}
-FLAT = {"host/memory_mib": 900.0, "host/open_files": 50, "host/processes": 6, "time/step_s": 0.05, **FULL}
+FLAT = {"host/memory_mib": 900.0, "host/open_files": 50, "host/processes": 6, "time/cpu_s": 0.05, **FULL}
 
 
 def rows(key: str, grown: float) -> list[dict]:
@@ -14,7 +14,7 @@ def rows(key: str, grown: float) -> list[dict]:
 
 
 @pytest.mark.parametrize(
-    ("key", "grown"), [("host/memory_mib", 60.0), ("host/open_files", 2), ("host/processes", 2), ("time/step_s", 0.06)]
+    ("key", "grown"), [("host/memory_mib", 60.0), ("host/open_files", 2), ("host/processes", 2), ("time/cpu_s", 0.06)]
 )
 def test_growth_is_seen_and_noise_is_not(key, grown):
     assert [one.key for one in growth(rows(key, grown)) if one.grew] == [key]
@@ -23,9 +23,9 @@ def test_growth_is_seen_and_noise_is_not(key, grown):
 
 def test_too_few_steps_or_empty_buffers_are_no_verdict():
     with pytest.raises(ValueError, match="too few"):
-        growth(rows("time/step_s", 0)[:40])
+        growth(rows("time/cpu_s", 0)[:40])
     with pytest.raises(ValueError, match="buffers are not full"):
-        growth([row | {"buffer/python/problems_size": 3} for row in rows("time/step_s", 0)])
+        growth([row | {"buffer/python/problems_size": 3} for row in rows("time/cpu_s", 0)])
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
+from azr_jax.checkpoint.retention import Retention, read_scores, write_scores
 from azr_jax.checkpoint.workdir import CHECKPOINTS, location
 from azr_jax.learner.state import TrainState
 
@@ -29,13 +30,14 @@ _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeErro
 
 
 class Manager:
-    """The saves under WORKDIR/checkpoints, a context manager; `keep` is how many of the newest stay."""
+    """The saves under WORKDIR/checkpoints, a context manager.
 
-    def __init__(self, workdir: str | os.PathLike[str], keep: int) -> None:
-        if keep < 1:
-            raise ValueError(f"checkpoint.keep={keep}: must be at least 1")
+    `keep` is how many of the newest stay; so do those of every `keep_every`-th step (0: none) and the best-scored one.
+    """
+
+    def __init__(self, workdir: str | os.PathLike[str], keep: int, keep_every: int = 0) -> None:
         self.directory = location(workdir) / CHECKPOINTS
-        self._keep = keep
+        self._retention = Retention(keep, keep_every)
         self._remote = "://" in os.fspath(workdir)
         self._checkpointer = ocp.Checkpointer(
             ocp.CompositeCheckpointHandler(
@@ -58,10 +60,11 @@ class Manager:
         entries = [entry for entry in self.directory.iterdir() if entry.name.isdecimal() and entry.is_dir()]
         return sorted(int(entry.name) for entry in entries if not self._remote or (entry / _COMMIT_FILE).exists())
 
-    def save(self, step: int, state: TrainState, host: Mapping[str, Any]) -> None:
-        """Saves all of it or nothing, then drops the oldest saves beyond `keep`; a step already saved stays as it is.
+    def save(self, step: int, state: TrainState, host: Mapping[str, Any], score: float | None = None) -> None:
+        """Saves all of it or nothing, then drops the saves that need not stay; a step already saved stays as it is.
 
-        `host` is what JSON holds. On several hosts every host must call it.
+        `host` is what JSON holds. `score`, higher is better, competes with those of the other saves. On several hosts
+        every host must call it.
 
         Raises:
           RuntimeError: the save can't be written, with the path, the reason and the fix; earlier saves stay.
@@ -85,7 +88,7 @@ class Manager:
                 f"{self.directory / str(step)}: the save failed ({_first_line(error)}); free space there or make it"
                 f" writable, then run the same command again: it resumes from the newest save (saved steps: {earlier})"
             ) from error
-        self._remove_old()
+        self._remove_old(step, score)
 
     def restore(
         self, abstract_state: TrainState, shardings: TrainState, step: int | None = None
@@ -179,10 +182,14 @@ class Manager:
             f" (older saves: {', '.join(map(str, older)) or 'none'})"
         )
 
-    def _remove_old(self) -> None:
+    def _remove_old(self, saved: int, score: float | None) -> None:
         if jax.process_index():
             return
-        for step in self.steps()[: -self._keep]:
+        steps, scores = self.steps(), read_scores(self.directory)
+        if score is not None:
+            scores = {step: one for step, one in scores.items() if step in steps} | {saved: score}
+            write_scores(self.directory, scores)
+        for step in self._retention.dropped(steps, scores):
             path = self.directory / str(step)
             if self._remote:
                 (path / _COMMIT_FILE).unlink()

@@ -27,9 +27,10 @@ def location(workdir: str | os.PathLike[str]) -> epath.Path:
 def open_workdir(workdir: str | os.PathLike[str], config: Config, allow_config_change: bool) -> None:
     """Makes the workdir and its config.json, or checks that it belongs to a run with these settings.
 
-    `steps` and everything under `checkpoint`, `metrics`, `monitoring` and `evaluation` do not change what a step computes: they may
-    differ from those of the earlier start, and config.json then gets the new ones. Any other difference needs
-    `allow_config_change`, once something is saved: a start that failed for a wrong setting leaves nothing to protect.
+    `steps` and everything under `checkpoint`, `metrics`, `monitoring` and `evaluation` do not change what a step
+    computes: they may differ from those of the earlier start, and config.json then gets the new ones. Any other
+    difference needs `allow_config_change`, once something is saved: a start that failed for a wrong setting leaves
+    nothing to protect.
 
     Raises:
       ValueError: the workdir holds something else, or a run with other settings; each difference is named.

@@ -1,0 +1,65 @@
+"""A remote workdir (gs://...): files that are appended to are kept in a local folder and copied up. No jax.
+
+config.json and the checkpoints are written to the remote place themselves; metrics, transcripts, report and export come
+through here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from etils import epath
+
+# What a resumed run needs of the earlier one, on a machine that may be new.
+NEEDED = ("metrics.jsonl", "transcripts.jsonl", "summary.json", "report.html")
+
+
+class Mirror:
+    """The local folder of a workdir: the workdir itself, or one in the user's cache that follows a remote workdir.
+
+    `remote` is given by tests; otherwise a workdir with "://" is remote.
+    """
+
+    def __init__(self, workdir: str, remote: bool | None = None) -> None:
+        self._remote = epath.Path(workdir) if (remote if remote is not None else "://" in workdir) else None
+        self.local = Path(workdir) if self._remote is None else _cache_folder(workdir)
+
+    def fetch(self) -> None:
+        """Makes the local folder what the remote one is; what another machine's run left locally goes.
+
+        Raises:
+          OSError: the copy failed; nothing is half there: a run must not go on from it.
+        """
+        if self._remote is None:
+            return
+        shutil.rmtree(self.local, ignore_errors=True)
+        self.local.mkdir(parents=True)
+        for name in NEEDED:
+            if (self._remote / name).exists():
+                (self.local / name).write_bytes((self._remote / name).read_bytes())
+
+    def push(self, names: Sequence[str]) -> None:
+        """Copies local files and folders of these names up, in this order; those that are not there are left out.
+
+        Raises:
+          OSError: a copy failed.
+        """
+        if self._remote is None:
+            return
+        for name in names:
+            place = self.local / name
+            files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+            for file in files:
+                if file.is_file():
+                    target = self._remote / file.relative_to(self.local).as_posix()
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(file.read_bytes())
+
+
+def _cache_folder(workdir: str) -> Path:
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "azr_jax" / "runs" / hashlib.sha256(workdir.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -1,0 +1,79 @@
+"""What a run keeps while it goes on, and how it keeps trying when the disk does not take it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from absl import logging
+
+from azr_jax.checkpoint import Manager
+from azr_jax.learner.state import TrainState
+from azr_jax.metrics import METRICS_FILE, TRANSCRIPTS_FILE, Writers
+from azr_jax.mirror import Mirror
+from azr_jax.record import StepRecord
+
+
+class Saving:
+    """Writes records and saves in an order that a resumed run can rely on.
+
+    A record that can't be written is kept in memory, a save that fails is tried again after each step; both are
+    errors in the log every time. `say` shows a message; `best_metric` scores a save, unless it is "".
+    """
+
+    def __init__(
+        self, saves: Manager, writers: Writers, mirror: Mirror, say: Callable[[str], None], best_metric: str
+    ) -> None:
+        self._saves, self._writers, self._mirror = saves, writers, mirror
+        self._say, self._best_metric = say, best_metric
+        self._unwritten: list[StepRecord] = []
+        self._failing_since: float | None = None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last save failed: the next step has to be saved too."""
+        return self._failing_since is not None
+
+    def write(self, record: StepRecord) -> None:
+        """A step's metrics and transcripts, to their files now or as soon as that is possible."""
+        self._unwritten.append(record)
+        try:
+            self._write_pending()
+            self._mirror.push((METRICS_FILE,))
+        except OSError as error:
+            logging.error("the metrics of %d steps are kept in memory: %s", len(self._unwritten), error)
+
+    def save(
+        self, step: int, state: TrainState, host: Mapping[str, Any], values: Mapping[str, float], must_succeed: bool
+    ) -> None:
+        """One atomic save of `state` and `host`; `values` are the step's metrics.
+
+        Raises:
+          RuntimeError, OSError: it failed and `must_succeed`; earlier saves stay.
+        """
+        try:
+            # First, since a save whose metrics are not on disk would lose them for good.
+            self._write_pending()
+            self._mirror.push((METRICS_FILE, TRANSCRIPTS_FILE))
+            self._saves.save(step, state, host, values.get(self._best_metric))
+        except (RuntimeError, OSError) as error:
+            if must_succeed:
+                raise
+            self._failing_since = self._failing_since or time.monotonic()
+            minutes = (time.monotonic() - self._failing_since) / 60
+            logging.error("NOT SAVED for %.0f minutes; training goes on: %s", minutes, error)
+            self._say(f"NOT SAVED at step {step}: training goes on and tries again after each step")
+        else:
+            if self._failing_since is not None:
+                self._say(f"saved again, at step {step}")
+            self._failing_since = None
+
+    def _write_pending(self) -> None:
+        while self._unwritten:
+            record = self._unwritten[0]
+            if not record.written:
+                self._writers.write(record.step, record.metrics)
+                record.written = True
+            self._writers.transcripts(record.step, record.transcripts)
+            del self._unwritten[0]

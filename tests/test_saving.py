@@ -1,0 +1,201 @@
+"""What a run keeps when the disk is full, on another machine, and when it is told to end."""
+
+from __future__ import annotations
+
+import json
+import logging as python_logging
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from etils import epath
+
+from azr_jax.checkpoint.retention import SCORES_FILE, Retention, read_scores, write_scores
+from azr_jax.config import MetricsSettings
+from azr_jax.metrics import Writers
+from azr_jax.mirror import Mirror
+from azr_jax.preemption import Preempted, Signals
+from azr_jax.record import StepRecord
+from azr_jax.saving import Saving
+
+SETTINGS = MetricsSettings(tensorboard=False, wandb=False, wandb_project="", transcripts_per_step=1)
+STEPS = list(range(0, 100, 10))
+
+
+@pytest.mark.parametrize(
+    ("retention", "scores", "kept"),
+    [
+        (Retention(1), {}, [90]),
+        (Retention(3), {}, [70, 80, 90]),
+        (Retention(99), {}, STEPS),
+        (Retention(1, every=40), {}, [40, 80, 90]),
+        (Retention(1), {20: 0.5, 60: 0.7, 80: 0.6}, [60, 90]),
+        (Retention(1), {20: 0.7, 60: 0.7}, [60, 90]),
+        (Retention(2, every=30), {10: 0.1, 999: 5.0}, [10, 30, 60, 80, 90]),
+    ],
+)
+def test_which_saves_stay(retention, scores, kept):
+    dropped = retention.dropped(STEPS, scores)
+    assert [step for step in STEPS if step not in dropped] == kept
+
+
+def test_scores_are_read_back_and_damage_only_forgets_them(tmp_path, caplog):
+    folder = epath.Path(tmp_path)
+    assert read_scores(folder) == {}
+    write_scores(folder, {3: 0.25, 16: 1.0})
+    assert read_scores(folder) == {3: 0.25, 16: 1.0}
+    for damage in ("[1, 2]", '{"x": 1}', "{"):
+        (folder / SCORES_FILE).write_text(damage)
+        assert read_scores(folder) == {}
+    assert caplog.text.count("damaged") == 3
+    with pytest.raises(ValueError, match=r"checkpoint\.keep=0"):
+        Retention(0)
+
+
+class Disk:
+    """Stands for the saves; full while `full`."""
+
+    def __init__(self) -> None:
+        self.full, self.saved = False, []
+
+    def save(self, step, state, host, score) -> None:
+        if self.full:
+            raise RuntimeError("checkpoints/4: the save failed (No space left on device)")
+        self.saved.append((step, host, score))
+
+
+class FlakyWriters(Writers):
+    full = False
+
+    def write(self, step, metrics):
+        if self.full:
+            raise OSError("metrics.jsonl: can't be written")
+        super().write(step, metrics)
+
+    def transcripts(self, step, rows):
+        if self.full == "transcripts":
+            raise OSError("transcripts.jsonl: can't be written")
+        super().transcripts(step, rows)
+
+
+def record(step: int, **values: float) -> StepRecord:
+    made = StepRecord(step, 1)
+    made.update({"x": step / 2, **values})
+    made.transcripts = [{"response": str(step)}]
+    return made
+
+
+@pytest.fixture
+def parts(tmp_path):
+    said: list[str] = []
+    disk, writers = Disk(), FlakyWriters(tmp_path, SETTINGS, "{}")
+    return disk, writers, Saving(disk, writers, Mirror(str(tmp_path)), said.append, "eval/score"), said
+
+
+def steps_of(file: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def test_a_failed_save_is_told_and_tried_again_until_it_succeeds(parts, caplog):
+    disk, _, saving, said = parts
+    disk.full = True
+    for number in (1, 2):
+        saving.save(number, None, {}, {}, must_succeed=False)
+        assert saving.is_failing
+    assert caplog.text.count("NOT SAVED for") == 2 and "No space left" in caplog.text
+    assert [text.split(":")[0] for text in said] == ["NOT SAVED at step 1", "NOT SAVED at step 2"]
+    assert all(entry.levelno == python_logging.ERROR for entry in caplog.records)
+    disk.full = False
+    saving.save(3, None, {"b": 1}, {"eval/score": 0.5}, must_succeed=False)
+    assert not saving.is_failing and said[-1] == "saved again, at step 3"
+    assert disk.saved == [(3, {"b": 1}, 0.5)]
+
+
+def test_the_last_save_of_a_run_must_succeed(parts):
+    disk, _, saving, _ = parts
+    disk.full = True
+    with pytest.raises(RuntimeError, match="No space left"):
+        saving.save(9, None, {}, {}, must_succeed=True)
+
+
+@pytest.mark.parametrize("full", [True, "transcripts"])
+def test_metrics_of_a_full_disk_are_written_later_in_order_and_once(parts, tmp_path, caplog, full):
+    disk, writers, saving, _ = parts
+    saving.write(record(1))
+    writers.full = full
+    saving.write(record(2))
+    saving.write(record(3))
+    assert "the metrics of 2 steps are kept in memory" in caplog.text
+    saving.save(3, None, {}, {}, must_succeed=False)
+    assert disk.saved == [] and saving.is_failing  # a save without its metrics would lose them
+    writers.full = False
+    saving.write(record(4))
+    saving.save(4, None, {}, {}, must_succeed=False)
+    assert steps_of(tmp_path / "metrics.jsonl") == steps_of(tmp_path / "transcripts.jsonl") == [1, 2, 3, 4]
+    assert [step for step, _, _ in disk.saved] == [4]
+
+
+@pytest.fixture
+def remote(tmp_path, monkeypatch):
+    """A remote workdir that is a folder here."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "bucket").mkdir()
+    return tmp_path / "bucket"
+
+
+def test_a_remote_workdir_goes_on_on_another_machine(remote, tmp_path, monkeypatch):
+    first = Mirror(str(remote), remote=True)
+    first.fetch()
+    assert first.local != remote and list(first.local.iterdir()) == []
+    (first.local / "metrics.jsonl").write_text("1\n")
+    (first.local / "export" / "deep").mkdir(parents=True)
+    (first.local / "export" / "deep" / "weights").write_bytes(b"\0\xff")
+    first.push(("metrics.jsonl", "transcripts.jsonl", "export"))
+    assert (remote / "metrics.jsonl").read_text() == "1\n" and not (remote / "transcripts.jsonl").exists()
+    assert (remote / "export" / "deep" / "weights").read_bytes() == b"\0\xff"
+    # What a machine wrote and did not copy up is no part of the run.
+    (first.local / "metrics.jsonl").write_text("1\n2\n")
+    for cache in ("cache", "another"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
+        second = Mirror(str(remote), remote=True)
+        second.fetch()
+        assert (second.local / "metrics.jsonl").read_text() == "1\n"
+
+
+def test_a_local_workdir_is_its_own_mirror(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("1\n")
+    mirror = Mirror(str(tmp_path))
+    mirror.fetch()
+    mirror.push(("metrics.jsonl",))
+    assert mirror.local == tmp_path and (tmp_path / "metrics.jsonl").read_text() == "1\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_ends(number):
+    said: list[str] = []
+    previous = [signal.signal(each, lambda *_: said.append("previous")) for each in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        with Signals(said.append) as signals:
+            os.kill(os.getpid(), number)
+            assert signals.received and said == ["stopping after this step; once more to stop at once"]
+            os.kill(os.getpid(), number)
+            assert said[-1] == "previous"
+    finally:
+        for each, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
+            signal.signal(each, handler)
+
+
+def test_a_notice_cuts_only_what_may_be_cut():
+    with Signals(lambda text: None) as signals:
+        signals.may_cut = True
+        os.kill(os.getpid(), signal.SIGINT)
+        assert signals.received
+    with Signals(lambda text: None) as signals:
+        signals.may_cut = True
+        with pytest.raises(Preempted):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received and not signals.may_cut
+    with Signals(lambda text: None) as signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received
