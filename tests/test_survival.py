@@ -72,7 +72,7 @@ def killed_at_random(command, workdir: Path, kills: int, seed: int) -> int:
 
 def test_killed_at_20_random_moments_it_is_the_same_run(undisturbed, command, tmp_path):
     workdir = tmp_path / "run"
-    assert killed_at_random(command, workdir, KILLS, seed=1) >= 8
+    assert killed_at_random(command, workdir, KILLS, seed=1) >= KILLS // 3
     status, output = command.run(workdir, **SETTINGS)
     assert status == 0, output
     assert_same_run(undisturbed, workdir, STEPS)
