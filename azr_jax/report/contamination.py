@@ -30,10 +30,10 @@ def section(arms: Sequence[Arm], data_dir: str) -> str:
     return (
         '<section id="contamination" class="card"><h2>Contamination</h2><p class="note">Training items that resemble'
         f" benchmark problems. The largest overlap of {contamination.N}-grams of tokens, as a share of those of the"
-        f" shorter text; a match from {contamination.THRESHOLD:.0%} on. Before: NFKC, case folded; comment and doctest"
-        " marks, quotes, brackets and commas dropped; the problem's function called f. Compared: programs and messages"
-        " with prompts, and with reference solutions where the data has them (EvalPlus). Renamed variables and"
-        f" translations are not found.</p>{''.join(parts)}</section>"
+        f" shorter text; a match from {contamination.THRESHOLD:.0%} on. Texts are made alike first: NFKC, case folded;"
+        " comment and doctest marks, quotes, brackets and commas dropped; the problem's function called f. Compared:"
+        " programs and messages with prompts, and with reference solutions where the data has them (EvalPlus). Renamed"
+        f" variables and translations are not found.</p>{''.join(parts)}</section>"
     )
 
 

@@ -23,7 +23,7 @@ from azr_jax.report.curves import Curve, Figure, Panel
 _STYLES = ("-", "--", ":", "-.")
 _PANEL_INCHES = (4.1, 2.9)
 _LEGEND_ROW_INCHES = 0.19
-_LEGEND_CHARS_PER_INCH = 14.0
+_LEGEND_CHARS_PER_INCH = 15.0
 _HEAT = LinearSegmentedColormap.from_list("heat", ["#f5f7fb", "#a9c1ee", "#3566c8", "#15254f"])
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text

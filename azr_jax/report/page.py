@@ -86,7 +86,7 @@ def _figure(figure: Figure, drawn: tuple[str, Any] | None, files: str) -> str:
     if drawn is None:
         content, links = '<p class="note">No data yet.</p>', ""
     else:
-        content = f'<div class="plot" data-figure="{figure.name}">{drawn[0]}</div>'
+        content = f'<div class="scroll"><div class="plot" data-figure="{figure.name}">{drawn[0]}</div></div>'
         links = "".join(
             f' <a class="file" href="{text(files)}/{figure.name}.{kind}">{kind.upper()}</a>' for kind in ("png", "csv")
         )
