@@ -16,11 +16,15 @@ setup-demo:
 	@tpu_scripts/install_interpreters.sh racket
 	@$(PYTHON_BIN) -m executors build racket >/dev/null || true
 
-setup setup-test:
+setup:
 	@tpu_scripts/setup_python.sh test
 	@tpu_scripts/install_interpreters.sh || \
 	  echo "setup: GOING ON WITHOUT what is named above; the tests that need it are skipped by name" >&2
 	@$(PYTHON_BIN) -m executors build >/dev/null || true
+
+setup-test: setup
+	@tpu_scripts/install_interpreters.sh browser || \
+	  echo "setup: no headless browser; the tests of reports in one are skipped by name" >&2
 
 demo: setup-demo
 	$(PYTHON_BIN) -m azr_jax.main --config=configs/tiny.py --workdir=runs/tiny

@@ -162,7 +162,12 @@ def test_the_image_gets_all_that_the_dockerfile_copies():
 
 @pytest.mark.parametrize(
     ("story", "finished", "expected"),
-    [("exit 0", 0, 0), ("exit 0", 3, 3), ("exit 7", 0, 7), ("trap 'exit 0' TERM; sleep 600 & wait", 3, 3)],
+    [
+        ("exit 0", 0, 0),
+        ("exit 0", 3, 3),
+        ("exit 7", 0, 7),
+        ("trap 'exit 0' TERM; touch trapped; sleep 30 & wait", 3, 3),
+    ],
 )
 def test_a_pod_completes_only_with_its_run(tmp_path, story, finished, expected):
     python = tmp_path / "python"
@@ -171,11 +176,11 @@ def test_a_pod_completes_only_with_its_run(tmp_path, story, finished, expected):
     )
     python.chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    with subprocess.Popen([SCRIPTS / "pod.sh", "gs://b/run", "--config=c"], env=environment) as process:
+    command = [SCRIPTS / "pod.sh", "gs://b/run", "--config=c"]
+    with subprocess.Popen(command, env=environment, cwd=tmp_path) as process:
         if "TERM" in story:
-            while not (tmp_path / "calls").exists():
+            while not (tmp_path / "trapped").exists():
                 time.sleep(0.02)
-            time.sleep(0.1)
             process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == expected
     calls = (tmp_path / "calls").read_text().splitlines()
