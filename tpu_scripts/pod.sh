@@ -7,8 +7,13 @@ workdir="$1"
 shift
 python -m azr_jax.main "--workdir=$workdir" "$@" &
 child=$!
-trap 'kill -TERM "$child" 2>/dev/null' TERM INT
-# `wait` ends early at a signal.
-while wait "$child"; status=$?; kill -0 "$child" 2>/dev/null; do :; done
+trap 'signalled=yes; kill -TERM "$child" 2>/dev/null' TERM INT
+# A signal ends `wait` early, with a status of its own: the child's comes from waiting again.
+signalled=yes
+while [[ -n $signalled ]]; do
+  signalled=""
+  wait "$child"
+  status=$?
+done
 [[ $status -eq 0 ]] || exit "$status"
 exec python -m azr_jax.status --finished "$workdir"
