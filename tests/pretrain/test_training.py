@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -121,3 +122,17 @@ def test_the_shipped_model_is_an_ordinary_hugging_face_directory():
     assert written[-1] == tokenizer.eos_token_id
     parsed = parse(Role.SOLVE, kind, response, fence_tags=("python",), induction_inputs=6, max_program_chars=1024)
     assert isinstance(parsed, Answer), response
+
+
+def test_training_again_gives_the_same_weights():
+    rng = np.random.default_rng(1)
+    documents = [([start, start], [start + 1, 1]) for start in rng.integers(2, 20, 160)]
+    config = ModelConfig(
+        vocab_size=32, embed_dim=16, ffn_dim=16, layers=2, heads=2, kv_heads=2, head_dim=8, eos_ids=(1,)
+    )
+    chosen = settings(batch_rows=8, row_tokens=16)
+    rows = train.pack(documents, chosen.row_tokens, chosen.prompt_weight)
+    first, again = (train.fit(config, chosen, [rows], rows, seed=0) for _ in range(2))
+    assert first.final_loss < np.log(32)
+    for one, other in zip(jax.tree.leaves(first.params), jax.tree.leaves(again.params), strict=True):
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
