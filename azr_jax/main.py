@@ -44,9 +44,10 @@ def train(run: Run) -> None:
         with run.measured_step(step) as record:
             played = stages.play_step(config, player, state.params, buffers, step)
             scored = stages.score(config, played, run.reward_state)
+            record.update(stages.reward_metrics(config, run.reward_state))
             run.reward_state = stages.next_reward_state(config, played, run.reward_state)
             run.check_infrastructure()
-            record.play(played, scored, buffers, player.clock)
+            record.play(played, scored, buffers, player.clock, player.languages)
             run.phase("update")
             state, update_metrics = stages.learn(config, learner, state, scored, step, run.tokenizer.pad_id)
             record.update(update_metrics)

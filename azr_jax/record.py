@@ -6,14 +6,16 @@ import collections
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from azr_jax.play import Clock, Solution, mean_accuracy
+from azr_jax.play import Clock, Proposal, Solution, mean_accuracy
 from azr_jax.selfplay.buffers import Buffers
+from azr_jax.selfplay.curriculum import program_metrics
 from azr_jax.selfplay.diversity import diversity
 from azr_jax.selfplay.estimates import accuracy_histogram, accuracy_metrics
 from azr_jax.selfplay.rewards import ERROR_KINDS, error_kind
 from azr_jax.selfplay.validation import is_dropped
 from azr_jax.stages import Played, rollouts
-from azr_jax.types import Role, Scored, StopReason, TaskType
+from azr_jax.types import Role, Scored, StopReason, TaskType, Triplet
+from executors.language import Language
 
 # Of the newest triplets: the whole buffer changes too slowly to show a proposer that repeats itself.
 _DIVERSITY_ENTRIES = 256
@@ -33,10 +35,25 @@ class StepRecord:
         """Adds metrics."""
         self.metrics.update(values)
 
-    def play(self, played: Played, scored: Sequence[Scored], buffers: Buffers, clock: Clock) -> None:
+    def play(
+        self,
+        played: Played,
+        scored: Sequence[Scored],
+        buffers: Buffers,
+        clock: Clock,
+        languages: Mapping[str, Language],
+    ) -> None:
         """Adds what the step's responses were worth; `clock` is the player's after the step."""
-        self.update(_proposals(played))
-        self.update(_solutions(played.solutions, "solve"))
+        pairs = list(zip(played.proposals, played.estimates, strict=True))
+        self.update(_proposals(pairs, "propose", by_type=True))
+        self.update(_solutions(played.solutions, "solve", by_type=True))
+        for name, language in languages.items():
+            self.update(_programs(played.proposals, language))
+            if len(languages) > 1:
+                own = [pair for pair in pairs if pair[0].task.language == name]
+                self.update(_proposals(own, f"propose/{name}", by_type=False))
+                solved = [one for one in played.solutions if one.task.language == name]
+                self.update(_solutions(solved, f"solve/{name}", by_type=False))
         self.update(_rewards(scored))
         self.update(_sampling(played, clock))
         self.update({f"buffer/{name}": float(value) for name, value in buffers.counters().items()})
@@ -44,29 +61,35 @@ class StepRecord:
         self.transcripts = _transcripts(scored, self._wanted)
 
 
-def _proposals(played: Played) -> dict[str, float]:
+def _proposals(pairs: Sequence[tuple[Proposal, Sequence[Solution]]], prefix: str, *, by_type: bool) -> dict[str, float]:
+    """Metrics of proposals with the estimation samples of each: acc, validity, outcomes and errors."""
     metrics: dict[str, float] = {}
-    pairs = list(zip(played.proposals, played.estimates, strict=True))
-    for kind in (*TaskType, None):
+    for kind in (*TaskType, None) if by_type else (None,):
         chosen = [(one, tries) for one, tries in pairs if kind is None or one.task.type is kind]
-        prefix = "propose" if kind is None else f"propose/{kind}"
+        name = prefix if kind is None else f"{prefix}/{kind}"
         judged = [(one, tries) for one, tries in chosen if not is_dropped(one.outcome)]
         accs = [mean_accuracy(tries) for one, tries in judged if one.item is not None]
         known = [acc for acc in accs if acc is not None]
         samples = max((len(tries) for _, tries in judged), default=0)
         measured = accuracy_metrics(known, len(judged)) | accuracy_histogram(known, samples)
-        metrics |= {f"{prefix}/{key}": value for key, value in measured.items()}
+        metrics |= {f"{name}/{key}": value for key, value in measured.items()}
         if judged:
-            metrics[f"{prefix}/valid"] = len(accs) / len(judged)
-    metrics |= _outcome_shares((one.outcome for one in played.proposals), "propose")
-    kinds = ((one.formatted, one.item is not None, one.outcome) for one in played.proposals)
-    metrics |= _error_shares(kinds, "propose")
-    return metrics
+            metrics[f"{name}/valid"] = len(accs) / len(judged)
+    metrics |= _outcome_shares((one.outcome for one, _ in pairs), prefix)
+    return metrics | _error_shares(((one.formatted, one.item is not None, one.outcome) for one, _ in pairs), prefix)
 
 
-def _solutions(solutions: Sequence[Solution], prefix: str) -> dict[str, float]:
+def _programs(proposals: Sequence[Proposal], language: Language) -> dict[str, float]:
+    """`propose/LANGUAGE/program/...`: size, depth and difference of the programs that the step's proposers wrote."""
+    own = [one for one in proposals if one.task.language == language.name]
+    written = [one.item.program for one in own if isinstance(one.item, Triplet)]
+    values = program_metrics(written, language)
+    return {f"propose/{language.name}/program/{key}": value for key, value in values.items()}
+
+
+def _solutions(solutions: Sequence[Solution], prefix: str, *, by_type: bool) -> dict[str, float]:
     metrics: dict[str, float] = {}
-    for kind in (*TaskType, None):
+    for kind in (*TaskType, None) if by_type else (None,):
         chosen = [one for one in solutions if (kind is None or one.task.type is kind) and not is_dropped(one.outcome)]
         name = prefix if kind is None else f"{prefix}/{kind}"
         formatted = [one for one in chosen if one.formatted]
@@ -76,8 +99,7 @@ def _solutions(solutions: Sequence[Solution], prefix: str) -> dict[str, float]:
         if formatted:
             metrics[f"{name}/accuracy_formatted"] = sum(one.correct for one in formatted) / len(formatted)
     metrics |= _outcome_shares((one.outcome for one in solutions), prefix)
-    metrics |= _error_shares(((one.formatted, one.correct, one.outcome) for one in solutions), prefix)
-    return metrics
+    return metrics | _error_shares(((one.formatted, one.correct, one.outcome) for one in solutions), prefix)
 
 
 def _error_shares(responses: Iterable[tuple[bool, bool, str]], prefix: str) -> dict[str, float]:

@@ -176,6 +176,11 @@ def score(config: Config, played: Played, state: rewards.RewardState) -> list[Sc
     return scored
 
 
+def reward_metrics(config: Config, state: rewards.RewardState) -> dict[str, float]:
+    """What the step's rewards went by: the weight of Eq. 4 and the running means before the step."""
+    return rewards.state_metrics(state, config.reward)
+
+
 def next_reward_state(config: Config, played: Played, state: rewards.RewardState) -> rewards.RewardState:
     """The reward state after a step: running means of what its solver responses were worth."""
     formatted = [one for one in played.solutions if one.formatted and not is_dropped(one.outcome)]

@@ -90,6 +90,8 @@ class Language:
     plain_value: a regular expression (whole match, no backtracking traps) of texts that are canonical as they stand,
     such as integers and flat lists of them: they need no process to be read back. Empty: every text is read back.
     canonical_program: source text to the form in which duplicates are recognised (white space and comments folded).
+    tree_size: source text to (nodes, depth) of the language's own syntax tree, or None of a text that has none; for
+    metrics alone. None where no parser of the language is at hand in Python.
     """
 
     name: str
@@ -117,6 +119,7 @@ class Language:
     fence_aliases: tuple[str, ...] = ()
     comment_end: str = ""
     plain_value: str = ""
+    tree_size: Callable[[str], tuple[int, int] | None] | None = None
 
     def commented(self, text: str) -> str:
         """`text`, one line, as a comment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import os
 import platform
@@ -61,6 +62,19 @@ def canonical_program(source: str) -> str:
     return "\n".join(lines)
 
 
+def tree_size(source: str) -> tuple[int, int] | None:
+    """(nodes, depth) of the abstract syntax tree, the module not counted; None when the source has none."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    level, nodes, depth = list(ast.iter_child_nodes(tree)), 0, 0
+    while level:
+        nodes, depth = nodes + len(level), depth + 1
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return nodes, depth
+
+
 LANGUAGE = Language(
     name="python",
     full_name="Python",
@@ -83,4 +97,5 @@ LANGUAGE = Language(
     memory_overhead_mib=64,
     fence_aliases=("py", "python3"),
     plain_value=_PLAIN_VALUE,
+    tree_size=tree_size,
 )

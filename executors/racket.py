@@ -214,6 +214,24 @@ def canonical_program(source: str) -> str:
     return "".join(pieces)
 
 
+def tree_size(source: str) -> tuple[int, int] | None:
+    """(nodes, depth) of the program as data, the tree that Racket's reader makes: atoms and lists; None when broken."""
+    nodes = depth = deepest = 0
+    try:
+        for kind, _ in _tokens(_without_lang(source)):
+            if kind == "close":
+                depth -= 1
+                if depth < 0:
+                    return None
+            elif kind in ("open", "atom"):
+                nodes += 1
+                deepest = max(deepest, depth + 1)
+                depth += kind == "open"
+    except _LexError:
+        return None
+    return None if depth else (nodes, deepest)
+
+
 def _without_lang(source: str) -> str:
     """`source` from behind its `#lang racket`, which stands before everything but comments."""
     at = 0
@@ -258,4 +276,5 @@ LANGUAGE = Language(
     memory_overhead_mib=192,
     fence_aliases=("scheme", "rkt"),
     plain_value=_PLAIN_VALUE,
+    tree_size=tree_size,
 )

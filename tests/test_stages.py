@@ -34,7 +34,7 @@ def step(opened):
     played = stages.play_step(opened.config, opened.player, params, buffers, 1)
     scored = stages.score(opened.config, played, RewardState())
     record = StepRecord(1, 12)
-    record.play(played, scored, buffers, opened.player.clock)
+    record.play(played, scored, buffers, opened.player.clock, opened.player.languages)
     return opened, params, before, buffers, played, scored, record
 
 
@@ -95,6 +95,11 @@ def test_the_record_counts_this_step(step):
         shares = [value for key, value in record.metrics.items() if key.startswith("propose/acc_histogram/")]
         assert len(shares) == opened.config.selfplay.estimate_samples + 1 and sum(shares) == pytest.approx(1)
     assert 0 < record.metrics["buffer/python/diversity/distinct_programs"] <= 1
+    written = [one.item.program for one in played.proposals if isinstance(one.item, Triplet)]
+    programs = {key for key in record.metrics if key.startswith("propose/python/program/")}
+    assert bool(programs) == bool(written)
+    # Of one language there is nothing to tell apart.
+    assert not any(key.startswith(("propose/python/valid", "solve/python/")) for key in record.metrics)
     assert len(record.transcripts) == 12
     assert {(one["role"], one["type"]) for one in record.transcripts} == {
         (role.value, kind.value) for role in Role for kind in TaskType

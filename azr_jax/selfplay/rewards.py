@@ -65,7 +65,7 @@ class RewardState:
     """What schedules go by: the step being rewarded, from 1, and running means over the steps before it.
 
     solver_accuracy: share of solver responses that were correct. syntax_share: share of well-formatted ones whose
-    program or value was a syntax error. None before the first step that had any.
+    program or value was a syntax error. None before the first step that had any; `advanced` says where they start.
     """
 
     step: int = 1
@@ -78,15 +78,25 @@ def advanced(
 ) -> RewardState:
     """The state of the next step: a_t = (1 - r) a_(t-1) + r c_t for both means, with r = `smoothing`.
 
-    The first measurement is taken as it is; None leaves a mean where it was.
+    None leaves a mean where it was. a_0 is `adaptive_low` for the accuracy and `graded_shift_share` for the share of
+    syntax errors: where the weights that follow them begin to move, so that the first measurement is no jump either.
     """
 
-    def mean(old: float | None, new: float | None) -> float | None:
-        if old is None or new is None:
-            return old if new is None else new
-        return (1.0 - settings.smoothing) * old + settings.smoothing * new
+    def mean(old: float | None, new: float | None, start: float) -> float | None:
+        if new is None:
+            return old
+        return (1.0 - settings.smoothing) * (start if old is None else old) + settings.smoothing * new
 
-    return RewardState(state.step + 1, mean(state.solver_accuracy, accuracy), mean(state.syntax_share, syntax_share))
+    return RewardState(
+        state.step + 1,
+        mean(state.solver_accuracy, accuracy, settings.adaptive_low),
+        mean(state.syntax_share, syntax_share, settings.graded_shift_share),
+    )
+
+
+def switch_weight(state: RewardState, settings: RewardSettings) -> float:
+    """Weight of Eq. 4: 0 up to and including `switch_step`, 1 after it. The only weight that jumps."""
+    return 0.0 if state.step <= settings.switch_step else 1.0
 
 
 def linear_weight(state: RewardState, settings: RewardSettings) -> float:
@@ -97,9 +107,10 @@ def linear_weight(state: RewardState, settings: RewardSettings) -> float:
 def adaptive_weight(state: RewardState, settings: RewardSettings) -> float:
     """Weight of Eq. 4: w = (a - low) / (high - low), clipped to [0, 1].
 
-    a is the running solver accuracy, low and high are `adaptive_low` and `adaptive_high`. Before the first measurement
-    w is 0: Eq. 3. From one step to the next w moves by at most smoothing / (high - low), because a moves by at most
-    `smoothing`: the reward is continuous over training. When accuracy falls again, w falls with it at the same pace,
+    a is the running solver accuracy (`advanced`), low and high are `adaptive_low` and `adaptive_high`. At step 1 w is
+    0: Eq. 3. The limits: w = 0 for a <= low, w = 1 for a >= high. From one step to the next w moves by at most
+    smoothing / (high - low), because a moves by at most `smoothing` and starts at low: the reward of any proposal is
+    continuous over training, from the first step on. When accuracy falls again, w falls with it at the same pace,
     back to Eq. 3 at `adaptive_low`; there is no memory besides the mean's own.
     """
     if state.solver_accuracy is None:
@@ -127,7 +138,7 @@ def schedule_eq4(acc: float | None, valid: bool, state: RewardState, settings: R
 
 def schedule_switch(acc: float | None, valid: bool, state: RewardState, settings: RewardSettings) -> float:
     """The paper's combination: Eq. 3 for steps 1 to `switch_step` (64), Eq. 4 from the step after it (65)."""
-    return propose_eq3(acc, valid) if state.step <= settings.switch_step else propose_eq4(acc, valid)
+    return _mixed(acc, valid, switch_weight(state, settings))
 
 
 def schedule_linear(acc: float | None, valid: bool, state: RewardState, settings: RewardSettings) -> float:
@@ -151,19 +162,42 @@ def schedule_learnability(acc: float | None, valid: bool, state: RewardState, se
     return acc * (1.0 - acc)
 
 
+# Weight of Eq. 4 in the schedules that mix it with Eq. 3.
+EQ4_WEIGHTS: dict[str, Callable[[RewardState, RewardSettings], float]] = {
+    "eq3": lambda state, settings: 0.0,
+    "eq4": lambda state, settings: 1.0,
+    "switch": switch_weight,
+    "linear": linear_weight,
+    "adaptive": adaptive_weight,
+}
+
+
+def state_metrics(state: RewardState, settings: RewardSettings) -> dict[str, float]:
+    """What a step's rewards went by: `propose/eq4_weight` and the running means; what there is not is left out."""
+    metrics = {}
+    if settings.proposer in EQ4_WEIGHTS:
+        metrics["propose/eq4_weight"] = EQ4_WEIGHTS[settings.proposer](state, settings)
+    for key in ("solver_accuracy", "syntax_share"):
+        if (value := getattr(state, key)) is not None:
+            metrics[f"solve/running_{key}"] = value
+    return metrics
+
+
 ERROR_KINDS = ("format", "syntax", "runtime", "wrong")
 
 
 def error_kind(formatted: bool, correct: bool, outcome: str) -> str | None:
     """`format`, `syntax`, `runtime` or `wrong`; None when correct. The outcome is the executor's word in any language.
 
-    `runtime` is all that ran, or was refused, and gave no value: time-out, memory, forbidden and the like.
+    `syntax` is what the language's reader or compiler refuses before anything runs: a program (`syntax_error`), or an
+    answer that is no value of the language (`forbidden`). `runtime` is all that ran, or was refused for what it did,
+    and gave no value: an exception, a time-out, too much memory and the like.
     """
     if correct:
         return None
     if not formatted:
         return "format"
-    return {"syntax_error": "syntax", "wrong": "wrong"}.get(outcome, "runtime")
+    return {"syntax_error": "syntax", "forbidden": "syntax", "wrong": "wrong"}.get(outcome, "runtime")
 
 
 def solver_plain(formatted: bool, correct: bool, outcome: str, state: RewardState, settings: RewardSettings) -> float:
@@ -181,10 +215,10 @@ def solver_graded_shift(
 ) -> float:
     """`solver_graded` whose weight moves from syntax to meaning as syntax errors become rare.
 
-    u = share / `graded_shift_share`, clipped to [0, 1], of the running share of syntax errors (1 before the first
-    measurement). With s < r < w the three settings, a runtime error costs r + 0.8 u (w - r) and a syntax error
-    s + 0.8 (1 - u) (r - s): at u = 1 the wide gap is between syntax errors and the rest, at u = 0 between
-    programs that give no value and wrong values. The order never changes, and both are continuous in the share.
+    u = share / `graded_shift_share`, clipped to [0, 1], of the running share of syntax errors (`advanced`; u is 1 at
+    step 1). With s < r < w the three settings, a runtime error costs r + 0.8 u (w - r) and a syntax error
+    s + 0.8 (1 - u) (r - s): at u = 1 the wide gap is between syntax errors and the rest, at u = 0 between programs
+    that give no value and wrong values. The order never changes, and both are continuous in the share.
     """
     share = 1.0 if state.syntax_share is None else state.syntax_share
     form = _clipped(share / settings.graded_shift_share)

@@ -1,7 +1,9 @@
 """Runs a grid and reports on it: `python -m azr_jax.study --study=FILE --seeds=N [--parallel=N] [--resume]`.
 
 Each run is `python -m azr_jax.main` in OUT/LANGUAGE/ARM-SEED with its log beside it. --resume goes on where an earlier
-start of the same study stopped: finished runs are kept, others resume from their last save.
+start of the same study stopped: finished runs are kept, others resume from their last save. --languages and --arms
+start a part of the grid, in any order; --report_only starts nothing and reports on what is finished, also while another
+process runs the study.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ _PARALLEL = flags.DEFINE_integer("parallel", 1, "Runs side by side; each gets it
 _DEVICE_VARIABLE = flags.DEFINE_string(
     "device_variable", "", "Environment variable that chooses a run's accelerator, such as CUDA_VISIBLE_DEVICES."
 )
+_LANGUAGES = flags.DEFINE_list("languages", [], "Start only runs of these languages; all when not given.")
+_ARMS = flags.DEFINE_list("arms", [], "Start only runs of these arms; all when not given.")
+_REPORT_ONLY = flags.DEFINE_bool("report_only", False, "Start no run: report on those that are finished.")
 _RESUME = flags.DEFINE_bool("resume", False, "Go on with a study that was started before.")
 
 
@@ -49,11 +54,12 @@ def _run(name: str, out: Path) -> list[str]:
     study = grid.study_of(_STUDY.value.to_dict(), name)
     cells = grid.cells_of(study, _SEEDS.value, out)
     configs = {cell.name: grid.config_of(study, cell) for cell in cells}
-    if out.exists() and any(out.iterdir()) and not _RESUME.value:
+    wanted = grid.chosen(study, cells, _LANGUAGES.value, _ARMS.value)
+    if out.exists() and any(out.iterdir()) and not (_RESUME.value or _REPORT_ONLY.value):
         raise ValueError(f"--out={out} holds something already: pass --resume to go on with it, or choose another")
     out.mkdir(parents=True, exist_ok=True)
-    waiting = [cell for cell in cells if not grid.is_done(cell, configs[cell.name])]
-    logging.info("study %s: %d runs, %d of them done before", name, len(cells), len(cells) - len(waiting))
+    waiting = [cell for cell in wanted if not grid.is_done(cell, configs[cell.name])]
+    logging.info("study %s: %d runs, %d of them done before", name, len(wanted), len(wanted) - len(waiting))
     started = time.monotonic()
 
     def on_end(cell: grid.Cell, status: int) -> None:
@@ -61,8 +67,8 @@ def _run(name: str, out: Path) -> list[str]:
         what = f"failed with status {status}" if status else ("done" if done else "stopped")
         logging.info("%s: %s after %.0f s of the study", cell.name, what, time.monotonic() - started)
 
-    runner = grid.Runner(study, _PARALLEL.value, _DEVICE_VARIABLE.value)
-    failed = runner.run_all(waiting, on_end)
+    runner = grid.Runner(study, _PARALLEL.value, _DEVICE_VARIABLE.value, out / "compiled")
+    failed = {} if _REPORT_ONLY.value else runner.run_all(waiting, on_end)
     finished = [cell for cell in cells if grid.is_done(cell, configs[cell.name])]
     results = [outcome.read(cell) for cell in finished]
     (out / "study.json").write_text(json.dumps([dataclasses.asdict(one) for one in results], indent=2) + "\n")

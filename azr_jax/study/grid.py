@@ -93,6 +93,20 @@ def cells_of(study: Study, seeds: int, out: Path) -> list[Cell]:
     ]
 
 
+def chosen(study: Study, cells: Sequence[Cell], languages: Sequence[str], arms: Sequence[str]) -> list[Cell]:
+    """The cells of these languages and arms, by language in the order given; an empty list of names takes all.
+
+    Raises:
+      ValueError: a language or an arm that the study does not have.
+    """
+    for flag, names, known in (("--languages", languages, study.languages), ("--arms", arms, study.arms)):
+        for name in names:
+            if name not in known:
+                raise ValueError(f"{flag}={name}: study {study.name} has {', '.join(known)}")
+    picked = [cell for cell in cells if not arms or cell.arm in arms]
+    return [cell for name in languages for cell in picked if cell.language == name] if languages else picked
+
+
 def config_of(study: Study, cell: Cell) -> Config:
     """The settings that the cell's run will have.
 
@@ -138,14 +152,16 @@ class Runner:
     """Runs cells as processes, `parallel` at a time; each place gets its own share of the cores.
 
     device_variable: an environment variable that says which accelerator a process sees, such as CUDA_VISIBLE_DEVICES;
-    the place's number is put into it.
+    the place's number is put into it. compiled: where the runs share what they compile, unless the environment names a
+    place (JAX_COMPILATION_CACHE_DIR); a minute of each run of the embedded model otherwise.
     """
 
-    def __init__(self, study: Study, parallel: int, device_variable: str = "") -> None:
+    def __init__(self, study: Study, parallel: int, device_variable: str = "", compiled: Path | None = None) -> None:
         if parallel < 1:
             raise ValueError(f"--parallel={parallel}: must be at least 1")
         self._study = study
         self._device_variable = device_variable
+        self._compiled = compiled
         self._parallel = parallel
         self._places: queue.SimpleQueue[int] = queue.SimpleQueue()
         for place in range(parallel):
@@ -189,6 +205,8 @@ class Runner:
         environment = dict(os.environ)
         if self._device_variable:
             environment[self._device_variable] = str(place)
+        if self._compiled is not None:
+            environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(self._compiled.absolute()))
         log = cell.workdir.with_suffix(".log")
         with log.open("ab") as stream:
             process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)

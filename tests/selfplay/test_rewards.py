@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from azr_jax.config import from_mapping
 from azr_jax.selfplay.estimates import accuracy, accuracy_histogram, accuracy_metrics
 from azr_jax.selfplay.rewards import (
+    EQ4_WEIGHTS,
     REWARD_SCHEDULES,
     SOLVER_REWARDS,
     RewardState,
@@ -20,6 +21,7 @@ from azr_jax.selfplay.rewards import (
     propose_eq3,
     propose_eq4,
     solver_reward,
+    state_metrics,
     weighted,
 )
 from azr_jax.types import Role, TaskType
@@ -113,25 +115,66 @@ def test_adaptive_follows_the_running_accuracy(accuracy, weight):
 def test_adaptive_is_continuous_and_comes_back_when_accuracy_falls(accuracies, acc):
     state = RewardState()
     most = SETTINGS.smoothing / (SETTINGS.adaptive_high - SETTINGS.adaptive_low)
+    assert REWARD_SCHEDULES["adaptive"](acc, True, state, SETTINGS) == propose_eq3(acc, True)
+    apart = abs(propose_eq3(acc, True) - propose_eq4(acc, True))
     for measured in accuracies:
         following = advanced(state, measured, None, SETTINGS)
-        if state.solver_accuracy is not None:
-            assert abs(adaptive_weight(following, SETTINGS) - adaptive_weight(state, SETTINGS)) <= most + 1e-9
+        # From the first step on: the first measurement is no jump either.
+        assert abs(adaptive_weight(following, SETTINGS) - adaptive_weight(state, SETTINGS)) <= most + 1e-9
+        before, after = (REWARD_SCHEDULES["adaptive"](acc, True, one, SETTINGS) for one in (state, following))
+        assert abs(after - before) <= most * apart + 1e-9
         state = following
     assert state.step == len(accuracies) + 1
     low, high = sorted((propose_eq3(acc, True), propose_eq4(acc, True)))
     assert low - 1e-9 <= REWARD_SCHEDULES["adaptive"](acc, True, state, SETTINGS) <= high + 1e-9
     for _ in range(200):
+        state = advanced(state, 1.0, None, SETTINGS)
+    assert REWARD_SCHEDULES["adaptive"](acc, True, state, SETTINGS) == propose_eq4(acc, True)
+    for _ in range(200):
         state = advanced(state, 0.0, None, SETTINGS)
     assert REWARD_SCHEDULES["adaptive"](acc, True, state, SETTINGS) == propose_eq3(acc, True)
 
 
+@given(acc=st.floats(0, 1), step=st.integers(1, 600))
+def test_linear_is_continuous_and_switch_jumps_once(acc, step):
+    most = 1 / (SETTINGS.linear_to - SETTINGS.linear_from)
+    now, following = RewardState(step), RewardState(step + 1)
+    assert 0 <= linear_weight(following, SETTINGS) - linear_weight(now, SETTINGS) <= most + 1e-9
+    jump = EQ4_WEIGHTS["switch"](following, SETTINGS) - EQ4_WEIGHTS["switch"](now, SETTINGS)
+    assert jump == (1.0 if step == SETTINGS.switch_step else 0.0)
+
+
+@given(
+    acc=st.floats(0, 1),
+    step=st.integers(1, 200),
+    accuracy=st.none() | st.floats(0, 1),
+    name=st.sampled_from(sorted(EQ4_WEIGHTS)),
+)
+def test_each_mixing_schedule_is_its_weight(acc, step, accuracy, name):
+    state = RewardState(step, accuracy)
+    weight = EQ4_WEIGHTS[name](state, SETTINGS)
+    expected = (1 - weight) * propose_eq3(acc, True) + weight * propose_eq4(acc, True)
+    assert REWARD_SCHEDULES[name](acc, True, state, SETTINGS) == pytest.approx(expected)
+    assert REWARD_SCHEDULES[name](None, False, state, SETTINGS) == -1.0
+    assert state_metrics(state, dataclasses.replace(SETTINGS, proposer=name))["propose/eq4_weight"] == weight
+
+
+def test_what_schedules_go_by_is_in_the_metrics():
+    settings = dataclasses.replace(SETTINGS, proposer="learnability")
+    assert state_metrics(RewardState(), settings) == {}
+    assert state_metrics(RewardState(2, 0.4, 0.1), settings) == {
+        "solve/running_solver_accuracy": 0.4,
+        "solve/running_syntax_share": 0.1,
+    }
+
+
 def test_running_means_by_hand():
-    settings = dataclasses.replace(SETTINGS, smoothing=0.25)
+    settings = dataclasses.replace(SETTINGS, smoothing=0.25, adaptive_low=0.2, graded_shift_share=0.4)
     state = advanced(RewardState(), None, None, settings)
     assert state == RewardState(2, None, None)
     state = advanced(advanced(state, 0.4, 0.2, settings), 0.8, None, settings)
-    assert state == RewardState(4, pytest.approx(0.5), 0.2)
+    # 0.75 x 0.2 + 0.25 x 0.4 = 0.25, then 0.75 x 0.25 + 0.25 x 0.8; 0.75 x 0.4 + 0.25 x 0.2.
+    assert state == RewardState(4, pytest.approx(0.3875), pytest.approx(0.35))
 
 
 @pytest.mark.parametrize(("acc", "reward"), [(0.0, 0.0), (0.25, 0.1875), (0.5, 0.25), (1.0, 0.0)])
@@ -146,7 +189,8 @@ KINDS = [
     (True, False, "syntax_error", "syntax"),
     (True, False, "runtime_error", "runtime"),
     (True, False, "timeout", "runtime"),
-    (True, False, "forbidden", "runtime"),
+    (True, False, "memory", "runtime"),
+    (True, False, "forbidden", "syntax"),
     (True, False, "wrong", "wrong"),
     (True, True, "correct", None),
 ]
@@ -162,9 +206,9 @@ def test_error_kinds(formatted, correct, outcome, kind):
 def test_graded_rewards_keep_their_order(name, share):
     state = RewardState(3, syntax_share=share)
     rewards = [SOLVER_REWARDS[name](*case[:3], state, SETTINGS) for case in KINDS]
-    unformatted, syntax, runtime, timeout, forbidden, wrong, correct = rewards
+    unformatted, syntax, runtime, timeout, memory, no_value, wrong, correct = rewards
     assert unformatted == -1.0 < syntax < runtime < wrong < 0.0 < correct == 1.0
-    assert runtime == timeout == forbidden
+    assert runtime == timeout == memory and syntax == no_value
 
 
 def test_graded_shift_moves_the_gap_from_form_to_meaning():
@@ -181,6 +225,21 @@ def test_graded_shift_moves_the_gap_from_form_to_meaning():
     assert gaps(None) == gaps(1.0) == (form, meaning)
     form, meaning = gaps(0.0)
     assert meaning > 4 * form
+
+
+@given(shares=st.lists(st.none() | st.floats(0, 1), min_size=1, max_size=40))
+def test_graded_shift_is_continuous_over_training(shares):
+    state = RewardState()
+    reach = 0.8 * max(SETTINGS.graded_wrong - SETTINGS.graded_runtime, SETTINGS.graded_runtime - SETTINGS.graded_syntax)
+    most = reach * SETTINGS.smoothing / SETTINGS.graded_shift_share
+    for share in shares:
+        following = advanced(state, None, share, SETTINGS)
+        for outcome in ("syntax_error", "runtime_error", "wrong"):
+            before, after = (
+                SOLVER_REWARDS["graded_shift"](True, False, outcome, one, SETTINGS) for one in (state, following)
+            )
+            assert abs(after - before) <= most + 1e-9
+        state = following
 
 
 def test_eq1_weights_the_solver_alone():

@@ -24,14 +24,29 @@ def study(**changes):
 def test_the_grid_has_every_combination_once_and_its_settings_are_real(tmp_path):
     made = grid.study_of(reward_tiny.get_config().to_dict(), "reward_tiny")
     cells = grid.cells_of(made, 3, tmp_path)
-    assert len(cells) == len({cell.workdir for cell in cells}) == 3 * 2 * 5
+    assert len(cells) == len({cell.workdir for cell in cells}) == 3 * 3 * 9
     for cell in cells:
         config = grid.config_of(made, cell)
         assert config.seed == cell.seed
         assert config.languages == (cell.language,)
         assert (config.selfplay.estimate_temperature == 0.0) == (cell.arm == "greedy_estimates")
-        assert config.reward.proposer == {"greedy_estimates": "eq3"}.get(cell.arm, cell.arm)
+        others = ("greedy_estimates", "train_on_estimates", "graded")
+        assert config.reward.proposer == ("eq3" if cell.arm in others else cell.arm)
+        assert config.selfplay.train_on_estimates == (cell.arm == "train_on_estimates")
+        assert config.reward.solver == ("graded" if cell.arm == "graded" else "plain")
         assert cell.language in config.evaluation.heldout
+
+
+def test_a_part_of_the_grid_can_be_started_first(tmp_path):
+    made = grid.study_of(reward_tiny.get_config().to_dict(), "reward_tiny")
+    cells = grid.cells_of(made, 2, tmp_path)
+    assert grid.chosen(made, cells, [], []) == cells
+    part = grid.chosen(made, cells, ["julia", "racket"], ["eq4", "eq3"])
+    assert [(cell.language, cell.seed, cell.arm) for cell in part] == [
+        (language, seed, arm) for language in ("julia", "racket") for seed in (0, 1) for arm in ("eq3", "eq4")
+    ]
+    with pytest.raises(ValueError, match="--arms=eq5: study reward_tiny has adaptive, eq3"):
+        grid.chosen(made, cells, [], ["eq5"])
 
 
 @pytest.mark.parametrize(

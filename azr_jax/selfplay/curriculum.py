@@ -1,0 +1,54 @@
+"""What the proposers' programs are like, step by step: how large, how deep, how different from each other. No jax."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from azr_jax.selfplay.diversity import NGRAM, ngrams, tokens
+from executors.language import Language
+
+_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
+
+
+def program_metrics(programs: Sequence[str], language: Language) -> dict[str, float]:
+    """Means over some programs of one language; nothing of none.
+
+    `tokens`: words, numbers and single other characters of a program. `nodes`, `depth`: of its syntax tree where the
+    language has one at hand (`Language.tree_size`); otherwise there are no `nodes`, and the depth is that of its
+    brackets. A program without a tree is left out of both. `distance`: mean over the pairs of programs of
+    1 - |A & B| / |A | B|, A and B the sets of their 4-grams of tokens (Jaccard); 0 when all are the same, at most 1,
+    and absent with fewer than two. `distinct`: different programs by canonical text, as a share.
+    """
+    if not programs:
+        return {}
+    split = [tokens(program) for program in programs]
+    metrics = {
+        "tokens": sum(map(len, split)) / len(split),
+        "distinct": len({language.canonical_program(program) for program in programs}) / len(programs),
+    }
+    if language.tree_size is None:
+        metrics["depth"] = sum(bracket_depth(words) for words in split) / len(split)
+    else:
+        sizes = [size for size in map(language.tree_size, programs) if size is not None]
+        if sizes:
+            metrics["nodes"] = sum(nodes for nodes, _ in sizes) / len(sizes)
+            metrics["depth"] = sum(depth for _, depth in sizes) / len(sizes)
+    pairs = list(itertools.combinations([_grams(words) for words in split], 2))
+    if pairs:
+        metrics["distance"] = sum(1.0 - len(a & b) / len(a | b) for a, b in pairs) / len(pairs)
+    return metrics
+
+
+def bracket_depth(words: Sequence[str]) -> int:
+    """The most brackets open at once, of any kind, in a list of tokens; one closed too often closes nothing."""
+    deepest = depth = 0
+    for word in words:
+        depth = max(0, depth + (word in _OPENING) - (word in _CLOSING))
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _grams(words: Sequence[str]) -> frozenset[tuple[str, ...]]:
+    """The 4-grams; of a text of fewer tokens, the text itself, so that no set is empty."""
+    return frozenset(ngrams(words, NGRAM) or [tuple(words)])
