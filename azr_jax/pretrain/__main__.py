@@ -1,7 +1,8 @@
 """Makes the embedded model and its problem sets: `python -m azr_jax.pretrain --config=configs/tiny.py`.
 
 Writes a Hugging Face directory (azr-tiny), heldout_LANGUAGE.jsonl and validation_LANGUAGE.jsonl, and pretrain.json with
-the settings, the losses and the time, into `config.pretrain.output`.
+the settings, the losses and the time, into `config.pretrain.output`. `--problems=lua` writes the problem sets of a
+language that is left out of the pretraining, and no model: the same programs as the other languages' sets.
 """
 
 from __future__ import annotations
@@ -12,20 +13,22 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tokenizers
-from absl import app, logging
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from azr_jax.config import Config, PretrainSettings, from_mapping
 from azr_jax.model import weights
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.pretrain import corpus, train, transcripts, vocabulary
+from azr_jax.pretrain.corpus import Drawn
 from azr_jax.pretrain.transcripts import Transcript
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/tiny.py", "Configuration file; its pretrain.* keys count.")
+_PROBLEMS = flags.DEFINE_string("problems", "", "Write only the problem sets of this language, such as lua.")
 MODEL_NAME = "azr-tiny"
 HELD_BACK = 1000
 
@@ -46,12 +49,21 @@ def build_corpus(config: Config) -> tuple[list[Transcript], list[Transcript], di
         seed = f"{config.seed}/{language}"
         clean += corpus.write(examples, first, shown, selfplay.references, True, f"{seed}/clean")
         mixed += corpus.write(examples[::-1], count - first, shown, selfplay.references, False, f"{seed}/mixed")
-        for split in ("heldout", "validation"):
-            problems = corpus.run(language, parts[split], workers)
-            files[f"{split}_{language}.jsonl"] = corpus.problem_lines(problems, shown, f"{config.seed}/{split}")
+        files |= problem_files(config, language, parts)
     for part in (clean, mixed):
         random.Random(f"{config.seed}/order").shuffle(part)
     return clean, mixed, files
+
+
+def problem_files(config: Config, language: str, parts: Mapping[str, Sequence[Drawn]]) -> dict[str, list[str]]:
+    """Lines of a language's held-out and validation problems by file name, from the programs of `corpus.splits`."""
+    workers = config.executor.workers or os.cpu_count() or 1
+    files = {}
+    for split in ("heldout", "validation"):
+        problems = corpus.run(language, parts[split], workers)
+        lines = corpus.problem_lines(problems, config.selfplay.induction_shown, f"{config.seed}/{split}")
+        files[f"{split}_{language}.jsonl"] = lines
+    return files
 
 
 def encode(tokenizer: tokenizers.Tokenizer, written: Sequence[Transcript]) -> list[tuple[list[int], list[int]]]:
@@ -70,10 +82,15 @@ def main(argv: Sequence[str]) -> None:
     config = from_mapping(_CONFIG.value.to_dict())
     output = Path(config.pretrain.output)
     output.mkdir(parents=True, exist_ok=True)
+    if language := _PROBLEMS.value:
+        if language in config.pretrain.languages:
+            raise app.UsageError(f"--problems={language}: a pretraining language; its problems come with the model")
+        parts = corpus.splits(config.seed, config.selfplay.induction_inputs, config.pretrain.heldout, {})
+        _write_files(output, problem_files(config, language, parts))
+        return
     clean, mixed, files = build_corpus(config)
     logging.info("%d transcripts after %.0f s", len(clean) + len(mixed), time.monotonic() - started)
-    for name, lines in files.items():
-        (output / name).write_text("\n".join(lines) + "\n")
+    _write_files(output, files)
     result = fit_and_save(config, clean, mixed, output / MODEL_NAME)
     record = {
         "settings": {key: value for key, value in dataclasses.asdict(config.pretrain).items() if key != "output"},
@@ -87,6 +104,11 @@ def main(argv: Sequence[str]) -> None:
     }
     (output / "pretrain.json").write_text(json.dumps(record, indent=2) + "\n")
     logging.info("%s: loss %.4f, held back %.4f", output / MODEL_NAME, result.final_loss, result.heldback_loss)
+
+
+def _write_files(output: Path, files: Mapping[str, Sequence[str]]) -> None:
+    for name, lines in files.items():
+        (output / name).write_text("\n".join(lines) + "\n")
 
 
 def fit_and_save(

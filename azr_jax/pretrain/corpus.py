@@ -26,8 +26,15 @@ _RUN_MANY = {
     "julia": "{functions}\nfs = [{names}]\nf(p) = fs[p[1] + 1](p[2])",
     "javascript": "{functions}\nconst fs = [{names}];\nfunction f(p) {{ return fs[p[0]](p[1]); }}",
     "python": "{functions}\nfs = [{names}]\ndef f(p):\n    return fs[p[0]](p[1])",
+    "lua": "{functions}\nlocal fs = {{{names}}}\nfunction f(p) return fs[p[1] + 1](p[2]) end",
 }
-_PAIR = {"racket": "(list {0} {1})", "julia": "({0}, {1})", "javascript": "[{0}, {1}]", "python": "({0}, {1})"}
+_PAIR = {
+    "racket": "(list {0} {1})",
+    "julia": "({0}, {1})",
+    "javascript": "[{0}, {1}]",
+    "python": "({0}, {1})",
+    "lua": "{{{0}, {1}}}",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

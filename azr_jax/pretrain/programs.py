@@ -1,4 +1,4 @@
-"""Small programs over integers and lists of integers: generated, run, inverted, and written in four languages.
+"""Small programs over integers and lists of integers: generated, run, inverted, and written in four languages and Lua.
 
 A `Program` is one to three steps; each step is an `Operation` with constants. The values that the steps pass through
 are computed here to write reasoning; what a program really returns is the interpreters' word (see corpus.py).
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import random
 
+from azr_jax.pretrain import lua
 from azr_jax.pretrain.operations import LANGUAGE_ORDER, OPERATIONS, Kind, Operation, Value, in_range
 
 _TAKING = {kind: tuple(op for op in OPERATIONS if op.takes == kind) for kind in ("int", "list")}
@@ -83,7 +84,9 @@ class Program:
         return values
 
     def source(self, language: str, name: str = "f") -> str:
-        """The program's text in a language, its entry function called `name`."""
+        """The program's text in a language, its entry function called `name`; Lua is never nested."""
+        if language == "lua":
+            return lua.source([(step.operation.name, step.constants) for step in self.steps], name)
         column = LANGUAGE_ORDER.index(language)
         if self.nested or len(self.steps) == 1:
             expression = "x"
@@ -126,6 +129,8 @@ def literal(value: Value, language: str) -> str:
     """A value as the executor of the language prints it (a test holds this against the interpreters)."""
     if isinstance(value, int):
         return str(value)
+    if language == "lua":
+        return lua.literal(value)
     if language == "racket":
         return "(list " + " ".join(map(str, value)) + ")"
     return "[" + ("," if language == "javascript" else ", ").join(map(str, value)) + "]"

@@ -7,6 +7,7 @@ import pytest
 
 from azr_jax.evaluation import heldout
 from azr_jax.pretrain import corpus, transcripts
+from azr_jax.pretrain.operations import LANGUAGE_ORDER
 from azr_jax.pretrain.programs import Program, random_inputs, random_program
 from azr_jax.selfplay.parsing import parse
 from azr_jax.types import Answer, Role, TaskType
@@ -22,7 +23,7 @@ SPLITS = corpus.splits(
 )
 
 
-@pytest.mark.parametrize("language", ["racket", "julia", "javascript", "python"])
+@pytest.mark.parametrize("language", ["racket", "julia", "javascript", "python", "lua"])
 def test_the_real_interpreter_agrees_on_every_operation(language):
     if LANGUAGES[language].find() is None:
         pytest.skip(f"{language} is not installed: {LANGUAGES[language].install_hint}")
@@ -58,6 +59,15 @@ def test_the_shipped_held_out_problems_are_those_of_the_split():
     assert collections.Counter(kind for kind, _ in problems).keys() == set(TaskType)
     shipped = {canonical(item.program) for _, item in problems}
     assert shipped == {canonical(item.program.source("racket")) for item in SPLITS["heldout"]}
+
+
+def test_lua_is_in_no_pretraining_and_its_held_out_programs_are_those_of_the_other_languages():
+    assert "lua" not in CONFIG.pretrain.languages and "lua" not in LANGUAGE_ORDER
+    for split in ("heldout", "validation"):
+        problems = heldout.load(f"azr_jax/embedded/{split}_lua.jsonl")
+        assert [item.program for _, item in problems] == [item.program.source("lua") for item in SPLITS[split]]
+        others = heldout.load(f"azr_jax/embedded/{split}_racket.jsonl")
+        assert [kind for kind, _ in problems] == [kind for kind, _ in others]
 
 
 def test_undoing_a_program_gives_an_argument_with_the_same_output():

@@ -1,0 +1,79 @@
+"""docs/add_a_language.md, followed to the letter: its two files in a temporary folder, and the whole loop with them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, rows
+
+from executors import Job, JobKind, Limits, Pool, Status, load_languages
+
+PAGE = REPOSITORY / "docs" / "add_a_language.md"
+BLOCK = re.compile(r"`(executors|configs)/(\w+\.py)`:\n\n```python\n(.*?)\n```\n", re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """The page's files, by themselves."""
+    made = tmp_path_factory.mktemp("prefix")
+    blocks = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
+    assert [(room, name) for room, name, _ in blocks] == [("executors", "prefix.py"), ("configs", "prefix.py")]
+    for room, name, text in blocks:
+        (made / room).mkdir()
+        (made / room / name).write_text(text + "\n", encoding="utf-8")
+    return made
+
+
+CASES = [
+    ("(define (f x) (+ x 1))", "41", Status.OK, "42"),
+    ("(define (f x)\n  (define a (reverse x))\n  (cons 5 a))", "(list 1 2)", Status.OK, "(list 5 2 1)"),
+    ("(define (f x) (+ x 1)", "41", Status.SYNTAX_ERROR, ""),
+    ("(define (g x) x)", "41", Status.SYNTAX_ERROR, ""),
+    ("(define (f x) (car x))", "41", Status.RUNTIME_ERROR, ""),
+    ("(define (f x) (cdr y))", "41", Status.RUNTIME_ERROR, ""),
+    ("(define (f x) x)", "(+ 1 2)", Status.FORBIDDEN, ""),
+]
+
+
+def test_the_language_of_the_page_runs_contained(folder):
+    (language,) = load_languages(folder / "executors").values()
+    with Pool(language, workers=1, limits=Limits(wall_s=20.0, cpu_s=5.0, memory_mib=128)) as pool:
+        for source, given, status, value in CASES:
+            verdict = pool.submit(Job("1", JobKind.EVALUATE, source, (given,), determinism=True)).result()
+            assert (verdict.status, "".join(verdict.values)) == (status, value), (source, verdict)
+        identity = Job("2", JobKind.EVALUATE, language.identity, (language.identity_input,))
+        assert pool.submit(identity).result().values == (language.identity_output,)
+        checked = Job("3", JobKind.VALUE, inputs=(" ( list 1  2 )",), expect=("(list 1 2)",))
+        assert pool.submit(checked).result().correct is True
+
+
+@pytest.mark.slow
+def test_the_whole_loop_learns_in_the_language_of_the_page(folder, tmp_path):
+    workdir = tmp_path / "run"
+    changes = {
+        "language_directory": str(folder / "executors"),
+        "steps": 2,
+        "selfplay.seed_triplets": 6,
+        "selfplay.seed_problems": 2,
+        "selfplay.batch_per_task": 8,
+        "executor.wall_s": 20.0,
+        "metrics.tensorboard": False,
+    }
+    command = [sys.executable, "-m", "azr_jax.main", f"--config={folder / 'configs' / 'prefix.py'}"]
+    command += [f"--workdir={workdir}", *(f"--config.{key}={value}" for key, value in changes.items())]
+    done = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    steps = rows(workdir / "metrics.jsonl")
+    assert [one["step"] for one in steps] == [1, 2]
+    # The model has never seen Prefix: what it writes must have run, and been rewarded, all the same.
+    assert steps[-1]["buffer/prefix/triplets_size"] >= 6
+    assert any(one["propose/valid"] > 0 for one in steps)
+    assert all(one["exec/infrastructure"] == 0 for one in steps)
+    assert any(key.startswith("propose/prefix/program/") for one in steps for key in one)
+    assert json.loads((workdir / "summary.json").read_text())["steps"] == 2
+    assert (workdir / "report.html").is_file()
