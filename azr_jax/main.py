@@ -38,6 +38,11 @@ def train(run: Run) -> None:
             stages.seeding_round(config, player, state.params, buffers, run.seeding_rounds)
         step = 0
         run.save(step, state, buffers)
+    if run.unfinished is not None:
+        with run.measured_step(step, run.unfinished) as record:
+            run.evaluate_if_due(step, state, buffers, record)
+        run.write(record)
+        run.save(step, state, buffers, record)
     while step < config.steps and not run.should_stop():
         run.mark(step, state, buffers)
         step += 1
@@ -51,8 +56,7 @@ def train(run: Run) -> None:
             run.phase("update")
             state, update_metrics = stages.learn(config, learner, state, scored, step, run.tokenizer.pad_id)
             record.update(update_metrics)
-            if config.evaluation.every and step % config.evaluation.every == 0 and step < config.steps:
-                record.update(run.evaluate(state, f"eval/{step}"))
+            run.evaluate_if_due(step, state, buffers, record)
         run.write(record)
         if run.must_save(record):
             run.save(step, state, buffers, record)

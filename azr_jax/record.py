@@ -31,6 +31,17 @@ class StepRecord:
         self.written = False
         self._wanted = transcripts_wanted
 
+    @classmethod
+    def from_json(cls, step: int, state: Mapping[str, Any]) -> StepRecord:
+        """The record that `to_json` described; it is not written yet."""
+        record = cls(step, 0)
+        record.metrics, record.transcripts = dict(state["metrics"]), list(state["transcripts"])
+        return record
+
+    def to_json(self) -> dict[str, Any]:
+        """What is recorded so far, as plain types; a copy."""
+        return {"metrics": {key: float(value) for key, value in self.metrics.items()}, "transcripts": self.transcripts}
+
     def update(self, values: Mapping[str, float]) -> None:
         """Adds metrics."""
         self.metrics.update(values)

@@ -31,7 +31,7 @@ from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.tokenizer import Tokenizer, load_tokenizer
 from azr_jax.model.transformer import abstract
 from azr_jax.play import Player
-from azr_jax.preemption import Signals
+from azr_jax.preemption import Preempted, Signals
 from azr_jax.progress import Progress
 from azr_jax.record import StepRecord
 from azr_jax.sampler.engine import Sampler
@@ -71,6 +71,7 @@ class Run:
     before: dict[str, Any] = dataclasses.field(default_factory=dict)
     seconds_before: float = 0.0
     marked: tuple[int, TrainState, dict[str, Any]] | None = None
+    unfinished: StepRecord | None = None
     started: float = dataclasses.field(default_factory=time.monotonic)
 
     @classmethod
@@ -105,6 +106,7 @@ class Run:
             player = Player(config, sampler, tokenizer, languages, pools)
             settings = config.checkpoint
             saves = stack.enter_context(checkpoint.Manager(workdir, settings.keep, settings.keep_every))
+            saves.check_space(learner.abstract_state)
             mirror = Mirror(workdir)
             mirror.fetch()
             writers = stack.enter_context(metrics.Writers(mirror.local, config.metrics, config.to_json()))
@@ -147,7 +149,9 @@ class Run:
             host["seconds"],
         )
         self.reward_state = RewardState(**host["reward_state"])
-        self.writers.truncate_after(step)
+        if host.get("unfinished") is not None:
+            self.unfinished = StepRecord.from_json(step, host["unfinished"])
+        self.writers.truncate_after(step if self.unfinished is None else step - 1)
         self.progress.message(f"resumed {self.workdir} at step {step}")
         return state, buffers, step
 
@@ -160,8 +164,9 @@ class Run:
         last = self.should_stop() or step >= self.config.steps
         self.saving.save(step, state, self._host(buffers), record.metrics if record else {}, must_succeed=last)
 
-    def _host(self, buffers: Buffers) -> dict[str, Any]:
+    def _host(self, buffers: Buffers, unfinished: StepRecord | None = None) -> dict[str, Any]:
         return {
+            "unfinished": None if unfinished is None else unfinished.to_json(),
             "buffers": buffers.to_json(),
             "seeding_rounds": self.seeding_rounds,
             "reward_state": dataclasses.asdict(self.reward_state),
@@ -169,11 +174,25 @@ class Run:
             "seconds": self._seconds(),
         }
 
-    def mark(self, step: int, state: TrainState, buffers: Buffers) -> None:
-        """Notes what a SIGTERM saves from here to the next update, which changes the state in place."""
-        if self.config.checkpoint.cut_steps and jax.process_count() == 1:
-            self.marked = (step, state, self._host(buffers))
-            self.signals.may_cut = True
+    def mark(self, step: int, state: TrainState, buffers: Buffers, unfinished: StepRecord | None = None) -> None:
+        """Notes what a SIGTERM saves from here to the next update, which changes the state in place.
+
+        `unfinished` is the record of this step while its evaluation is missing: a resumed run does that first.
+
+        Raises:
+          Preempted: a signal came before there was anything to cut.
+        """
+        if self._may_cut():
+            self.marked = (step, state, self._host(buffers, unfinished))
+            self._allow_cut()
+
+    def _may_cut(self) -> bool:
+        return self.config.checkpoint.cut_steps and jax.process_count() == 1
+
+    def _allow_cut(self) -> None:
+        self.signals.may_cut = True
+        if self.signals.received:
+            raise Preempted
 
     def phase(self, name: str) -> None:
         """What the run does from now on: shown, and timed under the name's first word."""
@@ -184,11 +203,15 @@ class Run:
 
     def save_marked(self) -> None:
         """Saves the state before the work that a SIGTERM cut short, and says how to resume."""
-        assert self.marked is not None
-        step, state, host = self.marked
-        self.phase("save")
-        self.saving.save(step, state, host, {}, must_succeed=True)
-        self.stop_early(step)
+        if self.marked is not None:
+            step, state, host = self.marked
+            self.phase("save")
+            self.saving.save(step, state, host, {}, must_succeed=True)
+        saved = self.saves.steps()
+        if saved:
+            self.stop_early(saved[-1])
+        else:
+            self.progress.message(f"stopped before the first save; the same command begins {self.workdir} anew")
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
@@ -211,10 +234,13 @@ class Run:
         self.phase(f"seed {missing['triplets']} triplets, {missing['problems']} problems to go")
 
     @contextlib.contextmanager
-    def measured_step(self, step: int) -> Iterator[StepRecord]:
-        """A record that the step fills; its times are the step's, `time/save_s` that of the save before it."""
+    def measured_step(self, step: int, unfinished: StepRecord | None = None) -> Iterator[StepRecord]:
+        """A record that the step fills; its times are the step's, `time/save_s` how long the save before it held it.
+
+        `unfinished` goes on being filled, with the times of what was still missing.
+        """
         times = {"play": 0.0, "update": 0.0, "evaluate": 0.0, "save": self.stopwatch.take().get("save", 0.0)}
-        record = StepRecord(step, self.config.metrics.transcripts_per_step)
+        record = unfinished or StepRecord(step, self.config.metrics.transcripts_per_step)
         started, cpu_started = time.monotonic(), time.process_time()
         with telemetry.profiled(step, self.config.monitoring.profile_steps, self.workdir):
             self.phase("play")
@@ -223,6 +249,7 @@ class Run:
         cpu_s = time.process_time() - cpu_started
         record.update({"time/step_s": time.monotonic() - started, "time/cpu_s": cpu_s})
         record.update({f"time/{name}_s": seconds for name, seconds in times.items()})
+        record.update({"time/save_write_s": self.saving.write_seconds})
         record.update(telemetry.device_metrics(jax.local_devices()) | telemetry.host_metrics())
 
     def check_infrastructure(self) -> None:
@@ -237,6 +264,7 @@ class Run:
     def write(self, record: StepRecord) -> None:
         """Metrics and transcripts of a step to their files and onto the display; what is off, into the log."""
         self.saving.write(record)
+        self.saving.check()
         self.progress.update(record.step, record.metrics)
         for alert in self.watch.new_alerts(record.step, record.metrics):
             logging.warning("step %d, alert %s: %s", record.step, alert.name, alert)
@@ -273,6 +301,8 @@ class Run:
 
     def score_before(self, state: TrainState) -> None:
         """Scores the starting model on the held-out problems and the benchmarks, once in a run."""
+        if self._may_cut():
+            self._allow_cut()  # nothing is lost: there is no save before this
         settings = self.config.evaluation
         if settings.heldout:
             self.before = self._heldout(state, "before")
@@ -280,7 +310,15 @@ class Run:
             scores = self.benchmarks.score(self.player.sampler, state.params, settings.benchmark_base_prompt)
             self.before |= {"benchmarks": scores}
 
-    def evaluate(self, state: TrainState, name: str) -> dict[str, float]:
+    def evaluate_if_due(self, step: int, state: TrainState, buffers: Buffers, record: StepRecord) -> None:
+        """Adds the scores after this step to its record; a SIGTERM meanwhile saves the step and its record so far."""
+        every = self.config.evaluation.every
+        if every and step % every == 0 and step < self.config.steps:
+            self.mark(step, state, buffers, record)
+            record.update(self._evaluate(state, f"eval/{step}"))
+            self.signals.may_cut = False
+
+    def _evaluate(self, state: TrainState, name: str) -> dict[str, float]:
         """`eval/heldout/...` metrics of the current weights, and `eval/BENCHMARK/LANGUAGE/...`."""
         result = {}
         for mode, counts in self._heldout(state, name).items():
@@ -310,6 +348,9 @@ class Run:
                 " another --workdir\n" + report.summary_text(self.workdir)
             )
             return
+        self.marked = None  # all is saved: a SIGTERM ends at once, and the same command does the rest
+        if self._may_cut():
+            self._allow_cut()
         after = self._heldout(state, "after")
         scores = self.benchmarks.score(self.player.sampler, state.params)
         try:

@@ -29,6 +29,9 @@ class Saving:
         self._say, self._best_metric = say, best_metric
         self._unwritten: list[StepRecord] = []
         self._failing_since: float | None = None
+        self._step = 0
+        # How long the last save took to write, most of it beside training.
+        self.write_seconds = 0.0
 
     @property
     def is_failing(self) -> bool:
@@ -47,27 +50,47 @@ class Saving:
     def save(
         self, step: int, state: TrainState, host: Mapping[str, Any], values: Mapping[str, float], must_succeed: bool
     ) -> None:
-        """One atomic save of `state` and `host`; `values` are the step's metrics.
+        """Starts one atomic save of `state` and `host`, which are copied; `values` are the step's metrics.
+
+        What became of it is told by `check` or the next save; with `must_succeed` this waits for it.
 
         Raises:
           RuntimeError, OSError: it failed and `must_succeed`; earlier saves stay.
         """
+        self.check(wait=True)
         try:
             # First, since a save whose metrics are not on disk would lose them for good.
             self._write_pending()
             self._mirror.push((METRICS_FILE, TRANSCRIPTS_FILE))
             self._saves.save(step, state, host, values.get(self._best_metric))
+            self._step = step
+            if must_succeed:
+                self._note_success(self._saves.settle())
         except (RuntimeError, OSError) as error:
             if must_succeed:
                 raise
-            self._failing_since = self._failing_since or time.monotonic()
-            minutes = (time.monotonic() - self._failing_since) / 60
-            logging.error("NOT SAVED for %.0f minutes; training goes on: %s", minutes, error)
-            self._say(f"NOT SAVED at step {step}: training goes on and tries again after each step")
-        else:
-            if self._failing_since is not None:
-                self._say(f"saved again, at step {step}")
-            self._failing_since = None
+            self._note_failure(step, error)
+
+    def check(self, wait: bool = False) -> None:
+        """Takes note of a save that has ended, well or badly; with `wait` of the one that is being written too."""
+        try:
+            self._note_success(self._saves.settle() if wait else self._saves.poll())
+        except RuntimeError as error:
+            self._note_failure(self._step, error)
+
+    def _note_success(self, seconds: float | None) -> None:
+        if seconds is None:
+            return
+        self.write_seconds = seconds
+        if self._failing_since is not None:
+            self._say(f"saved again, at step {self._step}")
+        self._failing_since = None
+
+    def _note_failure(self, step: int, error: Exception) -> None:
+        self._failing_since = self._failing_since or time.monotonic()
+        minutes = (time.monotonic() - self._failing_since) / 60
+        logging.error("NOT SAVED for %.0f minutes; training goes on: %s", minutes, error)
+        self._say(f"NOT SAVED at step {step}: training goes on and tries again after each step")
 
     def _write_pending(self) -> None:
         while self._unwritten:

@@ -54,15 +54,25 @@ def test_scores_are_read_back_and_damage_only_forgets_them(tmp_path, caplog):
 
 
 class Disk:
-    """Stands for the saves; full while `full`."""
+    """Stands for the saves; full while `full`. With `slow` a save ends, well or badly, only when it is waited for."""
 
     def __init__(self) -> None:
-        self.full, self.saved = False, []
+        self.full, self.slow, self.saved, self._writing = False, False, [], None
 
     def save(self, step, state, host, score) -> None:
+        self._writing = (step, host, score)
+
+    def settle(self) -> float | None:
+        writing, self._writing = self._writing, None
+        if writing is None:
+            return None
         if self.full:
             raise RuntimeError("checkpoints/4: the save failed (No space left on device)")
-        self.saved.append((step, host, score))
+        self.saved.append(writing)
+        return 1.5
+
+    def poll(self) -> float | None:
+        return None if self.slow else self.settle()
 
 
 class FlakyWriters(Writers):
@@ -102,14 +112,31 @@ def test_a_failed_save_is_told_and_tried_again_until_it_succeeds(parts, caplog):
     disk.full = True
     for number in (1, 2):
         saving.save(number, None, {}, {}, must_succeed=False)
+        saving.check()
         assert saving.is_failing
     assert caplog.text.count("NOT SAVED for") == 2 and "No space left" in caplog.text
     assert [text.split(":")[0] for text in said] == ["NOT SAVED at step 1", "NOT SAVED at step 2"]
     assert all(entry.levelno == python_logging.ERROR for entry in caplog.records)
     disk.full = False
     saving.save(3, None, {"b": 1}, {"eval/score": 0.5}, must_succeed=False)
-    assert not saving.is_failing and said[-1] == "saved again, at step 3"
+    assert saving.is_failing  # until it is known to be whole
+    saving.check()
+    assert not saving.is_failing and said[-1] == "saved again, at step 3" and saving.write_seconds == 1.5
     assert disk.saved == [(3, {"b": 1}, 0.5)]
+
+
+def test_the_next_save_waits_for_the_one_before_and_tells_of_its_failure(parts, caplog):
+    disk, _, saving, said = parts
+    disk.slow = disk.full = True
+    saving.save(1, None, {}, {}, must_succeed=False)
+    saving.check()
+    assert not saving.is_failing and said == []
+    saving.save(2, None, {}, {}, must_succeed=False)
+    assert saving.is_failing and said == ["NOT SAVED at step 1: training goes on and tries again after each step"]
+    disk.full = False
+    saving.save(3, None, {}, {}, must_succeed=True)
+    assert [step for step, _, _ in disk.saved] == [2, 3]
+    assert not saving.is_failing and said[1:] == ["saved again, at step 2"]
 
 
 def test_the_last_save_of_a_run_must_succeed(parts):
@@ -132,6 +159,7 @@ def test_metrics_of_a_full_disk_are_written_later_in_order_and_once(parts, tmp_p
     writers.full = False
     saving.write(record(4))
     saving.save(4, None, {}, {}, must_succeed=False)
+    saving.check()
     assert steps_of(tmp_path / "metrics.jsonl") == steps_of(tmp_path / "transcripts.jsonl") == [1, 2, 3, 4]
     assert [step for step, _, _ in disk.saved] == [4]
 

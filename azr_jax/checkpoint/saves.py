@@ -1,14 +1,18 @@
 """`Manager`: atomic saves of a training state and the host's counters, and what comes back of them.
 
 A save is an Orbax composite of three items: `params` and `training` (the rest of the TrainState), each a flat
-dictionary from the leaf's path to the array, and `host`, JSON. Orbax writes it under a temporary name and renames it
-when it is whole (on remote storage: marks it with a commit file), so a save that dies half-way is never seen.
+dictionary from the leaf's path to the array, and `host`, JSON. Orbax copies the arrays to the host's memory and writes
+them from there while training goes on, under a temporary name that it changes when the save is whole (on remote
+storage: marks it with a commit file), so a save that dies half-way is never seen.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
+import shutil
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -24,13 +28,25 @@ from azr_jax.learner.state import TrainState
 
 _REMOVE_ATTEMPTS = 50
 _COMMIT_FILE = "commit_success.txt"
+# A save of tens of GB to a bucket takes longer than Orbax' own 20 minutes where the network is slow.
+_WRITE_TIMEOUT_S = 7200
 _LEFTOVER = re.compile(r"\d+\.(orbax-checkpoint-tmp.*|deleted)")
 # What reading the metadata of a damaged save raises, from Orbax and json.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
 
+@dataclasses.dataclass(slots=True)
+class _Writing:
+    """A save that is copied and not yet known to be whole; times of time.monotonic()."""
+
+    step: int
+    score: float | None
+    started: float
+    written: float | None = None
+
+
 class Manager:
-    """The saves under WORKDIR/checkpoints, a context manager.
+    """The saves under WORKDIR/checkpoints, a context manager whose end waits for the save that is being written.
 
     `keep` is how many of the newest stay; so do those of every `keep_every`-th step (0: none) and the best-scored one.
     """
@@ -39,18 +55,28 @@ class Manager:
         self.directory = location(workdir) / CHECKPOINTS
         self._retention = Retention(keep, keep_every)
         self._remote = "://" in os.fspath(workdir)
-        self._checkpointer = ocp.Checkpointer(
+        self._writing: _Writing | None = None
+        self._deleting: threading.Thread | None = None
+        self._checkpointer = ocp.AsyncCheckpointer(
             ocp.CompositeCheckpointHandler(
                 params=ocp.StandardCheckpointHandler(),
                 training=ocp.StandardCheckpointHandler(),
                 host=ocp.JsonCheckpointHandler(),
-            )
+            ),
+            async_options=ocp.AsyncOptions(
+                timeout_secs=_WRITE_TIMEOUT_S, post_finalization_callback=self._note_written
+            ),
         )
 
     def __enter__(self) -> Manager:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        try:
+            self.settle()
+        except RuntimeError as error:
+            logging.error("%s", error)
+        self._join_deletion()
         self._checkpointer.close()
 
     def steps(self) -> list[int]:
@@ -60,35 +86,105 @@ class Manager:
         entries = [entry for entry in self.directory.iterdir() if entry.name.isdecimal() and entry.is_dir()]
         return sorted(int(entry.name) for entry in entries if not self._remote or (entry / _COMMIT_FILE).exists())
 
-    def save(self, step: int, state: TrainState, host: Mapping[str, Any], score: float | None = None) -> None:
-        """Saves all of it or nothing, then drops the saves that need not stay; a step already saved stays as it is.
-
-        `host` is what JSON holds. `score`, higher is better, competes with those of the other saves. On several hosts
-        every host must call it.
+    def check_space(self, abstract_state: TrainState) -> None:
+        """Says early when the saves of such a state will not fit on the local disk.
 
         Raises:
-          RuntimeError: the save can't be written, with the path, the reason and the fix; earlier saves stay.
+          OSError: not one fits and there is none yet; with one there already it is a warning.
         """
+        if self._remote or jax.process_index():
+            return
+        place = next(path for path in (self.directory, *self.directory.parents) if path.exists())
+        free, one = (
+            shutil.disk_usage(place).free,
+            sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(abstract_state)),
+        )
+        saved = len(self.steps())
+        # The oldest goes only when the newest is whole.
+        wanted = one * max(1, self._retention.newest + 1 - saved)
+        if free >= wanted:
+            return
+        text = (
+            f"{self.directory}: {free / 2**30:.2f} GiB are free; a save takes {one / 2**30:.2f} GiB, those that"
+            f" checkpoint.keep={self._retention.newest} keeps {wanted / 2**30:.2f} GiB more than are there: free space,"
+            " lower checkpoint.keep, or choose another --workdir"
+        )
+        if free < one and not saved:
+            raise OSError(text)
+        logging.warning("%s", text)
+
+    def save(self, step: int, state: TrainState, host: Mapping[str, Any], score: float | None = None) -> None:
+        """Starts a save of all of it or nothing and returns when it is copied.
+
+        `settle` and `poll` tell what became of it; one save is written at a time. Of a step that is already saved only
+        the score is noted. `host` is what JSON holds and must not change any more. `score`, higher is better, competes
+        with those of the other saves. On several hosts every host must call it.
+
+        Raises:
+          RuntimeError: this save or the one before can't be written, with the path, the reason and the fix; earlier
+            saves stay.
+        """
+        self.settle()
         if step in self.steps():
             logging.info("step %d is already saved under %s", step, self.directory)
+            if score is not None:
+                self._remove_old(step, score)
             return
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(_named(state.params)),
             training=ocp.args.StandardSave(_named(state.replace(params=None))),  # pyright: ignore[reportAttributeAccessIssue]
             host=ocp.args.JsonSave({"step": step, "host": host}),
         )
+        self._writing = _Writing(step, score, time.monotonic())
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._remove_leftovers()
             self._checkpointer.save(self.directory / str(step), items)
         except (OSError, ValueError, RuntimeError) as error:
-            self._remove_leftovers()
-            earlier = ", ".join(map(str, self.steps())) or "none"
-            raise RuntimeError(
-                f"{self.directory / str(step)}: the save failed ({_first_line(error)}); free space there or make it"
-                f" writable, then run the same command again: it resumes from the newest save (saved steps: {earlier})"
-            ) from error
-        self._remove_old(step, score)
+            self._writing = None
+            raise self._failed(step, error) from error
+
+    def settle(self) -> float | None:
+        """Waits for the save that is being written, then drops those that need not stay.
+
+        Returns how many seconds it took to write, or None when there was none.
+
+        Raises:
+          RuntimeError: as `save`.
+        """
+        writing, self._writing = self._writing, None
+        if writing is None:
+            return None
+        try:
+            self._checkpointer.wait_until_finished()
+        except Exception as error:  # whatever Orbax' thread met, TensorStore's own errors too
+            raise self._failed(writing.step, error) from error
+        self._remove_old(writing.step, writing.score)
+        return (writing.written or time.monotonic()) - writing.started
+
+    def poll(self) -> float | None:
+        """As `settle` when the save has ended, well or badly; None at once while it is being written."""
+        if self._writing is None:
+            return None
+        try:
+            self._checkpointer.check_for_errors()
+        except Exception as error:
+            step, self._writing = self._writing.step, None
+            raise self._failed(step, error) from error
+        return self.settle() if self._writing.written and self._writing.step in self.steps() else None
+
+    def _note_written(self) -> None:
+        """Called by Orbax' thread when all is written, before the save gets its name."""
+        if self._writing is not None:
+            self._writing.written = time.monotonic()
+
+    def _failed(self, step: int, error: BaseException) -> RuntimeError:
+        self._remove_leftovers()
+        earlier = ", ".join(map(str, self.steps())) or "none"
+        return RuntimeError(
+            f"{self.directory / str(step)}: the save failed ({_first_line(error)}); free space there or make it"
+            f" writable, then run the same command again: it resumes from the newest save (saved steps: {earlier})"
+        )
 
     def restore(
         self, abstract_state: TrainState, shardings: TrainState, step: int | None = None
@@ -101,6 +197,7 @@ class Manager:
         Raises:
           ValueError: `step` is not saved; the save is damaged; it is of another model or estimator.
         """
+        self.settle()
         chosen = self._choose(step)
         if chosen is None:
             return None
@@ -123,6 +220,7 @@ class Manager:
 
     def restore_params(self, abstract_params: Any, shardings: Any, step: int | None = None) -> tuple[int, Any] | None:
         """(step, parameters) of a save, without its optimizer state; the rest as `restore`."""
+        self.settle()
         chosen = self._choose(step)
         if chosen is None:
             return None
@@ -183,26 +281,45 @@ class Manager:
         )
 
     def _remove_old(self, saved: int, score: float | None) -> None:
+        """Forgets at once what need not stay, and deletes it while training goes on."""
         if jax.process_index():
             return
-        steps, scores = self.steps(), read_scores(self.directory)
-        if score is not None:
-            scores = {step: one for step, one in scores.items() if step in steps} | {saved: score}
-            write_scores(self.directory, scores)
-        for step in self._retention.dropped(steps, scores):
-            path = self.directory / str(step)
-            if self._remote:
-                (path / _COMMIT_FILE).unlink()
-                path.rmtree()
-            else:  # renamed first: a crash amid the deletion leaves no half save under a step's name
-                path.rename(self.directory / f"{step}.deleted").rmtree()
+        try:
+            steps, scores = self.steps(), read_scores(self.directory)
+            if score is not None:
+                scores = {step: one for step, one in scores.items() if step in steps} | {saved: score}
+                write_scores(self.directory, scores)
+            forgotten = [self._forget(step) for step in self._retention.dropped(steps, scores)]
+        except OSError as error:
+            logging.error("saves that need not stay can't be deleted under %s: %s", self.directory, error)
+            return
+        if forgotten:
+            self._join_deletion()
+            self._deleting = threading.Thread(target=lambda: [_remove(path) for path in forgotten], daemon=True)
+            self._deleting.start()
+
+    def _forget(self, step: int) -> epath.Path:
+        """Makes a save none, so that a crash amid its deletion leaves no half save; returns what is to be deleted."""
+        path = self.directory / str(step)
+        if self._remote:
+            (path / _COMMIT_FILE).unlink()
+            return path
+        return path.rename(self.directory / f"{step}.deleted")
+
+    def _join_deletion(self) -> None:
+        if self._deleting is not None:
+            self._deleting.join()
+            self._deleting = None
 
     def _remove_leftovers(self) -> None:
         """Deletes what earlier saves and deletions left when they died half-way."""
+        self._join_deletion()
         if jax.process_index() or not self.directory.exists():
             return
+        saved = self.steps() if self._remote else []
         for entry in self.directory.iterdir():
-            if _LEFTOVER.fullmatch(entry.name):
+            half = self._remote and entry.name.isdecimal() and int(entry.name) not in saved
+            if half or _LEFTOVER.fullmatch(entry.name):
                 logging.warning("deleting %s, left over from a save that did not end", entry)
                 _remove(entry)
 
