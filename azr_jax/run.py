@@ -333,11 +333,11 @@ class Run:
         problems = heldout.load(settings.heldout, settings.heldout_limit)
         temperature = self.config.sampler.eval_temperature
         greedy = heldout.solve_all(self.config, self.player, state.params, problems, temperature, "heldout")
-        counts = {"greedy": heldout.count(greedy)}
+        counts = heldout.count_languages(greedy, "greedy")
         if settings.temperature_samples:
             several = problems * settings.temperature_samples
             sampled = heldout.solve_all(self.config, self.player, state.params, several, 1.0, f"heldout/{name}")
-            counts["sampled"] = heldout.count(sampled)
+            counts |= heldout.count_languages(sampled, "sampled")
         return counts
 
     def finish(self, state: TrainState) -> None:
@@ -381,6 +381,11 @@ class Run:
             "heldout_after": after.get("greedy", {}),
             "heldout_before_sampled": self.before.get("sampled", {}),
             "heldout_after_sampled": after.get("sampled", {}),
+            "heldout_languages": {
+                name: {"before": self.before.get(name, {}), "after": counts}
+                for name, counts in after.items()
+                if "/" in name
+            },
             "benchmarks_before": self.before.get("benchmarks", {}),
             "benchmarks_after": scores,
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -24,10 +24,14 @@ _FIELDS = {
 def load(path: str | Path, limit: int = 0) -> list[tuple[TaskType, Triplet | InductionProblem]]:
     """Problems of a JSON-lines file, each {"type", "language", "program", ...}; `limit` 0 takes all.
 
+    Several files are named with commas between them; the limit is of each.
+
     Raises:
       FileNotFoundError: no such file.
       ValueError: a line that is no problem, with its number.
     """
+    if "," in str(path):
+        return [problem for one in str(path).split(",") for problem in load(one.strip(), limit)]
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"evaluation.heldout={str(path)!r}: no such file; name a problems file or set it to ''")
@@ -61,7 +65,17 @@ def solve_all(
     temperature: float,
     name: str,
 ) -> list[Solution]:
-    """One answer to each problem; `name` names the random stream, so that equal names give equal answers."""
+    """One answer to each problem; `name` names the random stream, so that equal names give equal answers.
+
+    Raises:
+      ValueError: a problem in a language that the player does not play.
+    """
+    for language in dict.fromkeys(item.language for _, item in problems):
+        if language not in player.languages:
+            raise ValueError(
+                f"evaluation.heldout={config.evaluation.heldout!r}: has problems in {language}, and languages="
+                f"{config.languages!r}; name a file of those, or several with commas between them"
+            )
     tasks: list[Task] = [
         solver_task(config, player.languages[item.language], f"{name}/{number}", kind, item)
         for number, (kind, item) in enumerate(problems)
@@ -83,6 +97,16 @@ def count(solutions: Sequence[Solution]) -> Counts:
         entry["n"] += 1
         entry["correct"] += solution.correct
         entry["formatted"] += solution.formatted
+    return counts
+
+
+def count_languages(solutions: Sequence[Solution], mode: str) -> dict[str, Counts]:
+    """`count` of all as MODE; where the problems are of several languages, that of each as MODE/LANGUAGE too."""
+    counts = {mode: count(solutions)}
+    names = dict.fromkeys(solution.task.language for solution in solutions)
+    if len(names) > 1:
+        for name in names:
+            counts[f"{mode}/{name}"] = count([one for one in solutions if one.task.language == name])
     return counts
 
 

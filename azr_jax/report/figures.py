@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from azr_jax.report import curriculum
 from azr_jax.report.arms import Arm
 from azr_jax.report.curves import (
     BAD,
@@ -46,6 +47,8 @@ def figures(arms: Sequence[Arm]) -> list[Figure]:
         _outcomes(arms),
         _buffers(arms),
         _diversity(arms),
+        curriculum.curriculum(arms),
+        *curriculum.languages(arms),
         _entropy(arms),
         _time(arms),
     ]
@@ -212,8 +215,9 @@ def _errors(arms: Sequence[Arm]) -> Figure:
         made += [stack(joined(title, arm, arms), arm, cases) for arm in arms]
     caption = (
         "Kinds of error, as shares of all responses; what is missing to 100% was right. Format: no answer could be"
-        " read. Runtime: it ran, or was refused, and gave no value; a proposal's also when it was refused for what it"
-        " is (a duplicate, nondeterministic). Runs of an older version count time-outs under runtime."
+        " read. Syntax: the language's reader or compiler refuses the program, or the answer is no value of the"
+        " language. Runtime: it ran and gave no value; a proposal's also when it was refused for what it is (a"
+        " duplicate, nondeterministic). Runs of an older version count time-outs under runtime."
     )
     return Figure("errors", "Error kinds by step", caption, tuple(made), columns=2)
 

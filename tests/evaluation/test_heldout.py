@@ -1,5 +1,6 @@
 """Held-out problems: the file, the counts, and that answers depend on names and weights alone."""
 
+import dataclasses
 import json
 
 import pytest
@@ -51,6 +52,35 @@ def test_problems_are_read_as_what_they_are(tmp_path):
     assert other is TaskType.INDUCTION
     assert problem == InductionProblem("python", TRIPLET["program"], "the same", ("1", "2"), ("1", "2"), 1)
     assert len(heldout.load(tmp_path / "problems.jsonl", limit=1)) == 1
+
+
+def test_several_files_are_read_one_after_another(tmp_path):
+    one = written(tmp_path, TRIPLET, PROBLEM)
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps({**TRIPLET, "language": "racket"}) + "\n")
+    assert [item.language for _, item in heldout.load(f"{one}, {other}")] == ["python", "python", "racket"]
+    assert [item.language for _, item in heldout.load(f"{one},{other}", limit=1)] == ["python", "racket"]
+
+
+def test_problems_of_several_languages_are_also_counted_by_language():
+    answers = [solution(TaskType.DEDUCTION, True, True), solution(TaskType.INDUCTION, True, False)]
+    assert set(heldout.count_languages(answers, "greedy")) == {"greedy"}
+    answers[1] = dataclasses.replace(answers[1], task=dataclasses.replace(answers[1].task, language="racket"))
+    counts = heldout.count_languages(answers, "greedy")
+    assert set(counts) == {"greedy", "greedy/python", "greedy/racket"}
+    assert counts["greedy"] == heldout.count(answers)
+    assert counts["greedy/python"] == heldout.count(answers[:1])
+    assert heldout.metrics(counts["greedy/racket"], "eval/heldout/greedy/racket") == {
+        **{f"eval/heldout/greedy/racket/{kind}/accuracy": 0.0 for kind in ("induction", "all")},
+        **{f"eval/heldout/greedy/racket/{kind}/formatted": 1.0 for kind in ("induction", "all")},
+        **{f"eval/heldout/greedy/racket/{kind}/accuracy_formatted": 0.0 for kind in ("induction", "all")},
+    }
+
+
+def test_problems_of_a_language_that_is_not_played_are_refused(opened, tmp_path):
+    problems = heldout.load(written(tmp_path, {**TRIPLET, "language": "racket"}))
+    with pytest.raises(ValueError, match=r"has problems in racket, and languages=\('python',\)"):
+        heldout.solve_all(opened.config, opened.player, opened.params, problems, 0.0, "heldout")
 
 
 @pytest.mark.parametrize(

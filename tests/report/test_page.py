@@ -158,6 +158,18 @@ def test_stacks_and_histograms_are_shares_of_all_responses(whole):
     }
 
 
+def test_languages_trained_together_have_a_figure_of_their_own(tmp_path, whole):
+    workdir = run_folder(tmp_path / "two", languages=("racket", "lua"), language_weights=(1.0, 2.0))
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        line |= {"solve/racket/accuracy": 0.5, "solve/lua/accuracy": 0.1, "propose/lua/valid": 0.2}
+    (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = {figure.name: figure for figure in figures(arms_of([runs.load(workdir, "two")]))}
+    assert [panel.title for panel in found["languages"].panels] == ["solver accuracy", "valid proposals"]
+    assert [one.label for one in found["languages"].panels[0].curves] == ["lua", "racket"]
+    assert "languages" not in {figure.name for figure in figures(arms_of([runs.load(whole, "tiny")]))}
+
+
 def test_the_running_mean_by_hand():
     assert running_mean([(1, 0.0), (2, 3.0), (3, 6.0)]) == [(1, 1.5), (2, 3.0), (3, 4.5)]
 

@@ -1,0 +1,62 @@
+"""Figures of what is played: how the proposals change over the steps, and how several languages fare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from azr_jax.report.arms import Arm
+from azr_jax.report.curves import BAD, FAIR, POOR, Case, Figure, Panel, joined, names_with, panels, stack
+
+_PROGRAM = (
+    ("tokens a program", "tokens", False),
+    ("nodes of its syntax tree", "nodes", False),
+    ("depth", "depth", False),
+    ("difference of two programs", "distance", True),
+    ("different programs", "distinct", True),
+)
+_HARDNESS: dict[str, Case] = {
+    "always solved": (FAIR, ("propose/valid", "propose/acc_one"), lambda valid, share: valid * share),
+    "never solved": (POOR, ("propose/valid", "propose/acc_zero"), lambda valid, share: valid * share),
+    "refused: in the buffer already": (BAD, ("propose/outcome/duplicate",), lambda share: share),
+}
+
+
+def curriculum(arms: Sequence[Arm]) -> Figure:
+    """Size, depth and difference of a step's valid programs; proposals that teach nothing."""
+    made = []
+    for title, key, share in _PROGRAM:
+        suffix = f"/program/{key}"
+        keys = {name.removesuffix(suffix): f"propose/{name}" for name in names_with(arms, "propose/", suffix)}
+        if keys:
+            made += panels(title, arms, keys, share=share)
+    for arm in arms:
+        made.append(stack(joined("trivial, too hard, or a copy", arm, arms), arm, _HARDNESS))
+    caption = (
+        "Of the valid programs that a step's deduction and abduction proposers wrote, by language. Depth: of the syntax"
+        " tree (Python, Racket), elsewhere of brackets. Difference: 1 less the share of 4-grams of tokens that two"
+        " programs have in common, over all pairs. The last panel is of all proposals: those whose samples"
+        " were all right, those whose samples were all wrong, and those refused because the buffer has them."
+    )
+    return Figure("curriculum", "Curriculum by step", caption, tuple(made))
+
+
+def languages(arms: Sequence[Arm]) -> list[Figure]:
+    """One figure of each language's own numbers in a run of several languages; nothing in others."""
+    made: list[Panel] = []
+    for title, prefix, suffix in (
+        ("solver accuracy", "solve/", "/accuracy"),
+        ("valid proposals", "propose/", "/valid"),
+        ("mean acc of valid proposals", "propose/", "/acc"),
+        ("held-out problems, greedy", "eval/heldout/greedy/", "/all/accuracy"),
+    ):
+        names = [name.removesuffix(suffix) for name in names_with(arms, prefix, suffix)]
+        keys = {name: f"{prefix}{name}{suffix}" for name in names if name in _trained(arms)}
+        if keys:
+            made += panels(title, arms, keys, share=True)
+    caption = "Languages that one run trains together, each with its own buffers."
+    return [Figure("languages", "Languages by step", caption, tuple(made))] if made else []
+
+
+def _trained(arms: Sequence[Arm]) -> set[str]:
+    found = (run.config.get("languages", ()) for arm in arms for run in arm.runs)
+    return {name for names in found if len(names) > 1 for name in names}
