@@ -16,6 +16,16 @@ from azr_jax.study.grid import Cell
 
 CONFIDENCE = 0.95
 ACC_KEYS = ("acc_zero", "acc_between", "acc_one")
+# Of the proposals, over the last third of the steps: {} is the language.
+LATE_KEYS = {
+    "valid": "propose/valid",
+    "copies": "propose/outcome/duplicate",
+    "acc": "propose/acc",
+    "tokens": "propose/{}/program/tokens",
+    "depth": "propose/{}/program/depth",
+    "distance": "propose/{}/program/distance",
+    "solved in training": "solve/accuracy",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -23,7 +33,8 @@ class Result:
     """One finished run. Shares of 1 over all task types; curve: (step, greedy held-out accuracy).
 
     right_of_formatted: before and after, of the well-formatted answers. acc: shares of valid proposals that the
-    solver's samples never, sometimes and always solved, over the last third of the steps.
+    solver's samples never, sometimes and always solved, over the last third of the steps; acc_curve: (step, the same
+    three) of each step. late: means over the last third of what LATE_KEYS names, nan where there is none.
     """
 
     language: str
@@ -40,6 +51,8 @@ class Result:
     curve: tuple[tuple[float, float], ...]
     answers: int
     seconds: float
+    acc_curve: tuple[tuple[float, float, float, float], ...] = ()
+    late: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,7 +97,14 @@ def read(cell: Cell) -> Result:
         curve=tuple(scores_of(run, "greedy", "all")),
         answers=after.n,
         seconds=float(run.summary["seconds"]),
+        acc_curve=_acc_curve(run),
+        late={name: _late_mean(_late_series(run, key.format(cell.language)), steps) for name, key in LATE_KEYS.items()},
     )
+
+
+def _acc_curve(run: runs.RunData) -> tuple[tuple[float, float, float, float], ...]:
+    zero, between, one = (dict(run.series(f"propose/{key}")) for key in ACC_KEYS)
+    return tuple((float(step), zero[step], between[step], one[step]) for step in sorted(zero))
 
 
 def _share(counts: Counts | None) -> float | None:
@@ -93,6 +113,14 @@ def _share(counts: Counts | None) -> float | None:
 
 def _divided(part: int | None, whole: int | None) -> float:
     return part / whole if part is not None and whole else math.nan
+
+
+def _late_series(run: runs.RunData, key: str) -> list[tuple[int, float]]:
+    """A metric's series; an outcome that no response of a step had is 0 there, not absent."""
+    found = dict(run.series(key))
+    return (
+        [(row["step"], found.get(row["step"], 0.0)) for row in run.rows] if "/outcome/" in key else list(found.items())
+    )
 
 
 def _late_mean(series: Sequence[tuple[int, float]], steps: float) -> float:
@@ -129,6 +157,12 @@ def paired(results: Sequence[Result], baseline: Sequence[Result]) -> Estimate:
     if not differences:
         raise ValueError("paired: the two arms have no seed in common")
     return estimate(differences)
+
+
+def ranking(arms: Mapping[str, Sequence[Result]]) -> list[tuple[str, float]]:
+    """(arm, mean final held-out accuracy), the best first."""
+    means = [(arm, float(np.mean([one.after for one in chosen]))) for arm, chosen in arms.items()]
+    return sorted(means, key=lambda item: -item[1])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

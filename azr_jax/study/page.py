@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure as Canvas
 
 from azr_jax.report import drawing
+from azr_jax.study import figures
 from azr_jax.study.grid import Study
-from azr_jax.study.outcome import Estimate, Result, estimate, gain, holm, paired
+from azr_jax.study.outcome import LATE_KEYS, Estimate, Result, estimate, gain, holm, paired, ranking
 
-_COLORS = matplotlib.color_sequences["tab10"]
+# What the paper found on the full benchmarks (its Table 2), the best first.
+PAPER_ORDER = ("switch", "eq3", "eq4")
 _HEAD = ("arm", "seeds", "before", "after", "change", "at temperature 1", "formatted", "right of formatted")
 _ACC_HEAD = ("arm", "never solved", "sometimes", "always")
 _CSS = "body{font:15px/1.5 sans-serif;max-width:70rem;margin:2rem auto}td,th{padding:.2rem .8rem;text-align:right}"
 
 
 def write(study: Study, results: Sequence[Result], out: Path, unfinished: Sequence[str]) -> str:
-    """Writes study.md, study.html, curves.png and curves.svg into `out`; returns the Markdown text."""
-    svg = drawing.save(_curves(study, results), out / "curves.png")
-    (out / "curves.svg").write_text(svg, encoding="utf-8")
+    """Writes study.md, study.html and the figures into `out`, as PNG and SVG; returns the Markdown text."""
     lines = [f"# Study {study.name}", ""]
-    body = [f"<h1>Study {html.escape(study.name)}</h1>", svg]
+    body = [f"<h1>Study {html.escape(study.name)}</h1>"]
+    for name, canvas in (
+        ("curves", figures.accuracy(study, results)),
+        ("hardness", figures.hardness(study, results)),
+    ):
+        if canvas is not None:
+            svg = drawing.save(canvas, out / f"{name}.png")
+            (out / f"{name}.svg").write_text(svg, encoding="utf-8")
+            lines += [f"![{name}]({name}.png)", ""]
+            body.append(svg)
     if unfinished:
         text = f"Not finished, and left out: {', '.join(unfinished)}."
         lines += [text, ""]
@@ -39,6 +47,11 @@ def write(study: Study, results: Sequence[Result], out: Path, unfinished: Sequen
         tables = (
             ("Held-out accuracy, per cent", _HEAD, [_row(arm, chosen) for arm, chosen in arms.items()]),
             ("Valid proposals over the last third of the steps", _ACC_HEAD, [_acc(*item) for item in arms.items()]),
+            (
+                "Proposals and their programs over the last third of the steps",
+                ("arm", *LATE_KEYS),
+                [_late(*item) for item in arms.items()],
+            ),
         )
         lines += [f"## {language}", ""]
         body.append(f"<h2>{html.escape(language)}</h2>")
@@ -74,7 +87,26 @@ def conclusions(study: Study, arms: dict[str, list[Result]]) -> list[str]:
         else:
             verdict = f"{'larger than' if p < 0.05 else 'not told apart from'} noise, adjusted p = {p:.3f}"
         sentences.append(f"{arm} ends {_points(difference)} points from {study.baseline}, seed by seed ({verdict}).")
-    return sentences
+    return [*sentences, *_order(arms)]
+
+
+def _order(arms: dict[str, list[Result]]) -> list[str]:
+    """The arms by their mean, and whether the paper's order shows, with the noise of each of its steps."""
+    ranked = ranking(arms)
+    sentences = ["By mean final accuracy: " + ", ".join(f"{arm} {100 * mean:.1f}" for arm, mean in ranked) + "."]
+    if any(arm not in arms for arm in PAPER_ORDER):
+        return sentences
+    means = dict(ranked)
+    pairs = list(itertools.pairwise(PAPER_ORDER))
+    holds = all(means[a] > means[b] for a, b in pairs)
+    gaps = [paired(arms[a], arms[b]) for a, b in pairs]
+    told = [f"{a} less {b} {_points(gap)}" for (a, b), gap in zip(pairs, gaps, strict=True)]
+    clear = sum(p < 0.05 and gap.mean > 0 for p, gap in zip(holm([gap.p for gap in gaps]), gaps, strict=True))
+    return [
+        *sentences,
+        f"The paper's order ({' > '.join(PAPER_ORDER)}) {'shows' if holds else 'does not show'} in the means"
+        f" ({'; '.join(told)}); {clear} of its 2 differences are larger than noise.",
+    ]
 
 
 def _points(value: Estimate) -> str:
@@ -105,6 +137,17 @@ def _acc(arm: str, chosen: Sequence[Result]) -> tuple[str, ...]:
     return (arm, *(f"{100 * float(np.mean(values)):.0f}%" for values in zip(*(one.acc for one in chosen), strict=True)))
 
 
+def _late(arm: str, chosen: Sequence[Result]) -> tuple[str, ...]:
+    """Shares as per cent, sizes as they are."""
+    cells = []
+    for name in LATE_KEYS:
+        values = [value for one in chosen if not math.isnan(value := one.late.get(name, math.nan))]
+        mean = float(np.mean(values)) if values else math.nan
+        share = name not in ("tokens", "depth")
+        cells.append("-" if math.isnan(mean) else f"{100 * mean:.0f}%" if share else f"{mean:.1f}")
+    return arm, *cells
+
+
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
@@ -114,26 +157,3 @@ def _html(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
     return f"<table>{line(head, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"
-
-
-def _curves(study: Study, results: Sequence[Result]) -> Canvas:
-    languages = list(study.languages)
-    canvas = Canvas(figsize=(5.2 * len(languages), 3.6), layout="constrained", dpi=110)
-    for axes, language in zip(np.atleast_1d(canvas.subplots(1, len(languages))), languages, strict=True):
-        axes.set_title(f"held-out accuracy, greedy: {language}")
-        axes.set_xlabel("step")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
-        axes.grid(alpha=0.3)
-        for number, arm in enumerate(study.arms):
-            curves = [dict(one.curve) for one in results if (one.language, one.arm) == (language, arm)]
-            if not curves:
-                continue
-            color = _COLORS[number % len(_COLORS)]
-            steps = sorted(set.intersection(*(set(curve) for curve in curves)))
-            values = np.array([[curve[step] for step in steps] for curve in curves])
-            for row in values:
-                axes.plot(steps, row, color=color, alpha=0.4, linewidth=0.8)
-            axes.plot(steps, values.mean(axis=0), color=color, marker="o", markersize=3, label=arm)
-            axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.12, linewidth=0)
-        axes.legend(frameon=False)
-    return canvas

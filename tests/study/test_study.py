@@ -95,7 +95,8 @@ def test_holm_by_hand():
 def result(arm, seed, before, after):
     return outcome.Result(
         "racket", arm, seed, before, after, 0.1, 0.2, (0.9, 1.0), (before / 0.9, after), {}, (0.5, 0.3, 0.2),
-        ((0.0, before), (4.0, after)), 360, 1.0,
+        ((0.0, before), (4.0, after)), 360, 1.0, ((1.0, 0.6, 0.3, 0.1), (2.0, 0.5, 0.3, 0.2)),
+        {"valid": 0.5, "copies": 0.25, "acc": 0.4, "tokens": 20.0, "depth": math.nan},
     )  # fmt: skip
 
 
@@ -109,13 +110,28 @@ def test_conclusions_tell_a_difference_from_noise(tmp_path):
     assert "| real | 3 | 20.0 | 41.0 (38.5-43.5) | +21.0 (+18.5 to +23.5) |" in text
     written = (tmp_path / "study.html").read_text()
     assert "<svg" in written and "&lt;b&gt;" in written and "<b>" not in written
-    assert (tmp_path / "curves.png").stat().st_size > 1000
+    assert (tmp_path / "curves.png").stat().st_size > 1000 and (tmp_path / "hardness.png").stat().st_size > 1000
+    # tokens as they are, shares as per cent, what was not measured as nothing.
+    assert "| real | 50% | 25% | 40% | 20.0 | - | - | - |" in text
+
+
+def test_the_papers_order_is_looked_for(tmp_path):
+    def arms(**ends):
+        return {arm: [result(arm, seed, 0.2, end + seed / 100) for seed in range(3)] for arm, end in ends.items()}
+
+    made = study(arms={arm: () for arm in ("eq3", "eq4", "switch")}, baseline="eq3")
+    *_, ranked, told = page.conclusions(made, arms(eq3=0.35, eq4=0.25, switch=0.40))
+    assert ranked == "By mean final accuracy: switch 41.0, eq3 36.0, eq4 26.0."
+    assert "shows in the means" in told and "2 of its 2 differences are larger than noise" in told
+    told = page.conclusions(made, arms(eq3=0.35, eq4=0.36, switch=0.40))[-1]
+    assert "does not show in the means (switch less eq3 +5.0" in told and "1 of its 2" in told
+    assert page.conclusions(made, arms(eq3=0.35, eq4=0.36))[-1].startswith("By mean")
 
 
 def test_one_seed_says_that_it_says_nothing():
     arms = {"real": [result("real", 0, 0.2, 0.4)], "permuted": [result("permuted", 0, 0.2, 0.3)]}
     sentences = page.conclusions(study(), arms)
-    assert len(sentences) == 3 and all("one seed" in sentence for sentence in sentences)
+    assert len(sentences) == 4 and all("one seed" in sentence for sentence in sentences[:3])
 
 
 @pytest.mark.slow
@@ -134,6 +150,10 @@ def test_a_real_grid_runs_reports_and_resumes(tmp_path):
     assert run.returncode == 0, run.stderr
     results = json.loads((tmp_path / "out" / "study.json").read_text())
     assert {one["arm"] for one in results} == {"real", "permuted"} and all(one["answers"] == 6 for one in results)
+    assert all(one["late"]["valid"] >= 0 for one in results)
+    assert any((tmp_path / "out" / "compiled").iterdir())  # shared by the runs
+    reported = subprocess.run([*command, "--report_only"], cwd=REPOSITORY, check=False, capture_output=True, text=True)
+    assert reported.returncode == 0, reported.stderr
     again = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
     assert again.returncode != 0 and "--resume" in again.stderr
     resumed = subprocess.run([*command, "--resume"], cwd=REPOSITORY, check=False, capture_output=True, text=True)
