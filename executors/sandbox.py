@@ -57,7 +57,10 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) 
     """
     program = launch.mode is Mode.PROGRAM
     namespaces = launch.tier is Tier.NAMESPACES
-    outer = seccomp.worker_filter() if launch.mode is Mode.SERVE else seccomp.single_filter()
+    if launch.mode is Mode.SERVE:
+        outer = seccomp.worker_filter()
+    else:
+        outer = seccomp.single_filter(namespaces, read_only=program and launch.tier is Tier.LIMITS)
     inner = launch.source if program and namespaces else seccomp.child_filter(namespaces, launch.threads)
     listed: list[str] = []
 

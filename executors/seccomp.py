@@ -26,6 +26,12 @@ _OTHER_NAMESPACES = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x100000
 # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND, and the bit that O_TMPFILE adds to O_DIRECTORY
 _OPEN_WRITE = 0o1 | 0o2 | 0o100 | 0o1000 | 0o2000 | 0o20000000
 _TIOCSTI, _TIOCLINUX, _TIOCSCTTY, _TIOCSETD = 0x5412, 0x541C, 0x540E, 0x5423
+# What runtimes ask of descriptors: TCGETS, TIOCGPGRP, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX. Others change
+# flags of the user's own files (FS_IOC_SETFLAGS) and who gets a signal.
+_CHILD_IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+# F_SETOWN, F_SETSIG and F_SETOWN_EX make any descriptor send any signal to any process of the user; F_SETLEASE and
+# F_NOTIFY stop and watch others' writers; F_SETPIPE_SZ takes memory of the kernel's.
+_DENIED_FCNTLS = (8, 10, 15, 1024, 1026, 1031)
 _PR_SET_PDEATHSIG = 1
 # The numbers agree on all architectures from here on; a kernel newer than this list adds only above.
 _FIRST_NEW = 424
@@ -61,6 +67,10 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "setns": (308, 268), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
     "finit_module": (313, 273), "renameat2": (316, 276), "memfd_create": (319, 279), "kexec_file_load": (320, 294),
     "bpf": (321, 280), "execveat": (322, 281), "userfaultfd": (323, 282), "pkey_mprotect": (329, 288),
+    "fchmod": (91, 52), "fchown": (93, 55), "fcntl": (72, 25), "setpriority": (141, 140),
+    "sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+    "io_setup": (206, 0),
 }  # fmt: skip
 
 _ALWAYS_DENIED = (
@@ -71,14 +81,21 @@ _ALWAYS_DENIED = (
     "perf_event_open fanotify_init name_to_handle_at open_by_handle_at clock_adjtime setns process_vm_readv "
     "process_vm_writev kcmp finit_module kexec_file_load bpf userfaultfd"
 ).split()
+# What one process of a user may do to another of the same user: signals, and its share of the processor.
+_SIGNALS = "kill tkill rt_sigqueueinfo rt_tgsigqueueinfo".split()
+_PRIORITIES = "setpriority sched_setparam sched_setscheduler sched_setaffinity sched_setattr ioprio_set".split()
 _CHILD_DENIED = (
-    "execve execveat fork vfork kill tkill rt_sigqueueinfo rt_tgsigqueueinfo shmget shmat shmctl semget semop semctl "
-    "semtimedop msgget msgsnd msgrcv msgctl mq_open mq_unlink memfd_create setrlimit sync syncfs ioprio_set "
-    "inotify_init inotify_init1"
+    "execve execveat fork vfork shmget shmat shmctl semget semop semctl semtimedop msgget msgsnd msgrcv msgctl mq_open "
+    "mq_unlink memfd_create setrlimit sync syncfs inotify_init inotify_init1 io_setup"
 ).split()
-_CHILD_READ_ONLY = (
-    "truncate rename renameat renameat2 mkdir mkdirat rmdir creat link linkat unlink unlinkat symlink symlinkat chmod "
-    "fchmodat chown lchown fchownat utime utimes utimensat futimesat setxattr lsetxattr fsetxattr"
+# What a file is, without opening it for writing: its owner may, and Landlock knows nothing of it.
+_OF_OWNERS = (
+    "chmod fchmod fchmodat chown lchown fchown fchownat utime utimes utimensat futimesat setxattr lsetxattr fsetxattr "
+    "removexattr lremovexattr fremovexattr"
+).split()
+_MAKE_FOLDERS = "mkdir mkdirat".split()
+_CHANGES_OF_FOLDERS = (
+    "truncate rename renameat renameat2 rmdir creat link linkat unlink unlinkat symlink symlinkat"
 ).split()
 # close_range, faccessat2, epoll_pwait2, futex_waitv: harmless and used by current C libraries.
 _NEW_ALLOWED = (436, 439, 441, 449)
@@ -127,6 +144,15 @@ class _Assembler:
         self.add(_JEQ, 0, 0, 2)
         self.load_argument(argument, high=True)
         self.add(_JEQ, 0, 1, 0)
+        self.add(_RET, _ERRNO | error)
+        self.load_number()
+
+    def allow_only(self, number: int, argument: int, values: Sequence[int], error: int) -> None:
+        """Deny syscall `number` unless the low word of `argument` is one of `values`."""
+        self.add(_JEQ, number, 0, len(values) + 3)
+        self.load_argument(argument)
+        for left, value in enumerate(reversed(values)):
+            self.add(_JEQ, value, len(values) - left, 0)
         self.add(_RET, _ERRNO | error)
         self.load_number()
 
@@ -192,11 +218,23 @@ def worker_filter() -> bytes:
 
 
 @functools.cache
-def single_filter() -> bytes:
-    """For a process that runs one program: as `worker_filter`, and no child processes (threads are allowed)."""
+def single_filter(namespaces: bool = True, read_only: bool = False) -> bytes:
+    """For a process that runs one program: as `worker_filter`, and no child processes (threads are allowed).
+
+    Without `namespaces` it shares the machine with all processes of its user and sees that user's files: no signals,
+    no priorities, no change of what a file is. With `read_only` nothing is opened for writing either; to make a folder
+    does nothing and succeeds, for interpreters that insist on a temporary one.
+    """
     machine = _machine()
     program = _base(machine)
     _deny_children(program, machine)
+    if not namespaces:
+        _deny_others(program, machine)
+        _deny_all(program, ["tgkill"], machine, errno.EPERM)
+        _deny_all(program, _OF_OWNERS, machine, errno.EPERM)
+    if read_only:
+        _deny_all(program, _MAKE_FOLDERS, machine, 0)
+        _deny_writing(program, machine)
     program.add(_RET, _ALLOW)
     return program.assemble()
 
@@ -213,18 +251,17 @@ def child_filter(namespaces: bool = True, threads: bool = True) -> bytes:
     if not threads:
         _deny_all(program, ["clone"], machine, errno.EAGAIN)
     _deny_children(program, machine)
+    _deny_others(program, machine)
     _deny_all(program, _CHILD_DENIED, machine, errno.EPERM)
-    _deny_all(program, _CHILD_READ_ONLY, machine, errno.EROFS)
-    for name, argument in (("open", 1), ("openat", 2)):
-        number = _number(name, machine)
-        if number is not None:
-            program.deny_if(number, argument, _JSET, _OPEN_WRITE, errno.EROFS)
-    prctl, prlimit, tgkill = (_number(name, machine) for name in ("prctl", "prlimit64", "tgkill"))
-    assert prctl is not None and prlimit is not None and tgkill is not None
+    _deny_all(program, [*_OF_OWNERS, *_MAKE_FOLDERS], machine, errno.EROFS)
+    _deny_writing(program, machine)
+    prctl, prlimit, ioctl = (_number(name, machine) for name in ("prctl", "prlimit64", "ioctl"))
+    assert prctl is not None and prlimit is not None and ioctl is not None
+    program.allow_only(ioctl, 1, _CHILD_IOCTLS, errno.ENOTTY)
     program.deny_if(prctl, 0, _JEQ, _PR_SET_PDEATHSIG, errno.EPERM)
     program.deny_nonzero(prlimit, 2, errno.EPERM)
     if not namespaces:
-        program.deny(tgkill, errno.EPERM)
+        _deny_all(program, ["tgkill"], machine, errno.EPERM)
     program.add(_RET, _ALLOW)
     return program.assemble()
 
@@ -234,3 +271,19 @@ def _deny_children(program: _Assembler, machine: str) -> None:
     clone = _number("clone", machine)
     assert clone is not None
     program.deny_unless(clone, 0, CLONE_THREAD, errno.EPERM)
+
+
+def _deny_others(program: _Assembler, machine: str) -> None:
+    _deny_all(program, [*_SIGNALS, *_PRIORITIES], machine, errno.EPERM)
+    fcntl = _number("fcntl", machine)
+    assert fcntl is not None
+    for command in _DENIED_FCNTLS:
+        program.deny_if(fcntl, 1, _JEQ, command, errno.EPERM)
+
+
+def _deny_writing(program: _Assembler, machine: str) -> None:
+    _deny_all(program, _CHANGES_OF_FOLDERS, machine, errno.EROFS)
+    for name, argument in (("open", 1), ("openat", 2)):
+        number = _number(name, machine)
+        if number is not None:
+            program.deny_if(number, argument, _JSET, _OPEN_WRITE, errno.EROFS)

@@ -66,6 +66,33 @@ def test_seccomp_programs(program, expected):
     assert run_under(program, SCRIPT) == expected
 
 
+def test_seccomp_refuses_what_reaches_others_of_the_same_user():
+    """Signals by a descriptor's owner, priorities, what a file is, aims of ioctl: no name of theirs says so."""
+    script = """
+        import fcntl, sys
+        file, (read, write) = os.open(sys.executable, os.O_RDONLY), os.pipe()
+        mode, cores = os.fstat(file).st_mode & 0o7777, os.sched_getaffinity(0)
+        F_SETSIG, F_SETPIPE_SZ, FS_IOC_GETFLAGS, FIONREAD = 10, 1031, 0x80086601, 0x541B
+        print(attempt(fcntl.fcntl, read, fcntl.F_SETOWN, os.getpid()), attempt(fcntl.fcntl, read, F_SETSIG, 9),
+              attempt(fcntl.fcntl, write, F_SETPIPE_SZ, 4096), attempt(os.setpriority, os.PRIO_PROCESS, 0, 19),
+              attempt(os.sched_setaffinity, 0, cores), attempt(os.fchmod, file, mode),
+              attempt(os.utime, file), attempt(fcntl.ioctl, file, FS_IOC_GETFLAGS, bytes(8)),
+              attempt(fcntl.ioctl, read, FIONREAD, bytes(4)), attempt(os.mkdir, "/nowhere/x"),
+              attempt(open, "/dev/null", "w"))
+    """
+    everything = ["possible"] * 7
+    inside = run_under(seccomp.single_filter(), script)
+    assert inside[:7] == everything and inside[8:] == ["possible", "2", "possible"]
+    shared = ["1"] * 7
+    assert run_under(seccomp.single_filter(namespaces=False), script)[:7] == shared
+    read_only = run_under(seccomp.single_filter(namespaces=False, read_only=True), script)
+    assert read_only[:7] == shared and read_only[8:] == ["possible", "possible", "30"]
+    child = ["1"] * 5 + ["30", "30", "25", "possible", "30", "30"]
+    assert (
+        run_under(seccomp.child_filter(), script) == run_under(seccomp.child_filter(namespaces=False), script) == child
+    )
+
+
 def test_seccomp_refuses_calls_by_other_numbers():
     # x32 numbers, clone3, io_uring_setup and a number of the future must not be ways around the list.
     if platform.machine() != "x86_64":
@@ -80,7 +107,8 @@ def test_seccomp_refuses_calls_by_other_numbers():
 
 
 def test_seccomp_jumps_stay_inside_the_program():
-    for program in (seccomp.worker_filter(), seccomp.single_filter(), seccomp.child_filter(namespaces=False)):
+    shared = (seccomp.single_filter(namespaces=False, read_only=True), seccomp.child_filter(namespaces=False))
+    for program in (seccomp.worker_filter(), seccomp.single_filter(), *shared):
         code = [struct.unpack_from("=HBBI", program, offset) for offset in range(0, len(program), 8)]
         assert len(code) < 4096
         assert code[-1][0] == seccomp._RET

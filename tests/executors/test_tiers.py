@@ -108,6 +108,11 @@ ATTACKS = """
         "socket": "import socket\\ndef f(x):\\n    return str(socket.socket())",
         "write": "def f(x):\\n    open('/var/tmp/azr_probe', 'w')\\n    return 'could'",
         "memory": "def f(x):\\n    return len(bytearray(1 << 33))",
+        "mode": "import os\\ndef f(x):\\n    os.fchmod(os.open(os.__file__, 0), 0o644)\\n    return 'could'",
+        "slow": f"import os\\ndef f(x):\\n    os.setpriority(os.PRIO_PROCESS, {parent}, 19)\\n    return 'could'",
+        "cores": f"import os\\ndef f(x):\\n    os.sched_setaffinity({parent}, [0])\\n    return 'could'",
+        "signal": f"import fcntl, os\\ndef f(x):\\n    fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, {parent})\\n"
+        "    return 'could'",
         "read": "def f(x):\\n    return open('/var/tmp/azr_secret_file').read()",
         "environ": f"def f(x):\\n    return open('/proc/{parent}/environ').read()",
         "spin": "def f(x):\\n    while True: pass",
@@ -120,11 +125,33 @@ ATTACKS = """
         for name, source in sources.items():
             verdict = pool.submit(Job(name, JobKind.EVALUATE, source, ("1",), determinism=name == "benign")).result()
             outcomes[name] = [verdict.status.value, verdict.values]
-        program = "open('a.txt', 'w').write('a')\\nprint(open('a.txt').read())"
+        program = PROGRAM.replace("PARENT", str(parent))
+        open("/var/tmp/azr_mine", "w").close()
         verdict = pool.submit(Job("program", JobKind.PROGRAM, program)).result()
-        outcomes["program"] = [verdict.status.value, verdict.stdout]
+        outcomes["program"] = [verdict.status.value, verdict.stdout.split(), verdict.stderr]
+        os.unlink("/var/tmp/azr_mine")
     os.unlink("/var/tmp/azr_secret_file")
     print(json.dumps(outcomes))
+"""
+
+
+# A whole program; it prints what it could do.
+PROGRAM = """
+import fcntl, os
+def attempt(name, action, *arguments):
+    try:
+        action(*arguments)
+        print(name)
+    except OSError:
+        pass
+attempt("folder", open, "a.txt", "w")
+attempt("kill", os.kill, PARENT, 0)
+attempt("slow", os.setpriority, os.PRIO_PROCESS, PARENT, 19)
+attempt("signal", fcntl.fcntl, os.pipe()[0], fcntl.F_SETOWN, PARENT)
+attempt("mode", os.fchmod, os.open(os.__file__, 0), 0o644)
+attempt("write", open, "/var/tmp/azr_probe", "w")
+attempt("remove", os.unlink, "/var/tmp/azr_mine")
+attempt("fork", os.fork)
 """
 
 
@@ -135,18 +162,20 @@ def check_attacks(done, tier):
     assert f"tier {tier}" in done.stderr
     for name in ("benign", "after"):
         assert outcomes[name] == ["ok", ["2"]]
-    for name in ("fork", "exec", "kill", "kill_parent", "kill_group", "parent_memory", "socket", "write"):
+    refused = "fork exec kill kill_parent kill_group parent_memory socket write mode slow cores signal"
+    for name in refused.split():
         assert outcomes[name] == ["runtime_error", []], name
     if tier != "limits":
         assert outcomes["read"] == outcomes["environ"] == ["runtime_error", []]
     assert outcomes["spin"] == outcomes["sleep"] == ["timeout", []]
     assert outcomes["memory"] == ["memory", []]
-    assert outcomes["program"] == ["ok", "a\n"]
+    # In the least tier nothing tells its own folder from the user's others.
+    assert outcomes["program"] == ["ok", [] if tier == "limits" else ["folder"], ""]
     assert not Path("/var/tmp/azr_probe").exists()
 
 
 def attacks(tier, cold):
-    return ATTACKS.replace("TIER", repr(tier)).replace("COLD", repr(cold))
+    return ATTACKS.replace("TIER", repr(tier)).replace("COLD", repr(cold)).replace("PROGRAM.r", f"{PROGRAM!r}.r")
 
 
 @pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
