@@ -44,8 +44,10 @@ def interpreter_filter(program: bytes) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
 
 
-def decode_text(data: bytes | bytearray, max_bytes: int) -> tuple[list[bytes], int] | None:
-    """As protocol.decode, for the lines of decimal lengths that hosted.py describes."""
+def decode_text(received: memoryview, max_bytes: int) -> tuple[list[tuple[int, int]], int] | None:
+    """As protocol.spans, for the lines of decimal lengths that hosted.py describes."""
+    # A copy, for no child looks at this process's memory: it becomes its interpreter.
+    data = bytes(received)
     position, fields = 0, []
     count = _MAX_FIELDS
     while len(fields) < count:
@@ -54,7 +56,7 @@ def decode_text(data: bytes | bytearray, max_bytes: int) -> tuple[list[bytes], i
             if len(data) >= position + 12:
                 raise protocol.FrameError("a line that is no length")
             return None
-        digits = bytes(data[position:end])
+        digits = data[position:end]
         if not digits.isdigit():
             raise protocol.FrameError("a line that is no length")
         number, position = int(digits), end + 1
@@ -67,7 +69,7 @@ def decode_text(data: bytes | bytearray, max_bytes: int) -> tuple[list[bytes], i
             raise protocol.FrameError(f"a reply of more than {max_bytes} bytes")
         if len(data) < position + number:
             return None
-        fields.append(bytes(data[position : position + number]))
+        fields.append((position, position + number))
         position += number
     return fields, position
 

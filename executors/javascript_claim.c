@@ -45,11 +45,21 @@ static uint32_t load_u32(const unsigned char *p) {
   return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+/* Frees bytes that no later child may find in the memory that it inherits: what another program claimed. */
+static void wipe(struct bytes *b) {
+  if (b->data != NULL) explicit_bzero(b->data, b->room);
+  free(b->data);
+  *b = (struct bytes){0};
+}
+
 static void put(struct bytes *to, const void *data, size_t size) {
   if (to->size + size > to->room) {
-    to->room = 2 * (to->size + size);
-    to->data = realloc(to->data, to->room);
-    if (to->data == NULL) _exit(INTERNAL_ERROR);
+    struct bytes larger = {NULL, to->size, 2 * (to->size + size)};
+    larger.data = malloc(larger.room);
+    if (larger.data == NULL) _exit(INTERNAL_ERROR);
+    if (to->size > 0) memcpy(larger.data, to->data, to->size);
+    wipe(to);
+    *to = larger;
   }
   memcpy(to->data + to->size, data, size);
   to->size += size;
@@ -118,7 +128,7 @@ static void reply(const unsigned char *claim, size_t size, double seconds, doubl
   put_field(&out, text);
   put(&out, claim + at, size - at);
   if (!write_all(REPLY, out.data, out.size)) _exit(INTERNAL_ERROR);
-  free(out.data);
+  wipe(&out);
 }
 
 static void make_claim(struct bytes *out, const char *status, const char *kind, const char *message) {

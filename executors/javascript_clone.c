@@ -148,7 +148,7 @@ static double cpu_left(const struct child *c) {
 static enum ending watch(struct child *c) {
   size_t most = 4 + 12 + 32 + KIND_BYTES + 4 * c->limits.message_chars +
                 c->limits.value_count * (4 + 4 * c->limits.value_chars);
-  unsigned char chunk[65536];
+  static unsigned char chunk[65536];
   for (;;) {
     double wall_s = wall_left(c), cpu_s = cpu_left(c);
     if (wall_s <= 0 || cpu_s <= 0) return TIMED_OUT;
@@ -159,6 +159,7 @@ static enum ending watch(struct child *c) {
     ssize_t count = read(c->pipe, chunk, sizeof chunk);
     if (count <= 0) return ENDED;
     put(&c->claim, chunk, (size_t)count);
+    explicit_bzero(chunk, (size_t)count);
     if (c->claim.size >= NONCE_BYTES + 4) {
       size_t size = load_u32(c->claim.data + NONCE_BYTES);
       if (memcmp(c->claim.data, c->limits.nonce, NONCE_BYTES) != 0) return FORGED;
@@ -243,9 +244,9 @@ static bool supervise(pid_t pid, int pipe_end) {
     struct bytes own_claim = {0};
     explain(&own_claim, ending, status, peak_mib, &c.limits);
     reply(own_claim.data, own_claim.size, seconds, peak_mib);
-    free(own_claim.data);
+    wipe(&own_claim);
   }
-  free(c.claim.data);
+  wipe(&c.claim);
   return true;
 }
 

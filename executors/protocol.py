@@ -22,27 +22,37 @@ def encode(fields: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def decode(data: bytes | bytearray, max_bytes: int) -> tuple[list[bytes], int] | None:
-    """The fields of the frame at the start of `data` and its length in bytes; None while it is incomplete.
+def spans(data: bytes | bytearray | memoryview, max_bytes: int) -> tuple[list[tuple[int, int]], int] | None:
+    """Where the fields of the frame at the start of `data` begin and end, and its length; None while it is incomplete.
 
     Raises FrameError when the frame would hold more than `max_bytes` bytes or an absurd number of fields.
     """
-    if len(data) < 4:
+    size = len(data)
+    if size < 4:
         return None
     (count,) = _U32.unpack_from(data, 0)
     if count > _MAX_FIELDS:
         raise FrameError(f"a frame of {count} fields")
     position = 4
-    fields = []
+    found = []
     for _ in range(count):
-        if len(data) < position + 4:
+        if size < position + 4:
             return None
         (length,) = _U32.unpack_from(data, position)
         position += 4
         if position + length > max_bytes:
             raise FrameError(f"a frame of more than {max_bytes} bytes")
-        if len(data) < position + length:
+        if size < position + length:
             return None
-        fields.append(bytes(data[position : position + length]))
+        found.append((position, position + length))
         position += length
-    return fields, position
+    return found, position
+
+
+def decode(data: bytes | bytearray, max_bytes: int) -> tuple[list[bytes], int] | None:
+    """The fields of the frame at the start of `data` and its length in bytes; otherwise as `spans`."""
+    frame = spans(data, max_bytes)
+    if frame is None:
+        return None
+    found, length = frame
+    return [bytes(data[start:end]) for start, end in found], length

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import python_values
 from python_hardening import REPLY_DESCRIPTOR, Limits, close_descriptors, harden, hide, leave_parent
-from python_supervision import Claim, read_request, serve, write_frame
+from python_supervision import Claim, Received, read_request, serve, write_frame
 
 sys.path.pop(0)
 
@@ -138,11 +138,11 @@ def run_server(seccomp_program: bytes, new_pid: bool) -> None:
 
 def once(seccomp_program: bytes) -> None:
     """Answer one request in this process."""
-    buffer = bytearray()
     write_frame([b"ready"])
-    request = read_request(buffer)
-    if request is None:
+    fields = read_request(Received())
+    if fields is None:
         return
+    request = [bytes(field) for field in fields]
     start = time.monotonic()
     clock, usage, send = time.monotonic, resource.getrusage, make_writer(REPLY_DESCRIPTOR)
     limits = Limits(request[1])

@@ -17,72 +17,123 @@ import protocol
 from python_hardening import Limits, clone
 
 Claim = list[bytes]
-# From what was received and the most bytes allowed: the fields and the length, None while incomplete, or FrameError.
-Decode = Callable[[bytearray, int], tuple[list[bytes], int] | None]
+Spans = list[tuple[int, int]]
+# From what was received and the most bytes allowed: where fields are, and the length; None while incomplete, or
+# FrameError.
+Decode = Callable[[memoryview, int], tuple[Spans, int] | None]
 
 _REQUEST_BYTES = 1 << 28
+_FIRST_BYTES, _KEPT_BYTES = 1 << 16, 1 << 20
 _CLAIMS = frozenset(
     (b"ok", b"syntax_error", b"runtime_error", b"memory", b"output_limit", b"forbidden", b"unserialisable", b"exit")
 )
 _LEAVE_S = 0.05
+_MOST_PARTS = 512  # a kernel takes 1024 at once
 
 
-def write_frame(fields: Sequence[bytes]) -> None:
-    """A frame to the host."""
-    data = protocol.encode(fields)
-    while data:
-        data = data[os.write(3, data) :]
+class Received:
+    """Bytes that came, in one piece of memory that is wiped as soon as they are done with.
+
+    A child inherits all memory of its server: what an earlier request held, expected values among them, and what an
+    earlier program claimed must not be found there. So no copy is made of them either.
+    """
+
+    def __init__(self) -> None:
+        self._data = bytearray(_FIRST_BYTES)
+        self.size = 0
+
+    def read(self, descriptor: int) -> int:
+        """Append what `descriptor` has; the number of bytes, 0 at its end."""
+        if self.size == len(self._data):
+            larger = bytearray(2 * self.size)
+            larger[: self.size] = self._data
+            self._data[:] = bytes(self.size)
+            self._data = larger
+        with memoryview(self._data) as view, view[self.size :] as room:
+            count = os.readv(descriptor, [room])
+        self.size += count
+        return count
+
+    def view(self) -> memoryview:
+        """What has come."""
+        return memoryview(self._data)[: self.size]
+
+    def wipe(self) -> None:
+        """Forget what has come."""
+        self._data[: self.size] = bytes(self.size)
+        self.size = 0
+        if len(self._data) > _KEPT_BYTES:
+            self._data = bytearray(_FIRST_BYTES)
 
 
-def read_request(buffer: bytearray) -> list[bytes] | None:
-    """The next request of the host, None at the end; `buffer` keeps what came after it."""
+def write_frame(fields: Sequence[bytes | memoryview]) -> None:
+    """A frame to the host, without a copy of its fields."""
+    parts = [len(fields).to_bytes(4, "big")]
+    for field in fields:
+        parts += (len(field).to_bytes(4, "big"), field)
+    views = [memoryview(part) for part in parts]
+    while views:
+        count = os.writev(3, views[:_MOST_PARTS])
+        while views and count >= len(views[0]):
+            count -= len(views.pop(0))
+        if count:
+            views[0] = views[0][count:]
+
+
+def read_request(received: Received) -> list[memoryview] | None:
+    """The fields of the host's next request, None at the end."""
     while True:
-        frame = protocol.decode(buffer, _REQUEST_BYTES)
+        view = received.view()
+        frame = protocol.spans(view, _REQUEST_BYTES)
         if frame is not None:
-            del buffer[: frame[1]]
-            return frame[0]
-        chunk = os.read(0, 1 << 16)
-        if not chunk:
+            return [view[start:end] for start, end in frame[0]]
+        if not received.read(0):
             return None
-        buffer += chunk
 
 
 def serve(
     run: Callable[[list[bytes], int], None],
     new_pid: bool,
-    decode: Decode = protocol.decode,
+    decode: Decode = protocol.spans,
     memory_errors: Sequence[bytes] = (),
 ) -> None:
     """Answer requests until the end of the input; `run` gets each in a fresh child, with the descriptor for its claim.
 
     memory_errors: last words of an interpreter that runs out of memory, found where its claim should be.
     """
-    buffer = bytearray()
+    asked, received = Received(), Received()
     write_frame([b"ready"])
-    while (request := read_request(buffer)) is not None:
-        limits = Limits(request[1])
+    while (request := read_request(asked)) is not None:
+        limits = Limits(bytes(request[1]))
+        values = len(request) - 4
         output, reply = os.pipe()
         begin = time.monotonic()
         pid = clone(new_pid)
         if pid == 0:
             try:
-                run(request, reply)
+                run([bytes(field) for field in request], reply)
             finally:
                 os._exit(71)
         os.close(reply)
-        received = bytearray()
-        claim = _watch(pid, output, limits, len(request) - 4, decode, received)
+        request.clear()
+        asked.wipe()
+        claim = _watch(pid, output, limits, values, decode, received)
         exit_status, usage = _end(pid, 0.0 if claim else _LEAVE_S)
         os.close(output)
         seconds = time.monotonic() - begin
         if claim is None:
-            out_of_memory = any(mark in received for mark in memory_errors)
+            last = bytes(received.view()) if memory_errors else b""
+            out_of_memory = any(mark in last for mark in memory_errors)
             claim = [b"memory", b"", b""] if out_of_memory else _judge_end(exit_status, usage, limits)
         measured = [b"%.6f" % seconds, b"%.1f" % (usage.ru_maxrss / 1024)]
         write_frame([*claim[:3], *measured, *claim[3:]])
+        claim = None
+        received.wipe()
 
 
-def _watch(pid: int, output: int, limits: Limits, values: int, decode: Decode, received: bytearray) -> Claim | None:
+def _watch(
+    pid: int, output: int, limits: Limits, values: int, decode: Decode, received: Received
+) -> Sequence[bytes | memoryview] | None:
     """What the child claims, or what its limits say of it; None when it ends without a claim."""
     deadline = time.monotonic() + limits.wall_s
     clock = (~pid << 3) | 2
@@ -95,21 +146,30 @@ def _watch(pid: int, output: int, limits: Limits, values: int, decode: Decode, r
             return [b"timeout", b"", b""]
         if not poll.poll(int(left_s * 1000) + 1):
             continue
-        chunk = os.read(output, 1 << 16)
-        if not chunk:
+        if not received.read(output):
             return None
-        received += chunk
+        view = received.view()
         try:
-            frame = decode(received, max_bytes)
+            frame = decode(view, max_bytes)
         except protocol.FrameError:
             return [b"crash", b"InvalidReply", b""]
         if frame is not None:
-            claim = frame[0]
-            if len(claim) >= 3 and claim[0] in _CLAIMS and len(claim) == 3 + (values if claim[0] == b"ok" else 0):
+            claim = [view[start:end] for start, end in frame[0]]
+            if is_claim(claim, values):
                 return claim
             return [b"crash", b"InvalidReply", b""]
-        if len(received) > max_bytes:
+        if received.size > max_bytes:
             return [b"output_limit", b"", b""]
+
+
+def is_claim(fields: Sequence[memoryview], values: int) -> bool:
+    """Whether fields are a claim that a program may make: a status of its own, as many values as that takes.
+
+    Whether they are text is left to the host: to look would be to copy them.
+    """
+    if len(fields) < 3 or bytes(fields[0][:32]) not in _CLAIMS:
+        return False
+    return len(fields) == 3 + (values if fields[0] == b"ok" else 0)
 
 
 def _end(pid: int, wait_s: float) -> tuple[int, resource.struct_rusage]:

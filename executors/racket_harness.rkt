@@ -15,8 +15,11 @@
 ;; kind: bytes; the rest as in the protocol
 (struct request (kind wall-s cpu-s memory-mib value-chars message-chars seed source inputs))
 
+(define (field->limits field)
+  (map string->number (regexp-split #rx" +" (bytes->string/utf-8 field))))
+
 (define (fields->request fields)
-  (define limits (map string->number (regexp-split #rx" +" (bytes->string/utf-8 (cadr fields)))))
+  (define limits (field->limits (cadr fields)))
   (define seed (string->number (bytes->string/utf-8 (caddr fields))))
   (apply request
          (append (list (car fields)) limits (list seed (cadddr fields) (list-tail fields 4)))))
@@ -200,12 +203,17 @@
   request)
 
 (define (serve-children filter scheduler new-pid-namespace?)
-  (define request (fields->request (next-fields)))
+  (unless (wait-for-data requests)
+    (exit-process 0))
   (define start-ms (current-inexact-monotonic-milliseconds))
   (define-values (read-end write-end) (open-pipe))
   (define pid (fork-child new-pid-namespace?))
   (cond
     [(= pid 0)
+     ;; Read here, not in the server: what is expected must not lie in memory that later children inherit.
+     (define fields (next-fields))
+     (define request (fields->request fields))
+     (write-frame write-end (list (cadr fields) (u32 (length (request-inputs request)))))
      (set! reply
            (lambda (result)
              (write-frame write-end (outcome->fields result))
@@ -216,7 +224,7 @@
      request]
     [else
      (close-descriptor write-end)
-     (write-frame replies (watch-child pid read-end request start-ms))
+     (watch-child pid read-end start-ms)
      (serve-children filter scheduler new-pid-namespace?)]))
 
 ;; Before anything of the request is looked at.
@@ -227,46 +235,58 @@
   (when filter
     (install-filter filter)))
 
-;; Waits for a child's reply as long as the request allows, then ends the child. -> fields of the reply
-(define (watch-child pid read-end request start-ms)
-  (define most-bytes
-    (+ 1024
-       (* 4 (request-message-chars request))
-       (* (length (request-inputs request)) (+ 4 (* 4 (request-value-chars request))))))
-  (define-values (bytes reason)
-    (read-until read-end pid (request-wall-s request) (request-cpu-s request) most-bytes))
+;; Waits for a child's claim as long as its request allows, ends the child and replies.
+(define (watch-child pid read-end start-ms)
+  (define about (read-frame read-end)) ; written before the program's text is looked at
+  (define limits (field->limits (car about)))
+  (define value-count (u32-at (cadr about) 0))
+  (define-values (wall-s cpu-s memory-mib value-chars message-chars) (apply values limits))
+  (define most-bytes (+ 1024 (* 4 message-chars) (* value-count (+ 4 (* 4 value-chars)))))
+  (define passed-s (seconds-since start-ms))
+  (define reason (collect-claim read-end pid (- wall-s passed-s) cpu-s most-bytes))
   (define seconds (seconds-since start-ms))
   (kill-child pid)
   (close-descriptor read-end)
-  (define-values (exit-code signal memory-mib) (wait-child pid))
-  (define fields (and (eq? reason 'end) (decode-frame bytes)))
+  (define-values (exit-code signal peak-mib) (wait-child pid))
+  (define positions (and (eq? reason 'end) (claim-positions)))
   (define (ended status kind message)
     (list status kind (string->bytes/utf-8 message)))
-  (define answer
-    (cond
-      [(eq? reason 'wall) (ended #"timeout" #"wall" "wall time limit")]
-      [(eq? reason 'cpu) (ended #"timeout" #"cpu" "CPU time limit")]
-      [(eq? reason 'size) (ended #"output_limit" #"reply" "the reply is too long")]
-      [(and fields (legal-reply? fields request)) fields]
-      [(eqv? exit-code end-of-abort) out-of-memory]
-      [exit-code (ended #"exit" #"exit" (format "ended with exit code ~a and no reply" exit-code))]
-      [(eqv? signal 24) (ended #"timeout" #"cpu" "CPU time limit")]
-      [else (ended #"crash" #"signal" (format "killed by signal ~a" signal))]))
-  (add-figures answer seconds memory-mib))
+  (define figures (list (number->field seconds) (number->field peak-mib)))
+  (cond
+    [(and positions (legal-claim? positions value-count)) (send-claim replies positions figures)]
+    [else
+     (write-frame replies
+                  (append (cond
+                            [(eq? reason 'wall) (ended #"timeout" #"wall" "wall time limit")]
+                            [(eq? reason 'cpu) (ended #"timeout" #"cpu" "CPU time limit")]
+                            [(eq? reason 'size) (ended #"output_limit" #"reply" "the reply is too long")]
+                            [(eqv? exit-code end-of-abort) out-of-memory]
+                            [exit-code
+                             (ended #"exit" #"exit" (format "ended with exit code ~a and no reply" exit-code))]
+                            [(eqv? signal 24) (ended #"timeout" #"cpu" "CPU time limit")]
+                            [else (ended #"crash" #"signal" (format "killed by signal ~a" signal))])
+                          figures))])
+  (wipe-claim))
+
+(define (number->field number)
+  (string->bytes/utf-8 (number->string number)))
 
 ;; Seconds and MiB go behind the first three fields.
 (define (add-figures fields seconds memory-mib)
   (append (list (car fields) (cadr fields) (caddr fields))
-          (map string->bytes/utf-8 (list (number->string seconds) (number->string memory-mib)))
+          (list (number->field seconds) (number->field memory-mib))
           (cdddr fields)))
 
 (define child-statuses
   '(#"ok" #"syntax_error" #"runtime_error" #"memory" #"output_limit" #"forbidden" #"unserialisable" #"exit"))
 
-(define (legal-reply? fields request)
-  (and (>= (length fields) 3)
-       (member (car fields) child-statuses)
-       (= (length (cdddr fields)) (if (equal? (car fields) #"ok") (length (request-inputs request)) 0))))
+;; positions: of the fields, and the end
+(define (legal-claim? positions value-count)
+  (define fields (sub1 (length positions)))
+  (and (>= fields 3)
+       (let ([status (claim-status)])
+         (and (member status child-statuses)
+              (= (- fields 3) (if (equal? status #"ok") value-count 0))))))
 
 (module+ main
   (define once?

@@ -7,10 +7,16 @@
          racket/list)
 (provide read-frame
          write-frame
-         decode-frame
+         u32
+         u32-at
          open-pipe
          close-descriptor
-         read-until
+         wait-for-data
+         collect-claim
+         claim-positions
+         claim-status
+         send-claim
+         wipe-claim
          read-file
          fork-child
          kill-child
@@ -121,32 +127,23 @@
   (must 'pipe2 (call PIPE2 scratch-address (bitwise-ior O-CLOEXEC flags)))
   (values (ptr-ref scratch _int32 'abs 0) (ptr-ref scratch _int32 'abs 4)))
 
-;; Bytes until the descriptor's end. Ends early, with what came so far, as 'wall after `wall-s` seconds, as 'cpu when
-;; the process used more than `cpu-s`, as 'size when more than `max-bytes` came. -> bytes, 'end or the reason
-(define (read-until descriptor pid wall-s cpu-s max-bytes)
-  (define deadline-ms (+ (current-inexact-monotonic-milliseconds) (* 1000 wall-s)))
-  (let loop ([parts '()] [size 0])
-    (define left-ms (- deadline-ms (current-inexact-monotonic-milliseconds)))
-    (define cpu-left-ms (* 1000 (- cpu-s (cpu-seconds pid))))
-    (define (result reason) (values (apply bytes-append (reverse parts)) reason))
-    (cond
-      [(<= left-ms 0) (result 'wall)]
-      [(<= cpu-left-ms 0) (result 'cpu)]
-      [(> size max-bytes) (result 'size)]
-      [(readable? descriptor (min left-ms (max 5 (min 50 cpu-left-ms))))
-       (define part (read-some descriptor data-size))
-       (if (eof-object? part)
-           (result 'end)
-           (loop (cons part parts) (+ size (bytes-length part))))]
-      [else (loop parts size)])))
+(define POLLIN 1)
 
 (define (readable? descriptor timeout-ms)
   (define microseconds (inexact->exact (ceiling (* 1000 timeout-ms))))
   (set-int32! 0 descriptor)
-  (set-int32! 4 1) ; POLLIN
+  (set-int32! 4 POLLIN)
   (set-int64! 16 (quotient microseconds 1000000))
   (set-int64! 24 (* 1000 (remainder microseconds 1000000)))
   (> (call PPOLL scratch-address 1 (+ scratch-address 16) 0 8) 0))
+
+;; Waits until the descriptor has data or ends. -> whether it has data
+(define (wait-for-data descriptor)
+  (set-int32! 0 descriptor)
+  (set-int32! 4 POLLIN)
+  (if (> (call PPOLL scratch-address 1 0 0 8) 0)
+      (odd? (quotient (ptr-ref scratch _int32 'abs 4) 65536)) ; revents, the upper half
+      (wait-for-data descriptor)))
 
 ;; --------------------------------------------------------------------------------------------------------- frames
 
@@ -173,18 +170,94 @@
          (for/list ([field (in-list fields)])
            (bytes-append (u32 (bytes-length field)) field))))
 
-;; bytes -> the fields of the one frame that they are, or #f
-(define (decode-frame bytes)
-  (define size (bytes-length bytes))
-  (define (number-at position) (and (<= (+ position 4) size) (u32-at bytes position)))
-  (let loop ([count (number-at 0)] [position 4] [fields '()])
-    (define length (and count (> count 0) (number-at position)))
-    (define end (and length (+ position 4 length)))
+;; ---------------------------------------------------------------------------------------------------------- claims
+
+;; What a child writes, outside Racket's heap and wiped when it is done with: later children inherit all memory, and what
+;; a program claimed is what the next one may be asked for.
+(define claim-room 65536)
+(define claim (malloc claim-room 'raw))
+(define claim-size 0)
+
+(define (address-of memory) (cast memory _pointer _intptr))
+
+(define (grow-claim)
+  (define larger (malloc (* 2 claim-room) 'raw))
+  (memcpy larger claim claim-size)
+  (memset claim 0 claim-size)
+  (free claim)
+  (set! claim larger)
+  (set! claim-room (* 2 claim-room)))
+
+(define (wipe-claim)
+  (memset claim 0 claim-size)
+  (set! claim-size 0))
+
+;; Appends what the descriptor has to the claim. -> number of bytes, 0 at the end
+(define (read-claim descriptor)
+  (when (= claim-size claim-room)
+    (grow-claim))
+  (define count (call READ descriptor (+ (address-of claim) claim-size) (- claim-room claim-size)))
+  (cond
+    [(and (< count 0) (= (saved-errno) EINTR)) (read-claim descriptor)]
+    [else
+     (set! claim-size (+ claim-size (must 'read count)))
+     count]))
+
+;; Reads the claim until the descriptor's end. Ends early as 'wall after `wall-s` seconds, as 'cpu when the process used
+;; more than `cpu-s`, as 'size when more than `max-bytes` came. -> 'end or the reason
+(define (collect-claim descriptor pid wall-s cpu-s max-bytes)
+  (define deadline-ms (+ (current-inexact-monotonic-milliseconds) (* 1000 wall-s)))
+  (let loop ()
+    (define left-ms (- deadline-ms (current-inexact-monotonic-milliseconds)))
+    (define cpu-left-ms (* 1000 (- cpu-s (cpu-seconds pid))))
     (cond
-      [(not count) #f]
-      [(= count 0) (and (= position size) (reverse fields))]
-      [(and end (<= end size)) (loop (sub1 count) end (cons (subbytes bytes (+ position 4) end) fields))]
-      [else #f])))
+      [(<= left-ms 0) 'wall]
+      [(<= cpu-left-ms 0) 'cpu]
+      [(> claim-size max-bytes) 'size]
+      [(readable? descriptor (min left-ms (max 5 (min 50 cpu-left-ms))))
+       (if (= (read-claim descriptor) 0)
+           'end
+           (loop))]
+      [else (loop)])))
+
+(define (claim-u32 position)
+  (for/fold ([n 0]) ([i (in-range 4)])
+    (+ (* 256 n) (ptr-ref claim _uint8 (+ position i)))))
+
+;; Where each field of the claim starts, and its end; or #f when it is not one whole frame.
+(define (claim-positions)
+  (define count (and (>= claim-size 4) (claim-u32 0)))
+  (let loop ([left count] [position 4] [starts '()])
+    (cond
+      [(not left) #f]
+      [(= left 0) (and (= position claim-size) (reverse (cons position starts)))]
+      [(> (+ position 4) claim-size) #f]
+      [else
+       (define end (+ position 4 (claim-u32 position)))
+       (and (<= end claim-size) (loop (sub1 left) end (cons position starts)))])))
+
+;; The first field, as bytes, when it is no longer than a status can be; #"" when it is.
+(define (claim-status)
+  (define size (claim-u32 4))
+  (define status (make-bytes (if (<= size 32) size 0)))
+  (memcpy status 0 claim 8 (bytes-length status))
+  status)
+
+;; Writes the claim as a reply: `figures`, two fields, go behind the first three.
+(define (send-claim descriptor positions figures)
+  (define head-end (list-ref positions 3))
+  (write-all descriptor (u32 (+ (length positions) 1)))
+  (write-memory descriptor (+ (address-of claim) 4) (- head-end 4))
+  (for ([figure (in-list figures)])
+    (write-all descriptor (bytes-append (u32 (bytes-length figure)) figure)))
+  (write-memory descriptor (+ (address-of claim) head-end) (- claim-size head-end)))
+
+(define (write-memory descriptor address size)
+  (when (> size 0)
+    (define count (call WRITE descriptor address size))
+    (unless (and (< count 0) (= (saved-errno) EINTR))
+      (must 'write count))
+    (write-memory descriptor (+ address (max count 0)) (- size (max count 0)))))
 
 ;; ------------------------------------------------------------------------------------------------------- children
 

@@ -97,3 +97,24 @@ ANY_VALUE = """
         [(9) (apply make-prefab-struct 'point (parts depth))] [else (leaf)])))
 (define (f seed) (random-seed seed) (value 4))
 """
+
+# f of a text written backwards: how often the text itself is in the memory of the process.
+SCANS_MEMORY = """
+(require ffi/unsafe)
+(define memmem (get-ffi-obj "memmem" #f (_fun _intptr _intptr _pointer _intptr -> _intptr)))
+(define (f reversed-marker)
+  (define size (string-length reversed-marker))
+  (define needle (malloc size 'raw))
+  (for ([c (in-string reversed-marker)] [i (in-naturals 1)])
+    (ptr-set! needle _uint8 (- size i) (char->integer c)))
+  (define own (cast needle _pointer _intptr))
+  (for/sum ([line (file->lines "/proc/self/maps")])
+    (define parts (string-split line))
+    (cond
+      [(regexp-match? #rx"^rw" (cadr parts))
+       (define edges (map (lambda (edge) (string->number edge 16)) (string-split (car parts) "-")))
+       (let loop ([at (car edges)] [found 0])
+         (define next (memmem at (- (cadr edges) at) needle size))
+         (if (zero? next) found (loop (add1 next) (if (= next own) found (add1 found)))))]
+      [else 0])))
+"""

@@ -177,6 +177,20 @@ def test_program_that_writes_its_own_reply(warm_fields, cold_fields, cold):
         assert pool.submit(double_jobs(2)[1]).result().values == ("2",)
 
 
+def test_forged_text_costs_no_worker(pool):
+    """A claim that is no UTF-8 is a crash; to start another interpreter for it would cost the next program seconds."""
+    worker = Worker(pool.language, pool.interpreter, pool.tier, LIMITS)
+    forger = FORGER.format(fields=r"b'ok', b'', b'', b'\xff\xfe'").encode()
+    try:
+        assert worker.ask(JobKind.EVALUATE, DOUBLE.encode(), [b"1"]).values == ("2",)
+        before = list(worker._serving.values())
+        assert worker.ask(JobKind.EVALUATE, forger, [b"1"]).status is Status.CRASH
+        assert worker.ask(JobKind.EVALUATE, DOUBLE.encode(), [b"2"]).values == ("4",)
+        assert list(worker._serving.values()) == before
+    finally:
+        worker.close()
+
+
 def run_program(pool, source):
     return pool.submit(Job("program", JobKind.PROGRAM, textwrap.dedent(source))).result()
 

@@ -168,6 +168,37 @@ def test_nondeterminism_is_seen(pool, source):
     assert run(pool, "def f(x):\n    return {'a', 'b', 'c'}", "0", determinism=True).values == ("{'a', 'b', 'c'}",)
 
 
+SCANS_MEMORY = """
+import ctypes
+def f(reversed_marker):
+    memmem = ctypes.CDLL(None).memmem
+    memmem.restype = ctypes.c_void_p
+    memmem.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t)
+    size = len(reversed_marker)
+    needle = (ctypes.c_ubyte * size)(*map(ord, reversed(reversed_marker)))
+    own, found = ctypes.addressof(needle), 0
+    for line in list(open("/proc/self/maps")):
+        edges, access, *_ = line.split()
+        if access.startswith("rw"):
+            at, end = (int(edge, 16) for edge in edges.split("-"))
+            while at := memmem(at, end - at, own, size):
+                found += at != own
+                at += 1
+    return found
+"""
+
+
+def test_earlier_requests_are_not_in_memory(pool):
+    """What was expected of earlier programs, and what they claimed: a later one could answer with it."""
+    marker = "expected-" + "7f3a" * 6
+    claims = f"def f(x):\n    return [[x, '{marker}']]"
+    for number in range(5):
+        verdict = run(pool, claims, str(number), expect=(f"[['{marker}', {number}]]",))
+        assert (verdict.status, verdict.correct) == (Status.OK, False)
+    assert run(pool, SCANS_MEMORY, repr(marker[::-1])).values == ("0",)
+    assert run(pool, f"kept = '{marker}'\n{SCANS_MEMORY}", repr(marker[::-1])).values != ("0",)
+
+
 def test_canonical_program_folds_layout_only():
     one = "def f(x):\n    # a comment\n    return  x+1\n\n"
     assert canonical_program(one) == canonical_program("def f( x ):\n  return x + 1  # other")

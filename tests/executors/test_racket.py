@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from racket_programs import ANY_VALUE, VALUES
+from racket_programs import ANY_VALUE, SCANS_MEMORY, VALUES
 
 from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status, protocol
 from executors.launch import Tier
@@ -242,6 +242,17 @@ def test_nothing_stays_from_one_program_to_the_next(pool):
       (list (getenv "LEAK") (with-handlers ([exn:fail? (lambda (_) #f)]) (namespace-variable-value 'leak #t))
             (with-handlers ([exn:fail? (lambda (_) #f)]) (dynamic-require ''leak 'y))))"""
     assert evaluate(pool, look).values == ("(list #f #f #f)",)
+
+
+@needs_racket
+def test_earlier_requests_are_not_in_memory(pool):
+    """What was expected of earlier programs, and what they claimed: a later one could answer with it."""
+    marker = "expected-" + "7f3a" * 6
+    claims = f'(define (f x) (list (list x "{marker}")))'
+    for number in range(5):
+        verdict = evaluate(pool, claims, str(number), expect=(f'(list (list "{marker}" {number}))',))
+        assert (verdict.status, verdict.correct) == (Status.OK, False)
+    assert evaluate(pool, SCANS_MEMORY, f'"{marker[::-1]}"').values == ("0",)
 
 
 C_WRITE = """(require ffi/unsafe)
