@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import queue
 import sys
@@ -87,9 +88,10 @@ def _pool(arguments: argparse.Namespace, workers: int | None) -> Pool:
     )
 
 
-def verdict_line(verdict: Verdict) -> str:
-    """`verdict` as a JSON line; `value` is the first value, or null."""
+def verdict_line(verdict: Verdict, identity: object) -> str:
+    """`verdict` as a JSON line with the id `identity`; `value` is the first value, or null."""
     fields: dict[str, Any] = dataclasses.asdict(verdict)
+    fields["id"] = identity
     fields["status"] = verdict.status.value
     fields["value"] = verdict.values[0] if verdict.values else None
     if verdict.exit_code is None:
@@ -99,15 +101,15 @@ def verdict_line(verdict: Verdict) -> str:
 
 
 def _read_source(name: str) -> str:
-    if name == "-":
-        return sys.stdin.read()
-    with open(name, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return file.read()
+    data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _run(arguments: argparse.Namespace, output: TextIO) -> int:
     source = _read_source(arguments.source)
     if arguments.program:
+        if arguments.input or arguments.expect or arguments.determinism:
+            raise ValueError("--program runs the file as it is: leave out --input, --expect and --determinism")
         job = Job("run", JobKind.PROGRAM, source)
     else:
         if not arguments.input:
@@ -118,12 +120,14 @@ def _run(arguments: argparse.Namespace, output: TextIO) -> int:
         if pool.tier is not max(Tier):
             _state_tier(pool)
         verdict = pool.submit(job).result()
-    output.write(verdict_line(verdict))
+    output.write(verdict_line(verdict, verdict.id))
     return 0 if verdict.ok and verdict.correct is not False else 1
 
 
 class _Lines:
     """Jobs of JSON lines. A line has id, source and input (or inputs), and perhaps expect; kind "value": no source.
+
+    An id is any JSON value, given back as it is.
 
     A line that is no job is said on standard error and counted in `bad`; the others go on.
     """
@@ -133,18 +137,20 @@ class _Lines:
         self._lines = lines
         self._determinism = determinism
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self) -> Iterator[tuple[object, Job]]:
+        """Each job with its id."""
         for number, line in enumerate(self._lines, 1):
             if not line.strip():
                 continue
             try:
-                job = _job(json.loads(line), self._determinism)
+                fields = json.loads(line)
+                job = _job(fields, self._determinism)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 self.bad += 1
                 what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
                 sys.stderr.write(f"error: line {number} is no job and is left out: {what}\n")
             else:
-                yield job
+                yield fields["id"], job
 
 
 def _texts(value: object, key: str) -> tuple[str, ...]:
@@ -165,7 +171,7 @@ def _job(fields: Any, determinism: bool) -> Job:
     inputs = fields["inputs"] if "inputs" in fields else fields["input"] if kind is not JobKind.PROGRAM else []
     expect = fields.get("expect")
     return Job(
-        str(fields["id"]),
+        json.dumps(fields["id"]),
         kind,
         source,
         _texts(inputs, "input"),
@@ -174,10 +180,14 @@ def _job(fields: Any, determinism: bool) -> Job:
     )
 
 
+def _put(finished: queue.SimpleQueue[Any], identity: object, future: Future[Verdict]) -> None:
+    finished.put((identity, future))
+
+
 def _batch(arguments: argparse.Namespace, output: TextIO) -> int:
     lines = _Lines(sys.stdin.buffer, arguments.determinism)
     # Verdicts, and at the end the number of jobs: lines are read beside, so that no verdict waits for a line.
-    finished: queue.SimpleQueue[Future[Verdict] | int] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[tuple[object, Future[Verdict]] | int] = queue.SimpleQueue()
     with _pool(arguments, arguments.workers) as pool:
         _state_tier(pool)
         room = threading.Semaphore(8 * pool.workers + 64)
@@ -185,9 +195,9 @@ def _batch(arguments: argparse.Namespace, output: TextIO) -> int:
         def read() -> None:
             count = 0
             try:
-                for job in lines.jobs():
+                for identity, job in lines.jobs():
                     room.acquire()
-                    pool.submit(job).add_done_callback(finished.put)
+                    pool.submit(job).add_done_callback(functools.partial(_put, finished, identity))
                     count += 1
             finally:
                 finished.put(count)
@@ -199,8 +209,9 @@ def _batch(arguments: argparse.Namespace, output: TextIO) -> int:
             if isinstance(item, int):
                 count = item
                 continue
+            identity, future = item
             room.release()
-            output.write(verdict_line(item.result()))
+            output.write(verdict_line(future.result(), identity))
             output.flush()
             written += 1
     return 2 if lines.bad else 0

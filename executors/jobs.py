@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 
 
 class Status(enum.StrEnum):
@@ -39,7 +40,7 @@ class Limits:
     """Limits of one job. Times in seconds, memory in MiB; `value_chars` bounds one canonical value's characters.
 
     `processes` bounds the threads of a program, where the machine gives a pids cgroup. `file_mib` is the largest file
-    that a whole program can write into its private folder.
+    that a whole program can write into its private folder. Raises ValueError for a limit that nothing can keep.
     """
 
     wall_s: float = 5.0
@@ -50,6 +51,12 @@ class Limits:
     output_bytes: int = 65536
     processes: int = 32
     file_mib: int = 1
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not 0 < value < math.inf:
+                raise ValueError(f"the limit {field.name} is {value}: use a number above 0")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -65,6 +65,17 @@ def test_batch():
     assert all(isinstance(verdict["seconds"], float) for verdict in verdicts.values())
 
 
+def test_ids_of_a_batch_come_back_as_they_are():
+    ids = [7, "7", 7.5, None, True, ["a", 1], {"task": 3, "sample": [1]}, "é\ud800", "", "7"]
+    program = {"source": "def f(x):\n    return x", "input": "1"}
+    lines = [program | {"id": identity, "expect": expect} for identity in ids for expect in (None, "1", "2")]
+    done = executors("batch", "--language=python", text="\n".join(map(json.dumps, lines)))
+    verdicts = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stderr
+    found = sorted(json.dumps([verdict["id"], verdict["correct"]]) for verdict in verdicts)
+    assert found == sorted(json.dumps([identity, correct]) for identity in ids for correct in (None, True, False))
+
+
 @pytest.mark.parametrize("cold", [(), ("--cold",)])
 def test_bad_lines_of_a_batch_lose_nothing(cold):
     good = [json.dumps({"id": name, "source": "def f(x):\n    return x", "input": "1"}) for name in "abc"]
@@ -103,7 +114,7 @@ def test_batch_answers_while_its_input_is_open():
             process.stdin.write(json.dumps({"id": number, "source": "def f(x):\n  return x", "input": "7"}) + "\n")
             process.stdin.flush()
             verdict = json.loads(process.stdout.readline())
-            assert (verdict["id"], verdict["value"]) == (str(number), "7")
+            assert (verdict["id"], verdict["value"]) == (number, "7")
         process.stdin.close()
         assert process.wait(30) == 0
 
@@ -134,6 +145,16 @@ def test_mistakes_are_one_line_with_the_fix(tmp_path):
     assert "--input is missing" in done.stderr
     done = executors("run", "--language=python", f"--source={tmp_path / 'none.py'}", "--input=1")
     assert "No such file" in done.stderr
+    done = executors("run", "--language=python", "--source=/dev/null", "--input=1", "--program")
+    assert "leave out --input" in done.stderr
+    for option, name in (
+        ("--timeout=0", "wall_s is 0.0"),
+        ("--timeout=nan", "wall_s is nan"),
+        ("--memory-mib=-1", "memory_mib is -1"),
+    ):
+        done = executors("run", "--language=python", "--source=/dev/null", "--input=1", option)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"the limit {name}: use a number above 0" in done.stderr
 
 
 def test_doctor():
