@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, such as configs/racket.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is kept; runs/NAME of the config file when not given.")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator_address", "", "HOST:PORT of the first of several hosts; a TPU's environment says it by itself."
+)
+_PROCESSES = flags.DEFINE_integer("num_processes", 0, "How many hosts there are, one process each.")
+_PROCESS = flags.DEFINE_integer("process_id", -1, "Which of them this one is, from 0.")
+_EXCHANGE_PORT = flags.DEFINE_integer("exchange_port", 0, "Port of the first host for the others; 0: any free one.")
 _ALLOW_CONFIG_CHANGE = flags.DEFINE_bool("allow_config_change", False, "Resume although the settings differ.")
 
 
@@ -61,7 +67,7 @@ def train(run: Run) -> None:
         if run.must_save(record):
             run.save(step, state, buffers, record)
         run.check_updates(record)
-    if run.stop_early(step):
+    if run.stop_early(step, state, buffers):
         return
     run.finish(state)
 
@@ -83,10 +89,12 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _train(config: Config, workdir: str) -> None:
+    from azr_jax import hosts
     from azr_jax.preemption import Preempted
     from azr_jax.run import Run  # imports jax: --help and settings errors come before it
 
-    with Run.open(config, workdir, allow_config_change=_ALLOW_CONFIG_CHANGE.value) as run:
+    joined = hosts.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _EXCHANGE_PORT.value)
+    with joined, Run.open(config, workdir, _ALLOW_CONFIG_CHANGE.value, joined) as run:
         try:
             train(run)
         except Preempted:

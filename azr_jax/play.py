@@ -2,6 +2,7 @@
 
 Each task is a coroutine that awaits its response and its verdict; meanwhile the pump advances the sampler by chunks, so
 that programs run while the device decodes. What comes out depends on the tasks alone, never on the order of arrival.
+On several hosts each has such a loop and all do the same: see verdicts.py.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from azr_jax.selfplay.buffers import LanguageBuffers
 from azr_jax.selfplay.estimates import accuracy
 from azr_jax.selfplay.parsing import parse
 from azr_jax.types import Answer, InductionProblem, Invalid, Role, Rollout, Task, TaskType, Triplet
+from azr_jax.verdicts import SharedPools
 from executors import Job, Language, Pool, Verdict
 
 Result = TypeVar("Result")
+# Turns of the event loop between two exchanges of verdicts: what a verdict leads to needs a few to reach the sampler.
+_TURNS = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,7 +68,10 @@ class Clock:
 
 
 class Player:
-    """Plays tasks with one set of parameters. Use `run` with a coroutine that awaits the methods below."""
+    """Plays tasks with one set of parameters. Use `run` with a coroutine that awaits the methods below.
+
+    `shared` are the pools of all hosts, when there are several; `pools` are this host's own.
+    """
 
     def __init__(
         self,
@@ -73,6 +80,7 @@ class Player:
         tokenizer: Tokenizer,
         languages: Mapping[str, Language],
         pools: Mapping[str, Pool],
+        shared: SharedPools | None = None,
     ) -> None:
         self.config = config
         self.languages = languages
@@ -80,6 +88,7 @@ class Player:
         self.sampler = sampler
         self._tokenizer = tokenizer
         self._pools = pools
+        self._shared = shared
         self._session: Session | None = None
         self._waiting: dict[str, asyncio.Future[Rollout]] = {}
         self._submitted = asyncio.Event()
@@ -92,6 +101,8 @@ class Player:
             return asyncio.run(self._drive(play()))
         finally:
             self._session = None
+            if self._shared is not None:
+                self._shared.end()
 
     async def _drive(self, play: Coroutine[Any, Any, Result]) -> Result:
         playing = asyncio.create_task(play)
@@ -109,7 +120,9 @@ class Player:
     async def _pump(self) -> None:
         assert self._session is not None
         while True:
-            if self._session.idle:
+            if self._shared is not None:
+                await self._agree(self._session, self._shared)
+            elif self._session.idle:
                 started = time.monotonic()
                 self._submitted.clear()
                 await self._submitted.wait()
@@ -121,6 +134,25 @@ class Player:
                 self.clock.prompt_tokens += len(rollout.prompt_ids)
                 self._waiting.pop(rollout.request_id).set_result(rollout)
             self.clock.sampling_s += time.monotonic() - started
+            await asyncio.sleep(0)
+
+    async def _agree(self, session: Session, shared: SharedPools) -> None:
+        """Takes the verdicts of all hosts until there is something to sample, the same on all of them.
+
+        Nothing but these exchanges brings anything from outside into the loop, so that every host's makes the same
+        turns. That the loop waits in them is no loss: the devices wait for the slowest host too.
+        """
+        started = time.monotonic()
+        shared.exchange(wait=False)
+        await self._turns()
+        while session.idle:
+            if shared.waiting:
+                shared.exchange(wait=True)
+            await self._turns()
+        self.clock.waiting_s += time.monotonic() - started
+
+    async def _turns(self) -> None:
+        for _ in range(_TURNS):
             await asyncio.sleep(0)
 
     async def sample(self, task: Task, temperature: float, sample_id: str = "") -> Rollout:
@@ -139,11 +171,16 @@ class Player:
         self._waiting[request.id] = waiting = asyncio.get_running_loop().create_future()
         self._session.submit(request)
         self._submitted.set()
+        if self._shared is not None:
+            self._shared.note(request.id)
         return await waiting
 
     async def execute(self, language: str, job: Job) -> Verdict:
-        """The verdict of the language's pool."""
-        verdict = await asyncio.wrap_future(self._pools[language].submit(job))
+        """The verdict of the language's pool, on this host or another."""
+        if self._shared is not None:
+            verdict = await self._shared.submit(language, job)
+        else:
+            verdict = await asyncio.wrap_future(self._pools[language].submit(job))
         self.clock.programs += 1
         self.clock.timeouts += verdict.status == "timeout"
         self.clock.infrastructure += verdict.status == "infrastructure"

@@ -15,12 +15,15 @@ class Signals:
     """The first SIGINT or SIGTERM asks the run to save and end, the second ends the process; a context manager.
 
     SIGINT lets the step end. So does SIGTERM, unless `may_cut` is set: then it raises Preempted where the main thread
-    is. `say` shows a message.
+    is. With `agreed`, on several hosts, it only sets `must_cut`: all of them have to stop at the same place. `say`
+    shows a message.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], agreed: bool = False) -> None:
         self.received = False
         self.may_cut = False
+        self._terminated = False
+        self._agreed = agreed
         self._say = say
         self._previous: dict[int, object] = {}
 
@@ -32,15 +35,24 @@ class Signals:
     def __exit__(self, *exception: object) -> None:
         self._restore()
 
+    @property
+    def must_cut(self) -> bool:
+        """Whether SIGTERM came and what the run does may be abandoned."""
+        return self._terminated and self.may_cut
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = True
+        self._terminated = number == signal.SIGTERM
         self._restore()
-        if number == signal.SIGTERM and self.may_cut:
-            self.may_cut = False
-            raise Preempted
+        if self.must_cut:
+            if not self._agreed:
+                self.may_cut = False
+                raise Preempted
+            return
         self._say("stopping after this step; once more to stop at once")
 
     def _restore(self) -> None:
         for each, handler in self._previous.items():
-            signal.signal(each, handler)  # pyright: ignore[reportArgumentType]  # as signal.signal gave it
+            # None is a handler that was not set by Python: the distributed runtime of JAX has one.
+            signal.signal(each, signal.SIG_DFL if handler is None else handler)  # pyright: ignore[reportArgumentType]
         self._previous = {}

@@ -17,12 +17,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from absl import logging
+from rich.console import Console
 
 from azr_jax import checkpoint, metrics, report, stages, telemetry
 from azr_jax.alerts import Watch
 from azr_jax.config import Config
 from azr_jax.evaluation import heldout
 from azr_jax.evaluation.benchmarks import Benchmarks
+from azr_jax.hosts import Hosts
 from azr_jax.learner.state import TrainState
 from azr_jax.learner.update import Learner, make_learner
 from azr_jax.mirror import Mirror
@@ -38,6 +40,7 @@ from azr_jax.sampler.engine import Sampler
 from azr_jax.saving import Saving
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.rewards import RewardState
+from azr_jax.verdicts import SharedPools
 from executors import LANGUAGES, Language, Limits, Pool, load_languages
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy")
@@ -64,27 +67,34 @@ class Run:
     benchmarks: Benchmarks
     watch: Watch
     signals: Signals
+    hosts: Hosts = dataclasses.field(default_factory=Hosts)
     stopwatch: telemetry.Stopwatch = dataclasses.field(default_factory=telemetry.Stopwatch)
     restored_step: int = -1
     seeding_rounds: int = 0
     reward_state: RewardState = dataclasses.field(default_factory=RewardState)
     before: dict[str, Any] = dataclasses.field(default_factory=dict)
     seconds_before: float = 0.0
+    stopping: bool = False
     marked: tuple[int, TrainState, dict[str, Any]] | None = None
     unfinished: StepRecord | None = None
     started: float = dataclasses.field(default_factory=time.monotonic)
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, config: Config, workdir: str, allow_config_change: bool = False) -> Iterator[Run]:
+    def open(
+        cls, config: Config, workdir: str, allow_config_change: bool = False, hosts: Hosts | None = None
+    ) -> Iterator[Run]:
         """Checks the workdir, loads the model and starts the pools; closes all at the end.
+
+        Every one of several `hosts` opens the run; the first alone writes its files, saves excepted.
 
         Raises:
           ValueError: a workdir of another run, settings that differ from its own, files that do not fit together.
           FileNotFoundError: no weights, tokenizer or problems file, with what to do.
           RuntimeError: an interpreter or a sandbox feature is missing, with what to install.
         """
-        checkpoint.open_workdir(workdir, config, allow_config_change)
+        hosts = hosts or Hosts()
+        checkpoint.open_on_all_hosts(workdir, config, allow_config_change, hosts)
         languages = run_languages(config)
         benchmarks = Benchmarks.load(config)
         mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
@@ -103,16 +113,21 @@ class Run:
         sampler = Sampler(graphdef, model_config, tokenizer, config.sampler, mesh, dtype)
         with contextlib.ExitStack() as stack:
             pools = {name: stack.enter_context(open_pool(config, language)) for name, language in languages.items()}
-            player = Player(config, sampler, tokenizer, languages, pools)
+            progress = Progress(config.steps, None if hosts.is_first else Console(quiet=True))
+            signals = Signals(progress.message, agreed=hosts.are_many)
+            shared = SharedPools(pools, hosts, lambda: signals.must_cut) if hosts.are_many else None
+            player = Player(config, sampler, tokenizer, languages, pools, shared)
             settings = config.checkpoint
             saves = stack.enter_context(checkpoint.Manager(workdir, settings.keep, settings.keep_every))
             saves.check_space(learner.abstract_state)
             mirror = Mirror(workdir)
-            mirror.fetch()
-            writers = stack.enter_context(metrics.Writers(mirror.local, config.metrics, config.to_json()))
-            progress = stack.enter_context(Progress(config.steps))
-            saving = Saving(saves, writers, mirror, progress.message, settings.best_metric)
-            signals = stack.enter_context(Signals(progress.message))
+            if hosts.is_first:
+                mirror.fetch()
+            writing = config.metrics if hosts.is_first else dataclasses.replace(config.metrics, wandb=False)
+            writers = stack.enter_context(metrics.Writers(mirror.local, writing, config.to_json()))
+            stack.enter_context(progress)
+            saving = Saving(saves, writers, mirror, progress.message, settings.best_metric, hosts)
+            stack.enter_context(signals)
             yield cls(
                 config,
                 mirror.local,
@@ -129,15 +144,20 @@ class Run:
                 benchmarks,
                 Watch(config.monitoring),
                 signals,
+                hosts,
             )
 
     # State.
 
     def restore(self) -> tuple[TrainState, Buffers, int]:
         """(state, buffers, step) of the newest save, or a fresh start with step -1."""
-        restored = self.saves.restore(self.learner.abstract_state, self.learner.shardings)
+        steps = self.hosts.first("saves", self.saves.steps)
+        newest = max(steps, default=None)
+        restored = None
+        if newest is not None:
+            restored = self.saves.restore(self.learner.abstract_state, self.learner.shardings, newest)
         if restored is None:
-            self.writers.truncate_after(-1)
+            self._forget_after(-1)
             return self.learner.init(self.params), stages.starting_buffers(self.config, self.player), -1
         step, state, host = restored
         self.restored_step = step
@@ -151,9 +171,13 @@ class Run:
         self.reward_state = RewardState(**host["reward_state"])
         if host.get("unfinished") is not None:
             self.unfinished = StepRecord.from_json(step, host["unfinished"])
-        self.writers.truncate_after(step if self.unfinished is None else step - 1)
+        self._forget_after(step if self.unfinished is None else step - 1)
         self.progress.message(f"resumed {self.workdir} at step {step}")
         return state, buffers, step
+
+    def _forget_after(self, step: int) -> None:
+        if self.hosts.is_first:
+            self.writers.truncate_after(step)
 
     def save(self, step: int, state: TrainState, buffers: Buffers, record: StepRecord | None = None) -> None:
         """One atomic save of all that the next step depends on; `record` is the step's, for its score.
@@ -182,16 +206,13 @@ class Run:
         Raises:
           Preempted: a signal came before there was anything to cut.
         """
-        if self._may_cut():
+        if self.config.checkpoint.cut_steps:
             self.marked = (step, state, self._host(buffers, unfinished))
             self._allow_cut()
 
-    def _may_cut(self) -> bool:
-        return self.config.checkpoint.cut_steps and jax.process_count() == 1
-
     def _allow_cut(self) -> None:
         self.signals.may_cut = True
-        if self.signals.received:
+        if self.hosts.any("cut", self.signals.received):
             raise Preempted
 
     def phase(self, name: str) -> None:
@@ -209,7 +230,7 @@ class Run:
             self.saving.save(step, state, host, {}, must_succeed=True)
         saved = self.saves.steps()
         if saved:
-            self.stop_early(saved[-1])
+            self._say_stopped(saved[-1])
         else:
             self.progress.message(f"stopped before the first save; the same command begins {self.workdir} anew")
 
@@ -242,7 +263,8 @@ class Run:
         times = {"play": 0.0, "update": 0.0, "evaluate": 0.0, "save": self.stopwatch.take().get("save", 0.0)}
         record = unfinished or StepRecord(step, self.config.metrics.transcripts_per_step)
         started, cpu_started = time.monotonic(), time.process_time()
-        with telemetry.profiled(step, self.config.monitoring.profile_steps, self.workdir):
+        profile_steps = self.config.monitoring.profile_steps if self.hosts.is_first else ()
+        with telemetry.profiled(step, profile_steps, self.workdir):
             self.phase("play")
             yield record
             times |= self.stopwatch.take()
@@ -266,18 +288,23 @@ class Run:
         self.saving.write(record)
         self.saving.check()
         self.progress.update(record.step, record.metrics)
+        if not self.hosts.is_first:
+            return
         for alert in self.watch.new_alerts(record.step, record.metrics):
             logging.warning("step %d, alert %s: %s", record.step, alert.name, alert)
 
     def should_stop(self) -> bool:
-        """Whether a signal asked the run to save and end."""
-        return self.signals.received
+        """Whether a signal asked the run, on any of its hosts, to save and end."""
+        self.stopping = self.stopping or self.hosts.any("stop", self.signals.received)
+        return self.stopping
 
     def must_save(self, record: StepRecord) -> bool:
         """Whether this step is saved: each `checkpoint.every`, and the last before an end of whatever kind."""
         settings = self.config
-        last = self.signals.received or record.step == settings.steps or self._too_many_nonfinite(record)
-        return last or self.saving.is_failing or record.step % settings.checkpoint.every == 0
+        last = self.should_stop() or record.step == settings.steps or self._too_many_nonfinite(record)
+        # A failure that only one host has noted yet is one of all: they save together.
+        is_failing = self.hosts.any("failing", self.saving.is_failing)
+        return last or is_failing or record.step % settings.checkpoint.every == 0
 
     def _too_many_nonfinite(self, record: StepRecord) -> bool:
         return record.metrics["ppo/skipped_updates"] > self.config.learner.max_nonfinite_updates
@@ -291,23 +318,28 @@ class Run:
                 f" {record.step} is saved: lower learner.lr and resume with --allow_config_change"
             )
 
-    def stop_early(self, step: int) -> bool:
-        """Whether a signal ended the run at this step, which is saved; then says how to resume."""
-        if self.signals.received:
-            self.progress.message(f"saved at step {step}; the same command resumes {self.workdir}")
-        return self.signals.received
+    def stop_early(self, step: int, state: TrainState, buffers: Buffers) -> bool:
+        """Whether a signal ended the run at this step; then it is saved, unless it is so already."""
+        if self.stopping:
+            self.save(step, state, buffers)
+            self._say_stopped(step)
+        return self.stopping
+
+    def _say_stopped(self, step: int) -> None:
+        self.progress.message(f"saved at step {step}; the same command resumes {self.workdir}")
 
     # Evaluation and end.
 
     def score_before(self, state: TrainState) -> None:
         """Scores the starting model on the held-out problems and the benchmarks, once in a run."""
-        if self._may_cut():
+        if self.config.checkpoint.cut_steps:
             self._allow_cut()  # nothing is lost: there is no save before this
         settings = self.config.evaluation
         if settings.heldout:
             self.before = self._heldout(state, "before")
         if settings.benchmarks and settings.benchmark_base_prompt != "none":
-            scores = self.benchmarks.score(self.player.sampler, state.params, settings.benchmark_base_prompt)
+            prompt = settings.benchmark_base_prompt
+            scores = self.benchmarks.score(self.player.sampler, state.params, self.hosts, prompt)
             self.before |= {"benchmarks": scores}
 
     def evaluate_if_due(self, step: int, state: TrainState, buffers: Buffers, record: StepRecord) -> None:
@@ -323,7 +355,7 @@ class Run:
         result = {}
         for mode, counts in self._heldout(state, name).items():
             result |= heldout.metrics(counts, f"eval/heldout/{mode}")
-        return result | self.benchmarks.score(self.player.sampler, state.params)
+        return result | self.benchmarks.score(self.player.sampler, state.params, self.hosts)
 
     def _heldout(self, state: TrainState, name: str) -> dict[str, Any]:
         settings = self.config.evaluation
@@ -342,17 +374,17 @@ class Run:
 
     def finish(self, state: TrainState) -> None:
         """Scores the final model, exports it, and writes summary.json and report.html; a run finished before stays."""
-        if self.restored_step == self.config.steps and self._ended():
-            self.progress.message(
+        if self.restored_step == self.config.steps and self.hosts.first("ended", self._ended):
+            self._say_result(
                 f"{self.workdir} has all its {self.config.steps} steps: raise --config.steps to go on, or choose"
-                " another --workdir\n" + report.summary_text(self.workdir)
+                " another --workdir\n"
             )
             return
         self.marked = None  # all is saved: a SIGTERM ends at once, and the same command does the rest
-        if self._may_cut():
+        if self.config.checkpoint.cut_steps:
             self._allow_cut()
         after = self._heldout(state, "after")
-        scores = self.benchmarks.score(self.player.sampler, state.params)
+        scores = self.benchmarks.score(self.player.sampler, state.params, self.hosts)
         try:
             self._write_end(state, after, scores)
         except OSError as error:
@@ -360,7 +392,11 @@ class Run:
                 f"{self.workdir}: the run's export and report can't be written ({error}); free space there or make it"
                 f" writable, then run the same command again: it goes on from step {self.config.steps}, which is saved"
             ) from error
-        self.progress.message(report.summary_text(self.workdir))
+        self._say_result()
+
+    def _say_result(self, before: str = "") -> None:
+        if self.hosts.is_first:
+            self.progress.message(before + report.summary_text(self.workdir))
 
     def _ended(self) -> bool:
         """Whether the export, summary and report of a run of these steps are there."""
@@ -374,6 +410,8 @@ class Run:
         if self.config.checkpoint.export_at_end:
             self.phase("export")
             weights.save(self.workdir / "export", self.model_config, state.params, self.config.model.path)
+        if not self.hosts.is_first:
+            return
         summary = {
             "steps": self.config.steps,
             "seconds": round(self._seconds(), 1),

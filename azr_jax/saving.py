@@ -8,7 +8,9 @@ from typing import Any
 
 from absl import logging
 
+from azr_jax.channel import HostLostError
 from azr_jax.checkpoint import Manager
+from azr_jax.hosts import Hosts
 from azr_jax.learner.state import TrainState
 from azr_jax.metrics import METRICS_FILE, TRANSCRIPTS_FILE, Writers
 from azr_jax.mirror import Mirror
@@ -20,13 +22,21 @@ class Saving:
 
     A record that can't be written is kept in memory, a save that fails is tried again after each step; both are
     errors in the log every time. `say` shows a message; `best_metric` scores a save, unless it is "".
+    The first of several `hosts` writes the records; all of them save, and what fails on one has failed on all.
     """
 
     def __init__(
-        self, saves: Manager, writers: Writers, mirror: Mirror, say: Callable[[str], None], best_metric: str
+        self,
+        saves: Manager,
+        writers: Writers,
+        mirror: Mirror,
+        say: Callable[[str], None],
+        best_metric: str,
+        hosts: Hosts | None = None,
     ) -> None:
         self._saves, self._writers, self._mirror = saves, writers, mirror
         self._say, self._best_metric = say, best_metric
+        self._hosts = hosts or Hosts()
         self._unwritten: list[StepRecord] = []
         self._failing_since: float | None = None
         self._step = 0
@@ -40,6 +50,8 @@ class Saving:
 
     def write(self, record: StepRecord) -> None:
         """A step's metrics and transcripts, to their files now or as soon as that is possible."""
+        if not self._hosts.is_first:
+            return
         self._unwritten.append(record)
         try:
             self._write_pending()
@@ -60,12 +72,14 @@ class Saving:
         self.check(wait=True)
         try:
             # First, since a save whose metrics are not on disk would lose them for good.
-            self._write_pending()
-            self._mirror.push((METRICS_FILE, TRANSCRIPTS_FILE))
-            self._saves.save(step, state, host, values.get(self._best_metric))
+            self._hosts.together("records", self._write_records)
+            score = values.get(self._best_metric)
+            self._hosts.together("save", lambda: self._saves.save(step, state, host, score))
             self._step = step
             if must_succeed:
-                self._note_success(self._saves.settle())
+                self._hosts.together("saved", lambda: self._note_success(self._saves.settle()))
+        except HostLostError:
+            raise
         except (RuntimeError, OSError) as error:
             if must_succeed:
                 raise
@@ -91,6 +105,11 @@ class Saving:
         minutes = (time.monotonic() - self._failing_since) / 60
         logging.error("NOT SAVED for %.0f minutes; training goes on: %s", minutes, error)
         self._say(f"NOT SAVED at step {step}: training goes on and tries again after each step")
+
+    def _write_records(self) -> None:
+        if self._hosts.is_first:
+            self._write_pending()
+            self._mirror.push((METRICS_FILE, TRANSCRIPTS_FILE))
 
     def _write_pending(self) -> None:
         while self._unwritten:

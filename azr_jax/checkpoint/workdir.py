@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
 from typing import Any
 
 from absl import logging
 from etils import epath
 
 from azr_jax.config import Config, differences, from_mapping
+from azr_jax.hosts import Hosts
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
+_SEEN_S = 5.0
 FREE_KEYS = ("steps",)
-FREE_SECTIONS = ("checkpoint.", "metrics.", "monitoring", "evaluation.")
+FREE_SECTIONS = ("checkpoint.", "metrics.", "monitoring", "evaluation.", "mesh.")
 
 
 def location(workdir: str | os.PathLike[str]) -> epath.Path:
@@ -27,8 +30,9 @@ def location(workdir: str | os.PathLike[str]) -> epath.Path:
 def open_workdir(workdir: str | os.PathLike[str], config: Config, allow_config_change: bool) -> None:
     """Makes the workdir and its config.json, or checks that it belongs to a run with these settings.
 
-    `steps` and everything under `checkpoint`, `metrics`, `monitoring` and `evaluation` do not change what a step
-    computes: they may differ from those of the earlier start, and config.json then gets the new ones. Any other
+    `steps` and everything under `checkpoint`, `metrics`, `monitoring`, `evaluation` and `mesh` do not change what a
+    step computes (the mesh no more than its rounding): they may differ from those of the earlier start, and
+    config.json then gets the new ones. Any other
     difference needs `allow_config_change`, once something is saved: a start that failed for a wrong setting leaves
     nothing to protect.
 
@@ -54,6 +58,37 @@ def open_workdir(workdir: str | os.PathLike[str], config: Config, allow_config_c
             " new or empty --workdir"
         )
     _write_whole(path / CONFIG_FILE, config.to_json() + "\n")
+
+
+def open_on_all_hosts(workdir: str | os.PathLike[str], config: Config, allow_config_change: bool, hosts: Hosts) -> None:
+    """`open_workdir` by the first host; the others check that they see the same place.
+
+    Raises:
+      ValueError, OSError: as `open_workdir`; or a workdir that is another one on another host.
+    """
+    path = location(workdir)
+
+    def opened() -> str:
+        open_workdir(workdir, config, allow_config_change)
+        mark = f".hosts-{secrets.token_hex(8)}"
+        if hosts.are_many:
+            (path / mark).write_text("every host must see this file")
+        return mark
+
+    mark = path / hosts.first("workdir", opened)
+    if not hosts.are_many:
+        return
+    end = time.monotonic() + _SEEN_S  # network file systems may show a new file late
+    while not (is_seen := mark.exists()) and time.monotonic() < end:
+        time.sleep(0.1)
+    blind = [host for host, seen in enumerate(hosts.exchange("workdir is seen", is_seen)) if not seen]
+    if hosts.is_first:
+        mark.unlink()
+    if blind:
+        raise ValueError(
+            f"--workdir={os.fspath(workdir)}: hosts {blind} don't see what host 0 writes there; name a folder that all"
+            " hosts share, or gs://BUCKET/RUN"
+        )
 
 
 def read_config(workdir: str | os.PathLike[str]) -> Config:

@@ -9,6 +9,7 @@ from azr_jax.config import Config
 from azr_jax.evaluation import sampling, scores
 from azr_jax.evaluation.judging import Judge, suffix_of
 from azr_jax.evaluation.problems import AnyProblem
+from azr_jax.hosts import Hosts
 from azr_jax.sampler.engine import Sampler
 
 
@@ -38,10 +39,10 @@ class Benchmarks:
                     problems[benchmark, language] = found[: settings.benchmark_limit or None]
         return cls(config, problems)
 
-    def score(self, sampler: Sampler, params: Any, prompt: str = "") -> dict[str, float]:
+    def score(self, sampler: Sampler, params: Any, hosts: Hosts, prompt: str = "") -> dict[str, float]:
         """`eval/BENCHMARK/LANGUAGE/pass_at_1`, its 95% interval's ends `low` and `high`, and `problems`, their number.
 
-        `prompt`: completion or chat, by default `evaluation.benchmark_prompt`.
+        `prompt`: completion or chat, by default `evaluation.benchmark_prompt`. Each of several hosts judges its share.
         """
         metrics = {}
         settings = self.config
@@ -55,8 +56,9 @@ class Benchmarks:
         for (benchmark, language), problems in self.problems.items():
             workers = settings.executor.workers or None
             with Judge(suffix_of(language), workers=workers, allow_tier=settings.executor.allow_tier) as judge:
-                judged = sampling.judged_samples(sampler, params, [judge], problems, how)
-                counts = [(1, int(samples[0].judgements[0].passed)) for _, samples in judged]
+                judged = sampling.judged_samples(sampler, params, [judge], problems, how, hosts=hosts)
+                passed = [int(samples[0].judgements[0].passed) for _, samples in judged]
+            counts = [(1, each) for part in hosts.exchange("judged", passed) for each in part]
             name = f"eval/{benchmark}/{language}"
             estimate, low, high = scores.interval(counts, 1)
             metrics |= {f"{name}/pass_at_1": estimate, f"{name}/low": low, f"{name}/high": high}

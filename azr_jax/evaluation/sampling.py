@@ -10,6 +10,7 @@ from typing import Any
 from azr_jax.evaluation import answers
 from azr_jax.evaluation.judging import Completion, Judge, Judgement
 from azr_jax.evaluation.problems import AnyProblem
+from azr_jax.hosts import Hosts
 from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.requests import Request
 from azr_jax.types import Invalid, Rollout
@@ -43,22 +44,27 @@ def judged_samples(
     problems: Sequence[AnyProblem],
     sampling: Sampling,
     on_response: Callable[[], None] = lambda: None,
+    hosts: Hosts | None = None,
 ) -> Iterator[tuple[AnyProblem, list[Sample]]]:
     """Each problem with its samples in order, as they are complete.
 
     A prompt that is too long for the sampler, and a response without an answer, are outcomes (`PromptTooLong`,
-    `NoAnswer`), not errors. A sample depends on seed, problem and its own number alone.
+    `NoAnswer`), not errors. A sample depends on seed, problem and its own number alone. Of several `hosts` each samples
+    all problems, which is one program on the devices of all, and judges and yields its share.
     """
     language, settings = judges[0].language, sampler.settings
     by_id: dict[str, tuple[AnyProblem, int]] = {}
     samples: dict[str, dict[int, Sample]] = {problem.name: {} for problem in problems}
     requests = []
-    for problem in problems:
+    hosts = hosts or Hosts()
+    for position, problem in enumerate(problems):
+        is_own = position % hosts.count == hosts.index
         prompt_ids = tuple(sampler.tokenizer.encode(answers.prompt_of(problem, language, sampling.mode)))
         if len(prompt_ids) > settings.max_prompt_tokens:
             text = f"the prompt has {len(prompt_ids)} tokens, the sampler takes {settings.max_prompt_tokens}"
             too_long = _unjudged(problem, PROMPT_TOO_LONG, text, len(judges), {"prompt_tokens": len(prompt_ids)})
-            yield problem, [too_long] * sampling.samples
+            if is_own:
+                yield problem, [too_long] * sampling.samples
             continue
         for number in range(sampling.samples):
             request = Request(
@@ -68,13 +74,16 @@ def judged_samples(
                 temperature=sampling.temperature,
                 stop=answers.stop_of(problem, sampling.mode),
             )
-            by_id[request.id] = problem, number
+            if is_own:
+                by_id[request.id] = problem, number
             requests.append(request)
     with concurrent.futures.ThreadPoolExecutor(sum(judge.workers for judge in judges) * 4) as threads:
         pending: dict[concurrent.futures.Future[Sample], tuple[AnyProblem, int]] = {}
         try:
             for rollout in sampler.generate(params, requests, sampling.seed) if requests else ():
                 on_response()
+                if rollout.request_id not in by_id:
+                    continue
                 problem, number = by_id[rollout.request_id]
                 pending[threads.submit(_judge, judges, problem, sampling.mode, rollout)] = problem, number
                 yield from _collect(pending, samples, sampling.samples, [each for each in pending if each.done()])

@@ -106,6 +106,21 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 
 
+def place(tree: Any, sharding: NamedSharding | None) -> Any:
+    """Host arrays, the same on every host, on the devices of `sharding` (None: the default one)."""
+    if sharding is None or sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+    # Each host sends its own devices their part; device_put would first compare the arrays of all hosts.
+    return jax.tree.map(lambda array: jax.make_array_from_callback(array.shape, sharding, lambda at: array[at]), tree)
+
+
+def readable(array: jax.Array, mesh: Mesh | None) -> jax.Array:
+    """An output that the host will read: whole on every device when the mesh has those of several hosts."""
+    if mesh is None or not mesh.is_multi_process:
+        return array
+    return jax.lax.with_sharding_constraint(array, replicated(mesh))
+
+
 def cache_sharding(mesh: Mesh) -> NamedSharding:
     """For the [L, slots, K, T, H] buffers of a KVCache."""
     return NamedSharding(mesh, spec(CACHE_AXES))

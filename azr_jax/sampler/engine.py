@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 
 from azr_jax.config import SamplerSettings
 from azr_jax.model.configuration import ModelConfig
-from azr_jax.model.sharding import batch_sharding, leaf_name, param_shardings, replicated
+from azr_jax.model.sharding import batch_sharding, leaf_name, param_shardings, place, replicated
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.model.transformer import Transformer
 from azr_jax.sampler import memory, programs
@@ -114,14 +114,15 @@ class Sampler:
 
     def place_rows(self, tree: Any) -> Any:
         """Host arrays [rows, ...] on the devices, rows over data and fsdp."""
-        return jax.device_put(tree, None if self.mesh is None else batch_sharding(self.mesh))
+        return place(tree, None if self.mesh is None else batch_sharding(self.mesh))
 
     def replicate(self, tree: Any) -> Any:
         """Host arrays on every device."""
-        return jax.device_put(tree, None if self.mesh is None else replicated(self.mesh))
+        return place(tree, None if self.mesh is None else replicated(self.mesh))
 
     def _choose_slots(self) -> None:
         devices = memory.one_device() if self.mesh is None else self.mesh.devices
         chosen = memory.choose_slots(self.model_config, self.settings, self.max_length, self.compute_dtype, devices)
-        self.slots = max(chosen // self.parts, 1) * self.parts
-        self.elastic = memory.fits_twice(self.model_config, self.slots, self.max_length, self.compute_dtype, devices)
+        self.slots = memory.least_of_hosts(max(chosen // self.parts, 1) * self.parts)
+        fits = memory.fits_twice(self.model_config, self.slots, self.max_length, self.compute_dtype, devices)
+        self.elastic = bool(memory.least_of_hosts(int(fits)))

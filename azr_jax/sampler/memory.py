@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
+from jax.experimental import multihost_utils
 
 from azr_jax.config import SamplerSettings
 from azr_jax.model.configuration import ModelConfig
@@ -41,9 +42,12 @@ def free_bytes(devices: np.ndarray) -> int:
     """
     flat: list[Any] = list(devices.flat)
     if flat[0].platform == "cpu":
+        # Of one host, also where a mesh has the CPUs of several: they may be the same machine.
         return int(_host_bytes() * HOST_SHARE)
     free = []
     for device in flat:
+        if device.process_index != jax.process_index():
+            continue  # its own host asks it; see least_of_hosts
         stats = device.memory_stats()
         if not stats or "bytes_limit" not in stats:
             raise ValueError(f"sampler.slots=0: {device} does not tell its memory; set sampler.slots to a number")
@@ -86,6 +90,13 @@ def choose_slots(config: ModelConfig, settings: SamplerSettings, length: int, dt
 def fits_twice(config: ModelConfig, slots: int, length: int, dtype: Any, devices: np.ndarray) -> bool:
     """Whether two caches of this size fit, so that slots can be moved to another size while rows are in flight."""
     return devices.flat[0].platform == "cpu" and 2 * slots * slot_bytes(config, length, dtype) <= free_bytes(devices)
+
+
+def least_of_hosts(value: int) -> int:
+    """The least of all hosts' values: they have to choose alike. Every host must call it."""
+    if jax.process_count() == 1:
+        return value
+    return int(np.min(multihost_utils.process_allgather(np.int32(value))))
 
 
 def _host_bytes() -> int:

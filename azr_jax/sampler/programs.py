@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 
-from azr_jax.model.sharding import CACHE_AXES, constrain
+from azr_jax.model.sharding import CACHE_AXES, constrain, readable
 from azr_jax.model.transformer import Transformer
 from azr_jax.sampler import decoding, sampling
 
@@ -132,7 +132,8 @@ def _first(
     lengths_N: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     model = nnx.merge(graphdef, params)
-    return draw(model.logits(hidden_ND), temperature_N, sampling.row_keys(key, id_words_N2, lengths_N))
+    tokens_N, logprobs_N = draw(model.logits(hidden_ND), temperature_N, sampling.row_keys(key, id_words_N2, lengths_N))
+    return readable(tokens_N, model.mesh), readable(logprobs_N, model.mesh)
 
 
 def _decode(
@@ -170,4 +171,4 @@ def _decode(
     outputs = (jnp.full((B, chunk), -1, jnp.int32), jnp.zeros((B, chunk), jnp.float32))
     start = (jnp.int32(0), caches, rows.token_B, rows.live_B, *outputs)
     steps, caches, _, _, tokens_BC, logprobs_BC = jax.lax.while_loop(unfinished, advance, start)
-    return caches, tokens_BC, logprobs_BC, steps
+    return caches, readable(tokens_BC, mesh), readable(logprobs_BC, mesh), steps
