@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from azr_jax.model.configuration import ModelConfig
-from azr_jax.model.sharding import PARAM_AXES, constrain
+from azr_jax.model.sharding import PARAM_AXES, gathered
 
 INIT_STD = 0.02  # transformers' initializer_range
 
@@ -135,4 +135,4 @@ def feed_forward(config: ModelConfig, layer: dict[str, jax.Array], hidden: jax.A
 
 def _use(layer: dict[str, jax.Array], name: str, dtype: Any, mesh: Mesh | None) -> jax.Array:
     """One layer's weight in the compute dtype, gathered over fsdp after the cast (half the bytes on the wire)."""
-    return constrain(layer[name].astype(dtype), mesh, PARAM_AXES[name][1:], gathered=True)
+    return gathered(layer[name].astype(dtype), mesh, PARAM_AXES[name][1:])
