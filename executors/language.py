@@ -75,9 +75,10 @@ class Language:
     code blocks; comment: its line-comment marker, and comment_end what ends the line where there is only one with an
     end; extension: of source files, with the dot.
     find: the interpreter, or None when it is not installed; install_hint: what a person types to get it.
-    harness: the harness file; harness_argv: from interpreter, harness path (as seen inside) and mode ("--once",
-    "--serve") to argv. serves: whether `--serve` is supported; once: whether `--once` is: without it a cold start is a
-    serving harness that is asked once. hosted.py makes harness_argv for an interpreter that can't contain itself.
+    harness: the harness file, None for a language of whole programs alone (identity is one then); harness_argv: from
+    interpreter, harness path (as seen inside) and mode ("--once", "--serve") to argv. serves: whether `--serve` is
+    supported; once: whether `--once` is: without it a cold start is a serving harness that is asked once. hosted.py
+    makes harness_argv for an interpreter that can't contain itself.
     program_argv: from interpreter and file to the argv of a whole program.
     syntax_errors: substrings of stderr that mark a syntax error of a whole program.
     identity: a program whose f returns its argument; identity_input, identity_output: a value for it, canonical;

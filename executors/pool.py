@@ -99,13 +99,17 @@ class Pool:
     def _check_identity(self) -> None:
         language = self.language
         job = Job("identity", JobKind.EVALUATE, language.identity, (language.identity_input,))
+        wanted: tuple[str, ...] = (language.identity_output,)
+        if language.harness is None:
+            # It has whole programs only.
+            job, wanted = Job("identity", JobKind.PROGRAM, language.identity), ()
         verdict = self.submit(job).result()
         for _ in range(_PATIENCE):
             if verdict.status is not Status.TIMEOUT:
                 break
             # A busy machine, or limits made for less busy ones: what is asked here is whether anything works at all.
             verdict = self.submit(job).result()
-        if verdict.status is not Status.OK or verdict.values != (language.identity_output,):
+        if verdict.status is not Status.OK or verdict.values != wanted:
             self.close(cancel=True)
             raise ValueError(
                 f"{language.full_name} ({' '.join(self.interpreter.argv)}) fails on its identity program: "

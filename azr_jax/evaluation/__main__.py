@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from azr_jax.evaluation import benchmark, check, compare, evaluate
+from azr_jax.evaluation import benchmark, check, compare, evaluate, table
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_parser(commands)
     check.add_parser(commands)
     compare.add_parser(commands)
+    table.add_parser(commands)
     benchmark.add_parser(commands)
     return top
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from azr_jax.evaluation.instrument import RACKET_LANG, RACKET_MODULE
 from azr_jax.evaluation.judging import Completion
 from azr_jax.evaluation.problems import AnyProblem, EvalPlusProblem
 from azr_jax.selfplay import parsing, prompts
@@ -15,7 +16,6 @@ MODES = (COMPLETION, CHAT)
 _ANSWER_END = "</answer>"
 _MOST_PROGRAM_CHARS = 1 << 20
 _FENCED = re.compile(r"^(`{3,})[ \t]*([^\s`]*)[^\n`]*\n(.*?)\n?^\1`*[ \t]*$", re.DOTALL | re.MULTILINE)
-_RACKET_LANG = re.compile(r"(?:\s|;[^\n]*\n)*(?:#lang\s|\(module\s)")
 
 
 def prompt_of(problem: AnyProblem, language: Language, mode: str) -> str:
@@ -56,6 +56,6 @@ def completion_of(problem: AnyProblem, language: Language, mode: str, text: str)
         program = programs[-1]
     else:
         program = answer.program
-    if problem.language == "rkt" and not _RACKET_LANG.match(program):
+    if problem.language == "rkt" and not (RACKET_LANG.match(program) or RACKET_MODULE.match(program)):
         program = f"#lang racket\n{program}"
     return Completion(problem.name, program, whole=True)

@@ -70,6 +70,13 @@ _FORMS = {
         re.compile(r"\)"),
         quotes="\"'",
     ),
+    "ml": _Form(
+        re.compile(r"\s*let assertions =\s+let candidate = ([^\n]+) in\n(.*)\n\s*\(\)\s*\Z", re.DOTALL),
+        "(assert (",
+        re.compile(r" = "),
+        re.compile(r"\)\);"),
+        "(candidate",
+    ),
     "r": _Form(
         re.compile(
             r"\s*test_humaneval <- function\(\) \{\s*\n\s*candidate <- ([^\n]+)\n(.*)\n\}\s+test_humaneval\(\)\s*\Z",

@@ -88,7 +88,7 @@ def main(arguments: argparse.Namespace) -> int:
     policies = {None: [SOUND], MULTIPL_E: [MULTIPL_E], BOTH: [SOUND, MULTIPL_E]}[arguments.compat]
     items = read_items(Path(arguments.problems), Path(arguments.completions), suffix)
     passed = dict.fromkeys(policies, 0)
-    broken = 0
+    broken = own_way = 0
     with (
         open_judges(suffix, policies, workers=arguments.workers, timeout_s=arguments.timeout) as judges,
         open(arguments.out, "w", encoding="utf-8") as file,
@@ -97,6 +97,7 @@ def main(arguments: argparse.Namespace) -> int:
             line = judgements[0].line(completion)
             if len(judgements) == 2:
                 line["multipl_e_status"] = judgements[1].status
+            own_way += judgements[0].own_way
             for policy, judgement in zip(policies, judgements, strict=True):
                 passed[policy] += judgement.passed
                 broken += judgement.infrastructure
@@ -105,6 +106,8 @@ def main(arguments: argparse.Namespace) -> int:
             file.flush()
     for policy in policies:
         output.write(f"{policy}: {passed[policy]} of {len(items)} pass\n")
+    if own_way:
+        output.write(f"{own_way} of {len(items)} were judged by their own tests, which a completion can fool\n")
     if broken:
         output.write(f"the executors failed on {broken}, which count as not passed; run `python -m executors doctor`\n")
     return 1 if broken else 0

@@ -28,13 +28,17 @@ _TEXT = ("name", "language", "prompt", "doctests", "original", "prompt_terminolo
 
 
 class _FromFile(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A builder whose records come from a local file; without `source` from where the builder says."""
+    """A builder whose records come from a local file: `source`, by default the one that AZR_JAX_DATA has."""
 
     url_infos = _NO_DOWNLOADS
 
     def __init__(self, *, source: Path | None = None, **settings: Any) -> None:
         self._source = source
         super().__init__(**settings)
+
+    def _local(self, benchmark: str, suffix: str) -> Path | None:
+        folder = os.environ.get(DATA_VARIABLE, "")
+        return self._source or (find(Path(folder), benchmark, suffix) if folder else None)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         return {"test": self._generate_examples()}
@@ -63,7 +67,8 @@ class MultiplE(_FromFile):
         )
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        source = self._source or _from_hub(_name_of(self))
+        benchmark, _, suffix = _name_of(self).partition("-")
+        source = self._local(benchmark, suffix) or _from_hub(_name_of(self))
         for index, record in enumerate(records(source)):
             example = {field: str(record.get(field) or "") for field in _TEXT}
             yield index, {**example, "stop_tokens": list(record.get("stop_tokens") or []), "index": index}
@@ -73,8 +78,10 @@ class Evalplus(_FromFile):
     """HumanEval+ and MBPP+ with EvalPlus' inputs (JSON text) and float tolerance."""
 
     name = "evalplus"
-    VERSION = tfds.core.Version("0.1.10")
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=benchmark) for benchmark in BENCHMARKS]  # noqa: RUF012 - as above
+    BUILDER_CONFIGS = [  # noqa: RUF012 - as above
+        tfds.core.BuilderConfig(name="humaneval", version="0.1.10"),
+        tfds.core.BuilderConfig(name="mbpp", version="0.2.0"),
+    ]
 
     def _info(self) -> tfds.core.DatasetInfo:
         # The tolerance as text too: TFRecord and ArrayRecord keep floats in 32 bits.
@@ -88,9 +95,10 @@ class Evalplus(_FromFile):
         )
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        if self._source is None:
+        source = self._local(_name_of(self), "py")
+        if source is None:
             raise FileNotFoundError(missing(_name_of(self), "py"))
-        for index, record in enumerate(records(self._source)):
+        for index, record in enumerate(records(source)):
             inputs = {field: json.dumps(record[field]) for field in ("base_input", "plus_input")}
             texts = {field: record[field] for field in ("task_id", "prompt", "entry_point", "canonical_solution")}
             yield index, {**texts, **inputs, "atol": repr(record["atol"]), "index": index}

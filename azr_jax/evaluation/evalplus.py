@@ -66,8 +66,6 @@ class ExpectedCache:
             return self._known[problem.name]
 
 
-# Longer outputs are compared by a digest: the reference has some of several million characters.
-_MOST_OUTPUT_SIZE = 100_000
 _NOT_NONE = ("check_str", "text_match_three", "text_starta_endb")
 
 

@@ -88,6 +88,8 @@ def f(azr_count):
         output = function(*arguments)
         SECONDS.append(time.perf_counter() - begin)
         signal.setitimer(signal.ITIMER_REAL, 0)
+        if SECONDS[-1] > limit:
+            raise OverTime()  # it caught the first one
         if NOT_NONE and type(output) is not bool:
             output = output is not None
         outputs.append(shown(output))

@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,6 +24,7 @@ from azr_jax.evaluation.results import Results
 
 _KEYS = {SOUND: "status", MULTIPL_E: "multipl_e_status"}
 _UNSATISFIABLE = "unsatisfiable.json"
+_LINE_EVERY_S = 20.0
 
 
 def add_parser(commands: Any) -> None:
@@ -108,9 +110,9 @@ def main(arguments: argparse.Namespace) -> int:
             _sample(arguments, served, judges, store, todo)
     done = {name: each for name, each in results.read(store.folder).items() if name in {one.name for one in found}}
     summary = summarise(done, policies, arguments.n, _unsatisfiable(arguments, suffix))
-    finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    store.write_manifest({**facts, "finished": finished, **summary})
-    output.write(report(settings, summary))
+    facts["finished"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    store.write_manifest({**facts, **summary})
+    output.write(report(settings, facts, summary))
     return 1 if summary["infrastructure"] else 0
 
 
@@ -149,20 +151,41 @@ def _sample(arguments: argparse.Namespace, served: Any, judges: Sequence[Any], s
                     fields[_KEYS[MULTIPL_E]] = sample.judgements[1].status
                 if any(judgement.infrastructure for judgement in sample.judgements):
                     fields["infrastructure"] = True
+                if sample.judgements[0].own_way:
+                    fields["judged"] = MULTIPL_E
                 more.append(fields)
-            store.write(problem, [sample.judgements[0] for sample in samples], more)
+            completions = [sample.completion for sample in samples]
+            store.write(problem, [sample.judgements[0] for sample in samples], more, completions)
             on_problem()
 
 
 @contextlib.contextmanager
 def _progress(responses: int, found: int) -> Iterator[tuple[Any, Any]]:
-    """Two bars on standard error: responses sampled, problems judged; on no terminal nothing."""
+    """Two bars on standard error: responses sampled, problems judged; on no terminal a line now and then."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield from _progress_lines(responses, found)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with Progress(*columns, console=console) as bars:
         sampled = bars.add_task("sampled", total=responses)
         judged = bars.add_task("judged", total=found)
         yield lambda: bars.advance(sampled), lambda: bars.advance(judged)
+
+
+def _progress_lines(responses: int, found: int) -> Iterator[tuple[Any, Any]]:
+    done = {"sampled": 0, "judged": 0}
+    told = time.monotonic()
+
+    def advance(what: str) -> None:
+        nonlocal told
+        done[what] += 1
+        if done["judged"] == found or time.monotonic() - told > _LINE_EVERY_S:
+            told = time.monotonic()
+            sys.stderr.write(f"sampled {done['sampled']} of {responses}, judged {done['judged']} of {found}\n")
+            sys.stderr.flush()
+
+    yield lambda: advance("sampled"), lambda: advance("judged")
 
 
 def _unsatisfiable(arguments: argparse.Namespace, suffix: str) -> frozenset[str]:
@@ -183,12 +206,14 @@ def summarise(
     """Scores under each policy: pass@k as [estimate, low, high], for k of 1, 10 and 100 that the samples allow."""
     ks = [k for k in (1, 10, 100) if k <= samples]
     statuses: dict[str, int] = {}
-    broken = 0
+    broken = own_way = 0
     for each in done.values():
         for result in each:
+            own_way += "judged" in result
             statuses[result["status"]] = statuses.get(result["status"], 0) + 1
             broken += bool(result.get("infrastructure"))
-    summary: dict[str, Any] = {"scored": len(done), "statuses": statuses, "infrastructure": broken, "scores": {}}
+    summary: dict[str, Any] = {"scored": len(done), "statuses": statuses, "infrastructure": broken}
+    summary |= {"own_way": own_way, "scores": {}}
     for policy in policies:
         counts = results.counts(done, _KEYS[policy])
         summary["scores"][policy] = {f"pass@{k}": scores.interval(counts, k) for k in ks}
@@ -199,10 +224,14 @@ def summarise(
     return summary
 
 
-def report(settings: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    """What a person reads at the end."""
+def report(settings: Mapping[str, Any], facts: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """What a person reads at the end: what the score is of, and the score."""
+    model = settings["model"]
+    step = "" if model["step"] is None else f" step {model['step']}"
     lines = [
-        f"{settings['benchmark']} {settings['language']}, {settings['prompt']} prompt, {summary['scored']} problems"
+        f"{settings['benchmark']} {settings['language']}, {settings['prompt']} prompt, {summary['scored']} problems",
+        f"model {model['path']}{step} ({model['digest']}), {facts['interpreter']}, seed {settings['seed']},"
+        f" {facts['finished']}",
     ]
     for policy, found in summary["scores"].items():
         for name, (estimate, low, high) in found.items():
@@ -212,6 +241,8 @@ def report(settings: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
         count = summary["satisfiable"]["problems"]
         lines.append(f"of the {count} problems that can be passed: pass@1 {estimate:.1%} ({low:.1%} to {high:.1%})")
     lines.append(", ".join(f"{word} {count}" for word, count in sorted(summary["statuses"].items())))
+    if summary["own_way"]:
+        lines.append(f"{summary['own_way']} were judged by their own tests, which a completion can fool")
     if summary["infrastructure"]:
         lines.append(f"the executors failed on {summary['infrastructure']}: run `python -m executors doctor`")
     return "\n".join(lines) + "\n"

@@ -33,9 +33,13 @@ class Instrument:
 
 # Racket.
 
-_RACKET_DEFINES_F = re.compile(r"\((?:define|struct)[^\s()]*\s+[\[(\s]*(?:[^\s()]+\s+)*?f(?=[\s()\[\]])")
-_RACKET_LANG = re.compile(r"(?:\s|;[^\n]*\n)*#lang\s+(\S+)")
-_RACKET_MODULE = re.compile(r"(?:\s|;[^\n]*\n)*\(module\s")
+_RACKET_NAMES_F = re.compile(r"(?:^|[\s()\[\]{}'`,@])f(?=[\s()\[\]{}])")
+# What the reader skips before a #lang: space, comments of a line and of a (not nested) block, a shell's first line.
+_RACKET_SKIPPED = (
+    r"\ufeff?(?:\s++|;[^\n]*\n|\#\|(?:(?!\|\#|\#\|).)*+\|\#|\#![ /][^\n]*\n|\#;\s*+(?:\([^()]*+\)|[^\s()\#;]++))*+"
+)
+RACKET_LANG = re.compile(_RACKET_SKIPPED + r"(?:#lang\s+|#!(?=\w))(\S+)", re.DOTALL)
+RACKET_MODULE = re.compile(_RACKET_SKIPPED + r"\(module\s", re.DOTALL)
 _RACKET_NEEDS_RACKUNIT = re.compile(r"check-|test-|fail")
 
 # The pool writes mutable hashes as immutable ones; to check-within they are never equal.
@@ -51,23 +55,23 @@ _RACKET_SHOWN = """(define (azr-shown v)
 
 
 def _racket_unloadable(program: str) -> str:
-    if _RACKET_LANG.match(program) or _RACKET_MODULE.match(program):
+    if RACKET_LANG.match(program) or RACKET_MODULE.match(program):
         return ""
     return "the program does not start with a #lang line: `racket FILE` can't load it"
 
 
 def _racket_collect(program: str, tests: Tests) -> str:
-    """Where the program has an f of its own it becomes a submodule; elsewhere it stays as it is, which is faster."""
+    """Where the program may have an f of its own it becomes a submodule, which takes longer."""
     require = "(require rackunit)\n" if _RACKET_NEEDS_RACKUNIT.search(program) else ""
-    lang = _RACKET_LANG.match(program)
-    name = "azr-call" if lang and _RACKET_DEFINES_F.search(program) else "f"
+    lang = RACKET_LANG.match(program)
+    name = "azr-call" if lang and _RACKET_NAMES_F.search(program) else "f"
     clauses = "\n".join(f"[({number}) {call}]" for number, call in enumerate(tests.calls))
-    body = (
-        f"\n{require}(define ({name} azr-call-number)\n(azr-shown (let ((candidate {tests.function}))\n"
-        f"(case azr-call-number\n{clauses}\n))))\n{_RACKET_SHOWN}"
-    )
+    made = f"(let ((candidate {tests.function}))\n(case azr-call-number\n{clauses}\n))"
+    # What does not speak of hashes makes none, and may have names of its own for what azr-shown uses.
+    shown, definition = (f"(azr-shown {made})", _RACKET_SHOWN) if "hash" in program else (made, "")
+    body = f"\n{require}(define ({name} azr-call-number)\n{shown})\n{definition}"
     if name == "f":
-        return program + body
+        return program.removeprefix("\ufeff") + body
     assert lang is not None
     inner = f"(module azr-program {lang[1]}\n{program[lang.end() :]}{body}\n(provide azr-call)\n)\n"
     return f'#lang racket/base\n{inner}(require (rename-in (submod "." azr-program) [azr-call f]))\n'
@@ -95,14 +99,24 @@ def _racket_compare(tests: Tests) -> str:
 
 # Julia.
 
+_JULIA_BINDS_F = re.compile(
+    r"^\s*(?:(?:const|global)\s+)?(?:\w+\s*,\s*)*f\s*(?:,[\w\s,]+)?=(?![=>])|\b(?:struct|module|type|import|using)\b.*\bf\b",
+    re.MULTILINE,
+)
+_JULIA_CALL = "azr_call::NamedTuple{(:azr_call,),Tuple{Int64}}"
+
 
 def _julia_collect(program: str, tests: Tests) -> str:
-    """A method of f for a type that no program uses, so that an f of the program's own stays as it is."""
+    """A method of f for a type that no program uses, so that an f of the program's own stays as it is.
+
+    Where that may be no function, the program is in a module of its own.
+    """
     cases = "\n".join(f"azr_call.azr_call == {number} && return {call}" for number, call in enumerate(tests.calls))
-    return (
-        f"{program}\nusing Test\nfunction f(azr_call::NamedTuple{{(:azr_call,),Tuple{{Int64}}}})\n"
-        f"candidate = {tests.function}\n{cases}\nend\n"
-    )
+    inner = f"candidate = {tests.function}\n{cases}\nend\n"
+    if _JULIA_BINDS_F.search(program):
+        module = f"module AzrProgram\n{program}\nusing Test\nfunction azr_f({_JULIA_CALL})\n{inner}end\n"
+        return f"{module}f({_JULIA_CALL}) = AzrProgram.azr_f(azr_call)\n"
+    return f"{program}\nusing Test\nfunction f({_JULIA_CALL})\n{inner}"
 
 
 def _julia_compare(tests: Tests) -> str:
@@ -125,6 +139,8 @@ end
 
 def _javascript_collect(program: str, tests: Tests) -> str:
     """The program in a function of its own, as Node does it, so that its f is not the one that is called."""
+    if program.startswith("#!"):
+        program = "//" + program
     cases = "\n".join(f"case {number}: return {call};" for number, call in enumerate(tests.calls))
     return f"""let f;
 (function (azr_give, exports, require, module, __filename, __dirname) {{{program}
@@ -228,6 +244,28 @@ f <- function(value) {{
 """
 
 
+# OCaml.
+
+
+def _ocaml_collect(program: str, tests: Tests) -> str:
+    """An f behind the program; what the program itself calls f stays what it is, names being bound once for all."""
+    cases = "\n".join(f"| {number} -> {call}" for number, call in enumerate(tests.calls))
+    inner = f"let candidate = {tests.function} in\nmatch azr_call with\n{cases}\n| _ -> assert false\n"
+    return f"{program}\nlet f azr_call =\n{inner}"
+
+
+def _ocaml_compare(tests: Tests) -> str:
+    """A value of another type than what is expected is refused by the typing, as in the tests themselves."""
+    cases = "\n".join(f"| {number} -> {expected}" for number, expected in enumerate(tests.expected))
+    return f"""let azr_at = ref (-1)
+let f value =
+  incr azr_at;
+  value = (match !azr_at with
+{cases}
+| _ -> assert false)
+"""
+
+
 # What a program must not do in a process that ends when the calls are made: it is run by `node FILE` to its own end.
 _JAVASCRIPT_HAS_AN_AFTERLIFE = re.compile(
     r"setTimeout|setInterval|setImmediate|Promise|async|await|nextTick|queueMicrotask|Worker|process|import\b|\.on\b"
@@ -283,6 +321,7 @@ INSTRUMENTS = {
     "rkt": Instrument(_racket_collect, _racket_compare, str, "#t", _racket_unloadable),
     "jl": Instrument(_julia_collect, _julia_compare, "(azr_call = {},)".format, "true"),
     "js": Instrument(_javascript_collect, _javascript_compare, str, "true"),
+    "ml": Instrument(_ocaml_collect, _ocaml_compare, str, "true"),
     "r": Instrument(_r_collect, _r_compare, "list(azr_call = {}L)".format, "TRUE"),
     "lua": Instrument(_lua_collect, _lua_compare, str, "true"),
 }

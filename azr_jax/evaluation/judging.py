@@ -23,8 +23,9 @@ from azr_jax.evaluation.instrument import (
     javascript_values,
     javascript_whole,
 )
-from azr_jax.evaluation.policies import POLICIES, Policy, missing_library, outcome_of
+from azr_jax.evaluation.policies import POLICIES, Policy, missing_library, outcome_of, subprocess_code
 from azr_jax.evaluation.problems import AnyProblem, EvalPlusProblem, Problem
+from azr_jax.evaluation.program_languages import PROGRAM_LANGUAGES
 from executors import LANGUAGES, Job, JobKind, Language, Limits, Pool, Status, Verdict
 
 SOUND, MULTIPL_E = "sound", "multipl-e"
@@ -52,7 +53,7 @@ class Judgement:
     """What is said of one completion. `program` is what was judged, with MultiPL-E's tests behind it.
 
     `infrastructure`: the executors failed and nothing is known of the completion; it counts as not passed.
-    `plus` and `base` are EvalPlus' two halves.
+    `plus` and `base` are EvalPlus' two halves. `own_way`: the tests themselves judged, which a completion can fool.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Judgement:
     infrastructure: bool = False
     base: str = ""
     plus: str = ""
+    own_way: bool = False
 
     @property
     def passed(self) -> bool:
@@ -80,6 +82,8 @@ class Judgement:
             fields |= {"base_status": self.base, "plus_status": self.plus}
         if self.infrastructure:
             fields["infrastructure"] = True
+        if self.own_way:
+            fields["judged"] = MULTIPL_E
         return fields
 
 
@@ -97,11 +101,10 @@ def language_of(suffix: str) -> Language:
     if suffix not in POLICIES:
         raise ValueError(f"--language={suffix!r}: use one of {', '.join(sorted(POLICIES))}")
     name = POLICIES[suffix].language
-    if name not in LANGUAGES:
-        raise ValueError(f"--language={suffix!r}: the executors have no language {name!r}")
-    if LANGUAGES[name].find() is None:
-        raise ValueError(f"--language={suffix!r}: no {name} interpreter found; {LANGUAGES[name].install_hint}")
-    return LANGUAGES[name]
+    language = LANGUAGES.get(name) or PROGRAM_LANGUAGES[name]
+    if language.find() is None:
+        raise ValueError(f"--language={suffix!r}: no {name} interpreter found; {language.install_hint}")
+    return language
 
 
 def suffix_of(name: str) -> str:
@@ -199,7 +202,7 @@ class Judge:
             return Judgement(
                 problem.name,
                 result.status,
-                0 if result.status == "OK" else 1,
+                {"OK": 0, "Timeout": -1}.get(result.status, 1),
                 "",
                 result.message,
                 result.seconds,
@@ -228,6 +231,7 @@ class Judge:
             missing or verdict.message if infrastructure else outcome.stderr,
             verdict.seconds,
             infrastructure=infrastructure,
+            own_way=self.policy == SOUND,
         )
 
     def _judge_soundly(
@@ -267,13 +271,14 @@ class Judge:
 
 
 def _not_run(name: str, verdict: Verdict, stdout: str, prefix: str = "") -> Judgement:
-    word = _WORDS.get(verdict.status, "Exception")
+    # A type error, as OCaml's, is none of syntax to MultiPL-E.
+    word = "Exception" if verdict.error_kind == "type" else _WORDS.get(verdict.status, "Exception")
     code = -1 if word == "Timeout" else verdict.exit_code or 1
     detail = verdict.stderr or f"{verdict.status}: {verdict.error_kind} {verdict.message}"
     return Judgement(
         name,
         word,
-        128 - code if code > 128 else code,
+        subprocess_code(code),
         stdout[:_MESSAGE_CHARS],
         prefix + detail[:_MESSAGE_CHARS],
         verdict.seconds,

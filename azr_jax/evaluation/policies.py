@@ -8,6 +8,7 @@ more than that blocks until its time is up.
 from __future__ import annotations
 
 import dataclasses
+import signal
 from collections.abc import Callable
 
 from executors import Status, Verdict
@@ -82,10 +83,25 @@ def _ocaml(outcome: Outcome) -> str:
     return next((word for mark, word in marks.items() if mark in outcome.stderr), "Exception")
 
 
+def _perl(outcome: Outcome) -> str:
+    if outcome.timeout:
+        return "Timeout"
+    wrong = outcome.exit_code != 0 or "ERROR" in outcome.stdout or "ERROR" in outcome.stderr
+    return "Exception" if wrong else "OK"
+
+
+def _php(outcome: Outcome) -> str:
+    if "PHP Parse error" in outcome.stdout:
+        return "SyntaxError"
+    return "OK" if outcome.exit_code == 0 else "Exception"
+
+
 # Without these every completion fails, whatever it does.
 _MISSING = {
     "module 'luaunit' not found": "the tests need luaunit: luarocks install luaunit (Debian: apt install lua-unit)",
     "collection not found\n  for module path: rackunit": "the tests need rackunit: raco pkg install rackunit-lib",
+    "Can't locate Test/Deep.pm": "the tests need Test::Deep: cpan Test::Deep (Debian: apt install libtest-deep-perl)",
+    "cannot load such file -- test/unit": "the tests need test-unit: gem install test-unit (Debian: ruby-test-unit)",
 }
 POLICIES = {
     "rkt": Policy("racket", 15.0, _racket),
@@ -94,6 +110,9 @@ POLICIES = {
     "lua": Policy("lua", 15.0, _by_exit_code),
     "r": Policy("r", 15.0, _by_exit_code),
     "ml": Policy("ocaml", 15.0, _ocaml),
+    "php": Policy("php", 15.0, _php),
+    "pl": Policy("perl", 15.0, _perl),
+    "rb": Policy("ruby", 15.0, _by_exit_code),
     "py": Policy("python", 15.0, _by_exit_code),
 }
 
@@ -105,10 +124,15 @@ def outcome_of(verdict: Verdict, drained: bool) -> Outcome:
     kept = None if drained else _KEPT_BYTES
     return Outcome(
         blocked,
-        -1 if blocked else 128 - code if code > 128 else code,
+        -1 if blocked else subprocess_code(code),
         _cut(verdict.stdout, kept),
         _cut(verdict.stderr, kept),
     )
+
+
+def subprocess_code(code: int) -> int:
+    """A shell's exit code as Python's subprocess has it: negative for a signal."""
+    return 128 - code if code - 128 in signal.valid_signals() else code
 
 
 def _cut(text: str, most: int | None) -> str:

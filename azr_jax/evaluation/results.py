@@ -56,14 +56,24 @@ class Results:
         """Whether the problem's file is there."""
         return self.path(problem).is_file()
 
-    def write(self, problem: AnyProblem, judgements: Sequence[Judgement], more: Sequence[Mapping[str, Any]]) -> None:
-        """A problem's file; `more` has fields to add to each result."""
+    def write(
+        self,
+        problem: AnyProblem,
+        judgements: Sequence[Judgement],
+        more: Sequence[Mapping[str, Any]],
+        completions: Sequence[str],
+    ) -> None:
+        """A problem's file; `more` has fields to add to each result.
+
+        With the completions it is a completions file of MultiPL-E too, which its own evaluator can judge again.
+        """
         now = int(time.time())
         # MultiPL-E's own fields; EvalPlus' inputs are too large to be repeated in each result.
         record = {"name": problem.name, **problem.record, "language": problem.language}
         if isinstance(problem, EvalPlusProblem):
             record["stop_tokens"] = list(problem.stop_tokens)
         record |= {key: self.settings[key] for key in ("temperature", "top_p", "max_tokens")}
+        record["completions"] = list(completions)
         record["results"] = [
             {
                 "program": judgement.program,

@@ -20,10 +20,11 @@ PROMPT_TOO_LONG, NO_ANSWER = "PromptTooLong", "NoAnswer"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sample:
-    """One judged response: a judgement by each judge, and what its result's line adds."""
+    """One judged response: a judgement by each judge, what its result's line adds, and what was judged of it."""
 
     judgements: tuple[Judgement, ...]
     more: dict[str, Any]
+    completion: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def _judge(judges: Sequence[Judge], problem: AnyProblem, mode: str, rollout: Rol
     if isinstance(completion, Invalid):
         return _unjudged(problem, NO_ANSWER, f"{completion.reason} {completion.detail}".strip(), len(judges), more)
     assert isinstance(completion, Completion)
-    return Sample(tuple(judge.judge(problem, completion) for judge in judges), more)
+    return Sample(tuple(judge.judge(problem, completion) for judge in judges), more, completion.text)
 
 
 def _unjudged(problem: AnyProblem, status: str, text: str, judges: int, more: dict[str, Any]) -> Sample:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from azr_jax.report.arms import Arm
 from azr_jax.report.markup import text
+from azr_jax.report.runs import RunData
 
 BENCHMARKS = ("humaneval", "mbpp")
 _NAMES = {"humaneval": "HumanEval", "mbpp": "MBPP"}
@@ -48,7 +49,7 @@ class Score:
 def score(arm: Arm, benchmark: str, language: str, when: str) -> Score | None:
     """The score `before` or `after` training, the mean over seeds; None where it was not measured."""
     name = f"eval/{benchmark}/{language}"
-    found = [run.summary.get(f"benchmarks_{when}") or {} for run in arm.runs]
+    found = [_benchmarks(run, when) for run in arm.runs]
     found = [each for each in found if f"{name}/pass_at_1" in each]
     if not found:
         return None
@@ -58,6 +59,13 @@ def score(arm: Arm, benchmark: str, language: str, when: str) -> Score | None:
         low, high = found[0][f"{name}/low"], found[0][f"{name}/high"]
     problems = found[0].get(f"{name}/problems")
     return Score(statistics.fmean(values), low, high, None if problems is None else int(problems), len(values))
+
+
+def _benchmarks(run: RunData, when: str) -> dict[str, float]:
+    """The benchmark metrics of a run's end; until it is there, of the newest step that has some."""
+    if when == "before" or run.summary:
+        return run.summary.get(f"benchmarks_{when}") or {}
+    return next((row for row in reversed(run.rows) if any(key.endswith("/pass_at_1") for key in row)), {})
 
 
 def section(arms: Sequence[Arm]) -> str:
@@ -127,13 +135,24 @@ def _table_2(arms: Sequence[Arm]) -> str:
 def _protocol(arm: Arm) -> str:
     settings = arm.runs[0].config.get("evaluation", {})
     words = [f"prompts {settings.get('benchmark_base_prompt', '?')} -> {settings.get('benchmark_prompt', '?')}"]
-    words += [f"step {arm.runs[0].summary.get('steps', '?')}", f"model {arm.runs[0].config['model']['path']}"]
+    words += [f"step {_step(arm)}", f"model {arm.runs[0].config['model']['path']}"]
+    words.append(f"seed {', '.join(str(run.config.get('seed', '?')) for run in arm.runs)}")
+    summary = arm.runs[0].summary
+    known = arm.runs[0].config.get("languages", ())
+    words += [f"{name} {version}" for name, version in summary.get("versions", {}).items() if name in known]
+    words.append(summary["finished"][:10] if "finished" in summary else "not finished")
     return ", ".join(words)
+
+
+def _step(arm: Arm) -> object:
+    """The step of the later score."""
+    run = arm.runs[0]
+    return run.summary.get("steps") or _benchmarks(run, "after").get("step", "?")
 
 
 def _reward_note(arm: Arm) -> str:
     rewards = arm.runs[0].config.get("reward", {})
-    words = [f"{arm.runs[0].summary.get('steps', '?')} steps"]
+    words = [f"step {_step(arm)}"]
     if rewards.get("proposer") == "switch":
         words.append(f"Eq. 4 from step {rewards.get('switch_step', 0) + 1}")
     if rewards.get("permute"):

@@ -8,6 +8,7 @@ import pytest
 from azr_jax.evaluation import problems
 from azr_jax.evaluation.judging import Completion
 from azr_jax.evaluation.policies import POLICIES
+from azr_jax.evaluation.program_languages import PROGRAM_LANGUAGES
 from executors import LANGUAGES
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -19,7 +20,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no benchmark data: ..
 def needs(suffix):
     """Skips by name where the interpreter is not installed."""
     name = POLICIES[suffix].language
-    missing = name not in LANGUAGES or LANGUAGES[name].find() is None
+    missing = (LANGUAGES.get(name) or PROGRAM_LANGUAGES[name]).find() is None
     return pytest.mark.skipif(missing, reason=f"no {name} interpreter here")
 
 

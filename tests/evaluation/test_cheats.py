@@ -1,10 +1,12 @@
 """Completions that try to pass without being right, and honest ones that look odd, on a problem made for this test."""
 
+from pathlib import Path
+
 import pytest
 from recorded import needs
 
 from azr_jax.evaluation.judging import MULTIPL_E, Completion, Judge
-from azr_jax.evaluation.problems import from_record
+from azr_jax.evaluation.problems import from_record, read_lines
 
 RACKET = from_record(
     {
@@ -169,6 +171,18 @@ def test_odd_texts_get_a_verdict(judge):
     texts = ["", "\0\x01\ufffd", "\udcff\ud800", "(" * 5000, "x" * (10 << 20)]
     judgements = list(judge.judge_all([(problem, Completion(problem.name, text)) for text in texts]))
     assert [(j.passed, j.infrastructure) for j in judgements] == [(False, False)] * len(texts)
+
+
+@pytest.mark.slow
+def test_many_more_honest_completions_and_cheats(judge):
+    rows = [row for _, row in read_lines(Path(__file__).with_name("completions") / f"{judge.suffix}.jsonl")]
+    problem = PROBLEMS[judge.suffix]
+    items = [(problem, Completion(problem.name, row["completion"], row["mode"] == "full")) for row in rows]
+    judgements = list(judge.judge_all(items))
+    wrong = [
+        (row["kind"], j.status, j.stderr) for row, j in zip(rows, judgements, strict=True) if j.passed != row["passes"]
+    ]
+    assert wrong == [] and not any(j.infrastructure for j in judgements)
 
 
 @needs("js")

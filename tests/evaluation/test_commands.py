@@ -1,5 +1,6 @@
 """The commands on small files: check, run, compare; resuming, passing ids through, one message for each mistake."""
 
+import csv
 import gzip
 import json
 import sys
@@ -77,11 +78,12 @@ def judgement(passes):
 def test_results_are_multipl_e_s_and_resume(tmp_path):
     store = Results(tmp_path / "a", SETTINGS)
     assert not store.is_done(JAVASCRIPT)
-    store.write(JAVASCRIPT, [judgement(True), judgement(False)], [{}, {}])
+    store.write(JAVASCRIPT, [judgement(True), judgement(False)], [{}, {}], ["  return 2 * n;\n}", ""])
     store.write_manifest({})
     with gzip.open(tmp_path / "a" / "twice.results.json.gz", "rt") as file:
         record = json.load(file)
     assert record["tests"] == JAVASCRIPT.tests and record["temperature"] == 0.0
+    assert record["completions"] == ["  return 2 * n;\n}", ""] and record["stop_tokens"] == ["\nfunction "]
     assert set(record["results"][0]) == {"program", "timestamp", "stdout", "stderr", "exit_code", "status"}
     assert Results(tmp_path / "a", SETTINGS).is_done(JAVASCRIPT)
     assert results.counts(results.read(tmp_path / "a")) == [(2, 1)]
@@ -95,7 +97,7 @@ def test_results_are_multipl_e_s_and_resume(tmp_path):
 
 def test_results_of_evalplus_have_no_slash_in_their_names(tmp_path):
     store = Results(tmp_path, SETTINGS)
-    store.write(PYTHON, [judgement(True)], [{}])
+    store.write(PYTHON, [judgement(True)], [{}], [""])
     assert [path.name for path in tmp_path.glob("*.gz")] == ["HumanEval_9999.results.json.gz"]
 
 
@@ -104,7 +106,7 @@ def test_compare_counts_what_only_one_solves(tmp_path, capsys):
         store = Results(tmp_path / folder, SETTINGS)
         store.write_manifest({"interpreter": folder})
         for number, each in enumerate(passes):
-            store.write(from_record({**JAVASCRIPT.record, "name": f"p{number}"}), [judgement(each)], [{}])
+            store.write(from_record({**JAVASCRIPT.record, "name": f"p{number}"}), [judgement(each)], [{}], [""])
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     printed = capsys.readouterr().out
     assert "66.7%" in printed and "33.3%" in printed
@@ -127,10 +129,28 @@ def test_run_scores_the_embedded_model_and_goes_on_where_it_stopped(tmp_path, ca
     before = kept.stat().st_mtime_ns
     (tmp_path / "out" / "long.results.json.gz").unlink()
     assert main(command) == 0
-    assert capsys.readouterr().out == printed
+    again = capsys.readouterr()
+    assert again.out.splitlines()[2:] == printed.splitlines()[2:]
+    assert again.err.endswith("sampled 0 of 1, judged 1 of 1\n")
     assert kept.stat().st_mtime_ns == before
     manifest = results.read_manifest(tmp_path / "out")
     assert manifest["settings"]["model"]["path"] == MODEL and manifest["interpreter"].startswith("javascript ")
+    assert main(["table", str(tmp_path / "out"), "--format=csv"]) == 0
+    head, row = csv.reader(capsys.readouterr().out.splitlines())
+    fields = dict(zip(head, row, strict=True))
+    wanted = {"prompt": "completion", "problems": "2", "score": "pass@1", "value": "0.0", "high": "65.8", "seed": "0"}
+    assert wanted.items() <= fields.items()
+    assert (fields["model"], fields["interpreter"], fields["finished"]) == (
+        MODEL,
+        manifest["interpreter"],
+        manifest["finished"],
+    )
+
+
+def test_a_table_of_what_is_not_finished_is_one_message(tmp_path, capsys):
+    Results(tmp_path, SETTINGS).write_manifest({"interpreter": "javascript"})
+    assert main(["table", str(tmp_path)]) == 2
+    assert "has not come to its end" in capsys.readouterr().err
 
 
 @needs_data
@@ -148,6 +168,14 @@ def test_builders_give_the_files_problems_without_tensorflow(tmp_path, monkeypat
         datasets.load("humaneval", "py", str(tmp_path))
     with pytest.raises(ValueError, match="--benchmark='apps'"):
         datasets.load("apps", "rkt", str(DATA))
+    # By name, as any other data set, from the same place.
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setenv("AZR_JAX_DATA", str(DATA))
+    builder = tfds.builder("multipl_e/humaneval-rkt", data_dir=tmp_path / "tfds", file_format="array_record")
+    builder.download_and_prepare()
+    assert {one["name"].decode() for one in builder.as_data_source("test")} == {one.name for one in found}
+    assert "tensorflow" not in sys.modules
 
 
 def test_a_save_names_its_own_step(tmp_path):
