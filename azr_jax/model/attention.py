@@ -16,12 +16,17 @@ from jax.experimental.pallas.ops.tpu import splash_attention as splash
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from azr_jax.model import cudnn_attention
 from azr_jax.model.sharding import RULES
 
 # Finite, so that a row with no visible key gives an average and not NaN.
 MASKED = -0.7 * float(np.finfo(np.float32).max)
 RESIDUAL_NAME = "attention"
 _SPLASH_LANES = 128
+_WHOLE_SCORES = 2048
+_QUERY_CHUNK = 512
+# How a cache's buffers lie for each implementation of `attend_cache`, by the letters of STYLE.md; "BKSH" for others.
+CACHE_LAYOUTS = {"cudnn": "BSKH"}
 
 Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 
@@ -54,38 +59,71 @@ def attend(
     return KERNELS[implementation](query_BTNH, key_BSKH, value_BSKH, segment_ids_BT, mesh)
 
 
-def attend_cache(query_BNH: jax.Array, key_BKSH: jax.Array, value_BKSH: jax.Array, positions_B: jax.Array) -> jax.Array:
+def attend_cache(
+    query_BNH: jax.Array, key: jax.Array, value: jax.Array, positions_B: jax.Array, implementation: str = "xla"
+) -> jax.Array:
     """One query a row against cached keys 0 .. positions_B (inclusive). Returns BNH.
 
-    Plain XLA everywhere: the step is bound by reading the cache. On one H100 a decode loop with this einsum took 4.5 ms
-    a step at 64 slots x 768 and 8.4 at 128 x 2,048; cuDNN with key_value_seq_lengths took 4.2 and 7.3.
+    `key` and `value` lie as CACHE_LAYOUTS says for the implementation; the step is bound by reading them. On one H100 a
+    decode loop with the einsum took 4.5 ms a step at 64 slots x 768 and 8.4 at 128 x 2,048; cuDNN, which reads a row's
+    keys no further than its position, took 4.2 and 7.3.
     """
+    if implementation == "cudnn":
+        return cudnn_attention.one_query(query_BNH, key, value, positions_B)
     B, N, H = query_BNH.shape
-    K, S = key_BKSH.shape[1:3]
+    K, S = key.shape[1:3]
     query_BKGH = query_BNH.reshape(B, K, N // K, H)
-    scores_BKGS = jnp.einsum("BKGH,BKSH->BKGS", query_BKGH, key_BKSH, preferred_element_type=jnp.float32) * H**-0.5
+    scores_BKGS = jnp.einsum("BKGH,BKSH->BKGS", query_BKGH, key, preferred_element_type=jnp.float32) * H**-0.5
     visible_BS = jnp.arange(S, dtype=jnp.int32)[None, :] <= positions_B[:, None]
     scores_BKGS = jnp.where(visible_BS[:, None, None, :], scores_BKGS, MASKED)
-    weights_BKGS = jax.nn.softmax(scores_BKGS, axis=-1).astype(value_BKSH.dtype)
-    return jnp.einsum("BKGS,BKSH->BKGH", weights_BKGS, value_BKSH).reshape(B, N, H)
-
-
-def _causal_mask(segment_ids_BT: jax.Array) -> jax.Array:
-    T = segment_ids_BT.shape[1]
-    causal_TS = jnp.tril(jnp.ones((T, T), dtype=jnp.bool_))
-    return causal_TS[None] & (segment_ids_BT[:, :, None] == segment_ids_BT[:, None, :])
+    weights_BKGS = jax.nn.softmax(scores_BKGS, axis=-1).astype(value.dtype)
+    return jnp.einsum("BKGS,BKSH->BKGH", weights_BKGS, value).reshape(B, N, H)
 
 
 def _xla(
     query_BTNH: jax.Array, key_BSKH: jax.Array, value_BSKH: jax.Array, segment_ids_BT: jax.Array, mesh: Mesh | None
 ) -> jax.Array:
-    """The reference; [B, N, T, S] scores exist."""
+    """The reference. [B, N, T, S] scores exist up to T = 2,048; longer rows take 512 queries at a time."""
     del mesh
+    T = query_BTNH.shape[1]
+    if T <= _WHOLE_SCORES:
+        return _scored(query_BTNH, segment_ids_BT, jnp.arange(T, dtype=jnp.int32), key_BSKH, value_BSKH, segment_ids_BT)
+    pad = -T % _QUERY_CHUNK
+    positions_T = jnp.arange(T + pad, dtype=jnp.int32)
+
+    # C chunks of c queries; the scanned axis leads.
+    def chunks(array: jax.Array, axis: int) -> jax.Array:
+        array = jnp.pad(array, [(0, pad if i == axis else 0) for i in range(array.ndim)])
+        shape = (*array.shape[:axis], -1, _QUERY_CHUNK, *array.shape[axis + 1 :])
+        return jnp.moveaxis(array.reshape(shape), axis, 0)
+
+    @jax.checkpoint
+    def one(query_BcNH: jax.Array, ids_Bc: jax.Array, positions_c: jax.Array) -> jax.Array:
+        return _scored(query_BcNH, ids_Bc, positions_c, key_BSKH, value_BSKH, segment_ids_BT)
+
+    out_CBcNH = jax.lax.map(
+        lambda chunk: one(*chunk),
+        (chunks(query_BTNH, 1), chunks(segment_ids_BT, 1), positions_T.reshape(-1, _QUERY_CHUNK)),
+    )
+    return jnp.moveaxis(out_CBcNH, 0, 1).reshape(query_BTNH.shape[0], T + pad, *query_BTNH.shape[2:])[:, :T]
+
+
+def _scored(
+    query_BTNH: jax.Array,
+    ids_BT: jax.Array,
+    positions_T: jax.Array,
+    key_BSKH: jax.Array,
+    value_BSKH: jax.Array,
+    ids_BS: jax.Array,
+) -> jax.Array:
+    """Attention of some queries, at `positions_T` of their rows, over all keys."""
     B, T, N, H = query_BTNH.shape
-    K = key_BSKH.shape[2]
+    S, K = key_BSKH.shape[1:3]
     query_BTKGH = query_BTNH.reshape(B, T, K, N // K, H)
     scores_BKGTS = jnp.einsum("BTKGH,BSKH->BKGTS", query_BTKGH, key_BSKH, preferred_element_type=jnp.float32) * H**-0.5
-    scores_BKGTS = jnp.where(_causal_mask(segment_ids_BT)[:, None, None], scores_BKGTS, MASKED)
+    causal_TS = positions_T[:, None] >= jnp.arange(S, dtype=jnp.int32)[None, :]
+    visible_BTS = causal_TS[None] & (ids_BT[:, :, None] == ids_BS[:, None, :])
+    scores_BKGTS = jnp.where(visible_BTS[:, None, None], scores_BKGTS, MASKED)
     weights_BKGTS = jax.nn.softmax(scores_BKGTS, axis=-1).astype(value_BSKH.dtype)
     return jnp.einsum("BKGTS,BSKH->BTKGH", weights_BKGTS, value_BSKH).reshape(B, T, N, H)
 
@@ -93,12 +131,8 @@ def _xla(
 def _cudnn(
     query_BTNH: jax.Array, key_BSKH: jax.Array, value_BSKH: jax.Array, segment_ids_BT: jax.Array, mesh: Mesh | None
 ) -> jax.Array:
-    """Fused attention of cuDNN through jax.nn; it computes in bfloat16 (float32 inputs are rounded)."""
-    del mesh
-    mask_B1TS = _causal_mask(segment_ids_BT)[:, None]
-    halves = [array.astype(jnp.bfloat16) for array in (query_BTNH, key_BSKH, value_BSKH)]
-    out_BTNH = jax.nn.dot_product_attention(*halves, mask=mask_B1TS, implementation="cudnn")
-    return out_BTNH.astype(query_BTNH.dtype)
+    del mesh  # the kernel's own partitioning rule splits batch and heads
+    return cudnn_attention.packed(query_BTNH, key_BSKH, value_BSKH, segment_ids_BT)
 
 
 def _splash(

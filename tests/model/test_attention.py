@@ -7,7 +7,7 @@ from azr_jax.model import attention
 from azr_jax.model.sharding import make_mesh
 
 
-def _inputs(B, T, N, K, H, segments, dtype=jnp.float32):
+def inputs(B, T, N, K, H, segments, dtype=jnp.float32):
     keys = jax.random.split(jax.random.key(0), 3)
     query, key, value = (
         jax.random.normal(k, (B, T, heads, H), dtype) for k, heads in zip(keys, (N, K, K), strict=True)
@@ -37,13 +37,13 @@ def _naive(query_BTNH, key_BSKH, value_BSKH, segment_ids_BT):
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 def test_xla_equals_numpy(kv_heads):
-    inputs = _inputs(2, 11, 4, kv_heads, 8, segments=2)
-    np.testing.assert_allclose(attention.attend(*inputs, "xla"), _naive(*inputs), atol=1e-5)
+    given = inputs(2, 11, 4, kv_heads, 8, segments=2)
+    np.testing.assert_allclose(attention.attend(*given, "xla"), _naive(*given), atol=1e-5)
 
 
 @pytest.mark.parametrize(("T", "kv_heads"), [(128, 2), pytest.param(200, 1, marks=pytest.mark.slow)])
 def test_splash_equals_the_reference_in_interpret_mode(T, kv_heads):
-    query, key, value, ids = _inputs(1, T, 2, kv_heads, 128, segments=2)
+    query, key, value, ids = inputs(1, T, 2, kv_heads, 128, segments=2)
 
     def total(kernel):
         return lambda q, k, v: jnp.sum(
@@ -61,7 +61,7 @@ def test_splash_equals_the_reference_in_interpret_mode(T, kv_heads):
 
 
 def test_cached_attention_reads_up_to_its_position():
-    query, key, value, ids = _inputs(3, 9, 4, 2, 8, segments=1)
+    query, key, value, ids = inputs(3, 9, 4, 2, 8, segments=1)
     ids = jnp.ones_like(ids)
     full = attention.attend(query, key, value, ids, "xla")
     positions_B = jnp.array([0, 4, 8])
