@@ -9,6 +9,7 @@ tokens and compiles a program for each of its lengths. It needs a GPU of compute
 from __future__ import annotations
 
 import functools
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +51,7 @@ def packed(query_BTNH: jax.Array, key_BSKH: jax.Array, value_BSKH: jax.Array, se
         scale=H**-0.5,
         mask_type=fused.MaskType.PADDING_CAUSAL,
     )
-    return jnp.where(real_BT11, out_BTNH, jnp.bfloat16(0)).astype(query_BTNH.dtype)
+    return jnp.where(real_BT11, cast(jax.Array, out_BTNH), jnp.bfloat16(0)).astype(query_BTNH.dtype)
 
 
 def segments(segment_ids_BT: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -108,8 +108,17 @@ def attention_inputs(
     angles: tuple[jax.Array, jax.Array],
     mesh: Mesh | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Normed and projected (query [..., N, H], key [..., K, H], value [..., K, H]); query and key rotated."""
+    """Normed and projected (query [..., N, H], key [..., K, H], value [..., K, H]); query and key rotated.
+
+    `layer` may hold the three projections side by side, as `side_by_side` makes them.
+    """
     normed = rms_norm(hidden, layer["attention_norm_LD"], config.rms_epsilon)
+    if "heads_DAH" in layer:
+        heads = jnp.einsum("...D,DAH->...AH", normed, layer["heads_DAH"].astype(hidden.dtype))
+        if "heads_bias_AH" in layer:
+            heads = heads + layer["heads_bias_AH"].astype(heads.dtype)
+        query, key, value = jnp.split(heads, (config.heads, config.heads + config.kv_heads), axis=-2)
+        return rotate(query, angles), rotate(key, angles), value
 
     def project(name: str, bias: str) -> jax.Array:
         heads = jnp.einsum("...D,DNH->...NH", normed, _use(layer, name, hidden.dtype, mesh))
@@ -128,9 +137,31 @@ def attention_output(layer: dict[str, jax.Array], attended: jax.Array, mesh: Mes
 def feed_forward(config: ModelConfig, layer: dict[str, jax.Array], hidden: jax.Array, mesh: Mesh | None) -> jax.Array:
     """SwiGLU of the normed hidden states: down(silu(gate(x)) * up(x)), [..., D] to [..., D]."""
     normed = rms_norm(hidden, layer["ffn_norm_LD"], config.rms_epsilon)
+    if "gate_up_D2F" in layer:
+        both = jnp.einsum("...D,DcF->...cF", normed, layer["gate_up_D2F"].astype(hidden.dtype))
+        activated = jax.nn.silu(both[..., 0, :]) * both[..., 1, :]
+        return jnp.einsum("...F,FD->...D", activated, layer["down_LFD"].astype(hidden.dtype))
     gate = jnp.einsum("...D,DF->...F", normed, _use(layer, "gate_LDF", hidden.dtype, mesh))
     up = jnp.einsum("...D,DF->...F", normed, _use(layer, "up_LDF", hidden.dtype, mesh))
     return jnp.einsum("...F,FD->...D", jax.nn.silu(gate) * up, _use(layer, "down_LFD", hidden.dtype, mesh))
+
+
+def side_by_side(layer: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """One layer's weights with query, key and value in one matrix, and gate and up: fewer, larger products.
+
+    A decode step has few rows, so that each product costs at least its launch; the key's and value's alone are a
+    hundredth of a layer. For weights that lie whole on one device.
+    """
+    fused = {
+        "heads_DAH": ("query_LDNH", "key_LDKH", "value_LDKH"),
+        "heads_bias_AH": ("query_bias_LNH", "key_bias_LKH", "value_bias_LKH"),
+    }
+    kept = {name: weight for name, weight in layer.items() if not any(name in parts for parts in fused.values())}
+    for name, parts in fused.items():
+        if parts[0] in layer:
+            kept[name] = jnp.concatenate([layer[part] for part in parts], axis=-2)
+    kept["gate_up_D2F"] = jnp.stack((kept.pop("gate_LDF"), kept.pop("up_LDF")), axis=1)
+    return kept
 
 
 def _use(layer: dict[str, jax.Array], name: str, dtype: Any, mesh: Mesh | None) -> jax.Array:

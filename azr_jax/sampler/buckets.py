@@ -21,6 +21,17 @@ def length_bucket(tokens: int, most: int) -> int:
     return min(size, most)
 
 
+def packed_bucket(tokens: int, most: int, least: int = 1024) -> int:
+    """The least of `least` times 1, 4, 16, ... that holds `tokens`; at most `most`, which `tokens` must not exceed.
+
+    Fewer sizes than `length_bucket`: a packed row is full but for the last of a queue.
+    """
+    size = least
+    while size < tokens:
+        size *= 4
+    return min(size, most)
+
+
 def slot_bucket(rows: int, most: int, parts: int) -> int:
     """The least of `most`, `most` / 2, `most` / 4, ... that holds `rows` and is a multiple of `parts`; 64 or above."""
     size = most

@@ -1,12 +1,17 @@
-"""One decode step over a cache of separate buffers per layer, and moving rows into and between caches.
+"""One decode step over caches of separate buffers per layer, and moving rows into and between caches.
 
 The layers are unrolled and every layer owns its buffers, so that attention reads them where they are: with one buffer
 stacked over layers, each step first copies its layer out (measured on 2 CPU cores, 1.4M parameters, 64 slots, 512
 positions: 16 ms a step stacked and scanned, 8 ms so). The arithmetic is that of `Transformer.decode`.
+
+Slots may come in tiers of different lengths: the matrix products see all rows together, attention sees a tier at a
+time. Slots of one length would all be as long as the longest response allowed, which few responses reach.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import flax.struct
@@ -16,25 +21,38 @@ from jax.sharding import Mesh, NamedSharding
 
 from azr_jax.model import attention
 from azr_jax.model.configuration import ModelConfig
-from azr_jax.model.layer import attention_inputs, attention_output, feed_forward, rms_norm, rope_angles
-from azr_jax.model.sharding import CACHE_AXES, check_batch, check_divisible, constrain, spec
-from azr_jax.model.transformer import Transformer
+from azr_jax.model.layer import attention_inputs, attention_output, feed_forward, rope_angles
+from azr_jax.model.sharding import check_batch, check_divisible, constrain, spec
+from azr_jax.sampler.serving import Weights
+
+_AXES = {"B": "batch", "K": "kv_heads", "S": "length", "H": "head_dim"}
 
 
 @flax.struct.dataclass
 class LayerCaches:
-    """Keys and values of every layer: lists of L buffers, each [slots, K, S, H]."""
+    """Keys and values of every layer of one tier: lists of L buffers.
+
+    Each is [slots, K, S, H], or [slots, S, K, H] where `implementation` (of attention.attend_cache) wants that.
+    """
 
     k: list[jax.Array]
     v: list[jax.Array]
+    implementation: str = flax.struct.field(pytree_node=False, default="xla")
+
+    @property
+    def slots(self) -> int:
+        """Rows of the tier."""
+        return self.k[0].shape[0]
 
     @property
     def length(self) -> int:
         """S, the positions of a slot."""
-        return self.k[0].shape[2]
+        return self.k[0].shape[_layout(self.implementation).index("S")]
 
 
-def init_caches(config: ModelConfig, slots: int, length: int, dtype: Any, mesh: Mesh | None = None) -> LayerCaches:
+def init_caches(
+    config: ModelConfig, slots: int, length: int, dtype: Any, mesh: Mesh | None = None, implementation: str = "xla"
+) -> LayerCaches:
     """Empty caches; with a mesh, slots over data and fsdp, heads over tensor.
 
     Raises:
@@ -44,57 +62,124 @@ def init_caches(config: ModelConfig, slots: int, length: int, dtype: Any, mesh: 
     if mesh is not None:
         check_divisible(config, mesh)
         check_batch(slots, mesh, "slots")
-        sharding = NamedSharding(mesh, spec(CACHE_AXES[1:]))
-    shape = (slots, config.kv_heads, length, config.head_dim)
+        sharding = NamedSharding(mesh, spec(cache_axes(implementation)))
+    sizes = {"B": slots, "K": config.kv_heads, "S": length, "H": config.head_dim}
+    shape = tuple(sizes[letter] for letter in _layout(implementation))
     buffers = [[jnp.zeros(shape, dtype, device=sharding) for _ in range(config.layers)] for _ in range(2)]
-    return LayerCaches(k=buffers[0], v=buffers[1])
+    return LayerCaches(k=buffers[0], v=buffers[1], implementation=implementation)
+
+
+def cache_axes(implementation: str) -> tuple[str, ...]:
+    """Logical axes (of sharding.RULES) of one buffer."""
+    return tuple(_AXES[letter] for letter in _layout(implementation))
+
+
+def _layout(implementation: str) -> str:
+    return attention.CACHE_LAYOUTS.get(implementation, "BKSH")
 
 
 def insert_rows(
-    buffer_BKSH: jax.Array, prefilled_LBTKH: jax.Array, layer: jax.Array, rows_N: jax.Array, slots_N: jax.Array
+    buffer: jax.Array,
+    prefilled_LBTKH: jax.Array,
+    layer: jax.Array,
+    rows_N: jax.Array,
+    slots_N: jax.Array,
+    implementation: str = "xla",
 ) -> jax.Array:
     """Copies row `rows_N[n]` of a prefill, of one layer, to positions 0 .. T - 1 of slot `slots_N[n]`, for every n.
 
     One row may go to several slots. A slot number outside the cache is dropped (pad entries). Positions past the
     cache's length are cut; those past a row's own prompt may hold anything: decoding writes each before it reads it.
     """
-    T = min(prefilled_LBTKH.shape[2], buffer_BKSH.shape[2])
+    length = buffer.shape[_layout(implementation).index("S")]
+    T = min(prefilled_LBTKH.shape[2], length)
     rows_BTKH = jax.lax.dynamic_index_in_dim(prefilled_LBTKH, layer, keepdims=False)
-    rows_NKTH = jnp.swapaxes(rows_BTKH[rows_N, :T], 1, 2).astype(buffer_BKSH.dtype)
-    return buffer_BKSH.at[slots_N, :, :T].set(rows_NKTH, mode="drop")
+    return _write(buffer, rows_BTKH[rows_N, :T], slots_N, implementation)
 
 
-def resize_rows(buffer_BKSH: jax.Array, sources_B: jax.Array, length: int) -> jax.Array:
+def insert_spans(
+    buffer: jax.Array,
+    prefilled_LBTKH: jax.Array,
+    layer: jax.Array,
+    rows_N: jax.Array,
+    starts_N: jax.Array,
+    slots_N: jax.Array,
+    width: int,
+    implementation: str = "xla",
+) -> jax.Array:
+    """`insert_rows` of packed prompts: `width` tokens from token `starts_N[n]` of row `rows_N[n]`, or to its end."""
+    length = buffer.shape[_layout(implementation).index("S")]
+    rows_BTKH = jax.lax.dynamic_index_in_dim(prefilled_LBTKH, layer, keepdims=False)
+    tokens_NT = starts_N[:, None] + jnp.arange(min(width, length), dtype=jnp.int32)
+    spans_NTKH = rows_BTKH.at[rows_N[:, None], tokens_NT].get(mode="clip")
+    return _write(buffer, spans_NTKH, slots_N, implementation)
+
+
+def _write(buffer: jax.Array, rows_NTKH: jax.Array, slots_N: jax.Array, implementation: str) -> jax.Array:
+    rows_NTKH, T = rows_NTKH.astype(buffer.dtype), rows_NTKH.shape[1]
+    if _layout(implementation) == "BSKH":
+        return buffer.at[slots_N, :T].set(rows_NTKH, mode="drop")
+    return buffer.at[slots_N, :, :T].set(jnp.swapaxes(rows_NTKH, 1, 2), mode="drop")
+
+
+def move_rows(
+    target: jax.Array, source: jax.Array, slots_N: jax.Array, sources_N: jax.Array, implementation: str = "xla"
+) -> jax.Array:
+    """Copies slot `sources_N[n]` of a shorter buffer into slot `slots_N[n]` of a longer one; one outside is dropped."""
+    rows = source.at[sources_N].get(mode="clip")
+    if _layout(implementation) == "BSKH":
+        return target.at[slots_N, : source.shape[1]].set(rows, mode="drop")
+    return target.at[slots_N, :, : source.shape[2]].set(rows, mode="drop")
+
+
+def resize_rows(buffer: jax.Array, sources_B: jax.Array, length: int, implementation: str = "xla") -> jax.Array:
     """A buffer of `length` positions whose slot b holds what slot `sources_B[b]` held (anything for -1)."""
-    kept_BKSH = buffer_BKSH[:, :, :length].at[sources_B].get(mode="clip")
-    return jnp.pad(kept_BKSH, ((0, 0), (0, 0), (0, length - kept_BKSH.shape[2]), (0, 0)))
+    axis = _layout(implementation).index("S")
+    kept = jax.lax.slice_in_dim(buffer, 0, min(length, buffer.shape[axis]), axis=axis).at[sources_B].get(mode="clip")
+    return jnp.pad(kept, [(0, length - kept.shape[axis] if i == axis else 0) for i in range(4)])
 
 
 def decode_step(
-    model: Transformer, tokens_B: jax.Array, positions_B: jax.Array, caches: LayerCaches
-) -> tuple[jax.Array, LayerCaches]:
+    weights: Weights, tokens_B: jax.Array, positions_B: jax.Array, tiers: Sequence[LayerCaches]
+) -> tuple[jax.Array, tuple[LayerCaches, ...]]:
     """One token a slot: writes its key and value at `positions_B`, attends to keys 0 .. positions_B.
 
-    Returns the final hidden states BD and the caches. A position outside the cache writes nothing.
+    Rows are those of the tiers, one after another. Returns the final hidden states BD and the caches. A position
+    outside a row's cache writes nothing.
     """
-    config, mesh = model.config, model.mesh
-    hidden_BD = jnp.take(model.embed_VD[...], tokens_B, axis=0).astype(model.compute_dtype)
+    config, mesh = weights.config, weights.mesh
+    bounds = [0]
+    for tier in tiers:
+        bounds.append(bounds[-1] + tier.slots)
+    hidden_BD = weights.embed(tokens_B)
     angles = rope_angles(config, positions_B)
-    stacked = model.layers.stacked()
-    # All indices as points: a window over heads would copy the whole cache on a sharded device.
-    at = (
-        jnp.arange(tokens_B.shape[0], dtype=jnp.int32)[:, None],
-        jnp.arange(config.kv_heads, dtype=jnp.int32)[None, :],
-        positions_B[:, None],
-    )
-    keys, values = [], []
-    for index in range(config.layers):
-        layer = {name: weights[index] for name, weights in stacked.items()}
+    keys: list[list[jax.Array]] = [[] for _ in tiers]
+    values: list[list[jax.Array]] = [[] for _ in tiers]
+    for index, layer in enumerate(weights.layers):
         query_BNH, key_BKH, value_BKH = attention_inputs(config, layer, hidden_BD, angles, mesh)
-        keys.append(caches.k[index].at[at].set(key_BKH.astype(caches.k[index].dtype), mode="drop"))
-        values.append(caches.v[index].at[at].set(value_BKH.astype(caches.v[index].dtype), mode="drop"))
-        attended_BNH = attention.attend_cache(query_BNH, keys[-1], values[-1], positions_B)
+        attended = []
+        for number, tier in enumerate(tiers):
+            rows = slice(bounds[number], bounds[number + 1]) if len(tiers) > 1 else slice(None)
+            at = _points(positions_B[rows], config.kv_heads, tier.implementation)
+            keys[number].append(tier.k[index].at[at].set(key_BKH[rows].astype(tier.k[index].dtype), mode="drop"))
+            values[number].append(tier.v[index].at[at].set(value_BKH[rows].astype(tier.v[index].dtype), mode="drop"))
+            attended.append(
+                attention.attend_cache(
+                    query_BNH[rows], keys[number][-1], values[number][-1], positions_B[rows], tier.implementation
+                )
+            )
+        attended_BNH = attended[0] if len(tiers) == 1 else jnp.concatenate(attended)
         hidden_BD = hidden_BD + attention_output(layer, attended_BNH.astype(hidden_BD.dtype), mesh)
         hidden_BD = hidden_BD + feed_forward(config, layer, hidden_BD, mesh)
         hidden_BD = constrain(hidden_BD, mesh, ("batch", "activation"))
-    return rms_norm(hidden_BD, model.norm_D[...], config.rms_epsilon), LayerCaches(k=keys, v=values)
+    caches = tuple(dataclasses.replace(tier, k=k, v=v) for tier, k, v in zip(tiers, keys, values, strict=True))
+    return weights.final(hidden_BD), caches
+
+
+def _points(positions_B: jax.Array, kv_heads: int, implementation: str) -> tuple[jax.Array, ...]:
+    """Indices of one token's heads in a buffer, all as points: a window over heads would copy a sharded cache."""
+    slots_B1 = jnp.arange(positions_B.shape[0], dtype=jnp.int32)[:, None]
+    heads_1K = jnp.arange(kv_heads, dtype=jnp.int32)[None, :]
+    if _layout(implementation) == "BSKH":
+        return slots_B1, positions_B[:, None], heads_1K
+    return slots_B1, heads_1K, positions_B[:, None]

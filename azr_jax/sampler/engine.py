@@ -22,10 +22,11 @@ from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.sharding import batch_sharding, leaf_name, param_shardings, place, replicated
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.model.transformer import Transformer
-from azr_jax.sampler import memory, programs
+from azr_jax.sampler import memory, programs, serving, tuning
 from azr_jax.sampler.decoding import LayerCaches, init_caches
 from azr_jax.sampler.requests import Request
 from azr_jax.sampler.session import Session
+from azr_jax.sampler.tuning import Tuning
 from azr_jax.types import Rollout
 
 
@@ -37,6 +38,11 @@ class Sampler:
       settings: lengths, slots (0: from memory), chunk, prefill tokens, top-p and top-k.
       mesh: the devices to sample on, or None for the default device.
       compute_dtype: of the weights as served and of the cache.
+      tuned: how to work on these devices; `tuning.choose` when not given.
+
+    Attributes:
+      tiers: (slots, positions) of each of the caches there may be; chosen at the first session.
+      slots: rows decoded together, of all tiers.
 
     Raises:
       ValueError: lengths beyond the model's positions, a mesh that does not divide the model, or (at the first
@@ -51,6 +57,7 @@ class Sampler:
         settings: SamplerSettings,
         mesh: Mesh | None = None,
         compute_dtype: Any = jnp.bfloat16,
+        tuned: Tuning | None = None,
     ) -> None:
         longest = settings.max_prompt_tokens + settings.max_response_tokens
         if longest > model_config.max_positions:
@@ -65,17 +72,30 @@ class Sampler:
         self.compute_dtype = jnp.dtype(compute_dtype)
         self.parts = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
         self.max_length = longest
-        self.slots = 0
+        self.tiers: tuple[tuple[int, int], ...] = ()
         self.elastic = False
+        self.tuning = tuned or tuning.choose(mesh, compute_dtype)
         self.programs = programs.build(
-            graphdef, tuple(sorted(tokenizer.eos_ids)), settings.top_p, settings.top_k, settings.chunk, mesh
+            graphdef,
+            tuple(sorted(tokenizer.eos_ids)),
+            settings.top_p,
+            settings.top_k,
+            settings.chunk,
+            mesh,
+            self.tuning,
         )
+        self._graphdef = graphdef
+
+    @property
+    def slots(self) -> int:
+        """Rows decoded together, of all tiers; 0 before the first session."""
+        return sum(slots for slots, _ in self.tiers)
 
     def session(self, params: Any, seed: int) -> Session:
         """Begins a session on these weights (the learner's, of any dtype and sharding); see `serve`."""
         served = self.serve(params)
-        if not self.slots:
-            self._choose_slots()
+        if not self.tiers:
+            self._choose_tiers()
         return Session(self, served, seed)
 
     def generate(self, params: Any, requests: Iterable[Request], seed: int) -> Iterator[Rollout]:
@@ -90,7 +110,7 @@ class Sampler:
         """The weights as sampled from: in the compute dtype, whole over fsdp, split by tensor.
 
         Norm scales keep their dtype, as in the learner's forward pass. Arrays that are already so are shared, not
-        copied.
+        copied; where a copy is made, and on GPUs, it has the form that decodes fastest (`serving.Weights`).
         """
         dtypes = jax.tree_util.tree_map_with_path(
             lambda path, leaf: leaf.dtype if "norm" in leaf_name(path) else self.compute_dtype, params
@@ -104,13 +124,15 @@ class Sampler:
             return params
 
         def cast(params: Any) -> Any:
-            return jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), params, dtypes)
+            params = jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), params, dtypes)
+            return serving.unstacked(self._graphdef, params) if self.tuning.unstacks else params
 
-        return jax.jit(cast, out_shardings=target)(params)
+        return jax.jit(cast, out_shardings=None if self.tuning.unstacks else target)(params)
 
     def new_caches(self, slots: int, length: int) -> LayerCaches:
         """Empty slots of `length` positions."""
-        return init_caches(self.model_config, slots, length, self.compute_dtype, self.mesh)
+        implementation = self.tuning.implementation
+        return init_caches(self.model_config, slots, length, self.compute_dtype, self.mesh, implementation)
 
     def place_rows(self, tree: Any) -> Any:
         """Host arrays [rows, ...] on the devices, rows over data and fsdp."""
@@ -120,9 +142,13 @@ class Sampler:
         """Host arrays on every device."""
         return place(tree, None if self.mesh is None else replicated(self.mesh))
 
-    def _choose_slots(self) -> None:
+    def _choose_tiers(self) -> None:
         devices = memory.one_device() if self.mesh is None else self.mesh.devices
-        chosen = memory.choose_slots(self.model_config, self.settings, self.max_length, self.compute_dtype, devices)
-        self.slots = memory.least_of_hosts(max(chosen // self.parts, 1) * self.parts)
-        fits = memory.fits_twice(self.model_config, self.slots, self.max_length, self.compute_dtype, devices)
+        sizes = (self.model_config, self.settings, self.max_length, self.compute_dtype, devices)
+        if self.tuning.tiers and not self.settings.slots:
+            self.tiers = memory.choose_tiers(*sizes)
+            return
+        slots = memory.least_of_hosts(max(memory.choose_slots(*sizes) // self.parts, 1) * self.parts)
+        self.tiers = ((slots, self.max_length),)
+        fits = memory.fits_twice(self.model_config, slots, self.max_length, self.compute_dtype, devices)
         self.elastic = bool(memory.least_of_hosts(int(fits)))

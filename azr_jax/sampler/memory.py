@@ -18,6 +18,8 @@ from azr_jax.model.configuration import ModelConfig
 ACCELERATOR_SHARE = 0.9  # of what is free when the session starts; the rest is for temporaries and fragmentation
 HOST_SHARE = 0.25  # of the machine's available memory, when the devices are its CPU; executors need the rest
 CPU_SLOTS = 64  # on CPUs more rows at a time gain nothing: the step is bound by arithmetic, not by reading weights
+TIERS, TIER_RATIO, SHORTEST_TIER = 3, 2.75, 1536  # a tier more is a launch of attention more in every layer
+_TIER_MULTIPLE = 128
 _LOGIT_BUFFERS = 4  # float32 [slots, V] arrays alive while sampling: logits, scaled, noise, their sum
 
 
@@ -60,31 +62,69 @@ def choose_slots(config: ModelConfig, settings: SamplerSettings, length: int, dt
     are split over is the caller's matter.
 
     Raises:
-      ValueError: not one slot fits, or `settings.slots` do not, with the sizes and the fix.
+      ValueError: not one slot fits, or `settings.slots` do not.
     """
-    each, prefill = slot_bytes(config, length, dtype), prefill_bytes(config, settings.prefill_tokens, dtype)
     on_cpu = devices.flat[0].platform == "cpu"
     if settings.slots and not on_cpu and not devices.flat[0].memory_stats():
         return settings.slots
-    free = free_bytes(devices)
-    fit = max(0, free - prefill) // each
+    free = free_bytes(devices) - prefill_bytes(config, settings.prefill_tokens, dtype)
+    fit = max(0, free) // slot_bytes(config, length, dtype)
     if fit < max(1, settings.slots):
-        raise ValueError(
-            f"sampler.slots={settings.slots}: {fit} slots of {length} tokens fit in the {free / 2**30:.2f} GiB there"
-            f" are ({each / 2**20:.1f} MiB a slot, {prefill / 2**30:.2f} GiB for one prefill); lower sampler.slots,"
-            " sampler.max_response_tokens or sampler.prefill_tokens, or use more devices"
-        )
+        raise _too_small(config, settings, length, dtype, free)
     slots = settings.slots or (min(fit, CPU_SLOTS) if on_cpu else fit)
+    _log(config, settings, ((slots, length),), dtype, free)
+    return slots
+
+
+def choose_tiers(
+    config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, devices: np.ndarray
+) -> tuple[tuple[int, int], ...]:
+    """(slots, positions) of up to TIERS caches, shortest first, that share the memory beside one prefill evenly.
+
+    The last holds `length` positions; the others are shorter by TIER_RATIO each, down to SHORTEST_TIER. A row moves up
+    when it outgrows its slot, and waits while no longer one is free. Most responses end long before the longest that
+    is allowed: of the 3B's slots of 14,240 positions 51 fit in 25 GiB, of three tiers' 190.
+
+    Raises:
+      ValueError: not one slot of `length` positions fits.
+    """
+    free = free_bytes(devices) - prefill_bytes(config, settings.prefill_tokens, dtype)
+    lengths = [length]
+    while len(lengths) < TIERS and (shorter := int(lengths[0] / TIER_RATIO)) >= SHORTEST_TIER:
+        lengths.insert(0, shorter + -shorter % _TIER_MULTIPLE)
+    share = max(0, free) // len(lengths)
+    longest = share // slot_bytes(config, length, dtype)
+    if longest < 1:
+        # One full-length slot is what there must be; the shorter tiers have the rest.
+        longest = max(0, free) // slot_bytes(config, length, dtype) and 1
+        if not longest:
+            raise _too_small(config, settings, length, dtype, free)
+        share = (free - slot_bytes(config, length, dtype)) // max(1, len(lengths) - 1)
+    tiers = [(share // slot_bytes(config, each, dtype), each) for each in lengths[:-1]]
+    chosen = (*(tier for tier in tiers if tier[0]), (longest, length))
+    _log(config, settings, chosen, dtype, free)
+    return chosen
+
+
+def _too_small(config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, free: int) -> ValueError:
+    each, prefill = slot_bytes(config, length, dtype), prefill_bytes(config, settings.prefill_tokens, dtype)
+    return ValueError(
+        f"sampler.slots={settings.slots}: {max(0, free) // each} slots of {length} tokens fit in the"
+        f" {(free + prefill) / 2**30:.2f} GiB there are ({each / 2**20:.1f} MiB a slot, {prefill / 2**30:.2f} GiB for"
+        " one prefill); lower sampler.slots, sampler.max_response_tokens or sampler.prefill_tokens, or use more devices"
+    )
+
+
+def _log(
+    config: ModelConfig, settings: SamplerSettings, tiers: tuple[tuple[int, int], ...], dtype: Any, free: int
+) -> None:
     logging.info(
-        "sampler: %d slots of %d tokens, %.1f MiB each; %d would fit in %.2f GiB beside a prefill of %d tokens",
-        slots,
-        length,
-        each / 2**20,
-        fit,
+        "sampler: %s, %.2f GiB of %.2f GiB beside a prefill of %d tokens",
+        " and ".join(f"{slots} slots of {length} tokens" for slots, length in tiers),
+        sum(slots * slot_bytes(config, length, dtype) for slots, length in tiers) / 2**30,
         free / 2**30,
         settings.prefill_tokens,
     )
-    return slots
 
 
 def fits_twice(config: ModelConfig, slots: int, length: int, dtype: Any, devices: np.ndarray) -> bool:

@@ -14,19 +14,21 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from azr_jax.model.sharding import CACHE_AXES, constrain, readable
+from azr_jax.model.sharding import constrain, readable
 from azr_jax.model.transformer import Transformer
-from azr_jax.sampler import decoding, sampling
+from azr_jax.sampler import decoding, sampling, serving
+from azr_jax.sampler.tuning import Tuning
 
 Draw = Callable[..., tuple[jax.Array, jax.Array]]
 
 
 @flax.struct.dataclass
 class Rows:
-    """What a decode chunk needs of every slot: host arrays, sent anew with each chunk. Empty slots are not live."""
+    """What a decode chunk needs of every slot, and leaves of it. Empty slots are not live."""
 
     token_B: Any  # int32, the last one sampled, not yet in the cache
     position_B: Any  # int32, where that token belongs
@@ -38,28 +40,37 @@ class Rows:
 
 @flax.struct.dataclass
 class Prefilled:
-    """Last hidden state, keys and values of B prompts padded to T tokens."""
+    """Last hidden states of P prompts, keys and values of their rows of T tokens (or L arrays [1, B, T, K, H])."""
 
-    hidden_BD: jax.Array
-    key_LBTKH: jax.Array
-    value_LBTKH: jax.Array
+    hidden_PD: jax.Array
+    key_LBTKH: Any
+    value_LBTKH: Any
 
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
     """Jitted.
 
-    prefill(params, tokens_BT, lengths_B) -> Prefilled
+    prefill(params, tokens_BT, positions_BT, segment_ids_BT, last_P) -> Prefilled; `last_P` are the places of the
+      prompts' last tokens, counted over rows and tokens together
     first(params, key, hidden_ND, temperature_N, id_words_N2, lengths_N) -> (tokens_N, logprobs_N)
-    decode(params, key, caches, rows) -> (caches, tokens_BC, logprobs_BC, steps): up to C tokens a slot, -1 where none;
-      ends early when no row is live. The caches are donated.
-    insert, resize: decoding.insert_rows (donates the buffer) and decoding.resize_rows
+    decode(params, key, caches, rows) -> (caches, rows, tokens_BC, logprobs_BC, steps): up to C tokens a slot of the
+      caches, which are the last tiers there are; -1 where none. Caches and rows are donated. A live row waits while
+      its next position is outside its slot.
+    enter(rows, slots_N, tokens_N, lengths_N, max_tokens_N, temperature_N, id_words_N2) -> rows, with new ones that have
+      drawn their first token
+    arrange(rows, sources_B) -> rows, where slot b has what slot `sources_B[b]` had (-1: an empty one)
+    insert, insert_spans, move, resize: those of decoding.py; the buffer written to is donated.
     """
 
     prefill: Callable[..., Prefilled]
     first: Callable[..., tuple[jax.Array, jax.Array]]
-    decode: Callable[..., tuple[decoding.LayerCaches, jax.Array, jax.Array, jax.Array]]
+    decode: Callable[..., tuple[tuple[decoding.LayerCaches, ...], Rows, jax.Array, jax.Array, jax.Array]]
+    enter: Callable[..., Rows]
+    arrange: Callable[..., Rows]
     insert: Callable[..., jax.Array]
+    insert_spans: Callable[..., jax.Array]
+    move: Callable[..., jax.Array]
     resize: Callable[..., jax.Array]
 
 
@@ -70,16 +81,18 @@ def build(
     top_k: int,
     chunk: int,
     mesh: Mesh | None,
+    tuning: Tuning | None = None,
 ) -> Programs:
     """The programs for one model, set of end tokens, sampling filter and chunk length in tokens."""
-    insert, resize = _movers(mesh)
-    decode = functools.partial(_decode, graphdef, _draw(top_p, top_k), eos_ids, chunk, mesh)
+    tuning = tuning or Tuning()
+    draw = functools.partial(sampling.sample, top_p=top_p, top_k=top_k, draw=tuning.draw)
+    decode = functools.partial(_decode, graphdef, draw, eos_ids, chunk, mesh, tuning.fixed_steps)
     return Programs(
         prefill=_prefill_of(graphdef),
-        first=_first_of(graphdef, top_p, top_k),
-        decode=jax.jit(decode, donate_argnames="caches"),
-        insert=insert,
-        resize=resize,
+        first=_first_of(graphdef, top_p, top_k, tuning.draw),
+        decode=jax.jit(decode, donate_argnames=("caches", "rows")),
+        enter=jax.jit(functools.partial(_enter, eos_ids, mesh), donate_argnums=0),
+        **_movers(mesh, tuning.implementation),
     )
 
 
@@ -91,34 +104,47 @@ def _prefill_of(graphdef: nnx.GraphDef[Transformer]) -> Callable[..., Prefilled]
 
 @functools.lru_cache(maxsize=8)
 def _first_of(
-    graphdef: nnx.GraphDef[Transformer], top_p: float, top_k: int
+    graphdef: nnx.GraphDef[Transformer], top_p: float, top_k: int, draw: str
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    return jax.jit(functools.partial(_first, graphdef, _draw(top_p, top_k)))
+    sample = functools.partial(sampling.sample, top_p=top_p, top_k=top_k, draw=draw)
+    return jax.jit(functools.partial(_first, graphdef, sample))
 
 
 @functools.lru_cache(maxsize=8)
-def _movers(mesh: Mesh | None) -> tuple[Callable[..., jax.Array], Callable[..., jax.Array]]:
-    def insert(buffer_BKSH: jax.Array, *arguments: jax.Array) -> jax.Array:
-        return constrain(decoding.insert_rows(buffer_BKSH, *arguments), mesh, CACHE_AXES[1:])
+def _movers(mesh: Mesh | None, implementation: str) -> dict[str, Callable[..., Any]]:
+    axes = decoding.cache_axes(implementation)
 
-    def resize(buffer_BKSH: jax.Array, sources_B: jax.Array, length: int) -> jax.Array:
-        return constrain(decoding.resize_rows(buffer_BKSH, sources_B, length), mesh, CACHE_AXES[1:])
+    def jitted(function: Callable[..., jax.Array], donates: bool, static: tuple[str, ...] = ()) -> Callable[..., Any]:
+        def constrained(buffer: jax.Array, *arguments: jax.Array, **sizes: int) -> jax.Array:
+            return constrain(function(buffer, *arguments, **sizes, implementation=implementation), mesh, axes)
 
-    return jax.jit(insert, donate_argnums=0), jax.jit(resize, static_argnames="length")
+        return jax.jit(constrained, static_argnames=static, donate_argnums=(0,) if donates else ())
+
+    return {
+        "insert": jitted(decoding.insert_rows, donates=True),
+        "insert_spans": jitted(decoding.insert_spans, donates=True, static=("width",)),
+        "move": jitted(decoding.move_rows, donates=True),
+        "resize": jitted(decoding.resize_rows, donates=False, static=("length",)),
+        "arrange": jax.jit(functools.partial(_arrange, mesh)),
+    }
 
 
-def _draw(top_p: float, top_k: int) -> Draw:
-    return functools.partial(sampling.sample, top_p=top_p, top_k=top_k)
-
-
-def _prefill(graphdef: nnx.GraphDef[Transformer], params: Any, tokens_BT: jax.Array, lengths_B: jax.Array) -> Prefilled:
-    model = nnx.merge(graphdef, params)
-    positions_BT = jnp.broadcast_to(jnp.arange(tokens_BT.shape[1], dtype=jnp.int32), tokens_BT.shape)
-    segment_ids_BT = (positions_BT < lengths_B[:, None]).astype(jnp.int32)
-    hidden_BTD, key_LBTKH, value_LBTKH = model.prefill(tokens_BT, positions_BT, segment_ids_BT)
-    last_B11 = jnp.maximum(lengths_B - 1, 0)[:, None, None]
-    hidden_BD = jnp.take_along_axis(hidden_BTD, last_B11, axis=1)[:, 0]
-    return Prefilled(hidden_BD=hidden_BD, key_LBTKH=key_LBTKH, value_LBTKH=value_LBTKH)
+def _prefill(
+    graphdef: nnx.GraphDef[Transformer],
+    params: Any,
+    tokens_BT: jax.Array,
+    positions_BT: jax.Array,
+    segment_ids_BT: jax.Array,
+    last_P: jax.Array,
+) -> Prefilled:
+    batch = (tokens_BT, positions_BT, segment_ids_BT)
+    if isinstance(params, serving.Weights):
+        hidden_BTD, keys, values = serving.prefill(params, *batch)
+        key_LBTKH, value_LBTKH = ([layer_BTKH[None] for layer_BTKH in layers] for layers in (keys, values))
+    else:
+        hidden_BTD, key_LBTKH, value_LBTKH = nnx.merge(graphdef, params).prefill(*batch)
+    hidden_PD = hidden_BTD.reshape(-1, hidden_BTD.shape[-1])[last_P]
+    return Prefilled(hidden_PD=hidden_PD, key_LBTKH=key_LBTKH, value_LBTKH=value_LBTKH)
 
 
 def _first(
@@ -131,9 +157,42 @@ def _first(
     id_words_N2: jax.Array,
     lengths_N: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    model = nnx.merge(graphdef, params)
-    tokens_N, logprobs_N = draw(model.logits(hidden_ND), temperature_N, sampling.row_keys(key, id_words_N2, lengths_N))
-    return readable(tokens_N, model.mesh), readable(logprobs_N, model.mesh)
+    weights = serving.of_params(graphdef, params)
+    keys_N = sampling.row_keys(key, id_words_N2, lengths_N)
+    tokens_N, logprobs_N = draw(weights.logits(hidden_ND), temperature_N, keys_N)
+    return readable(tokens_N, weights.mesh), readable(logprobs_N, weights.mesh)
+
+
+def _enter(
+    eos_ids: tuple[int, ...],
+    mesh: Mesh | None,
+    rows: Rows,
+    slots_N: jax.Array,
+    tokens_N: jax.Array,
+    lengths_N: jax.Array,
+    max_tokens_N: jax.Array,
+    temperature_N: jax.Array,
+    id_words_N2: jax.Array,
+) -> Rows:
+    new = Rows(
+        token_B=tokens_N,
+        position_B=lengths_N,
+        remaining_B=max_tokens_N - 1,
+        live_B=(max_tokens_N > 1) & ~jnp.isin(tokens_N, jnp.asarray(eos_ids, jnp.int32)),
+        temperature_B=temperature_N,
+        id_words_B2=id_words_N2,
+    )
+    entered = jax.tree.map(lambda old, one: old.at[slots_N].set(one, mode="drop"), rows, new)
+    return _by_rows(entered, mesh)
+
+
+def _arrange(mesh: Mesh | None, rows: Rows, sources_B: jax.Array) -> Rows:
+    arranged = jax.tree.map(lambda array: array.at[sources_B].get(mode="clip"), rows)
+    return _by_rows(dataclasses.replace(arranged, live_B=arranged.live_B & (sources_B >= 0)), mesh)
+
+
+def _by_rows(rows: Rows, mesh: Mesh | None) -> Rows:
+    return jax.tree.map(lambda array: constrain(array, mesh, ("batch", "length")[: array.ndim]), rows)
 
 
 def _decode(
@@ -142,33 +201,55 @@ def _decode(
     eos_ids: tuple[int, ...],
     chunk: int,
     mesh: Mesh | None,
+    fixed_steps: bool,
     params: Any,
     key: jax.Array,
-    caches: decoding.LayerCaches,
+    caches: tuple[decoding.LayerCaches, ...],
     rows: Rows,
-) -> tuple[decoding.LayerCaches, jax.Array, jax.Array, jax.Array]:
-    model = nnx.merge(graphdef, params)
-    B, S = rows.token_B.shape[0], caches.length
+) -> tuple[tuple[decoding.LayerCaches, ...], Rows, jax.Array, jax.Array, jax.Array]:
+    weights = serving.of_params(graphdef, params)
+    capacity_B = np.concatenate([np.full(tier.slots, tier.length, np.int32) for tier in caches])
+    outside = int(capacity_B.max())
     ends = jnp.asarray(eos_ids, jnp.int32)
+    B = len(capacity_B)
+    resting = rows.token_B.shape[0] - B  # slots of tiers that have no part in this chunk
+    before = jax.tree.map(lambda array: array[:resting], rows)
+    now = jax.tree.map(lambda array: array[resting:], rows)
 
-    def unfinished(carry: tuple[Any, ...]) -> jax.Array:
-        step, live_B = carry[0], carry[3]
-        return (step < chunk) & jnp.any(live_B)
+    def running(rows: Rows) -> jax.Array:
+        return rows.live_B & (rows.position_B < capacity_B)
 
-    def advance(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        step, caches, token_B, live_B, tokens_BC, logprobs_BC = carry
-        # Live rows have drawn one token in each step so far. A finished row is fed position S: it writes nothing.
-        fed_B = jnp.where(live_B, rows.position_B + step, S)
-        hidden_BD, caches = decoding.decode_step(model, token_B, fed_B, caches)
-        caches = jax.tree.map(lambda buffer: constrain(buffer, mesh, CACHE_AXES[1:]), caches)
+    def advance(step: jax.Array, carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        caches, rows, tokens_BC, logprobs_BC = carry
+        running_B = running(rows)
+        # A row that is not running is fed a position outside: it writes nothing.
+        fed_B = jnp.where(running_B, rows.position_B, outside)
+        hidden_BD, caches = decoding.decode_step(weights, rows.token_B, fed_B, caches)
+        axes = decoding.cache_axes(caches[0].implementation)
+        caches = jax.tree.map(lambda buffer: constrain(buffer, mesh, axes), caches)
         keys_B = sampling.row_keys(key, rows.id_words_B2, fed_B + 1)
-        drawn_B, logprob_B = draw(model.logits(hidden_BD), jnp.where(live_B, rows.temperature_B, 0.0), keys_B)
-        tokens_BC = tokens_BC.at[:, step].set(jnp.where(live_B, drawn_B, -1))
-        logprobs_BC = logprobs_BC.at[:, step].set(jnp.where(live_B, logprob_B, 0.0))
-        live_B = live_B & (step + 1 < rows.remaining_B) & ~jnp.isin(drawn_B, ends)
-        return step + 1, caches, drawn_B, live_B, tokens_BC, logprobs_BC
+        drawn_B, logprob_B = draw(weights.logits(hidden_BD), jnp.where(running_B, rows.temperature_B, 0.0), keys_B)
+        tokens_BC = tokens_BC.at[:, step].set(jnp.where(running_B, drawn_B, -1))
+        logprobs_BC = logprobs_BC.at[:, step].set(jnp.where(running_B, logprob_B, 0.0))
+        ended_B = (rows.remaining_B <= 1) | jnp.isin(drawn_B, ends)
+        rows = dataclasses.replace(
+            rows,
+            token_B=jnp.where(running_B, drawn_B, rows.token_B),
+            position_B=rows.position_B + running_B,
+            remaining_B=rows.remaining_B - running_B,
+            live_B=rows.live_B & ~(running_B & ended_B),
+        )
+        return caches, rows, tokens_BC, logprobs_BC
 
-    outputs = (jnp.full((B, chunk), -1, jnp.int32), jnp.zeros((B, chunk), jnp.float32))
-    start = (jnp.int32(0), caches, rows.token_B, rows.live_B, *outputs)
-    steps, caches, _, _, tokens_BC, logprobs_BC = jax.lax.while_loop(unfinished, advance, start)
-    return caches, readable(tokens_BC, mesh), readable(logprobs_BC, mesh), steps
+    carry = (caches, now, jnp.full((B, chunk), -1, jnp.int32), jnp.zeros((B, chunk), jnp.float32))
+    if fixed_steps:
+        steps, carry = jnp.int32(chunk), jax.lax.fori_loop(0, chunk, advance, carry)
+    else:
+        steps, carry = jax.lax.while_loop(
+            lambda state: (state[0] < chunk) & jnp.any(running(state[1][1])),
+            lambda state: (state[0] + 1, advance(*state)),
+            (jnp.int32(0), carry),
+        )
+    caches, now, tokens_BC, logprobs_BC = carry
+    rows = jax.tree.map(lambda *parts: jnp.concatenate(parts), before, now) if resting else now
+    return caches, rows, readable(tokens_BC, mesh), readable(logprobs_BC, mesh), steps

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
+
+_BLOCK = 128
 
 
 def row_keys(key: jax.Array, id_words_B2: jax.Array, positions_B: jax.Array) -> jax.Array:
@@ -16,9 +20,14 @@ def row_keys(key: jax.Array, id_words_B2: jax.Array, positions_B: jax.Array) -> 
 
 
 def sample(
-    logits_BV: jax.Array, temperature_B: jax.Array, keys_B: jax.Array, top_p: float = 1.0, top_k: int = 0
+    logits_BV: jax.Array,
+    temperature_B: jax.Array,
+    keys_B: jax.Array,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    draw: str = "gumbel",
 ) -> tuple[jax.Array, jax.Array]:
-    """(tokens_B int32, logprobs_B float32) by the Gumbel-max trick, one stream of noise a row.
+    """(tokens_B int32, logprobs_B float32), one random stream a row; `draw` is a key of DRAWS.
 
     A log-probability is that of exactly the distribution the token was drawn from: after temperature, top-k and
     top-p. For greedy rows (temperature 0) it is the model's own, at temperature 1 and unfiltered.
@@ -28,6 +37,11 @@ def sample(
     scaled_BV = logits_BV / jnp.where(random_B, temperature_B, 1.0)[:, None]
     if top_k > 0 or top_p < 1.0:
         scaled_BV = jnp.where(random_B[:, None], filtered(scaled_BV, top_p, top_k), scaled_BV)
+    return DRAWS[draw](scaled_BV, random_B, keys_B)
+
+
+def _gumbel(scaled_BV: jax.Array, random_B: jax.Array, keys_B: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The largest of logits plus Gumbel noise: a random number for each token of the vocabulary."""
     tokens_B = jax.lax.cond(
         jnp.any(random_B),
         lambda: jnp.argmax(scaled_BV + jnp.where(random_B[:, None], _noise(keys_B, scaled_BV.shape[1]), 0.0), axis=-1),
@@ -37,6 +51,37 @@ def sample(
     chosen_BV = jax.lax.broadcasted_iota(jnp.int32, scaled_BV.shape, 1) == tokens_B[:, None]
     chosen_B = jnp.sum(jnp.where(chosen_BV, scaled_BV, 0.0), axis=-1)
     return tokens_B, chosen_B - jax.nn.logsumexp(scaled_BV, axis=-1)
+
+
+def _blocks(scaled_BV: jax.Array, random_B: jax.Array, keys_B: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A block of 128 tokens by the blocks' probabilities, then a token of it by theirs: two random numbers a row.
+
+    The logits are read twice and nothing else of their size exists. Gumbel noise would be six arrays of it on a GPU,
+    where jax hashes counters in a kernel of its own that takes and gives whole arrays.
+    """
+    B, V = scaled_BV.shape
+    padded_BV = jnp.pad(scaled_BV, ((0, 0), (0, -V % _BLOCK)), constant_values=-jnp.inf)
+    blocks_BMb = padded_BV.reshape(B, -1, _BLOCK)
+    highest_BM = blocks_BMb.max(axis=-1)
+    highest_B1 = highest_BM.max(axis=-1, keepdims=True)
+    mass_BM = jnp.exp(blocks_BMb - highest_B1[:, :, None]).sum(axis=-1)
+    uniform_B2 = jax.vmap(lambda key: jax.random.uniform(key, (2,), jnp.float32))(keys_B)
+    block_B = _inverse(mass_BM, uniform_B2[:, 0])
+    block_B = jnp.where(random_B, block_B, jnp.argmax(highest_BM, axis=-1))
+    inside_Bb = jnp.take_along_axis(blocks_BMb, block_B[:, None, None], axis=1)[:, 0]
+    place_B = _inverse(jnp.exp(inside_Bb - inside_Bb.max(axis=-1, keepdims=True)), uniform_B2[:, 1])
+    place_B = jnp.where(random_B, place_B, jnp.argmax(inside_Bb, axis=-1))
+    chosen_B = jnp.take_along_axis(inside_Bb, place_B[:, None], axis=1)[:, 0]
+    tokens_B = (block_B * _BLOCK + place_B).astype(jnp.int32)
+    return tokens_B, chosen_B - highest_B1[:, 0] - jnp.log(mass_BM.sum(axis=-1))
+
+
+def _inverse(mass_BM: jax.Array, uniform_B: jax.Array) -> jax.Array:
+    """The entry m where the running sum of `mass` first exceeds `uniform` of the whole; never one without mass."""
+    below_BM = jnp.cumsum(mass_BM, axis=-1)
+    beyond_BM = (below_BM > uniform_B[:, None] * below_BM[:, -1:]) & (mass_BM > 0)
+    # By rounding the sum may exceed it nowhere: the likeliest then.
+    return jnp.where(beyond_BM.any(axis=-1), jnp.argmax(beyond_BM, axis=-1), jnp.argmax(mass_BM, axis=-1))
 
 
 def filtered(logits_BV: jax.Array, top_p: float, top_k: int) -> jax.Array:
@@ -61,3 +106,10 @@ def filtered(logits_BV: jax.Array, top_p: float, top_k: int) -> jax.Array:
 
 def _noise(keys_B: jax.Array, vocab_size: int) -> jax.Array:
     return jax.vmap(lambda key: jax.random.gumbel(key, (vocab_size,), jnp.float32))(keys_B)
+
+
+# From (scaled_BV, random_B, keys_B) to (tokens_B, logprobs_B), a random stream a row.
+DRAWS: dict[str, Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]] = {
+    "gumbel": _gumbel,
+    "blocks": _blocks,
+}

@@ -42,7 +42,7 @@ def _main(output: Path) -> None:
     sampler = Sampler(graphdef, CONFIG, make_tokenizer(), settings, mesh, jnp.float32)
     rollouts = list(sampler.generate(params, tiny_requests(), seed=0))
     caches = sampler.new_caches(8, 256)
-    arguments = (sampler.serve(params), jax.random.key(0), caches, sampler.place_rows(_rows(8)))
+    arguments = (sampler.serve(params), jax.random.key(0), (caches,), sampler.place_rows(_rows(8)))
     compiled = sampler.programs.decode.lower(*arguments).compile()
     local = caches.k[0].addressable_shards[0].data
     results = {

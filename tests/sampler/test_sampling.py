@@ -14,11 +14,13 @@ LOGITS_V = np.array([2.0, 1.0, 0.5, 0.0, -1.0, -4.0], np.float32)
 DRAWS = 8192
 
 
-def _draw(temperature: float, top_p: float = 1.0, top_k: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def _draw(
+    temperature: float, top_p: float = 1.0, top_k: int = 0, draw: str = "gumbel"
+) -> tuple[np.ndarray, np.ndarray]:
     words_B2 = jnp.array([id_words(f"request {i}") for i in range(DRAWS)], jnp.uint32)
     keys_B = sampling.row_keys(jax.random.key(0), words_B2, jnp.full((DRAWS,), 5, jnp.int32))
     logits_BV = jnp.tile(LOGITS_V, (DRAWS, 1))
-    tokens_B, logprobs_B = sampling.sample(logits_BV, jnp.full((DRAWS,), temperature), keys_B, top_p, top_k)
+    tokens_B, logprobs_B = sampling.sample(logits_BV, jnp.full((DRAWS,), temperature), keys_B, top_p, top_k, draw)
     return np.asarray(tokens_B), np.asarray(logprobs_B)
 
 
@@ -27,9 +29,10 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
+@pytest.mark.parametrize("draw", sampling.DRAWS)
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_draws_follow_the_softmax(temperature):
-    tokens_B, logprobs_B = _draw(temperature)
+def test_draws_follow_the_softmax(temperature, draw):
+    tokens_B, logprobs_B = _draw(temperature, draw=draw)
     probabilities_V = _softmax(LOGITS_V / temperature)
     np.testing.assert_allclose(logprobs_B, np.log(probabilities_V)[tokens_B], atol=1e-5)
     observed_V = np.bincount(tokens_B, minlength=6)
@@ -39,17 +42,38 @@ def test_draws_follow_the_softmax(temperature):
     assert chi_square < 20.5  # 5 degrees of freedom: exceeded with probability 0.001
 
 
-def test_greedy_takes_the_most_likely_with_its_logprob_at_temperature_one():
-    tokens_B, logprobs_B = _draw(0.0, top_p=0.5, top_k=2)
+@pytest.mark.parametrize("draw", sampling.DRAWS)
+def test_greedy_takes_the_most_likely_with_its_logprob_at_temperature_one(draw):
+    tokens_B, logprobs_B = _draw(0.0, top_p=0.5, top_k=2, draw=draw)
     assert set(tokens_B.tolist()) == {0}
     np.testing.assert_allclose(logprobs_B, np.log(_softmax(LOGITS_V)[0]), atol=1e-5)
 
 
 @pytest.mark.parametrize(("top_p", "top_k", "kept"), [(1.0, 3, 3), (0.6, 0, 2), (0.5, 0, 1), (0.9, 2, 2), (1e-6, 0, 1)])
-def test_filters_keep_the_likeliest_and_logprobs_follow(top_p, top_k, kept):
-    tokens_B, logprobs_B = _draw(1.0, top_p, top_k)
+@pytest.mark.parametrize("draw", sampling.DRAWS)
+def test_filters_keep_the_likeliest_and_logprobs_follow(top_p, top_k, kept, draw):
+    tokens_B, logprobs_B = _draw(1.0, top_p, top_k, draw)
     assert set(tokens_B.tolist()) == set(range(kept))
     np.testing.assert_allclose(logprobs_B, np.log(_softmax(LOGITS_V[:kept]))[tokens_B], atol=1e-5)
+
+
+def test_blocks_draw_by_block_and_place_over_a_large_vocabulary():
+    """300 tokens are three blocks, the last cut; block and place within it must both follow the softmax."""
+    logits_V = np.random.default_rng(5).normal(0, 2, 300).astype(np.float32)
+    logits_V[130] = -100.0
+    words_B2 = jnp.array([id_words(f"request {i}") for i in range(DRAWS)], jnp.uint32)
+    keys_B = sampling.row_keys(jax.random.key(1), words_B2, jnp.full((DRAWS,), 5, jnp.int32))
+    draw = jax.jit(lambda logits_BV: sampling.sample(logits_BV, jnp.ones((DRAWS,)), keys_B, draw="blocks"))
+    tokens_B, logprobs_B = (np.asarray(x) for x in draw(jnp.tile(logits_V, (DRAWS, 1))))
+    probabilities_V = _softmax(logits_V)
+    np.testing.assert_allclose(logprobs_B, np.log(probabilities_V)[tokens_B], atol=1e-5)
+    observed_V, expected_V = np.bincount(tokens_B, minlength=300), probabilities_V * DRAWS
+    assert observed_V[130] == 0
+    frequent = expected_V >= 5
+    chi_square = ((observed_V - expected_V) ** 2 / expected_V)[frequent].sum()
+    assert chi_square < frequent.sum() + 3.3 * np.sqrt(2 * frequent.sum())  # about three deviations
+    greedy_B = sampling.sample(jnp.tile(logits_V, (2, 1)), jnp.zeros((2,)), keys_B[:2], draw="blocks")[0]
+    assert greedy_B.tolist() == [int(logits_V.argmax())] * 2
 
 
 def test_a_row_draws_the_same_in_any_company():

@@ -27,7 +27,7 @@ class _Device:
         return self.stats
 
 
-def _devices(*gib: float | None) -> np.ndarray:
+def devices(*gib: float | None) -> np.ndarray:
     return np.array([_Device(size) for size in gib], dtype=object)
 
 
@@ -53,24 +53,24 @@ def test_prefill_batches_waste_no_row_unless_the_mesh_asks():
 
 def test_slots_of_the_3b_on_80_gib_fit_with_one_prefill():
     settings = dataclasses.replace(SETTINGS, slots=0, prefill_tokens=16384)
-    slots = memory.choose_slots(QWEN_3B, settings, 2048, "bfloat16", _devices(72.0))
+    slots = memory.choose_slots(QWEN_3B, settings, 2048, "bfloat16", devices(72.0))
     cache = slots * 2 * 36 * 2 * 2048 * 128 * 2
     assert 0.7 * 72 * 2**30 < cache < 0.9 * 72 * 2**30
-    assert memory.choose_slots(QWEN_3B, settings, 2048, "bfloat16", _devices(72.0, 72.0)) > 1.9 * slots
+    assert memory.choose_slots(QWEN_3B, settings, 2048, "bfloat16", devices(72.0, 72.0)) > 1.9 * slots
 
 
 def test_slots_that_do_not_fit_are_an_error_with_the_sizes():
     settings = dataclasses.replace(SETTINGS, slots=512, prefill_tokens=16384)
     with pytest.raises(ValueError, match=r"sampler\.slots=512: \d+ slots of 14336 tokens fit"):
-        memory.choose_slots(QWEN_3B, settings, 14336, "bfloat16", _devices(72.0))
+        memory.choose_slots(QWEN_3B, settings, 14336, "bfloat16", devices(72.0))
     with pytest.raises(ValueError, match=r"sampler\.slots=0: 0 slots"):
-        memory.choose_slots(QWEN_3B, dataclasses.replace(settings, slots=0), 14336, "bfloat16", _devices(1.0))
+        memory.choose_slots(QWEN_3B, dataclasses.replace(settings, slots=0), 14336, "bfloat16", devices(1.0))
 
 
 def test_a_device_that_does_not_tell_its_memory_needs_a_number():
     with pytest.raises(ValueError, match=r"sampler\.slots=0"):
-        memory.choose_slots(QWEN_3B, dataclasses.replace(SETTINGS, slots=0), 2048, "bfloat16", _devices(None))
-    assert memory.choose_slots(QWEN_3B, SETTINGS, 2048, "bfloat16", _devices(None)) == SETTINGS.slots
+        memory.choose_slots(QWEN_3B, dataclasses.replace(SETTINGS, slots=0), 2048, "bfloat16", devices(None))
+    assert memory.choose_slots(QWEN_3B, SETTINGS, 2048, "bfloat16", devices(None)) == SETTINGS.slots
 
 
 def test_slots_on_a_cpu_are_bounded():

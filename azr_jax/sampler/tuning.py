@@ -1,0 +1,54 @@
+"""How the sampler works on each kind of device. What is sampled depends on none of it (but `draw`), up to rounding."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from azr_jax.model import attention
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tuning:
+    """Choices that devices differ in.
+
+    Attributes:
+      implementation: of attention over the cache (attention.attend_cache).
+      draw: a key of sampling.DRAWS.
+      packs_prefill: prompts of any length in one row, with segment ids; otherwise a row each, by length.
+      overlaps: a chunk is sent before the host has seen the last one's tokens. Rows that have ended, which the device
+        knows by itself, then keep their slots for one chunk more.
+      fixed_steps: a chunk always runs to its end. A loop that may end early asks the host after each step on a GPU.
+      unstacks: served weights lie in buffers of their own, projections side by side (serving.unstacked).
+      tiers: slots of several lengths where memory chooses their number.
+    """
+
+    implementation: str = "xla"
+    draw: str = "gumbel"
+    packs_prefill: bool = False
+    overlaps: bool = False
+    fixed_steps: bool = False
+    unstacks: bool = False
+    tiers: bool = False
+
+
+def choose(mesh: Mesh | None, compute_dtype: Any) -> Tuning:
+    """For the platform of the mesh's devices (the default device without one)."""
+    platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
+    if platform not in ("gpu", "cuda"):
+        return Tuning()
+    parts = 1 if mesh is None else mesh.size
+    cudnn = jnp.dtype(compute_dtype) == jnp.bfloat16 and attention.choose("auto", mesh) == "cudnn"
+    return Tuning(
+        implementation="cudnn" if cudnn else "xla",
+        draw="blocks",
+        packs_prefill=parts == 1,
+        overlaps=True,
+        fixed_steps=True,
+        unstacks=parts == 1,
+        tiers=parts == 1,
+    )
