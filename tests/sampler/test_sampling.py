@@ -60,7 +60,7 @@ def test_filters_keep_the_likeliest_and_logprobs_follow(top_p, top_k, kept, draw
 def test_blocks_draw_by_block_and_place_over_a_large_vocabulary():
     """300 tokens are three blocks, the last cut; block and place within it must both follow the softmax."""
     logits_V = np.random.default_rng(5).normal(0, 2, 300).astype(np.float32)
-    logits_V[130] = -100.0
+    logits_V[130] = -40.0
     words_B2 = jnp.array([id_words(f"request {i}") for i in range(DRAWS)], jnp.uint32)
     keys_B = sampling.row_keys(jax.random.key(1), words_B2, jnp.full((DRAWS,), 5, jnp.int32))
     draw = jax.jit(lambda logits_BV: sampling.sample(logits_BV, jnp.ones((DRAWS,)), keys_B, draw="blocks"))

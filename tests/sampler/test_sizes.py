@@ -19,6 +19,7 @@ class _Device:
     """What `memory` reads of an accelerator: no test machine has one."""
 
     platform = "gpu"
+    process_index = 0
 
     def __init__(self, gib: float | None) -> None:
         self.stats = None if gib is None else {"bytes_limit": int(gib * 2**30), "bytes_in_use": 0}
