@@ -6,10 +6,11 @@ through here.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from etils import epath
@@ -38,9 +39,10 @@ class Mirror:
             return
         shutil.rmtree(self.local, ignore_errors=True)
         self.local.mkdir(parents=True)
-        for name in NEEDED:
-            if (self._remote / name).exists():
-                (self.local / name).write_bytes((self._remote / name).read_bytes())
+        with _as_os_error(self._remote):
+            for name in NEEDED:
+                if (self._remote / name).exists():
+                    (self.local / name).write_bytes((self._remote / name).read_bytes())
 
     def push(self, names: Sequence[str]) -> None:
         """Copies local files and folders of these names up, in this order; those that are not there are left out.
@@ -56,8 +58,20 @@ class Mirror:
             for file in files:
                 if file.is_file():
                     target = self._remote / file.relative_to(self.local).as_posix()
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(file.read_bytes())
+                    with _as_os_error(target):
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        target.write_bytes(file.read_bytes())
+
+
+@contextlib.contextmanager
+def _as_os_error(place: epath.Path) -> Iterator[None]:
+    """Clients of storage services raise exceptions of their own, of which callers shall know nothing."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{place}: {type(error).__name__}: {error}") from error
 
 
 def _cache_folder(workdir: str) -> Path:

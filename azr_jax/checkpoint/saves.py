@@ -125,22 +125,22 @@ class Manager:
             saves stay.
         """
         self.settle()
-        if step in self.steps():
-            logging.info("step %d is already saved under %s", step, self.directory)
-            if score is not None:
-                self._remove_old(step, score)
-            return
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(_named(state.params)),
             training=ocp.args.StandardSave(_named(state.replace(params=None))),  # pyright: ignore[reportAttributeAccessIssue]
             host=ocp.args.JsonSave({"step": step, "host": host}),
         )
-        self._writing = _Writing(step, score, time.monotonic())
         try:
+            if step in self.steps():
+                logging.info("step %d is already saved under %s", step, self.directory)
+                if score is not None:
+                    self._remove_old(step, score)
+                return
             self.directory.mkdir(parents=True, exist_ok=True)
             self._remove_leftovers()
+            self._writing = _Writing(step, score, time.monotonic())
             self._checkpointer.save(self.directory / str(step), items)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # a storage client's own errors and TensorStore's too, here and below
             self._writing = None
             raise self._failed(step, error) from error
 
@@ -157,7 +157,7 @@ class Manager:
             return None
         try:
             self._checkpointer.wait_until_finished()
-        except Exception as error:  # whatever Orbax' thread met, TensorStore's own errors too
+        except Exception as error:
             raise self._failed(writing.step, error) from error
         self._remove_old(writing.step, writing.score)
         return (writing.written or time.monotonic()) - writing.started
@@ -168,10 +168,11 @@ class Manager:
             return None
         try:
             self._checkpointer.check_for_errors()
+            is_whole = self._writing.written is not None and self._writing.step in self.steps()
         except Exception as error:
             step, self._writing = self._writing.step, None
             raise self._failed(step, error) from error
-        return self.settle() if self._writing.written and self._writing.step in self.steps() else None
+        return self.settle() if is_whole else None
 
     def _note_written(self) -> None:
         """Called by Orbax' thread when all is written, before the save gets its name."""
@@ -179,8 +180,11 @@ class Manager:
             self._writing.written = time.monotonic()
 
     def _failed(self, step: int, error: BaseException) -> RuntimeError:
-        self._remove_leftovers()
-        earlier = ", ".join(map(str, self.steps())) or "none"
+        try:
+            self._remove_leftovers()
+            earlier = ", ".join(map(str, self.steps())) or "none"
+        except Exception as another:  # noqa: BLE001 - it only adds to the message about the first
+            earlier = f"not known, {_first_line(another)}"
         return RuntimeError(
             f"{self.directory / str(step)}: the save failed ({_first_line(error)}); free space there or make it"
             f" writable, then run the same command again: it resumes from the newest save (saved steps: {earlier})"
@@ -290,7 +294,7 @@ class Manager:
                 scores = {step: one for step, one in scores.items() if step in steps} | {saved: score}
                 write_scores(self.directory, scores)
             forgotten = [self._forget(step) for step in self._retention.dropped(steps, scores)]
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - the save itself is whole
             logging.error("saves that need not stay can't be deleted under %s: %s", self.directory, error)
             return
         if forgotten:
@@ -329,7 +333,7 @@ def _remove(directory: epath.Path) -> None:
     for _ in range(_REMOVE_ATTEMPTS):
         try:
             directory.rmtree(missing_ok=True)
-        except OSError:
+        except Exception:  # noqa: BLE001 - as in `Manager.save`
             time.sleep(0.1)
         else:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import secrets
@@ -22,8 +23,16 @@ FREE_SECTIONS = ("checkpoint.", "metrics.", "monitoring", "evaluation.", "mesh."
 
 
 def location(workdir: str | os.PathLike[str]) -> epath.Path:
-    """The workdir as an absolute local path, or as it is when it is remote (gs://...)."""
+    """The workdir as an absolute local path, or as it is when it is remote (gs://...).
+
+    Raises:
+      ValueError: a remote place of a kind that nothing here can reach.
+    """
     name = os.fspath(workdir)
+    if "://" in name and not name.startswith("gs://"):
+        raise ValueError(f"--workdir={name}: choose a local folder or gs://BUCKET/FOLDER")
+    if name.startswith("gs://") and importlib.util.find_spec("gcsfs") is None:
+        raise ValueError(f"--workdir={name}: the package gcsfs is not installed; `pip install gcsfs`")
     return epath.Path(name if "://" in name else os.path.abspath(name))
 
 
@@ -44,8 +53,10 @@ def open_workdir(workdir: str | os.PathLike[str], config: Config, allow_config_c
     try:
         path.mkdir(parents=True, exist_ok=True)
         _check_writable(path)
-        names = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
+        # A bucket has no empty folders.
+        entries = path.iterdir() if path.exists() else ()
+        names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    except Exception as error:  # a storage client's own errors too
         raise OSError(
             f"--workdir={os.fspath(workdir)}: can't be written ({error}); free space, mend its permissions, or choose"
             " another --workdir"
