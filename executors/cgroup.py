@@ -16,6 +16,7 @@ import os
 import shlex
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from executors import guardian
@@ -23,6 +24,8 @@ from executors import guardian
 _SEQUENCE = itertools.count()
 _MEMORY_FILES = ("memory.max", "memory.limit_in_bytes")
 _OOM_FILES = ("memory.events", "memory.oom_control")
+# Version 2 counts the group's own shortages as `oom`; version 1 how often it was at its bound.
+_OWN_SHORTAGE_FILES = ("memory.events", "memory.failcnt")
 _PEAK_FILES = ("memory.peak", "memory.max_usage_in_bytes")
 _REMOVE_S = 1.0
 JOIN_FAILED = 96
@@ -63,14 +66,24 @@ class Group:
         return tuple(f"{folder}/cgroup.procs" for folder in self.folders)
 
     def memory_kills(self) -> int:
-        """How many processes of the group the kernel has killed for memory so far."""
+        """How many processes of the group the kernel has killed for memory so far, the machine's included."""
+        return self._count(_OOM_FILES, "oom_kill")
+
+    def own_shortages(self) -> int:
+        """How often the group itself was short of memory so far, whatever the rest of the machine had."""
+        return self._count(_OWN_SHORTAGE_FILES, "oom")
+
+    def _count(self, files: Sequence[str], wanted: str) -> int:
+        """The number that a line names, or the whole file where it is one number; 0 where there is none."""
         for folder in self.folders:
-            for file in _OOM_FILES:
+            for file in files:
                 with contextlib.suppress(OSError):
                     for line in (folder / file).read_text().splitlines():
                         name, _, count = line.partition(" ")
-                        if name == "oom_kill":
+                        if name == wanted:
                             return int(count)
+                        if name.isdecimal():
+                            return int(name)
         return 0
 
     def peak_mib(self) -> float:

@@ -52,7 +52,8 @@ class Contained:
         self._group = group
         self._guardian = guardian
         self._listed = listed
-        self._memory_kills = 0
+        self._memory_kills = self._shortages = 0
+        self.starved = False
         self._received = bytearray()
         self._killed = False
         assert process.stdout is not None
@@ -181,10 +182,18 @@ class Contained:
             self.peak_memory_mib = max(self.peak_memory_mib, int(text.split("VmHWM:")[1].split()[0]) / 1024)
 
     def ran_out_of_memory(self) -> bool:
-        """Whether the kernel killed something inside for memory since the last call; False without a control group."""
-        kills = self._group.memory_kills() if self._group is not None else 0
-        grown, self._memory_kills = kills > self._memory_kills, kills
-        return grown
+        """Whether the kernel killed something inside for its own memory since the last call.
+
+        `starved` then says whether it did so though the group was within its bound: the machine had no more. Without a
+        control group both are False.
+        """
+        if self._group is None:
+            return False
+        kills, shortages = self._group.memory_kills(), self._group.own_shortages()
+        killed, was_short = kills > self._memory_kills, shortages > self._shortages
+        self._memory_kills, self._shortages = kills, shortages
+        self.starved = killed and not was_short
+        return killed and was_short
 
     def kill(self) -> None:
         """Kill everything inside and close the descriptors. Safe to call twice."""

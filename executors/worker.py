@@ -131,6 +131,8 @@ class Worker:
             reply = parse_reply(fields, len(inputs), self._limits)
             if reply.status is Status.CRASH and process.ran_out_of_memory():
                 return dataclasses.replace(reply, status=Status.MEMORY, error_kind="", message="")
+            if process.starved:
+                raise StreamClosedError
             return reply
         except StreamClosedError:
             # Not from outside: a program must not be able to pass its own end off as the pool's.

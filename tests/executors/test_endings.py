@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -199,3 +200,33 @@ def test_guardian_ends_what_is_in_a_listed_group_though_it_is_not_listed_itself(
     guardian.close()
     assert sleeper.wait(5) == -signal.SIGKILL
     assert not any(path.exists() for path in made.folders)
+
+
+STARVED = """
+    import sys
+    sys.path.insert(0, {repository!r})
+    from executors import *
+    source = "def f(mib):\\n    held = bytearray(mib << 20)\\n    held[::4096] = held[::4096].upper()\\n    return mib"
+    with Pool("python", workers=1, limits=Limits(memory_mib=300)) as pool:
+        for mib in (2, 150, 3, 400):
+            verdict = pool.submit(Job(str(mib), JobKind.EVALUATE, source, (str(mib),))).result()
+            print(verdict.status, *verdict.values, flush=True)
+        print(pool.submit(Job("p", JobKind.PROGRAM, source + "\\nf(150)")).result().status, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_program_that_the_machine_has_no_memory_for_is_not_to_blame():
+    """Well within its own limit, but in a group that stands for a machine with 150 MiB."""
+    place = find_place()
+    if place is None or "memory" not in place.controllers:
+        pytest.skip("no memory control group can be made here")
+    machine = place.new_group()
+    machine.make(150, 200)
+    script = textwrap.dedent(STARVED.format(repository=str(REPOSITORY)))
+    command = f"{join_script(machine)} exec {sys.executable} -c {shlex.quote(script)}"
+    try:
+        done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=120)
+        assert done.stdout.splitlines() == ["ok 2", "infrastructure", "ok 3", "memory", "infrastructure"], done
+    finally:
+        machine.remove()
