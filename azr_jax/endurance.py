@@ -14,7 +14,7 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from absl import logging
 from azr_jax.config import Config, from_mapping
 from azr_jax.learner.packing import Batch
 from azr_jax.learner.state import TrainState
-from azr_jax.main import train
+from azr_jax.main import train_or_save
 from azr_jax.metrics import METRICS_FILE
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.run import Run
@@ -50,8 +50,8 @@ class Growth:
     grew: bool
 
 
-def settings(steps: int) -> Config:
-    """The smallest run of Python that uses every part."""
+def settings(steps: int, changes: Mapping[str, Any] | None = None) -> Config:
+    """The smallest run of Python that uses every part; `changes` by key, such as {"executor.workers": 2}."""
     from configs import tiny
 
     config = tiny.get_config()
@@ -72,6 +72,7 @@ def settings(steps: int) -> Config:
             "checkpoint.every": 50,
             "checkpoint.export_at_end": False,
             "metrics.transcripts_per_step": 6,
+            **(changes or {}),
         }
     )
     return from_mapping(config.to_dict())
@@ -132,13 +133,12 @@ def fake_update(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, 
     return state, {"ppo/skipped_updates": 0.0, "ppo/loss": 0.0, "ppo/rows": float(len(batch.tokens_RT))}
 
 
-def play(workdir: str, steps: int) -> None:
-    """The whole run in `workdir`."""
-    config = settings(steps)
+def play(workdir: str, config: Config) -> None:
+    """The whole run in `workdir`, but for the model."""
     with Run.open(config, workdir) as run:
         run.player.sampler = FakeSampler(run.tokenizer, config.selfplay.induction_inputs)  # pyright: ignore[reportAttributeAccessIssue]
         run.learner.update = fake_update  # pyright: ignore[reportAttributeAccessIssue]
-        train(run)
+        train_or_save(run)
 
 
 def growth(rows: Sequence[dict[str, Any]]) -> list[Growth]:
@@ -169,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         workdir = args.workdir or f"{temporary}/run"
-        play(workdir, args.steps)
+        play(workdir, settings(args.steps))
         lines = (Path(workdir) / METRICS_FILE).read_text().splitlines()
     try:
         found = growth([json.loads(line) for line in lines])

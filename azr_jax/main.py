@@ -72,6 +72,16 @@ def train(run: Run) -> None:
     run.finish(state)
 
 
+def train_or_save(run: Run) -> None:
+    """The run, to its end or to a SIGTERM that cuts a step short: then the state before that is saved."""
+    from azr_jax.preemption import Preempted
+
+    try:
+        train(run)
+    except Preempted:
+        run.save_marked()
+
+
 def main(argv: Sequence[str]) -> None:
     """Reads flags and settings, then trains; errors a user can mend end the program with one message."""
     if len(argv) > 1:
@@ -90,15 +100,11 @@ def main(argv: Sequence[str]) -> None:
 
 def _train(config: Config, workdir: str) -> None:
     from azr_jax import hosts
-    from azr_jax.preemption import Preempted
     from azr_jax.run import Run  # imports jax: --help and settings errors come before it
 
     joined = hosts.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _EXCHANGE_PORT.value)
     with joined, Run.open(config, workdir, _ALLOW_CONFIG_CHANGE.value, joined) as run:
-        try:
-            train(run)
-        except Preempted:
-            run.save_marked()
+        train_or_save(run)
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:

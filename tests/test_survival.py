@@ -2,39 +2,76 @@
 
 from __future__ import annotations
 
-import os
+import collections
 import random
 import signal
+import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import rows
+from conftest import REPOSITORY, rows
+from killed_run import KINDS
 from test_main import assert_same_run, wait_for
 
 from azr_jax.metrics import METRICS_FILE
 
 pytestmark = pytest.mark.slow
 
-STEPS = 6
+STEPS = 7
 KILLS = 20
 SETTINGS = {
     "steps": STEPS,
     "checkpoint__every": 1,
-    "evaluation__every": 2,
+    "evaluation__every": 1,
     "evaluation__heldout": "azr_jax/embedded/heldout_python.jsonl",
     "evaluation__heldout_limit": 6,
+    # Whether a program ends in time must not depend on what else the machine does.
+    "executor__wall_s": 40.0,
+    "executor__cpu_s": 30.0,
 }
-# What a start says, in this order as far as it gets.
-PHASES = ("evaluate", "seed ", "save", "play", "update", "step ")
+# Later than the first time in a start: a whole step is done before, of which there are not many.
+LATER_KILLS = 3
+
+
+def start_noted(command, workdir: Path, notes: Path, kill_at: str = "none 0 0") -> subprocess.Popen:
+    """The command as tests/killed_run.py starts it."""
+    argv = command.argv(workdir, **SETTINGS)
+    argv[1:3] = [str(REPOSITORY / "tests" / "killed_run.py")]
+    return subprocess.Popen(
+        argv,
+        cwd=REPOSITORY,
+        env=command.environment()
+        | {"KILLED_RUN_NOTES": str(notes), "KILLED_RUN_AT": kill_at, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def durations(notes: Path) -> dict[str, float]:
+    """Seconds that each kind of work takes, the median of the times that it was done."""
+    begun: dict[str, float] = {}
+    taken = collections.defaultdict(list)
+    for line in notes.read_text().splitlines():
+        kind, moment = line[1:].split()
+        if line[0] == "+":
+            begun[kind] = float(moment)
+        else:
+            taken[kind].append(float(moment) - begun[kind])
+    return {kind: statistics.median(values) for kind, values in taken.items()}
 
 
 @pytest.fixture(scope="module")
 def undisturbed(command, tmp_path_factory) -> Path:
-    """The workdir of a run that nothing disturbed."""
+    """The workdir of a run that nothing disturbed; its notes lie beside it."""
     workdir = tmp_path_factory.mktemp("undisturbed") / "run"
-    status, output = command.run(workdir, **SETTINGS)
-    assert status == 0, output
+    with start_noted(command, workdir, workdir.with_name("notes")) as process:
+        output = process.communicate(timeout=1200)[0]
+    assert process.returncode == 0, output
     return workdir
 
 
@@ -53,26 +90,38 @@ def saved_steps(workdir: Path) -> list[int]:
     return sorted(int(entry.name) for entry in place.iterdir() if entry.name.isdecimal()) if place.exists() else []
 
 
-def killed_at_random(command, workdir: Path, kills: int, seed: int) -> int:
-    """Starts the run again and again and kills all of it, so often or until it has finished; the number of kills."""
+def kill_plan(seed: int, taken: dict[str, float]) -> list[tuple[str, int, float]]:
+    """KILLS times (kind of work, how often it begins before, seconds after that).
+
+    Every kind has its turn, the first time at its very beginning, so that it is met however slow the machine is; those
+    that come once in a run (seeding, and what precedes it) come first.
+    """
     rng = random.Random(seed)
-    for number in range(kills):
-        with command.start(workdir, **SETTINGS) as process:
-            # Early kinds of work come once in a run; the others at each start.
-            wanted = PHASES[number] if number < 2 else rng.choice(PHASES[2:])
-            said = read_until(process, wanted)
-            time.sleep(rng.random() * 0.8)
-            if process.poll() is not None:
-                assert process.returncode == 0, said
-                return number
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    return kills
+    kinds = ["seeding"] * 3 + ["evaluation"] + [KINDS[1 + number % 6] for number in range(KILLS - 4)]
+    later = set(rng.sample(range(4, KILLS), LATER_KILLS))
+    plan = []
+    for number, kind in enumerate(kinds):
+        share = rng.random() if kind in kinds[:number] else 0.0
+        plan.append((kind, 2 if number in later else 1, share * taken[kind]))
+    return plan
 
 
-def test_killed_at_20_random_moments_it_is_the_same_run(undisturbed, command, tmp_path):
-    workdir = tmp_path / "run"
-    assert killed_at_random(command, workdir, KILLS, seed=1) >= KILLS // 3
+def test_killed_at_20_random_moments_it_is_the_same_run(undisturbed, command, tmp_path, record_property):
+    workdir, met = tmp_path / "run", []
+    half_saves = 0
+    for number, (kind, times, delay_s) in enumerate(kill_plan(1, durations(undisturbed.with_name("notes")))):
+        notes = tmp_path / f"notes{number}"
+        with start_noted(command, workdir, notes, f"{kind} {times} {delay_s}") as process:
+            output = process.communicate(timeout=1200)[0]
+        assert process.returncode == -signal.SIGKILL, output
+        during = notes.read_text().splitlines()[-1].removeprefix("killed ").split(",")
+        met.append({"meant": kind, "seconds": round(delay_s, 3), "fell_in": during, "saved": saved_steps(workdir)})
+        half_saves += len(list(workdir.glob("checkpoints/*.orbax-checkpoint-tmp*")))
+    record_property("kills", met)
+    sys.stdout.write("".join(f"{one}\n" for one in met) + f"{half_saves} half saves\n")
+    counts = collections.Counter(kind for one in met for kind in one["fell_in"])
+    assert set(KINDS) <= set(counts), counts
+    assert half_saves > 0
     status, output = command.run(workdir, **SETTINGS)
     assert status == 0, output
     assert_same_run(undisturbed, workdir, STEPS)
