@@ -68,7 +68,7 @@ class Received:
 
 def write_frame(fields: Sequence[bytes | memoryview]) -> None:
     """A frame to the host, without a copy of its fields."""
-    parts = [len(fields).to_bytes(4, "big")]
+    parts: list[bytes | memoryview] = [len(fields).to_bytes(4, "big")]
     for field in fields:
         parts += (len(field).to_bytes(4, "big"), field)
     views = [memoryview(part) for part in parts]

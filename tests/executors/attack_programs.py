@@ -62,6 +62,11 @@ def word(status: Status) -> str:
     return "error" if status in _ERRORS else status.value
 
 
+def has_corpus(corpus: str) -> bool:
+    """Whether the corpus is here."""
+    return CORPORA[corpus].is_dir()
+
+
 def load_attacks(corpus: str, language: str) -> list[Attack]:
     """The programs of a corpus; skips the test when there is none or the language is not installed."""
     folder = CORPORA[corpus] / FOLDERS.get(language, language)

@@ -332,6 +332,7 @@ def test_earlier_requests_are_not_in_memory(pool):
 
 
 @needs_julia
+@pytest.mark.slow
 def test_determinism_is_judged_in_two_processes(pool):
     assert run(pool, "f(x) = rand(1:10^9)", "0", determinism=True).status is Status.NONDETERMINISTIC
     assert run(pool, "f(x) = time_ns()", "0", determinism=True).status is Status.NONDETERMINISTIC
@@ -360,6 +361,7 @@ def test_tiers_agree(pool, tier):
 
 
 @needs_julia
+@pytest.mark.slow
 def test_whole_programs():
     sources = ('println("héllo", 1)\n', "f(x) = ((\n", "@assert 1 == 2\n", "exit(3)\n")
     # To print an error Julia compiles for a second or more.

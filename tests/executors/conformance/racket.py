@@ -8,6 +8,7 @@ from executors import Status, Verdict
 from executors.racket import compile_harness
 
 SLOW_START = True
+SAMPLE = 2
 
 VALUES = """
 (define made

@@ -1,0 +1,1 @@
+f(x) = NamedTuple{(Symbol("a b"), Symbol("; exit()"))}((1, 2))

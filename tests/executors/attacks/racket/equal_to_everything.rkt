@@ -1,0 +1,6 @@
+(struct seven (n)
+  #:property prop:equal+hash (list (lambda (a b same?) #t) (lambda (a hash) 7) (lambda (a hash) 7))
+  #:property prop:custom-write (lambda (s out mode) (write-string "7" out))
+  #:property prop:procedure (lambda (self . _) 7))
+(define (f x)
+  (set 1 (seven 8)))

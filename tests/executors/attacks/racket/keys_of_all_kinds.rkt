@@ -1,0 +1,5 @@
+(define (f x)
+  (list (hash +nan.0 1 -0.0 2 0.0 3 1 'a 1.0 'b #\1 'c "1" 'd '|1| 'e)
+        (hasheqv 0.0 1 -0.0 2 +nan.0 3 1/2 4)
+        (set '() (void) #f 0 "" #"" #\nul)
+        (list -0.0 0.0 +nan.0 -inf.0 1e22 1+2i (expt 2 100))))

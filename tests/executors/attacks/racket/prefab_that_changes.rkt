@@ -1,0 +1,5 @@
+(struct point (x [y #:mutable]) #:prefab)
+(define (f x)
+  (define p (point 1 2))
+  (set-point-y! p p)
+  p)

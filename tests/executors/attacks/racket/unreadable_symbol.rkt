@@ -1,0 +1,2 @@
+(define (f x)
+  (list 'a (string->unreadable-symbol "a")))
