@@ -45,6 +45,7 @@ class SelfplaySettings:
     induction_shown: int
     buffer_capacity: int
     max_program_chars: int
+    program_tags: str
     prompt_template: str
 
 
@@ -285,6 +286,7 @@ _CHOICES = {
     "model.compute_dtype": ("bfloat16", "float32"),
     "model.remat": ("full", "dots", "none"),
     "model.attention": ("auto", "xla", "cudnn", "splash"),
+    "selfplay.program_tags": ("own", "any"),
     "selfplay.prompt_template": ("paper", "brief"),
     "reward.proposer": ("eq3", "eq4", "switch", "linear", "adaptive", "learnability"),
     "reward.solver": ("plain", "graded", "graded_shift"),

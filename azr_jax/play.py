@@ -20,7 +20,7 @@ from azr_jax.sampler.requests import Request
 from azr_jax.selfplay import prompts, validation
 from azr_jax.selfplay.buffers import LanguageBuffers
 from azr_jax.selfplay.estimates import accuracy
-from azr_jax.selfplay.parsing import parse
+from azr_jax.selfplay.parsing import ANY_TAG, parse
 from azr_jax.types import Answer, InductionProblem, Invalid, Role, Rollout, Task, TaskType, Triplet
 from azr_jax.verdicts import SharedPools
 from executors import Job, Language, Pool, Verdict
@@ -192,11 +192,12 @@ class Player:
 
     def _parse(self, task: Task, rollout: Rollout) -> Answer | Invalid:
         language = self.languages[task.language]
+        own = (language.fence, *language.fence_aliases)
         return parse(
             task.role,
             task.type,
             rollout.text,
-            fence_tags=(language.fence, *language.fence_aliases),
+            fence_tags=ANY_TAG if self.config.selfplay.program_tags == "any" else own,
             induction_inputs=self.config.selfplay.induction_inputs,
             max_program_chars=self.config.selfplay.max_program_chars,
         )

@@ -22,6 +22,7 @@ def _selfplay() -> ml_collections.ConfigDict:
             "induction_shown": 5,  # of which the solver sees this many
             "buffer_capacity": 16384,  # programs kept for each language and kind
             "max_program_chars": 8192,
+            "program_tags": "own",  # own: a program's block has the language's tag | any: for a language never seen
             "prompt_template": "paper",  # paper | brief (the same sections without the prose, for small models)
         }
     )

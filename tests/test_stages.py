@@ -167,6 +167,22 @@ def test_estimates_are_trained_on_when_asked():
     assert [one.task.role for one in more] == [Role.PROPOSE, Role.SOLVE, Role.SOLVE]
 
 
+@pytest.mark.slow
+def test_estimates_are_on_policy_data(step):
+    opened, *_, played, _, _ = step
+    chosen = dataclasses.replace(opened.config.selfplay, train_on_estimates=True)
+    config = dataclasses.replace(opened.config, selfplay=chosen)
+    scored = stages.score(config, played, RewardState())
+    samples = sum(map(len, played.estimates))
+    assert samples and len(scored) == len(played.proposals) + len(played.solutions) + samples
+    assert len({one.rollout.request_id for one in scored}) == len(scored)
+    state = opened.learner.init(opened.params)
+    _, metrics = stages.learn(config, opened.learner, state, scored, 1, opened.tokenizer.pad_id)
+    assert metrics["ppo/response_tokens"] == sum(len(one.rollout.token_ids) for one in scored)
+    # Sampled from the weights that are updated, as all the rest.
+    assert metrics["ppo/first_ratio_max"] == 1.0 and metrics["ppo/mismatch_mean"] < 1e-3
+
+
 def test_learning_changes_the_weights_and_permuted_rewards_change_them_otherwise(step):
     opened, *_, scored, _ = step
 

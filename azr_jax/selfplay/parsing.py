@@ -46,6 +46,10 @@ _ANSWER_START = re.compile(r"</think>\s*+<answer>")
 _OPENING = re.compile(r"(`{3,}+)([^`]*+)")
 _CLOSING = re.compile(r"(`{3,}+)[ \t]*+")
 
+# In place of the tags of a program: any but those of the other blocks.
+ANY_TAG = ("*",)
+_OTHER_TAGS = ("input", "output", "message")
+
 # The blocks each task asks for, in the order of the prompts. "program" stands for the language's own tags.
 _BLOCKS: dict[tuple[Role, TaskType], tuple[str, ...]] = {
     (Role.PROPOSE, TaskType.DEDUCTION): ("program", "input"),
@@ -72,7 +76,8 @@ def parse(
       role: who answers.
       task_type: what kind of task it is.
       response_text: the response without its end token, `</answer>` included (a sampler that stops on it keeps it).
-      fence_tags: the tags of a program block, the language's own and its aliases; case does not matter.
+      fence_tags: the tags of a program block, the language's own and its aliases; case does not matter. ANY_TAG takes
+        a block of any tag that no other block has, or of none, for a program: what it is in, the executor finds out.
       induction_inputs: inputs that an induction proposer has to write; further ones are dropped.
       max_program_chars: characters that any one block may have.
 
@@ -87,10 +92,10 @@ def parse(
     for tag, text in _blocks(body):
         if text is None:
             return Invalid("unclosed_fence", f"the block tagged {tag[:40]!r} has no closing fence")
-        if tag in programs:
-            found["program"].append(text)
-        elif tag in ("input", "output", "message"):
+        if tag in _OTHER_TAGS:
             found[tag].append(text)
+        elif tag in programs or fence_tags == ANY_TAG:
+            found["program"].append(text)
     fields: dict[str, str | tuple[str, ...]] = {}
     for wanted in _BLOCKS[role, task_type]:
         value = _inputs(found["input"], induction_inputs) if wanted == "inputs" else _single(found[wanted], wanted)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azr_jax.selfplay.parsing import REASONS, parse
+from azr_jax.selfplay.parsing import ANY_TAG, REASONS, parse
 from azr_jax.selfplay.prompts import fenced
 from azr_jax.types import Answer, Invalid, Role, TaskType
 
@@ -12,8 +12,8 @@ TAGS = ("racket", "rkt")
 PROGRAM = "(define (f x)\n  (+ x 1))"
 
 
-def read(text, role=Role.SOLVE, task_type=TaskType.INDUCTION, inputs=3, max_chars=8192):
-    return parse(role, task_type, text, fence_tags=TAGS, induction_inputs=inputs, max_program_chars=max_chars)
+def read(text, role=Role.SOLVE, task_type=TaskType.INDUCTION, inputs=3, max_chars=8192, tags=TAGS):
+    return parse(role, task_type, text, fence_tags=tags, induction_inputs=inputs, max_program_chars=max_chars)
 
 
 def respond(*blocks, reasoning="so"):
@@ -36,6 +36,16 @@ def test_each_of_the_six_tasks_takes_its_own_blocks():
 def test_an_alias_and_any_case_tag_a_program():
     for tag in ("rkt", "Racket", "racket title=x"):
         assert read(respond(fenced(tag, PROGRAM))) == Answer(program=PROGRAM)
+
+
+def test_any_tag_takes_what_no_other_block_has_and_still_does_not_choose():
+    blocks = fenced("input", "41"), fenced("output", "42"), fenced("message", "m")
+    for tag in ("racket", "julia", "", "program"):
+        assert read(respond(*blocks, fenced(tag, PROGRAM)), tags=ANY_TAG) == Answer(program=PROGRAM)
+    assert read(respond(*blocks), tags=ANY_TAG) == Invalid("missing_program")
+    two = respond(fenced("julia", PROGRAM), fenced("racket", PROGRAM))
+    assert read(two, tags=ANY_TAG).reason == "repeated_block"
+    assert read(two) == Answer(program=PROGRAM)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,38 @@
+"""The reward study cut down for a machine that has little time: fewer steps, smaller batches, the main arms.
+
+Command: `python -m azr_jax.study --study=configs/studies/reward_quick.py --seeds=3 --parallel=2`
+Hardware: 2 CPU cores, 6 GiB of memory; Node starts programs ten times faster than Racket.
+Time and result: docs/reward_study.md.
+"""
+
+import ml_collections
+
+from configs.studies import reward_tiny
+
+ARMS = ("eq3", "eq4", "switch", "adaptive", "greedy_estimates")
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """configs/studies/reward_tiny.py with a third of configs/tiny.py's steps; what counts steps is cut alike."""
+    study = reward_tiny.get_config()
+    study.overrides = (
+        "steps=16",
+        "selfplay.batch_per_task=10",
+        "reward.switch_step=7",
+        "reward.linear_from=3",
+        "reward.linear_to=10",
+        "reward.adaptive_low=0.2",
+        "reward.adaptive_high=0.4",
+        "reward.smoothing=0.3",
+        "evaluation.every=0",
+        "evaluation.temperature_samples=0",
+        "checkpoint.every=16",
+        "checkpoint.export_at_end=False",
+        "metrics.tensorboard=False",
+        "executor.wall_s=20.0",
+        "executor.workers=1",
+    )
+    full = study.languages.to_dict()
+    study.languages = ml_collections.ConfigDict({name: full[name] for name in ("javascript", "racket")})
+    study.arms = ml_collections.ConfigDict({name: study.arms[name] for name in ARMS})
+    return study
