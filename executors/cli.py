@@ -53,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--cold", action="store_true", help="a fresh interpreter for every program")
         command.add_argument("--allow-tier", default="namespaces", help="least containment: namespaces|landlock|limits")
         command.add_argument("--language-dir", default=None, metavar="DIR", help="folder of more language files")
-    commands.add_parser("doctor", help="what is installed here, and how programs are contained")
+    doctor = commands.add_parser("doctor", help="what is installed here, and how programs are contained")
+    doctor.add_argument("language", nargs="*", help="run its identity program too; end with 1 when that fails")
     build = commands.add_parser("build", help="compile what makes a language start faster; once for each machine")
     build.add_argument("language", nargs="*", help=f"of {', '.join(sorted(_BUILDS))} (default: all that are installed)")
     benchmark = commands.add_parser("benchmark", help="programs a second, cold against warm on one core")
@@ -299,7 +300,7 @@ def main(argv: Sequence[str] | None = None, output: TextIO = sys.stdout) -> int:
                 # Here, because no other command probes this machine for its own sake.
                 from executors import doctor
 
-                return doctor.examine(output)
+                return doctor.examine(output, arguments.language)
             case "build":
                 return _build(arguments, output)
             case _:

@@ -7,12 +7,13 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from executors import LANGUAGES, cgroup, seccomp
 from executors.launch import TIER_MEANING, Tier
+from executors.pool import Pool
 from executors.probe import best_tier, probe
 
 _LANDLOCK_CREATE_RULESET = 444
@@ -66,8 +67,11 @@ def _features() -> Iterator[tuple[str, bool, str]]:
     yield "cgroup", *_control_groups()
 
 
-def examine(output: TextIO) -> int:
-    """Write the findings to `output`; 1 when programs can't be run on this machine, else 0."""
+def examine(output: TextIO, tried: Sequence[str] = ()) -> int:
+    """Write the findings to `output`; 1 when programs can't be run on this machine, else 0.
+
+    The languages of `tried` each run their identity program in a pool; one that fails is a 1 too.
+    """
     for name, language in sorted(LANGUAGES.items()):
         interpreter = language.find()
         if interpreter is None:
@@ -90,4 +94,12 @@ def examine(output: TextIO) -> int:
         output.write("No tier works: programs can't be run on this machine.\n")
         return 1
     output.write(f"\nPrograms run in the tier {best.name.lower()}.\n")
-    return 0
+    failed = 0
+    for name in tried:
+        try:
+            with Pool(name, workers=1, allow_tier=best.name.lower()):
+                output.write(f"{name:12} ran its identity program\n")
+        except ValueError as error:
+            output.write(f"{name:12} does not work: {error}\n")
+            failed = 1
+    return failed

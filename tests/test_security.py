@@ -133,6 +133,7 @@ def restore(saves: Manager):
 def save(tmp_path):
     with Manager(tmp_path, keep=1) as saves:
         saves.save(1, state(), {"buffers": {}})
+        saves.settle()
         yield saves
 
 

@@ -158,8 +158,11 @@ def test_mistakes_are_one_line_with_the_fix(tmp_path):
 
 
 def test_doctor():
-    done = executors("doctor")
+    done = executors("doctor", "python")
     assert done.returncode == 0, done.stdout
+    assert re.search(r"^python +ran its identity program$", done.stdout, re.MULTILINE)
+    missing = executors("doctor", "python", "cobol")
+    assert missing.returncode == 1 and re.search(r"^cobol +does not work: .*use one of", missing.stdout, re.MULTILINE)
     assert "python" in done.stdout
     assert "namespaces" in done.stdout
     assert "Programs run in the tier" in done.stdout

@@ -396,7 +396,8 @@ exec bash "$HOME/azr_jax/stub" "$@"
     cloud.tpu("run", IMAGE="image:1")
     calls = (cloud.root / "worker0" / "docker").read_text().splitlines()
     assert calls[0] == "pull --quiet image:1"
-    assert calls[1].startswith("run --rm --privileged --net=host --name azr_jax_check ")
+    assert calls[1].endswith(" image:1 python -m executors doctor julia")
+    assert calls[1].startswith("run --rm --privileged --net=host --stop-timeout 60 --name azr_jax_check ")
     assert calls[-1].endswith("--config.mesh.tensor=2") and " image:1 python -m azr_jax.main " in calls[-1]
 
 
