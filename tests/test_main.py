@@ -8,9 +8,11 @@ import re
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import transformers
 from conftest import REPOSITORY, rows
@@ -39,11 +41,21 @@ def finished(command, tmp_path_factory) -> tuple[Path, str]:
 
 
 def saved(workdir: Path, step: int) -> tuple[dict, dict]:
-    """(arrays by name, host) of a save."""
+    """(arrays by name, host) of a save, whatever devices it was made on."""
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with Manager(workdir, keep=3) as saves:
-        path = saves.directory / str(step)
-        content = saves._checkpointer.restore(path)
-    items = ((f"{item}/{name}", leaf) for item in ("params", "training") for name, leaf in content[item].items())
+        found: Any = saves._checkpointer.metadata(saves.directory / str(step))
+        wanted = {
+            item: ocp.args.StandardRestore(
+                {
+                    name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here)
+                    for name, leaf in found.item_metadata[item].items()
+                }
+            )
+            for item in ("params", "training")
+        }
+        content = saves._read(step, ocp.args.Composite(host=ocp.args.JsonRestore(), **wanted))
+    items = ((f"{item}/{name}", leaf) for item in wanted for name, leaf in content[item].items())
     return {name: np.asarray(leaf) for name, leaf in items}, content["host"]["host"]
 
 

@@ -16,42 +16,47 @@ from learner.tiny_learner import batch, leaves, settings, transformer
 from azr_jax.learner.update import make_learner
 from azr_jax.model.sharding import make_mesh
 
-path, devices, data, fsdp, tensor = sys.argv[1], *map(int, sys.argv[2:])
-assert len(jax.devices()) == devices
-mesh = make_mesh(data, fsdp, tensor)
-graphdef, params = transformer(mesh=mesh)
-chosen = settings(lr=1.0, epsilon=1.0, rows_per_microbatch=4, epochs=2, minibatches=2, kl_coef=0.1)
-learner = make_learner(graphdef, params, chosen, mesh)
-state, metrics = learner.update(learner.init(params), batch(24, rows_multiple=4))
-sharded = state.params["layers"]["gate_LDF"][...]
-np.savez(path, *leaves((state.params, state.opt_state)), metrics=np.array([metrics[k] for k in sorted(metrics)]),
-         shard=np.array(sharded.addressable_shards[0].data.shape), whole=np.array(sharded.shape))
+folder, devices, *meshes = sys.argv[1:]
+assert len(jax.devices()) == int(devices)
+for name in meshes:
+    mesh = make_mesh(*map(int, name.split("x")))
+    graphdef, params = transformer(mesh=mesh)
+    chosen = settings(lr=1.0, epsilon=1.0, rows_per_microbatch=8, epochs=2, minibatches=2, kl_coef=0.1)
+    learner = make_learner(graphdef, params, chosen, mesh)
+    state, metrics = learner.update(learner.init(params), batch(24, rows_multiple=8))
+    sharded = state.params["layers"]["gate_LDF"][...]
+    np.savez(f"{folder}/{name}.npz", *leaves((state.params, state.opt_state)),
+             metrics=np.array([metrics[k] for k in sorted(metrics)]),
+             shard=np.array(sharded.addressable_shards[0].data.shape), whole=np.array(sharded.shape))
 """
+# Every split into powers of two; the model has two key-value heads.
+MESHES = ("8x1x1", "1x8x1", "4x2x1", "2x4x1", "4x1x2", "1x4x2", "2x2x2")
 
 
-def run(path: pathlib.Path, devices: int, *mesh: int) -> dict[str, np.ndarray]:
-    command = [sys.executable, "-c", PROGRAM, str(path), str(devices), *map(str, mesh)]
+def run(folder: pathlib.Path, devices: int, *meshes: str) -> dict[str, dict[str, np.ndarray]]:
+    command = [sys.executable, "-c", PROGRAM, str(folder), str(devices), *meshes]
     done = subprocess.run(command, env=on_devices(devices), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    return dict(np.load(path))
+    return {name: dict(np.load(folder / f"{name}.npz")) for name in meshes}
 
 
 @pytest.mark.slow
 def test_eight_devices_equal_one(tmp_path):
-    one = run(tmp_path / "one.npz", 1, 1, 1, 1)
-    eight = run(tmp_path / "eight.npz", 8, 2, 2, 2)
-    # fsdp splits D and tensor splits F: no device holds a whole matrix.
-    assert eight["shard"].tolist() == [eight["whole"][0], eight["whole"][1] // 2, eight["whole"][2] // 2]
+    one = run(tmp_path, 1, "1x1x1")["1x1x1"]
     arrays = [name for name in one if name not in ("shard", "metrics")]
     assert len(arrays) > 30
-    for name in arrays:
-        np.testing.assert_allclose(eight[name], one[name], atol=1e-5, rtol=1e-5, err_msg=name)
-    np.testing.assert_allclose(eight["metrics"], one["metrics"], rtol=1e-4, atol=1e-5)
+    for mesh, eight in run(tmp_path, 8, *MESHES).items():
+        _, fsdp, tensor = map(int, mesh.split("x"))
+        # fsdp splits D and tensor splits F: no device holds a whole matrix.
+        assert eight["shard"].tolist() == [eight["whole"][0], eight["whole"][1] // fsdp, eight["whole"][2] // tensor]
+        for name in arrays:
+            np.testing.assert_allclose(eight[name], one[name], atol=1e-5, rtol=1e-5, err_msg=f"{mesh} {name}")
+        np.testing.assert_allclose(eight["metrics"], one["metrics"], rtol=1e-5, atol=1e-5, err_msg=mesh)
 
 
 def test_rows_that_do_not_split_over_the_mesh_are_an_error(tmp_path):
-    program = PROGRAM.replace("rows_per_microbatch=4", "rows_per_microbatch=3")
-    command = [sys.executable, "-c", program, str(tmp_path / "x.npz"), "4", "1", "4", "1"]
+    program = PROGRAM.replace("rows_per_microbatch=8", "rows_per_microbatch=3")
+    command = [sys.executable, "-c", program, str(tmp_path), "4", "1x4x1"]
     done = subprocess.run(command, env=on_devices(4), capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
     assert "learner.rows_per_microbatch=3 is not a multiple of data x fsdp = 1 x 4" in done.stderr

@@ -1,5 +1,7 @@
-"""Run by test_engine.py in its own process with eight CPU devices: samples on a (2, 2, 2) mesh, from float32 weights
-that lie as a learner's do. Writes tokens and log-probabilities to the file named on the command line.
+"""Run by test_engine.py in its own process with eight CPU devices: samples on meshes given as DATAxFSDPxTENSOR.
+
+The weights are float32 and lie as a learner's do. Writes what each mesh gives to the file named first on the command
+line.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +21,7 @@ from azr_jax.model.transformer import abstract
 from azr_jax.sampler import programs
 from azr_jax.sampler.engine import Sampler
 
-from .tiny import CONFIG, SETTINGS, make_tokenizer, make_world, tiny_requests
+from .tiny import CONFIG, SETTINGS, greedy_and_random_requests, make_tokenizer, make_world
 
 
 def _rows(slots: int) -> programs.Rows:
@@ -33,27 +36,30 @@ def _rows(slots: int) -> programs.Rows:
     )
 
 
-def _main(output: Path) -> None:
-    mesh = make_mesh(data=2, fsdp=2, tensor=2)
+def _sampled(mesh: jax.sharding.Mesh) -> dict[str, Any]:
     graphdef, _ = abstract(CONFIG, compute_dtype=jnp.float32, mesh=mesh)
     params = make_world().params
     params = jax.device_put(params, param_shardings(params, mesh, CONFIG))
     settings = dataclasses.replace(SETTINGS, slots=8)
     sampler = Sampler(graphdef, CONFIG, make_tokenizer(), settings, mesh, jnp.float32)
-    rollouts = list(sampler.generate(params, tiny_requests(), seed=0))
+    rollouts = list(sampler.generate(params, greedy_and_random_requests(), seed=0))
     caches = sampler.new_caches(8, 256)
     arguments = (sampler.serve(params), jax.random.key(0), (caches,), sampler.place_rows(_rows(8)))
     compiled = sampler.programs.decode.lower(*arguments).compile()
     local = caches.k[0].addressable_shards[0].data
-    results = {
+    return {
         "tokens": {rollout.request_id: rollout.token_ids for rollout in rollouts},
         "logprobs": {rollout.request_id: rollout.logprobs for rollout in rollouts},
         "shards": 8 // local.shape[0],
         # Whole caches that the step holds besides the donated ones.
         "cache_copies": compiled.memory_analysis().temp_size_in_bytes // (local.nbytes * 2 * CONFIG.layers),
     }
-    output.write_text(json.dumps(results), encoding="utf-8")
+
+
+def _main(output: Path, *sizes: str) -> None:
+    meshes = {name: make_mesh(*map(int, name.split("x"))) for name in sizes}
+    output.write_text(json.dumps({name: _sampled(mesh) for name, mesh in meshes.items()}), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]))
+    _main(Path(sys.argv[1]), *sys.argv[2:])

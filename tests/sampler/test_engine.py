@@ -23,7 +23,7 @@ from azr_jax.sampler.requests import Request, samples_of
 from azr_jax.types import Rollout, StopReason
 from configs import tiny as tiny_config
 
-from .tiny import prompt, tiny_requests
+from .tiny import greedy_and_random_requests, prompt, tiny_requests
 
 NO_END: frozenset[int] = frozenset({1000})  # past the vocabulary: never drawn
 
@@ -173,24 +173,34 @@ def test_moving_rows_between_cache_sizes_changes_no_sample(world):
     assert {rollout.request_id: rollout.token_ids for rollout in rollouts} == expected
 
 
+# Every split into powers of two; the model has two key-value heads.
+MESHES = ("2x2x2", "8x1x1", "1x8x1", "4x2x1", "2x4x1", "4x1x2", "1x4x2")
+
+
 @pytest.mark.slow
 def test_eight_devices_sample_what_one_does(world, tmp_path):
+    """The same tokens to the bit, at temperature 0 and at 1."""
     output = tmp_path / "rollouts.json"
     done = subprocess.run(
-        [sys.executable, "-m", "sampler.eight_devices", str(output)],
+        [sys.executable, "-m", "sampler.eight_devices", str(output), *MESHES],
         env=on_devices(8),
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    expected = _run(world.sampler(), world, greedy_and_random_requests())
     results = json.loads(output.read_text(encoding="utf-8"))
-    expected = _run(world.sampler(), world, tiny_requests())
-    assert results["tokens"] == {name: list(rollout.token_ids) for name, rollout in expected.items()}
-    for name, rollout in expected.items():
-        np.testing.assert_allclose(results["logprobs"][name], rollout.logprobs, atol=1e-4)
-    assert results["shards"] == 4 and results["cache_copies"] == 0
+    assert list(results) == list(MESHES)
+    for mesh, result in results.items():
+        data, fsdp, _ = map(int, mesh.split("x"))
+        assert result["tokens"] == {name: list(rollout.token_ids) for name, rollout in expected.items()}, mesh
+        for name, rollout in expected.items():
+            np.testing.assert_allclose(result["logprobs"][name], rollout.logprobs, atol=1e-5, err_msg=mesh)
+        assert result["shards"] == data * fsdp, mesh
+    # With one slot a device other temporaries would be as large as a cache.
+    assert results["2x2x2"]["cache_copies"] == 0
 
 
 def test_a_request_may_come_while_others_run(world):

@@ -53,6 +53,12 @@ def tiny_requests(count: int = 9, temperature: float = 1.0, max_tokens: int = 20
     return [Request(f"r{i}", prompt(i, 3 + 5 * i), max_tokens + i, temperature) for i in range(count)]
 
 
+def greedy_and_random_requests() -> list[Request]:
+    """The requests twice, at temperature 0 and at 1."""
+    greedy = [dataclasses.replace(request, id=f"greedy {request.id}") for request in tiny_requests(temperature=0.0)]
+    return [*greedy, *tiny_requests()]
+
+
 @dataclasses.dataclass(frozen=True)
 class World:
     """Weights (scaled up, so that distributions are far from uniform) and samplers over them."""
