@@ -39,7 +39,7 @@ class Patience:
     """Seconds: between two signs of life, of silence until a host counts as lost, and until an end is forced then."""
 
     beat_s: float = 2.0
-    silent_s: float = 20.0
+    silent_s: float = 30.0
     grace_s: float = 15.0
 
 

@@ -132,6 +132,8 @@ def connect(
         return Hosts()
     import jax
 
+    # Its handler of SIGTERM would swallow one that comes before the run's own is there.
+    jax.config.update("jax_enable_preemption_service", False)
     if coordinator_address:
         # The flags say all: without "deactivate" JAX would ask Slurm or a TPU too.
         jax.distributed.initialize(
@@ -151,14 +153,14 @@ def connect(
     return Hosts(index, count, _open_channel(coordinator_address, index, count, exchange_port))
 
 
-def is_tpu_machine() -> bool:
+def is_tpu_machine(devices: Path = Path("/dev")) -> bool:
     """Whether JAX will use TPU chips of this machine: it has some, and libtpu, and no other platform is asked for."""
     import importlib.util
 
     platforms = os.environ.get("JAX_PLATFORMS", "")
     if platforms and "tpu" not in platforms.split(","):
         return False
-    has_chips = any(Path("/dev").glob("accel[0-9]*")) or any(Path("/dev/vfio").glob("[0-9]*"))
+    has_chips = any(devices.glob("accel[0-9]*")) or any((devices / "vfio").glob("[0-9]*"))
     return has_chips and importlib.util.find_spec("libtpu") is not None
 
 

@@ -10,7 +10,7 @@ from conftest import small_config
 from thread_hosts import on_all, open_channels
 
 from azr_jax.checkpoint import open_on_all_hosts
-from azr_jax.hosts import Hosts, connect
+from azr_jax.hosts import Hosts, connect, is_tpu_machine
 
 
 @pytest.fixture
@@ -47,6 +47,28 @@ def test_one_host_agrees_with_itself():
 def test_flags_that_do_not_fit_are_named(flags, words):
     with pytest.raises(ValueError, match=words):
         connect(**flags)
+
+
+@pytest.mark.parametrize(
+    ("files", "platforms", "expected"),
+    [
+        ((), "", False),
+        (("accel0", "accel1"), "", True),
+        (("vfio/0", "vfio/vfio"), "", True),
+        (("vfio/vfio",), "", False),
+        (("accel0",), "cpu", False),
+        (("accel0",), "tpu,cpu", True),
+    ],
+)
+def test_a_tpu_is_known_by_its_devices(tmp_path, monkeypatch, files, platforms, expected):
+    monkeypatch.setenv("JAX_PLATFORMS", platforms)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert is_tpu_machine(tmp_path) == expected
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not is_tpu_machine(tmp_path)
 
 
 def test_the_first_decides_and_any_may_stop(hosts):

@@ -7,7 +7,8 @@ import threading
 
 from azr_jax.channel import Channel, Listener, Patience, join
 
-QUICK = Patience(beat_s=0.05, silent_s=0.5, grace_s=0.2)
+# A busy machine may let a thread wait for seconds: nothing but silence itself is to be taken for silence.
+QUICK = Patience(beat_s=0.05, silent_s=60.0, grace_s=0.2)
 
 
 class Ends:
