@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Mapping
@@ -73,9 +74,9 @@ class Progress:
         got = self._metrics
         parts = [f"step {self._step}/{self._total}", f"left {self.time_left()}"]
         if (valid := got.get("propose/valid")) is not None:
-            parts.append(f"valid {valid:.0%}")
+            parts.append(f"valid {_percent(valid)}")
         if (acc := got.get("propose/acc")) is not None:
-            parts.append(f"acc {acc:.2f}")
+            parts.append(f"acc {_decimal(acc)}")
         solved = "/".join(_percent(got.get(f"solve/{kind}/accuracy")).rstrip("%") for kind in TYPES)
         parts.append(f"solve {solved}%")
         if "propose/reward" in got or "solve/reward" in got:
@@ -154,16 +155,22 @@ def _cut(text: str) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.0f}" if value < 10_000 else f"{value / 1000:.0f}k"
+    """A rate in at most five characters up to 10^11: 9999, 820k, 1235M."""
+    if not math.isfinite(value):
+        return "-"
+    power = 0
+    while value >= 10_000 and power < 3:
+        value, power = value / 1000, power + 1
+    return f"{value:.0f}{('', 'k', 'M', 'G')[power]}"
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0%}"
+    return "-" if value is None or not math.isfinite(value) else f"{value:.0%}"
 
 
 def _decimal(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return "-" if value is None or not math.isfinite(value) else f"{value:.2f}"
 
 
 def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.2f}"
+    return "-" if value is None or not math.isfinite(value) else f"{value:+.2f}"

@@ -23,6 +23,8 @@ from azr_jax.metrics import METRICS_FILE
 from azr_jax.progress import Progress, clock
 
 CONFIG_FILE, CHECKPOINTS, REPORT_FILE = "config.json", "checkpoints", "report.html"
+# The last object of a save in a bucket.
+COMMIT_FILE = "commit_success.txt"
 _LATEST = 10
 _NOT_FINISHED = 3
 # A run that has been silent for this many of its usual steps is probably not there any more.
@@ -40,7 +42,7 @@ def describe(workdir: str, now: float | None = None) -> str:
     rows = _rows(folder / METRICS_FILE)
     step = rows[-1]["step"] if rows else 0
     lines = [f"{workdir}: step {step} of {config.steps}, {_state(folder, rows, now)}"]
-    lines.append(_saves(folder))
+    lines.append(_saves(folder, rows))
     if rows:
         latest = rows[-_LATEST:]
         progress = Progress(config.steps, Console(file=io.StringIO()))
@@ -89,10 +91,15 @@ def _state(folder: epath.Path, rows: list[dict[str, Any]], now: float | None) ->
     return f"last step {clock(silent_s)} ago"
 
 
-def _saves(folder: epath.Path) -> str:
+def _saves(folder: epath.Path, rows: list[dict[str, Any]]) -> str:
     place = folder / CHECKPOINTS
-    steps = sorted(int(entry.name) for entry in place.iterdir() if entry.name.isdecimal()) if place.exists() else []
-    return f"saves: {', '.join(map(str, steps)) or 'none yet'}"
+    entries = [entry for entry in place.iterdir() if entry.name.isdecimal()] if place.exists() else []
+    if "://" in str(folder):
+        entries = [entry for entry in entries if (entry / COMMIT_FILE).exists()]
+    steps = sorted(int(entry.name) for entry in entries)
+    seconds = rows[-1].get("time/save_write_s") if rows else None
+    how_long = f" (the last took {seconds:.1f} s to write)" if seconds else ""
+    return f"saves: {', '.join(map(str, steps)) or 'none yet'}{how_long}"
 
 
 def _times(rows: list[dict[str, Any]]) -> str:

@@ -1,8 +1,8 @@
-"""`python -m azr_jax.main`, noting when each kind of work begins and ends; told to, it kills itself amid one of them.
+"""`python -m azr_jax.main`, noting when each kind of work begins and ends; told to, it signals itself amid one of them.
 
-KILLED_RUN_NOTES is the file of the notes, a line each: `+KIND SECONDS`, `-KIND SECONDS`, `killed KIND,KIND`.
-KILLED_RUN_AT is `KIND NUMBER DELAY_S`: SIGKILL for the whole process group, so long after the NUMBER-th time that this
-kind of work began. What runs is otherwise the command itself.
+KILLED_RUN_NOTES is the file of the notes, a line each: `+KIND SECONDS`, `-KIND SECONDS`, `SIGNAL KIND,KIND`.
+KILLED_RUN_AT is `KIND NUMBER DELAY_S SIGNAL`: so long after the NUMBER-th time that this kind of work began SIGKILL
+comes to the whole process group, or another signal to the process. What runs is otherwise the command itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Notes:
 
     def __init__(self) -> None:
         self._file = os.open(os.environ["KILLED_RUN_NOTES"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        kind, number, delay_s = os.environ.get("KILLED_RUN_AT", "none 0 0").split()
+        kind, number, delay_s, name = os.environ.get("KILLED_RUN_AT", "none 0 0 SIGKILL").split()
+        self._signal = signal.Signals[name]
         self._kind, self._number, self._delay_s = kind, int(number), float(delay_s)
         self._active: collections.Counter[str] = collections.Counter()
         self._begun: collections.Counter[str] = collections.Counter()
@@ -46,9 +47,9 @@ class Notes:
             self._begun[kind] += 1
             due = (kind, self._begun[kind]) == (self._kind, self._number)
         if due and self._delay_s:
-            threading.Timer(self._delay_s, self._kill).start()
+            threading.Timer(self._delay_s, self._send).start()
         elif due:
-            self._kill()
+            self._send()
 
     def end(self, kind: str) -> None:
         with self._lock:
@@ -67,10 +68,12 @@ class Notes:
     def is_on(self, kind: str) -> bool:
         return self._active[kind] > 0
 
-    def _kill(self) -> None:
+    def _send(self) -> None:
         with self._lock:
-            self._write("killed " + ",".join(kind for kind in KINDS if self._active[kind]))
-            os.killpg(0, signal.SIGKILL)
+            self._write(f"{self._signal.name} " + ",".join(kind for kind in KINDS if self._active[kind]))
+            if self._signal is signal.SIGKILL:
+                os.killpg(0, signal.SIGKILL)
+        os.kill(os.getpid(), self._signal)
 
     def _write(self, line: str) -> None:
         os.write(self._file, line.encode() + b"\n")

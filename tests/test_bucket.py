@@ -86,7 +86,10 @@ def test_settings_metrics_and_status_of_a_bucket(bucket, tmp_path, monkeypatch):
     mirror.fetch()
     (mirror.local / "metrics.jsonl").write_text('{"step": 3, "time/step_s": 2.0}\n')
     mirror.push(("metrics.jsonl",))
-    assert f"{RUN}: step 3 of 7" in status.describe(RUN)
+    for name in ("16/commit_success.txt", "16/params/d", "32/params/d"):
+        bucket.objects["bucket", f"folder/run/checkpoints/{name}"] = (b"x", 1)
+    text = status.describe(RUN)
+    assert f"{RUN}: step 3 of 7" in text and "saves: 16\n" in text
     bucket.refuse = lambda verb, name: 400
     with pytest.raises(OSError, match=r"gs://bucket/folder/run/metrics\.jsonl: HttpError: refused"):
         mirror.push(("metrics.jsonl",))

@@ -368,6 +368,7 @@ def model_directory(path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_any_save_exports_to_hugging_face(tmp_path):
     workdir, out = tmp_path / "run", tmp_path / "export"
     open_workdir(workdir, config(model__path=model_directory(tmp_path / "model")), allow_config_change=False)

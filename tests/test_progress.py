@@ -1,6 +1,7 @@
 """What a terminal and a log show of a run."""
 
 import io
+import math
 
 import pytest
 from rich.console import Console
@@ -49,6 +50,23 @@ def test_a_usual_line_says_everything():
     assert out.getvalue() == (
         "step 128/500 left 37:12 valid 41% acc 0.33 solve 40/100/100% reward -1.00/-0.50 820 tok/s 95 prog/s\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("step", "total", "factor", "end"),
+    [
+        (3, 50, 1.0, "reward -1.00/-0.50 1235k tok/s"),
+        (128, 500, 1e3, "reward -1.00/-0.50 1235M tok/s"),
+        (123_456_789, 10**9, 1e9, "solve 100/100/100%"),
+        (3, 500, math.nan, "solve -/-/-% reward -/- - tok/s - prog/s"),
+    ],
+)
+def test_long_numbers_and_none_fit_too(step, total, factor, end):
+    shares = {key: value * (factor if math.isnan(factor) else 1.0) for key, value in FULL.items()}
+    rates = {key: FULL[key] * factor for key in ("sample/tokens_per_s", "exec/programs_per_s")}
+    progress = Progress(total, Console(file=io.StringIO()))
+    progress.update(step, shares | rates | {"time/step_s": 1e5})
+    assert len(progress.line()) <= 100 and progress.line().endswith(end)
 
 
 def test_few_metrics_are_enough():

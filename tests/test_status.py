@@ -63,10 +63,18 @@ def test_a_silent_run_and_a_finished_one(run):
 
 
 def test_alerts_of_the_last_step_and_device_memory(run):
-    row = {"step": 4, **ROW, "propose/valid": 0.01, "device/peak_gib": 14.125, "device/limit_gib": 15.75}
+    row = {
+        "step": 4,
+        **ROW,
+        "time/save_write_s": 12.34,
+        "propose/valid": 0.01,
+        "device/peak_gib": 14.125,
+        "device/limit_gib": 15.75,
+    }
     content = (run / "metrics.jsonl").read_text().rsplit("\n", 1)[0]
     (run / "metrics.jsonl").write_text(f"{content}\n{json.dumps(row)}\n")
     text = status.describe(str(run), WRITTEN)
+    assert "saves: 0, 2 (the last took 12.3 s to write)" in text
     assert "alert valid_proposals: 1.0% of the proposals are valid" in text
     assert "memory: device 14.12 GiB at peak, limit 15.75; host 812 MiB" in text
 

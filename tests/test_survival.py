@@ -8,7 +8,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -36,15 +35,17 @@ SETTINGS = {
 LATER_KILLS = 3
 
 
-def start_noted(command, workdir: Path, notes: Path, kill_at: str = "none 0 0") -> subprocess.Popen:
+def start_noted(
+    command, workdir: Path, notes: Path, at: str = "none 0 0 SIGKILL", **changes: object
+) -> subprocess.Popen:
     """The command as tests/killed_run.py starts it."""
-    argv = command.argv(workdir, **SETTINGS)
+    argv = command.argv(workdir, **SETTINGS | changes)
     argv[1:3] = [str(REPOSITORY / "tests" / "killed_run.py")]
     return subprocess.Popen(
         argv,
         cwd=REPOSITORY,
         env=command.environment()
-        | {"KILLED_RUN_NOTES": str(notes), "KILLED_RUN_AT": kill_at, "PYTHONPATH": str(REPOSITORY)},
+        | {"KILLED_RUN_NOTES": str(notes), "KILLED_RUN_AT": at, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -111,10 +112,10 @@ def test_killed_at_20_random_moments_it_is_the_same_run(undisturbed, command, tm
     half_saves = 0
     for number, (kind, times, delay_s) in enumerate(kill_plan(1, durations(undisturbed.with_name("notes")))):
         notes = tmp_path / f"notes{number}"
-        with start_noted(command, workdir, notes, f"{kind} {times} {delay_s}") as process:
+        with start_noted(command, workdir, notes, f"{kind} {times} {delay_s} SIGKILL") as process:
             output = process.communicate(timeout=1200)[0]
         assert process.returncode == -signal.SIGKILL, output
-        during = notes.read_text().splitlines()[-1].removeprefix("killed ").split(",")
+        during = notes.read_text().splitlines()[-1].removeprefix("SIGKILL ").split(",")
         met.append({"meant": kind, "seconds": round(delay_s, 3), "fell_in": during, "saved": saved_steps(workdir)})
         half_saves += len(list(workdir.glob("checkpoints/*.orbax-checkpoint-tmp*")))
     record_property("kills", met)
@@ -127,22 +128,26 @@ def test_killed_at_20_random_moments_it_is_the_same_run(undisturbed, command, tm
     assert_same_run(undisturbed, workdir, STEPS)
 
 
-@pytest.mark.parametrize("phase", ["seed ", "play"])
-def test_a_preemption_notice_saves_at_once_and_ends_with_0(undisturbed, command, tmp_path, phase):
-    workdir = tmp_path / "run"
-    settings = SETTINGS | {"checkpoint__every": 100}  # so that only the notice saves
-    with command.start(workdir, **settings) as process:
-        read_until(process, phase)
-        if phase == "play":
-            wait_for(lambda: (workdir / METRICS_FILE).exists() and len(rows(workdir / METRICS_FILE)) >= 2, process)
-        started = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        output = process.communicate(timeout=300)[0]
+@pytest.mark.parametrize(
+    ("kind", "times", "saved"),
+    [("evaluation", 1, None), ("seeding", 2, 0), ("solve", 2, 1), ("update", 2, 2), ("evaluation", 3, 2)],
+)
+def test_a_preemption_notice_saves_at_once_and_ends_with_0(undisturbed, command, tmp_path, kind, times, saved):
+    """What is played or evaluated is cut; an update ends first. The evaluation of step 2 is then done after it."""
+    workdir, notes = tmp_path / "run", tmp_path / "notes"
+    # So that only the notice saves.
+    with start_noted(command, workdir, notes, f"{kind} {times} 0 SIGTERM", checkpoint__every=100) as process:
+        output = process.communicate(timeout=1200)[0]
     assert process.returncode == 0, output
-    assert time.monotonic() - started < 30
-    (step,) = [step for step in saved_steps(workdir) if step > 0] or [0]
-    assert f"saved at step {step}; the same command resumes {workdir}" in output
-    assert step >= (2 if phase == "play" else 0)
+    after = [line.split()[0] for line in notes.read_text().splitlines()]
+    after = after[after.index("SIGTERM") + 1 :]
+    # Nothing is begun any more but the save.
+    assert [word for word in after if word.startswith("+")] == ([] if saved is None else ["+save"])
+    if saved is None:
+        assert f"stopped before the first save; the same command begins {workdir} anew" in output
+    else:
+        assert f"saved at step {saved}; the same command resumes {workdir}" in output
+        assert saved_steps(workdir) == sorted({0, saved})
     status, output = command.run(workdir, **SETTINGS)
     assert status == 0, output
     assert_same_run(undisturbed, workdir, STEPS)

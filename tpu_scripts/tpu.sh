@@ -145,8 +145,11 @@ run_status() { on_workers all "$(worker_words status "$RUN")"; attempt "${comman
 
 is_finished() { attempt gcloud storage ls "$WORKDIR/report.html" >/dev/null 2>&1; }
 
+# The object comes last: a save that died half-way has none.
+list_saves() { attempt gcloud storage ls "$WORKDIR/checkpoints/*/commit_success.txt"; }
+
 newest_save() {
-  { attempt gcloud storage ls "$WORKDIR/checkpoints/" 2>/dev/null || true; } | sed -nE 's#.*/([0-9]+)/$#\1#p' | sort -n | tail -n 1
+  { list_saves 2>/dev/null || true; } | sed -nE 's#.*/([0-9]+)/commit_success.txt$#\1#p' | sort -n | tail -n 1
 }
 
 # Watching.
@@ -209,7 +212,7 @@ status() {
     if is_finished; then echo "finished: $WORKDIR"; else echo "newest save: $(newest_save || true)"; fi
   else
     run_status
-    attempt gcloud storage ls "$WORKDIR/checkpoints/"
+    list_saves
   fi
 }
 

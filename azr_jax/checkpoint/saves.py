@@ -28,8 +28,9 @@ from azr_jax.learner.state import TrainState
 
 _REMOVE_ATTEMPTS = 50
 _COMMIT_FILE = "commit_success.txt"
-# A save of tens of GB to a bucket takes longer than Orbax' own 20 minutes where the network is slow.
-_WRITE_TIMEOUT_S = 7200
+# A save of tens of GB to a bucket takes longer than Orbax' own 20 minutes where the network is slow; hosts wait as long
+# for one that failed amid a save.
+_WRITE_TIMEOUT_S = 1800
 _LEFTOVER = re.compile(r"\d+\.(orbax-checkpoint-tmp.*|deleted)")
 # What reading the metadata of a damaged save raises, from Orbax and json.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)

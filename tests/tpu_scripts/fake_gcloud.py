@@ -4,6 +4,7 @@ The folder FAKE_GCLOUD has `state.json` (the slice and its queued request), `cal
 `faults.json` (see `Fault` in test_tpu.py), `worker0`... (homes) and `buckets`. Remote commands run here, by bash.
 """
 
+import glob
 import json
 import os
 import pathlib
@@ -120,9 +121,11 @@ def storage(words):
     paths = [word for word in words[1:] if not word.startswith("--")]
     if words[0] == "ls":
         path = local(paths[0])
-        if not path.exists():
+        found = sorted(map(pathlib.Path, glob.glob(str(path))))
+        if not found:
             fail("One or more URLs matched no objects.")
-        found = sorted(path.iterdir()) if path.is_dir() else [path]
+        if path.is_dir():
+            found = sorted(path.iterdir())
         for each in found:
             sys.stdout.write(f"gs://{each.relative_to(ROOT / 'buckets')}{'/' if each.is_dir() else ''}\n")
     else:

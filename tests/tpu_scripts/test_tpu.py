@@ -27,7 +27,9 @@ run="$FAKE_GCLOUD/buckets/my-bucket/julia"
 mkdir -p "$run/checkpoints"
 for word in $line; do
   case "$word" in
-    save*) mkdir -p "$run/checkpoints/${word#save}"; echo "saved ${word#save}" ;;
+    half*) mkdir -p "$run/checkpoints/${word#half}" ;;
+    save*) mkdir -p "$run/checkpoints/${word#save}"; echo "saved ${word#save}"
+      touch "$run/checkpoints/${word#save}/commit_success.txt" ;;
     finish) echo x >"$run/metrics.jsonl"; echo x >"$run/report.html" ;;
     hang) exec sleep 600 ;;
     exit*) exit "${word#exit}" ;;
@@ -130,8 +132,14 @@ def cloud(tmp_path):
 
 
 def test_a_run_from_nothing_to_its_results(cloud):
+    printed = cloud.tpu("--dry-run", "run").splitlines()
     output = cloud.tpu("run")
     assert "finished" in output and "doctor: all well" in output
+    called = [json.loads(line) for line in (cloud.root / "calls.jsonl").read_text().splitlines()]
+    changing = [
+        words for words in called if not {"describe", "ls"} & set(words) and "worker.sh status" not in words[-1]
+    ]
+    assert changing == [shlex.split(line)[1:] for line in printed if line.startswith("gcloud")]
     assert cloud.calls("queued-resources", "create") == [
         "compute tpus queued-resources create azr-jax --node-id=azr-jax --runtime-version=v2-alpha-tpuv5-lite"
         " --project=my-project --zone=us-central1-a --accelerator-type=v5litepod-16 --spot"
@@ -206,7 +214,7 @@ def test_a_run_that_fails_is_started_again_while_it_saves(cloud):
 
 @pytest.mark.slow
 def test_a_run_that_fails_without_saving_is_given_up_with_its_last_lines(cloud):
-    cloud.story("save16 exit1", *["exit1"] * 9)
+    cloud.story("save16 exit1", "half32 exit1", *["exit1"] * 9)
     output = cloud.tpu("run", status=1, MAX_RESTARTS="2")
     assert cloud.starts() == 3
     assert "ended 3 times without a further save" in output and "saved 16" in output
@@ -305,18 +313,6 @@ def test_a_dry_run_prints_the_commands_and_calls_nothing(cloud):
     assert not cloud.calls()
 
 
-def test_the_commands_printed_are_those_called(cloud):
-    printed = [
-        shlex.split(line)[1:] for line in cloud.tpu("--dry-run", "run").splitlines() if line.startswith("gcloud")
-    ]
-    cloud.tpu("run")
-    called = [json.loads(line) for line in (cloud.root / "calls.jsonl").read_text().splitlines()]
-    changing = [
-        words for words in called if not {"describe", "ls"} & set(words) and "worker.sh status" not in words[-1]
-    ]
-    assert changing == printed
-
-
 def gcloud_table() -> dict:
     """The commands and flags of the Google Cloud CLI installed here."""
     program = shutil.which("gcloud")
@@ -328,6 +324,7 @@ def gcloud_table() -> dict:
     return variables["STATIC_COMPLETION_CLI_TREE"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provisioning", ["queued-spot", "on-demand"])
 def test_the_real_gcloud_has_the_commands_and_flags(cloud, provisioning):
     table = gcloud_table()
