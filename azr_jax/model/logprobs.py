@@ -96,9 +96,11 @@ def _local_forward(
         # A one-hot sum and not a gather: the vocabulary may lie across devices.
         chosen_BcV = _chosen(targets_Bc, logits_BcV, mesh)
         target_Bc = _over_tensor(jax.lax.psum, jnp.sum(jnp.where(chosen_BcV, logits_BcV, 0.0), axis=-1), mesh)
-        probabilities_BcV = jnp.exp(logits_BcV - normaliser_Bc[..., None])
-        mean_logit_Bc = _over_tensor(jax.lax.psum, jnp.sum(probabilities_BcV * logits_BcV, axis=-1), mesh)
-        return carry, (target_Bc - normaliser_Bc, normaliser_Bc - mean_logit_Bc, normaliser_Bc)
+        # Not the normaliser less the mean logit: in a sum of about 20 the many small terms are rounded away, more or
+        # fewer of them with the shape, and the entropy is off by 1e-5.
+        log_p_BcV = logits_BcV - normaliser_Bc[..., None]
+        negative_entropy_Bc = _over_tensor(jax.lax.psum, jnp.sum(jnp.exp(log_p_BcV) * log_p_BcV, axis=-1), mesh)
+        return carry, (target_Bc - normaliser_Bc, -negative_entropy_Bc, normaliser_Bc)
 
     _, outputs = jax.lax.scan(one, None, (_chunks(hidden_BTD, chunk), _chunks(targets_BT, chunk)))
     return tuple(_joined(output) for output in outputs)  # pyright: ignore[reportReturnType]

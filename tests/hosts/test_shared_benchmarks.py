@@ -1,0 +1,62 @@
+"""Benchmarks on several hosts: all sample every problem, each judges its share, and all get the whole score."""
+
+from __future__ import annotations
+
+from conftest import REPOSITORY, small_config
+from thread_hosts import on_all, open_channels
+
+from azr_jax.evaluation import judging
+from azr_jax.evaluation.benchmarks import Benchmarks
+from azr_jax.evaluation.problems import EvalPlusProblem
+from azr_jax.hosts import Hosts
+from azr_jax.model.tokenizer import load_tokenizer
+from azr_jax.model.weights import load_config
+from azr_jax.types import Rollout, StopReason
+
+MODEL = REPOSITORY / "azr_jax/embedded/azr-tiny"
+
+
+def problem(number: int) -> EvalPlusProblem:
+    text = f"def f(x):\n    '''x plus {number}'''\n"
+    return EvalPlusProblem(f"T/{number}", text, "f", f"    return x + {number}\n", ([1], [2]), ([3],), 0.0, {})
+
+
+class Sampler:
+    """Stands for the device: right answers to the problems below 4, wrong ones to the others."""
+
+    def __init__(self, config) -> None:
+        self.settings = config.sampler
+        self.tokenizer = load_tokenizer(MODEL, load_config(MODEL))
+        self.asked: list[str] = []
+
+    def generate(self, params, requests, seed):
+        for request in requests:
+            self.asked.append(request.id)
+            number = int(request.id.split("/")[2])
+            text = f"    return x + {number}\n" if number < 4 else "    return x\n"
+            yield Rollout(request.id, request.prompt_ids, (1,), (0.0,), text, StopReason.EOS)
+
+
+def test_each_host_judges_its_share_and_all_get_the_score(monkeypatch):
+    config = small_config(executor__workers=1)
+    benchmarks = Benchmarks(config, {("humaneval", "python"): [problem(number) for number in range(1, 7)]})
+    judged: list[str] = []
+    judge = judging.Judge.judge
+
+    def recorded(self, problem, completion):
+        judged.append(problem.name)
+        return judge(self, problem, completion)
+
+    monkeypatch.setattr(judging.Judge, "judge", recorded)
+    channels, _ = open_channels(2)
+    samplers = [Sampler(config), Sampler(config)]
+
+    def score(one) -> dict[str, float]:
+        return benchmarks.score(samplers[one.index], None, Hosts(one.index, 2, one), "completion")  # pyright: ignore[reportArgumentType]
+
+    scores = on_all(channels, score)
+    assert scores[0] == scores[1]
+    assert scores[0]["eval/humaneval/python/problems"] == 6
+    assert scores[0]["eval/humaneval/python/pass_at_1"] == 0.5
+    assert sorted(judged) == [f"T/{number}" for number in range(1, 7)]
+    assert samplers[0].asked == samplers[1].asked and len(samplers[0].asked) == 6
