@@ -7,9 +7,11 @@ TensorFlow: none is imported.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,7 +131,9 @@ def load(benchmark: str, suffix: str, data_dir: str = "") -> list[AnyProblem]:
         builder: Any = Evalplus(config=benchmark, **settings)
     else:
         builder = MultiplE(config=f"{benchmark}-{suffix}", **settings)
-    builder.download_and_prepare()
+    # Its words are none of the result, which is standard output.
+    with contextlib.redirect_stdout(sys.stderr):
+        builder.download_and_prepare()
     examples = sorted(builder.as_data_source("test"), key=lambda example: int(example["index"]))
     return [problem_files.from_record(_to_record(example)) for example in examples]
 

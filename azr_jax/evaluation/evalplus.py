@@ -30,7 +30,10 @@ Run = Callable[[JobKind, str, Sequence[str]], Verdict]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Result:
-    """`status` is OK, Exception, SyntaxError or Timeout; `base` and `plus` are EvalPlus' pass, fail, timeout."""
+    """`status` is OK, Exception, SyntaxError or Timeout; `base` and `plus` are EvalPlus' pass, fail, timeout.
+
+    `over_time`: one call took longer than its own limit.
+    """
 
     status: str
     base: str
@@ -38,6 +41,7 @@ class Result:
     message: str
     seconds: float
     infrastructure: bool = False
+    over_time: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -112,6 +116,9 @@ def judge(run: Run, cache: ExpectedCache, problem: EvalPlusProblem, program: str
     outputs = expected.outputs
     collect, compare = _collect(problem, program, limits), _compare(problem)
     both = _half(run, collect, compare, outputs, count)
+    if both.over_time:
+        # The limits are of the wall clock, and a busy machine may have meant another program.
+        both = _half(run, collect, compare, outputs, count)
     if both.status == "OK" or both.infrastructure:
         return both
     half = _half(run, collect, compare, outputs, base)
@@ -133,6 +140,7 @@ def _half(run: Run, collect: str, compare: str, expected: str, count: int) -> Re
         return Result("Exception", "fail", "fail", message, seconds, broken)
     message = f"{ran.status}: {ran.error_kind} {ran.message}"
     if ran.status is Status.TIMEOUT or ran.error_kind == "OverTime":
-        return Result("Timeout", "timeout", "timeout", message, ran.seconds)
+        over_time = ran.error_kind == "OverTime"
+        return Result("Timeout", "timeout", "timeout", message, ran.seconds, over_time=over_time)
     word = "SyntaxError" if ran.error_kind in ("SyntaxError", "IndentationError", "TabError") else "Exception"
     return Result(word, "fail", "fail", message, ran.seconds, ran.status is Status.INFRASTRUCTURE)

@@ -17,7 +17,7 @@ __all__ = ["summary_text", "write"]
 
 
 def write(workdirs: Sequence[Path], out: Path, data_dir: str = "") -> None:
-    """Writes the page, and every figure as PNG and CSV: under WORKDIR/figures, or beside `out` for several runs.
+    """Writes the page, and every figure as PNG and CSV in a folder `figures` beside it.
 
     `data_dir`: a folder of benchmark files that training items are compared with; empty: the run's own or AZR_JAX_DATA.
 
@@ -30,7 +30,7 @@ def write(workdirs: Sequence[Path], out: Path, data_dir: str = "") -> None:
     loaded = runs.load_all(workdirs)
     arms = arms_of(loaded)
     made = figures.figures(arms)
-    directory = (loaded[0].workdir if len(loaded) == 1 else out.absolute().parent) / "figures"
+    directory = out.absolute().parent / "figures"
     drawn = drawing.draw(made, directory)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")

@@ -126,7 +126,6 @@ CHEATS = {
         "tests commented out": "  return 2 * n;\n}\n/*",
         "early return": "  return 2 * n;\n}\nreturn;",
         "promise": "  return Promise.resolve(2 * n);\n}",
-        "timer for ever": "  setInterval(() => {}, 1000); return 2 * n;\n}",
         "right only once": "  return n === 2 ? 4 : 0;\n}",
     },
     "py": {
@@ -146,10 +145,9 @@ CHEATS = {
 PROBLEMS = {"rkt": RACKET, "jl": JULIA, "js": JAVASCRIPT, "py": PYTHON}
 
 
-@pytest.fixture(scope="module", params=[pytest.param(suffix, marks=needs(suffix)) for suffix in PROBLEMS])
-def judge(request):
-    with Judge(request.param, timeout_s=10.0) as made:
-        yield made
+@pytest.fixture(params=[pytest.param(suffix, marks=needs(suffix)) for suffix in PROBLEMS])
+def judge(request, sound_judge):
+    return sound_judge(request.param)
 
 
 def test_honest_completions_pass(judge):
@@ -178,7 +176,9 @@ def test_many_more_honest_completions_and_cheats(judge):
     rows = [row for _, row in read_lines(Path(__file__).with_name("completions") / f"{judge.suffix}.jsonl")]
     problem = PROBLEMS[judge.suffix]
     items = [(problem, Completion(problem.name, row["completion"], row["mode"] == "full")) for row in rows]
-    judgements = list(judge.judge_all(items))
+    # Some of them wait for their limit.
+    with Judge(judge.suffix, timeout_s=10.0) as hasty:
+        judgements = list(hasty.judge_all(items))
     wrong = [
         (row["kind"], j.status, j.stderr) for row, j in zip(rows, judgements, strict=True) if j.passed != row["passes"]
     ]

@@ -52,6 +52,10 @@ class Browser:
         """The window's size in pixels."""
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
+    def scheme(self, value: str) -> None:
+        """Whether the system asks for a light or a dark page."""
+        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": value}])
+
     def move(self, x: float, y: float) -> None:
         """Moves the pointer."""
         self._call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)

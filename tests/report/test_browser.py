@@ -4,7 +4,7 @@ import json
 
 import pytest
 from browser import find, started
-from run_folders import EVIL, row, run_folder
+from run_folders import EVIL, FIGURES, row, run_folder
 
 from azr_jax.report import write
 
@@ -21,11 +21,9 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def opened(browser, tmp_path_factory):
+def opened(browser, whole):
     """The page of a run whose transcripts are hostile, open."""
-    workdir = run_folder(tmp_path_factory.mktemp("runs") / "tiny <b>bold", steps=12, text=EVIL)
-    write([workdir], workdir / "report.html")
-    browser.open(workdir / "report.html")
+    browser.open(whole / "report.html")
     return browser
 
 
@@ -46,13 +44,13 @@ def choose(browser, **values):
 def test_the_page_loads_without_a_complaint_and_every_figure_is_seen(opened):
     assert opened.complaints == []
     sizes = opened.run("[...document.querySelectorAll('figure svg')].map((one) => one.getBoundingClientRect().height)")
-    assert len(sizes) == 12 and min(sizes) > 100
+    assert len(sizes) == len(FIGURES) and min(sizes) > 100
     assert opened.run("document.querySelector('h1').textContent") == "tiny <b>bold"
 
 
 def test_filters_search_order_and_pages(opened):
     assert len(choose(opened)) == 25
-    assert opened.run("document.getElementById('count').textContent") == "25 of 72 shown"
+    assert opened.run("document.getElementById('count').textContent") == "25 of 180 shown"
     opened.run("document.getElementById('more').click()")
     assert opened.run("document.querySelectorAll('#list details').length") == 50
     (only,) = choose(opened, filter_step="2", filter_role="solve", filter_type="induction")
@@ -61,7 +59,7 @@ def test_filters_search_order_and_pages(opened):
     assert len(choose(opened, search="11/PROPOSE")) == 3
     assert choose(opened, search="no such words") == []
     assert opened.run("document.getElementById('count').textContent") == "0 of 0 shown"
-    assert choose(opened, order="newest")[0].startswith("step 12")
+    assert choose(opened, order="newest")[0].startswith("step 30")
 
 
 def test_text_of_a_model_shows_as_text_and_never_runs(opened):
@@ -109,6 +107,23 @@ def test_a_narrow_window_needs_no_sideways_scrolling(opened):
     opened.size(420, 800)
     assert opened.run("document.documentElement.scrollWidth") <= 420
     opened.size(1280, 900)
+
+
+def test_a_dark_page_has_light_text_and_drawings(opened):
+    def colors(scheme):
+        opened.scheme(scheme)
+        return opened.run(
+            """(() => {
+              const style = (name) => getComputedStyle(document.querySelector(name));
+              const shades = [style('body').color, style('.card').backgroundColor, style('nav').backgroundColor];
+              return [...shades.map((one) => one.match(/[0-9]+/g).slice(0, 3).map(Number)), style('.plot svg').filter];
+            })()"""
+        )
+
+    text, card, nav, drawing = colors("dark")
+    assert min(text) > 200 and max(card) < 64 and max(nav) < 64 and drawing.startswith("invert")
+    text, card, nav, drawing = colors("light")
+    assert max(text) < 64 and min(card) > 200 and min(nav) > 200 and drawing == "none"
 
 
 def test_a_search_word_is_marked(opened):
