@@ -284,7 +284,7 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
 
 _CHOICES = {
     "model.compute_dtype": ("bfloat16", "float32"),
-    "model.remat": ("full", "dots", "none"),
+    "model.remat": ("full", "attention", "gate", "dots", "none"),
     "model.attention": ("auto", "xla", "cudnn", "splash"),
     "selfplay.program_tags": ("own", "any"),
     "selfplay.prompt_template": ("paper", "brief"),

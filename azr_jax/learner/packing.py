@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from azr_jax.model.cudnn_attention import MOST_SEGMENTS
 from azr_jax.types import ROLES, TASK_TYPES, Role, TaskType
 
 # A pytree's leaves are arrays of NumPy or JAX, and shapes or shardings when it is traced or placed.
@@ -75,6 +76,8 @@ class Batch(NamedTuple):
 
 def pack(sequences: Sequence[TrainSequence], row_tokens: int, rows_multiple: int, pad_id: int) -> Batch:
     """First-fit-decreasing packing: longest first, each into the first row with room. Deterministic.
+
+    A row takes MOST_SEGMENTS sequences at most, which is what the attention kernels are launched for.
 
     The number of rows is rounded up to `rows_multiple`. The update is compiled for `rows_multiple` rows and runs as
     often as there are such groups, so that this number never causes a compilation.
@@ -146,7 +149,8 @@ def _first_fit_decreasing(lengths: Sequence[int], row_tokens: int) -> list[list[
     rows: list[list[int]] = []
     room: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        row = next((r for r, free in enumerate(room) if free >= lengths[index]), None)
+        fits = (r for r, free in enumerate(room) if free >= lengths[index] and len(rows[r]) < MOST_SEGMENTS)
+        row = next(fits, None)
         if row is None:
             rows.append([])
             room.append(row_tokens)

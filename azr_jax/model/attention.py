@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 from jax.experimental.pallas.ops.tpu import splash_attention as splash
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
@@ -27,6 +28,9 @@ _WHOLE_SCORES = 2048
 _QUERY_CHUNK = 512
 # How a cache's buffers lie for each implementation of `attend_cache`, by the letters of STYLE.md; "BKSH" for others.
 CACHE_LAYOUTS = {"cudnn": "BSKH"}
+
+# The kernel whose output and statistics the backward pass wants; a name can be given to neither from outside.
+_KERNEL_PRIMITIVE = "dot_product_attention_fwd_wrapper"
 
 Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 
@@ -45,6 +49,16 @@ def choose(implementation: str, mesh: Mesh | None) -> str:
     if implementation == "cudnn" and platform not in ("gpu", "cuda"):
         raise ValueError(f"attention='cudnn' needs a GPU, the devices are {platform!r}: set attention='auto'")
     return implementation
+
+
+def kept(*names: str) -> Callable[..., Any]:
+    """A remat policy that keeps arrays of these checkpoint names and what attention kernels give (RESIDUAL_NAME)."""
+    named = jax.checkpoint_policies.save_only_these_names(RESIDUAL_NAME, *names)
+
+    def policy(primitive: Any, *arguments: Any, **parameters: Any) -> Any:
+        return primitive.name == _KERNEL_PRIMITIVE or named(primitive, *arguments, **parameters)
+
+    return policy
 
 
 def attend(
@@ -125,7 +139,8 @@ def _scored(
     visible_BTS = causal_TS[None] & (ids_BT[:, :, None] == ids_BS[:, None, :])
     scores_BKGTS = jnp.where(visible_BTS[:, None, None], scores_BKGTS, MASKED)
     weights_BKGTS = jax.nn.softmax(scores_BKGTS, axis=-1).astype(value_BSKH.dtype)
-    return jnp.einsum("BKGTS,BSKH->BTKGH", weights_BKGTS, value_BSKH).reshape(B, T, N, H)
+    out_BTNH = jnp.einsum("BKGTS,BSKH->BTKGH", weights_BKGTS, value_BSKH).reshape(B, T, N, H)
+    return checkpoint_name(out_BTNH, RESIDUAL_NAME)
 
 
 def _cudnn(

@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.sharding import PARAM_AXES, gathered
 
 INIT_STD = 0.02  # transformers' initializer_range
+GATE_NAME = "gate"  # of the gate's product, for remat policies
 
 
 class Layer(nnx.Module):
@@ -143,6 +145,7 @@ def feed_forward(config: ModelConfig, layer: dict[str, jax.Array], hidden: jax.A
         return jnp.einsum("...F,FD->...D", activated, layer["down_LFD"].astype(hidden.dtype))
     gate = jnp.einsum("...D,DF->...F", normed, _use(layer, "gate_LDF", hidden.dtype, mesh))
     up = jnp.einsum("...D,DF->...F", normed, _use(layer, "up_LDF", hidden.dtype, mesh))
+    gate = checkpoint_name(gate, GATE_NAME)
     return jnp.einsum("...F,FD->...D", jax.nn.silu(gate) * up, _use(layer, "down_LFD", hidden.dtype, mesh))
 
 

@@ -19,17 +19,29 @@ from azr_jax.model import attention
 from azr_jax.model.cache import KVCache, init_cache, insert
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.embedding import embed
-from azr_jax.model.layer import INIT_STD, Layer, attention_inputs, attention_output, feed_forward, rms_norm, rope_angles
+from azr_jax.model.layer import (
+    GATE_NAME,
+    INIT_STD,
+    Layer,
+    attention_inputs,
+    attention_output,
+    feed_forward,
+    rms_norm,
+    rope_angles,
+)
 from azr_jax.model.logprobs import chunked_logprobs
 from azr_jax.model.sharding import constrain
 
 __all__ = ["REMAT_POLICIES", "KVCache", "Transformer", "abstract", "init_cache", "insert"]
 
-# What the backward pass keeps of each layer: "full" recomputes all of it, "attention" keeps the attention kernel's
-# output, "dots" every matrix product's, "none" everything.
+_ATTENTION_NAMES = ("query", "key", "value", "middle")
+# What the backward pass keeps of each layer besides its input, and bytes of it a token and layer for the 3B in
+# bfloat16: "full" nothing (4 KiB, the input); "attention" all up to the feed-forward (17 KiB), which then computes gate
+# and up again; "gate" the gate too (39 KiB); "dots" every matrix product; "none" everything.
 REMAT_POLICIES: dict[str, Any] = {
     "full": jax.checkpoint_policies.nothing_saveable,
-    "attention": jax.checkpoint_policies.save_only_these_names(attention.RESIDUAL_NAME),
+    "attention": attention.kept(*_ATTENTION_NAMES),
+    "gate": attention.kept(*_ATTENTION_NAMES, GATE_NAME),
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     "none": None,
 }
@@ -143,12 +155,15 @@ class Transformer(nnx.Module):
         angles = rope_angles(self.config, positions_BT)
 
         def body(hidden_BTD: jax.Array, layer: dict[str, jax.Array]) -> Any:
-            query_BTNH, key_BTKH, value_BTKH = attention_inputs(self.config, layer, hidden_BTD, angles, self.mesh)
+            inputs = attention_inputs(self.config, layer, hidden_BTD, angles, self.mesh)
+            query_BTNH, key_BTKH, value_BTKH = (
+                checkpoint_name(array, name) for array, name in zip(inputs, _ATTENTION_NAMES, strict=False)
+            )
             attended_BTNH = attention.attend(
                 query_BTNH, key_BTKH, value_BTKH, segment_ids_BT, self.attention_kernel, self.mesh
             )
-            attended_BTNH = checkpoint_name(attended_BTNH, attention.RESIDUAL_NAME)
             hidden_BTD = hidden_BTD + attention_output(layer, attended_BTNH, self.mesh)
+            hidden_BTD = checkpoint_name(hidden_BTD, "middle")
             hidden_BTD = hidden_BTD + feed_forward(self.config, layer, hidden_BTD, self.mesh)
             hidden_BTD = constrain(hidden_BTD, self.mesh, ("batch", "length", "activation"))
             return hidden_BTD, (key_BTKH, value_BTKH) if keep_keys else None

@@ -110,8 +110,11 @@ class Sampler:
         """The weights as sampled from: in the compute dtype, whole over fsdp, split by tensor.
 
         Norm scales keep their dtype, as in the learner's forward pass. Arrays that are already so are shared, not
-        copied; where a copy is made, and on GPUs, it has the form that decodes fastest (`serving.Weights`).
+        copied. On one GPU there is always a copy, in the form that decodes fastest (`serving.Weights`); given that,
+        it is returned.
         """
+        if isinstance(params, serving.Weights):
+            return params
         dtypes = jax.tree_util.tree_map_with_path(
             lambda path, leaf: leaf.dtype if "norm" in leaf_name(path) else self.compute_dtype, params
         )
@@ -120,7 +123,7 @@ class Sampler:
         same_place = target is None or jax.tree.all(
             jax.tree.map(lambda leaf, to: leaf.sharding.is_equivalent_to(to, leaf.ndim), params, target)
         )
-        if same_dtype and same_place:
+        if same_dtype and same_place and not self.tuning.unstacks:
             return params
 
         def cast(params: Any) -> Any:

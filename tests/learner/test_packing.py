@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tiny_learner import sequences
 
 from azr_jax.learner.packing import TASK_GROUP_NAMES, TrainSequence, empty_rows, pack, take_rows, task_group
+from azr_jax.model.cudnn_attention import MOST_SEGMENTS
 from azr_jax.types import ROLES, TASK_TYPES, Role, TaskType
 
 
@@ -55,6 +56,12 @@ def test_first_fit_decreasing():
     assert batch.tokens_RT.shape == (2, 10)
     assert (batch.segment_ids_RT > 0).all()
     np.testing.assert_array_equal((batch.segment_ids_RT == 1).sum(axis=1), [7, 6])
+
+
+def test_a_row_takes_no_more_sequences_than_the_kernels_are_launched_for():
+    made = [sequence(id=str(n)) for n in range(MOST_SEGMENTS + 3)]
+    batch = pack(made, row_tokens=5 * len(made), rows_multiple=1, pad_id=0)
+    assert batch.segment_ids_RT.max(axis=1).tolist() == [MOST_SEGMENTS, 3]
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 10)), min_size=1, max_size=20), st.integers(1, 4))

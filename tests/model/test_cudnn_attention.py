@@ -8,11 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from jax._src.cudnn import fused_attention_stablehlo as fused
 
 from azr_jax.model import attention, cudnn_attention
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.transformer import abstract
 
 from .test_attention import inputs
+
+QWEN_3B = ModelConfig(vocab_size=151936, embed_dim=2048, ffn_dim=11008, layers=36, heads=16, kv_heads=2, head_dim=128)
 
 
 @pytest.fixture
@@ -89,6 +94,25 @@ def test_the_update_s_attention_lowers_for_cuda_at_full_length_without_a_square(
     assert "__cudnn$fmhaSoftmax(" in text and "__cudnn$fmhaSoftmaxBackward(" in text
     assert "max_seg_per_batch\\22: 32," in text and "\\22PADDING_CAUSAL\\22" in text
     assert f"{T}x{T}" not in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("remat", "forward_calls"), [("full", 2), ("attention", 1), ("gate", 1)])
+def test_what_remat_keeps_is_not_computed_again(hopper, monkeypatch, remat, forward_calls):
+    """In the gradient of the 3B: the scan forward has one call of the kernel, the scan backward another or none."""
+    monkeypatch.setattr(attention, "choose", lambda kernel, mesh: "cudnn")
+    graphdef, shapes = abstract(QWEN_3B, remat=remat)
+
+    def loss(params, tokens, positions, ids):
+        return nnx.merge(graphdef, params).hidden(tokens, positions, ids).astype(jnp.float32).sum()
+
+    row = jax.ShapeDtypeStruct((1, 14336), jnp.int32)
+    text = jax.jit(jax.grad(loss)).trace(shapes, row, row, row).lower(lowering_platforms=("cuda",)).as_text()
+    assert text.count("@__cudnn$fmhaSoftmaxBackward(") == 1
+    assert text.count("@__cudnn$fmhaSoftmax(") == forward_calls
+    # Kept for the backward pass, stacked over layers: what the policy names and the table of bytes says.
+    assert ("tensor<36x1x14336x11008xbf16>" in text) == (remat == "gate")
+    assert ("tensor<36x1x14336x16x128xbf16>" in text) == (remat != "full")
 
 
 def test_decode_attention_lowers_for_cuda_on_the_cache_as_it_lies(hopper):

@@ -113,7 +113,7 @@ def test_served_copies_compute_what_the_model_does(world):
     sampler = _sampler(world, dataclasses.replace(AHEAD, unstacks=True))
     served = sampler.serve(coarse)
     assert isinstance(served, serving.Weights) and {"heads_DAH", "gate_up_D2F"} <= set(served.layers[0])
-    assert sampler.serve(same) is same
+    assert sampler.serve(served) is served and world.sampler().serve(same) is same
     requests = tiny_requests(5)
     expected = _run(world.sampler(), same, requests)
     got = _run(sampler, coarse, requests)

@@ -1,0 +1,181 @@
+"""The sampler's workloads: equal lengths with prefill, decoding alone against bandwidth, long tails against static."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from azr_jax.benchmark import counts, machine, requests
+from azr_jax.benchmark.engine import Engine
+from azr_jax.benchmark.sizes import Size
+from azr_jax.sampler import programs
+from azr_jax.sampler.engine import Sampler
+from azr_jax.sampler.requests import Request
+from azr_jax.sampler.session import SessionMetrics
+
+_STATIC_GROUPS = 2  # enough for a rate: all of them take minutes
+
+
+def run(report: machine.Report, size: Size, arguments: argparse.Namespace, peer: None) -> dict[str, Any]:
+    """Measures; {workload: figures}.
+
+    Raises:
+      ValueError: `--only` names no workload of the sampler.
+    """
+    del peer
+    workloads = {"prompts": _prompts, "decode": _decode, "tail": _tail}
+    chosen = [name for name in arguments.only.split(",") if name] or list(workloads)
+    if unknown := [name for name in chosen if name not in workloads]:
+        raise ValueError(f"--only={arguments.only}: {unknown[0]!r} is none of {', '.join(workloads)}")
+    bandwidth = machine.copy_bandwidth(size, arguments.repeats)
+    report.add("ceilings", copy_gb_per_s=bandwidth / 1e9, weights_gb=_weight_bytes(size) / 1e9)
+    engine = Engine.make(size)
+    params = engine.params(size.compute_dtype)
+    for name in chosen:
+        workloads[name](report, engine, params, bandwidth, arguments.repeats)
+    return report.result
+
+
+def _itemsize(size: Size) -> int:
+    return np.dtype(jax.numpy.dtype(size.compute_dtype)).itemsize
+
+
+def _weight_bytes(size: Size) -> int:
+    return counts.matmul_parameters(size.model) * _itemsize(size)
+
+
+def generate(sampler: Sampler, params: Any, given: Sequence[Request], seed: int = 0) -> tuple[float, SessionMetrics]:
+    """(seconds, metrics) of sampling all requests; every one must come back with the length imposed."""
+    started = time.perf_counter()
+    session = sampler.session(params, seed)
+    for request in given:
+        session.submit(request)
+    tokens = 0
+    while not session.idle:
+        tokens += sum(len(rollout.token_ids) for rollout in session.step())
+    taken = time.perf_counter() - started
+    wanted = sum(request.max_tokens for request in given)
+    if tokens != wanted:
+        raise RuntimeError(f"sampler gave {tokens} tokens instead of {wanted}: an end token was drawn")
+    return taken, session.metrics
+
+
+def _prompts(report: machine.Report, engine: Engine, params: Any, bandwidth: float, repeats: int) -> None:
+    """Prompts and answers of one length, prefill included."""
+    size = engine.size
+    given = requests.equal(size.prompts, size.prompt_tokens, size.prompt_tokens, size.model.vocab_size)
+    sampler = engine.sampler(size.prompt_tokens, size.prompt_tokens, slots=size.prompts)
+    params = sampler.serve(params)
+    generate(sampler, params, given)
+    runs = [generate(sampler, params, given) for _ in range(repeats)]
+    seconds = statistics.median(taken for taken, _ in runs)
+    metrics = runs[-1][1]
+    lengths = [size.prompt_tokens] * size.prompts
+    ceiling_s = counts.roofline_s(size.model, lengths, lengths, bandwidth, _itemsize(size))
+    report.add(
+        "prompts",
+        requests=size.prompts,
+        prompt_tokens=size.prompt_tokens,
+        new_tokens=size.prompt_tokens,
+        tokens_per_s=sum(lengths) / seconds,
+        seconds=seconds,
+        decode_ms_a_step=1e3 * metrics.decode_s / max(1, metrics.decode_steps),
+        prefill_s=metrics.prefill_s,
+        decoding_roofline_tokens_per_s=sum(lengths) / ceiling_s,
+        share_of_roofline=ceiling_s / seconds,
+    )
+
+
+def _decode(report: machine.Report, engine: Engine, params: Any, bandwidth: float, repeats: int) -> None:
+    """The decode program alone, all slots live, at the end of a context: bytes it must read, over time."""
+    size = engine.size
+    slots, context, chunk = size.decode_slots, size.decode_context, size.chunk
+    sampler = engine.sampler(context - chunk, chunk, slots=slots)
+    params = sampler.serve(params)
+    caches: tuple[Any, ...] = (sampler.new_caches(slots, context),)
+    key = jax.random.key(0)
+
+    def rows() -> programs.Rows:
+        return sampler.place_rows(
+            programs.Rows(
+                token_B=np.arange(slots, dtype=np.int32) % size.model.vocab_size,
+                position_B=np.full((slots,), context - chunk, np.int32),
+                remaining_B=np.full((slots,), 10 * chunk, np.int32),
+                live_B=np.ones((slots,), np.bool_),
+                temperature_B=np.ones((slots,), np.float32),
+                id_words_B2=np.stack((np.arange(slots), np.zeros(slots)), axis=1).astype(np.uint32),
+            )
+        )
+
+    def chunk_of_steps() -> None:
+        nonlocal caches
+        caches, *_, steps = sampler.programs.decode(params, key, caches, rows())
+        if int(steps) != chunk:
+            raise RuntimeError(f"decode made {int(steps)} steps instead of {chunk}")
+
+    seconds = machine.median_s(chunk_of_steps, max(repeats, 5)) / chunk
+    contexts = [context - chunk // 2] * slots
+    read = counts.decode_bytes(size.model, contexts, _itemsize(size))
+    report.add(
+        "decode",
+        slots=slots,
+        context=context,
+        ms_a_step=1e3 * seconds,
+        tokens_per_s=slots / seconds,
+        gb_per_s=read / seconds / 1e9,
+        share_of_copy_bandwidth=read / seconds / bandwidth,
+    )
+
+
+def _tail(report: machine.Report, engine: Engine, params: Any, bandwidth: float, repeats: int) -> None:
+    """Log-normal lengths, several samples a prompt; the same requests in static batches on the same code."""
+    del repeats  # one run is long enough
+    size = engine.size
+    lengths = size.lengths.draw(size.tail_requests, seed=0)
+    given = requests.grouped(lengths, size.samples, size.tail_prompt_tokens, size.model.vocab_size)
+    sampler = engine.sampler(size.tail_prompt_tokens, size.lengths.cap)
+    params = sampler.serve(params)
+    generate(sampler, params, given)
+    seconds, metrics = generate(sampler, params, given)
+    ceiling_s = counts.roofline_s(
+        size.model, [size.tail_prompt_tokens] * len(lengths), lengths, bandwidth, _itemsize(size)
+    )
+    rate = sum(lengths) / seconds
+    report.add(
+        "tail",
+        requests=len(lengths),
+        prompts=len(lengths) // size.samples,
+        prompt_tokens=size.tail_prompt_tokens,
+        longest=max(lengths),
+        useful_tokens_per_s=rate,
+        seconds=seconds,
+        tiers=[list(tier) for tier in sampler.tiers],
+        occupancy=metrics.occupancy,
+        roofline_tokens_per_s=sum(lengths) / ceiling_s,
+        share_of_roofline=ceiling_s / seconds,
+    )
+    static = engine.sampler(size.tail_prompt_tokens, size.lengths.cap, slots=size.static_slots)
+    groups = [
+        given[start : start + size.static_slots]
+        for start in range(0, _STATIC_GROUPS * size.static_slots, size.static_slots)
+    ]
+    groups = [group for group in groups if group]
+    # Fixed slots meet all their shapes with two tokens; slots that follow the load only in the work itself.
+    short = [Request(f"warm/{i}", request.prompt_ids, 2, 1.0) for i, request in enumerate(groups[0])]
+    for group in [short] if size.name == "full" else groups:
+        generate(static, params, group)
+    static_s = sum(generate(static, params, group)[0] for group in groups)
+    static_rate = sum(request.max_tokens for group in groups for request in group) / static_s
+    report.add(
+        "static",
+        requests=sum(len(group) for group in groups),
+        slots=size.static_slots,
+        useful_tokens_per_s=static_rate,
+        continuous_over_static=rate / static_rate,
+    )

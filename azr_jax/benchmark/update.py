@@ -1,0 +1,122 @@
+"""The PPO update: model TFLOP/s with short and long sequences, beside the matmul ceiling and the peer in PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from azr_jax.benchmark import counts, machine
+from azr_jax.benchmark.engine import Engine
+from azr_jax.benchmark.sizes import Size
+from azr_jax.learner.packing import TASK_GROUPS, TrainSequence, pack
+from azr_jax.model import attention
+
+_MICROBATCHES = 2  # as few as show what the optimizer's step costs beside them
+
+
+def run(
+    report: machine.Report, size: Size, arguments: argparse.Namespace, peer: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Measures each length; {"update/T": figures}."""
+    ceiling = machine.matmul_flops(size, arguments.repeats)
+    report.add("ceilings", matmul_tflops=ceiling / 1e12)
+    engine = Engine.make(size, arguments.remat)
+    report.add("attention", **attention_error(size))
+    if peer is not None:
+        report.add("peer", **peer)
+    tokens = size.updates[-1][1] * size.updates[-1][2]
+    if arguments.remat != "none":
+        parts = counts.training_bytes(size.model, tokens, arguments.remat, size.logit_chunk)
+        report.add(
+            "counted_gib", **{name: value / 2**30 for name, value in parts.items()}, sum=sum(parts.values()) / 2**30
+        )
+    state = engine.learner(*size.updates[0][1:]).init(engine.params(size.compute_dtype))
+    for length, row_tokens, rows in size.updates:
+        learner = engine.learner(row_tokens, rows)
+        made = sequences(size, _MICROBATCHES * rows * (row_tokens // length), length)
+        batch = pack(made, row_tokens, rows, pad_id=0)
+
+        def once() -> None:
+            nonlocal state
+            state, metrics = learner.update(state, batch)  # noqa: B023 - called before the next turn
+            if metrics["ppo/steps"] != 1.0:
+                raise RuntimeError(f"the update was skipped: gradient norm {metrics['ppo/grad_norm']}")
+
+        seconds = machine.median_s(once, arguments.repeats)
+        flops = counts.update_flops(size.model, [length] * len(made))
+        figures = {
+            "sequences": len(made),
+            "tokens_a_row": row_tokens,
+            "remat": arguments.remat,
+            "seconds": seconds,
+            "tokens_per_s": len(made) * length / seconds,
+            "model_tflops": flops / seconds / 1e12,
+            "share_of_matmul_ceiling": flops / seconds / ceiling,
+        }
+        if peer is not None and "model_tflops" in peer:
+            figures["over_peer"] = flops / seconds / 1e12 / peer["model_tflops"]
+        if stats := jax.devices()[0].memory_stats():
+            figures["peak_gib"] = stats["peak_bytes_in_use"] / 2**30
+        report.add(f"update/{length}", **figures)
+    return report.result
+
+
+def sequences(size: Size, count: int, length: int) -> list[TrainSequence]:
+    """`count` sequences of `length` tokens, a fifth of them prompt; advantages of both signs."""
+    rng = np.random.default_rng(0)
+    made = []
+    for number in range(count):
+        ids = rng.integers(0, size.model.vocab_size, length).tolist()
+        prompt = max(1, length // 5)
+        logprobs = (-rng.random(length - prompt)).tolist()
+        group = number % len(TASK_GROUPS)
+        advantage = 1.0 if number % 2 else -1.0
+        made.append(TrainSequence(str(number), ids[:prompt], ids[prompt:], logprobs, advantage, group, advantage))
+    return made
+
+
+def attention_error(size: Size) -> dict[str, Any]:
+    """The chosen kernel against plain XLA on a packed row of three sequences and padding, forward and backward.
+
+    The largest difference, over the largest value of the reference.
+
+    Raises:
+      RuntimeError: more than bfloat16 explains: the kernel would train something else.
+    """
+    config, T = size.model, 512
+    dtype = jnp.dtype(size.compute_dtype)
+    keys = jax.random.split(jax.random.key(0), 4)
+    heads = (config.heads, config.kv_heads, config.kv_heads)
+    arrays = [jax.random.normal(key, (1, T, n, config.head_dim), dtype) for key, n in zip(keys[:3], heads, strict=True)]
+    weight = jax.random.normal(keys[3], arrays[0].shape, jnp.float32)
+    bounds = (0, 200, 203, 450)
+    ids = np.zeros((1, T), np.int32)
+    for number in range(3):
+        ids[0, bounds[number] : bounds[number + 1]] = number + 1
+    kernel = attention.choose("auto", None)
+
+    def gradients(implementation: str) -> Sequence[jax.Array]:
+        def total(*arrays: jax.Array) -> tuple[jax.Array, jax.Array]:
+            query, key, value = arrays
+            out = attention.attend(query, key, value, jnp.asarray(ids), implementation)
+            out = jnp.where((ids > 0)[:, :, None, None], out.astype(jnp.float32), 0.0)
+            return (out * weight).sum(), out
+
+        gradient, out = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(*arrays)
+        return out, *gradient
+
+    started = time.perf_counter()
+    errors = {}
+    for name, ours, theirs in zip(("out", "query", "key", "value"), gradients(kernel), gradients("xla"), strict=True):
+        ours, theirs = (np.asarray(array, np.float32) for array in (ours, theirs))
+        errors[f"{name}_error"] = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+    worst = max(errors.values())
+    if not worst < 0.05:
+        raise RuntimeError(f"attention kernel {kernel!r} differs from plain XLA: {errors}; set model.attention='xla'")
+    return {"kernel": kernel, **errors, "seconds": time.perf_counter() - started}
