@@ -13,7 +13,7 @@ import numpy as np
 
 from azr_jax.benchmark import counts, machine
 from azr_jax.benchmark.engine import Engine
-from azr_jax.benchmark.sizes import Size
+from azr_jax.benchmark.sizes import FULL, Size
 from azr_jax.learner.packing import TASK_GROUPS, TrainSequence, pack
 from azr_jax.model import attention
 
@@ -30,12 +30,10 @@ def run(
     report.add("attention", **attention_error(size))
     if peer is not None:
         report.add("peer", **peer)
-    tokens = size.updates[-1][1] * size.updates[-1][2]
-    if arguments.remat != "none":
-        parts = counts.training_bytes(size.model, tokens, arguments.remat, size.logit_chunk)
-        report.add(
-            "counted_gib", **{name: value / 2**30 for name, value in parts.items()}, sum=sum(parts.values()) / 2**30
-        )
+    parts = counts.training_bytes(FULL.model, FULL.row_tokens, "attention", FULL.logit_chunk)
+    report.add(
+        "counted_gib_3b", **{name: value / 2**30 for name, value in (parts | {"sum": sum(parts.values())}).items()}
+    )
     state = engine.learner(*size.updates[0][1:]).init(engine.params(size.compute_dtype))
     for length, row_tokens, rows in size.updates:
         learner = engine.learner(row_tokens, rows)
