@@ -1,4 +1,8 @@
-"""`python -m azr_jax.evaluation benchmark`: how long judging takes, beside MultiPL-E's way, in the same run."""
+"""`python -m azr_jax.evaluation benchmark`: how long judging takes, beside MultiPL-E's way, in the same run.
+
+EvalPlus' Python problems are no part of MultiPL-E: there the other way is the same programs, one cold interpreter after
+the other.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from typing import Any, TextIO
 
 from azr_jax.evaluation import check, problems
 from azr_jax.evaluation.judging import MULTIPL_E, SOUND, Completion, Judge, suffix_of
-from azr_jax.evaluation.problems import AnyProblem, Problem
+from azr_jax.evaluation.problems import AnyProblem, EvalPlusProblem
 
 
 def add_parser(commands: Any) -> None:
@@ -30,7 +34,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--problems", default="", metavar="FILE", help="problems of a file instead of a benchmark")
     parser.add_argument("--data_dir", default="", metavar="DIR")
     parser.add_argument(
-        "--completions", default="", metavar="FILE", help="completions to judge (default: a wrong one for each problem)"
+        "--completions",
+        default="",
+        metavar="FILE",
+        help="completions to judge (default: a wrong one for each problem, in Python the reference solution)",
     )
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N problems")
     parser.add_argument("--workers", type=int, default=None)
@@ -42,22 +49,27 @@ _WRONG = {"rkt": " #f)\n", "jl": "    return nothing\nend\n", "js": "    return 
 _WRONG |= {"lua": "    return nil\nend\n", "r": "    NULL\n}\n", "ml": ' failwith "wrong"\n'}
 
 
-def _items(arguments: argparse.Namespace, suffix: str) -> list[tuple[Problem, Completion]]:
+def _items(arguments: argparse.Namespace, suffix: str) -> list[tuple[AnyProblem, Completion]]:
     if arguments.problems:
         found: Sequence[AnyProblem] = problems.load_language(arguments.problems, suffix)
     else:
         from azr_jax.evaluation import datasets  # imports tensorflow-datasets, which takes seconds
 
         found = datasets.load(arguments.benchmark, suffix, arguments.data_dir)
-    texts = {each.name: Completion(each.name, _WRONG[suffix]) for each in found}
+    texts = {each.name: Completion(each.name, _body(each)) for each in found}
     if arguments.completions:
         given = [completion for _, completion in check.read_completions(Path(arguments.completions))]
         if not any(each.name in texts for each in given):
             raise ValueError(f"--completions={arguments.completions!r}: none is for a problem of this benchmark")
         # Recorded completions that were killed at the time limit would time nothing but the limit.
         texts |= {each.name: each for each in given if each.extra.get("exit_code") != -1}
-    items = [(each, texts[each.name]) for each in found if isinstance(each, Problem)]
-    return items[: arguments.limit] if arguments.limit else items
+    return [(each, texts[each.name]) for each in found][: arguments.limit or None]
+
+
+def _body(problem: AnyProblem) -> str:
+    if isinstance(problem, EvalPlusProblem):
+        return problem.canonical_solution
+    return _WRONG.get(problem.language, "")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -66,18 +78,21 @@ def main(arguments: argparse.Namespace) -> int:
     suffix = suffix_of(arguments.language)
     if arguments.limit < 0:
         raise ValueError(f"--limit={arguments.limit}: use at least 0, which takes all")
-    if suffix == "py":
-        raise ValueError("--language='py': EvalPlus is no part of MultiPL-E; choose another language")
     items = _items(arguments, suffix)
     begin = time.monotonic()
     with Judge(suffix, SOUND, workers=arguments.workers) as judge:
         start_s = time.monotonic() - begin
         sound = [judgement.passed for judgement in judge.judge_all(items)]
         pool_s = time.monotonic() - begin
-    with Judge(suffix, MULTIPL_E, workers=1) as one_by_one:
+    other = Judge(suffix, SOUND, workers=1, cold=True) if suffix == "py" else Judge(suffix, MULTIPL_E, workers=1)
+    with other as one_by_one:
         begin = time.monotonic()
-        cold = [one_by_one.judge(*item).passed for item in items]
+        judged = [one_by_one.judge(*item) for item in items]
         cold_s = time.monotonic() - begin
+    broken = next((each for each in judged if each.infrastructure), None)
+    if broken:
+        raise RuntimeError(f"{broken.name} can't be judged one by one, so there is nothing to compare: {broken.stderr}")
+    cold = [each.passed for each in judged]
     differing = [item[0].name for item, one, other in zip(items, sound, cold, strict=True) if one != other]
     row = {
         "language": judge.language.name,
@@ -86,7 +101,7 @@ def main(arguments: argparse.Namespace) -> int:
         "pool_s": round(pool_s, 2),
         "of_which_start_s": round(start_s, 2),
         "workers": judge.workers,
-        "multipl_e_s": round(cold_s, 2),
+        "one_by_one_s": round(cold_s, 2),
         "ratio": round(pool_s / cold_s, 3),
         "load": round(os.getloadavg()[0], 1),
         "differing": differing,

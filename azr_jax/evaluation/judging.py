@@ -122,6 +122,7 @@ class Judge:
     """Judges completions of one language with a pool of its own. A context manager; thread-safe.
 
     timeout_s: of one program; 0 takes MultiPL-E's (Racket 15 s, Julia and JavaScript 5 s; EvalPlus 60 s a problem).
+    cold: a fresh interpreter for each program under the sound policy too.
     Raises ValueError at entry for what Pool raises it: an interpreter or a sandbox feature that is missing.
     """
 
@@ -134,6 +135,7 @@ class Judge:
         timeout_s: float = 0.0,
         memory_mib: int = 0,
         allow_tier: str = "namespaces",
+        cold: bool = False,
     ) -> None:
         if policy not in (SOUND, MULTIPL_E):
             raise ValueError(f"policy is {policy!r}: use {SOUND} or {MULTIPL_E}")
@@ -157,7 +159,8 @@ class Judge:
             message_chars=_MESSAGE_CHARS,
             output_bytes=self._rules.output_bytes() if self._own_way else 1 << 24,
         )
-        self._pool = Pool(self.language, workers=self.workers, limits=limits, cold=self._own_way, allow_tier=allow_tier)
+        cold = cold or self._own_way
+        self._pool = Pool(self.language, workers=self.workers, limits=limits, cold=cold, allow_tier=allow_tier)
         self._expected = evalplus.ExpectedCache()
 
     def __enter__(self) -> Judge:

@@ -191,6 +191,29 @@ def test_a_save_names_its_own_step(tmp_path):
         models.load(MODEL, source="m")
 
 
+def test_the_benchmark_of_judging_times_both_ways(tmp_path, capsys):
+    more = {name: list(getattr(PYTHON, name)) for name in ("base_input", "plus_input")}
+    record = PYTHON.record | more | {"canonical_solution": PYTHON.canonical_solution}
+    problems = write_lines(tmp_path / "problems.jsonl", [record])
+    lines = [{"name": PYTHON.name, "completion": "    return 2 * n\n"}]
+    completions = write_lines(tmp_path / "completions.jsonl", lines)
+    assert main(["benchmark", "--language=python", f"--problems={problems}", f"--completions={completions}"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["language"], row["problems"], row["passed"], row["differing"]) == ("python", 1, 1, [])
+    assert row["ratio"] == pytest.approx(row["pool_s"] / row["one_by_one_s"], rel=0.1)
+
+
+@needs("lua")
+def test_the_benchmark_of_judging_says_what_keeps_it_from_comparing(tmp_path, capsys):
+    tests = "lu = require('luaunit')\n\nfunction test_humaneval()\nlocal candidate = g\n"
+    tests += "    lu.assertEquals(candidate(1), 1)\nend\n\nos.exit(lu.LuaUnit.run())"
+    record = {"name": "p", "language": "lua", "prompt": "local function g(x)\n", "tests": tests}
+    problems = write_lines(tmp_path / "problems.jsonl", [record])
+    status = main(["benchmark", "--language=lua", f"--problems={problems}"])
+    # Where luaunit is installed, MultiPL-E's way works.
+    assert status == (2 if "the tests need luaunit" in capsys.readouterr().err else 0)
+
+
 def test_the_benchmark_of_judging_refuses_problems_of_another_language(tmp_path, capsys):
     problems = write_lines(tmp_path / "problems.jsonl", [JAVASCRIPT.record])
     assert main(["benchmark", "--language=racket", f"--problems={problems}"]) == 2
