@@ -1,6 +1,6 @@
 """`python -m azr_jax.main`, noting when each kind of work begins and ends; told to, it signals itself amid one of them.
 
-KILLED_RUN_NOTES is the file of the notes, a line each: `+KIND SECONDS`, `-KIND SECONDS`, `SIGNAL KIND,KIND`.
+KILLED_RUN_NOTES is the file of the notes, a line each: `+KIND TIME`, `-KIND TIME`, `SIGNAL TIME KIND,KIND`.
 KILLED_RUN_AT is `KIND NUMBER DELAY_S SIGNAL`: so long after the NUMBER-th time that this kind of work began SIGKILL
 comes to the whole process group, or another signal to the process. What runs is otherwise the command itself.
 """
@@ -70,7 +70,8 @@ class Notes:
 
     def _send(self) -> None:
         with self._lock:
-            self._write(f"{self._signal.name} " + ",".join(kind for kind in KINDS if self._active[kind]))
+            active = ",".join(kind for kind in KINDS if self._active[kind])
+            self._write(f"{self._signal.name} {time.monotonic()} {active}")
             if self._signal is signal.SIGKILL:
                 os.killpg(0, signal.SIGKILL)
         os.kill(os.getpid(), self._signal)

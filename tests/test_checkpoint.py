@@ -198,7 +198,8 @@ def test_a_save_that_fails_leaves_the_earlier_ones(tmp_path):
     assert [entry.name for entry in saves.directory.iterdir()] == ["2"]
 
 
-def test_a_full_disk(tmp_path):
+@pytest.mark.parametrize("kind", ["full", "read-only"])
+def test_a_disk_that_takes_no_more(tmp_path, kind):
     _, state = made()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], capture_output=True, check=False
@@ -209,8 +210,11 @@ def test_a_full_disk(tmp_path):
         with Manager(tmp_path, keep=1) as saves:
             saves.save(1, state, HOST)
             saves.settle()
-            free = shutil.disk_usage(tmp_path).free
-            (tmp_path / "ballast").write_bytes(bytes(free - 8192))
+            if kind == "full":
+                free = shutil.disk_usage(tmp_path).free
+                (tmp_path / "ballast").write_bytes(bytes(free - 8192))
+            else:
+                subprocess.run(["mount", "-o", "remount,ro", str(tmp_path)], check=True)
             check_failed_save(saves, state)
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
