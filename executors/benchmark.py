@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from executors import julia
+from executors import cgroup, julia
 from executors.jobs import Job, JobKind, Limits, Status, Verdict
 from executors.language import Language
 from executors.pool import Pool
@@ -34,6 +34,56 @@ def _one_core() -> Iterator[None]:
         os.sched_setaffinity(0, cores)
 
 
+class _CoreClock:
+    """Core time of this process and of all that it starts meanwhile, ended or not: a control group of its own.
+
+    Seconds on a clock depend on what else the machine does, core time hardly. `seconds` is None where no group that
+    counts it can be made: version 1 with its cpuacct hierarchy, or version 2 where our own group may be divided.
+    """
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+        self._home = Path()
+
+    def __enter__(self) -> _CoreClock:
+        for controller, file in (("cpuacct", "cpuacct.usage"), ("", "cpu.stat")):
+            home = cgroup.own_folder(controller)
+            if home is None:
+                continue
+            folder = home / f"azr_cores_{os.getpid()}"
+            with contextlib.suppress(OSError):
+                folder.mkdir()
+                try:
+                    (folder / "cgroup.procs").write_text(str(os.getpid()))
+                    (folder / file).read_text()
+                except OSError:
+                    folder.rmdir()
+                    raise
+                self._folder, self._home = folder, home
+                break
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._folder is None:
+            return
+        (self._home / "cgroup.procs").write_text(str(os.getpid()))
+        # Killed processes need a moment to be gone; an empty group that stays is no harm.
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()
+                return
+            time.sleep(0.01)
+
+    def seconds(self) -> float | None:
+        """Core seconds so far."""
+        if self._folder is None:
+            return None
+        version_1 = self._folder / "cpuacct.usage"
+        if version_1.exists():
+            return int(version_1.read_text()) / 1e9
+        return int((self._folder / "cpu.stat").read_text().split()[1]) / 1e6
+
+
 def _identity_job(language: Language, index: int) -> Job:
     source = f"{language.identity}\n{language.commented(str(index))}\n"
     return Job(str(index), JobKind.EVALUATE, source, (language.identity_input,))
@@ -44,13 +94,23 @@ def _require_ok(language: Language, verdict: Verdict) -> None:
         raise ValueError(f"{language.name}: the identity program gives {verdict.status} {verdict.message}")
 
 
-def rate(language: Language, workers: int, cold: bool, seconds: float) -> float:
-    """Programs a second of `workers` workers over about `seconds`, every program different; one worker on one core."""
-    with _one_core() if workers == 1 else contextlib.nullcontext(), Pool(language, workers=workers, cold=cold) as pool:
+def rate(language: Language, workers: int, cold: bool, seconds: float) -> tuple[float, float | None]:
+    """Programs a second of `workers` workers over about `seconds`, and core milliseconds of each (None: not counted).
+
+    Every program is different; one worker and the pool itself share one core.
+    """
+    with (
+        _one_core() if workers == 1 else contextlib.nullcontext(),
+        _CoreClock() as clock,
+        Pool(language, workers=workers, cold=cold) as pool,
+    ):
         # Let every worker start before the clock does.
         _keep_busy(pool, min(1.0, seconds))
-        begin = time.monotonic()
-        return _keep_busy(pool, seconds) / (time.monotonic() - begin)
+        begin, begin_core_s = time.monotonic(), clock.seconds()
+        count = _keep_busy(pool, seconds)
+        elapsed_s, core_s = time.monotonic() - begin, clock.seconds()
+    core_ms = None if core_s is None or begin_core_s is None else round(1000 * (core_s - begin_core_s) / count, 2)
+    return round(count / elapsed_s, 2), core_ms
 
 
 def _keep_busy(pool: Pool, seconds: float) -> int:
@@ -67,14 +127,20 @@ def _keep_busy(pool: Pool, seconds: float) -> int:
 
 
 def rates(language: Language, seconds: float) -> dict[str, Any]:
-    """Cold and warm programs a second on one core, and warm on all cores; of Julia also with every program compiled."""
+    """Cold and warm programs a second on one core, and warm on all cores; of Julia also with every program compiled.
+
+    The keys with core_ms are core milliseconds a program, None where the machine does not count them.
+    """
     cores = len(os.sched_getaffinity(0))
-    row: dict[str, Any] = {"language": language.name, "cold_per_s": round(rate(language, 1, True, seconds), 2)}
-    for key, workers in (("warm_per_s_1", 1), ("warm_per_s_all", cores)):
-        row[key] = round(rate(language, workers, False, seconds), 2) if language.serves else None
+    row: dict[str, Any] = {"language": language.name}
+    row["cold_per_s"], row["cold_core_ms"] = rate(language, 1, True, seconds)
+    for key, workers in (("1", 1), ("all", cores)):
+        row[f"warm_per_s_{key}"], row[f"warm_core_ms_{key}"] = (
+            rate(language, workers, False, seconds) if language.serves else (None, None)
+        )
     if language.name == "julia":
         compiled = dataclasses.replace(language, harness_argv=functools.partial(julia.harness_argv, tier="compiled"))
-        row["warm_compiled_per_s_1"] = round(rate(compiled, 1, False, seconds), 2)
+        row["warm_compiled_per_s_1"], row["warm_compiled_core_ms_1"] = rate(compiled, 1, False, seconds)
     row["cores"] = cores
     return row
 

@@ -142,6 +142,14 @@ def _own_groups() -> dict[str, str]:
     return found
 
 
+def own_folder(controller: str) -> Path | None:
+    """The folder of our own group for a controller of version 1, or with "" of version 2; None where it isn't there."""
+    mounts, groups = _mounts(), _own_groups()
+    if controller not in mounts or controller not in groups:
+        return None
+    return Path(f"{mounts[controller]}/{groups[controller].lstrip('/')}")
+
+
 def _candidates() -> list[Place]:
     mounts, groups = _mounts(), _own_groups()
     places = []

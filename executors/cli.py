@@ -272,14 +272,20 @@ def _benchmark(arguments: argparse.Namespace, output: TextIO) -> int:
             _require_installed(LANGUAGES[name])
             row = benchmark.rates(LANGUAGES[name], arguments.seconds)
             rows.append(row)
-            warm = row["warm_per_s_1"]
-            ratio = f"{warm / row['cold_per_s']:.1f}x" if warm else "cold only"
-            figures = f"cold {row['cold_per_s']}/s, warm {warm}/s, {row['cores']} cores {row['warm_per_s_all']}/s"
-            output.write(f"{name:12} {figures}  {ratio}\n")
+            output.write(f"{name:12} {_figures(row)}\n")
             output.flush()
     if arguments.json:
         output.write(json.dumps(rows) + "\n")
     return failed
+
+
+def _figures(row: dict[str, Any]) -> str:
+    warm, core_ms = row["warm_per_s_1"], row["warm_core_ms_1"]
+    if not warm:
+        return f"cold only {row['cold_per_s']}/s"
+    text = f"cold {row['cold_per_s']}/s, warm {warm}/s, {row['cores']} cores {row['warm_per_s_all']}/s"
+    text += f"  {warm / row['cold_per_s']:.1f}x"
+    return text + (f"; core time {row['cold_core_ms'] / core_ms:.1f}x" if core_ms else "")
 
 
 def _require_installed(language: Language) -> None:

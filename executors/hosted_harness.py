@@ -23,7 +23,8 @@ sys.path.pop(0)
 _FIRST_FILE = 5
 _MAX_FIELDS = 65536
 _RETURN, _RETURN_ERRNO, _RETURN_ALLOW = 0x06, 0x00050000, 0x7FFF0000
-_JUMP_IF_EQUAL = 0x15
+_LOAD, _JUMP_IF_EQUAL = 0x20, 0x15
+_AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _EXECVE = {"x86_64": (59,), "aarch64": (221,)}
 _MKDIR = {"x86_64": (83, 258), "aarch64": (34,)}
 
@@ -35,13 +36,14 @@ def interpreter_filter(program: bytes) -> bytes:
     """
     machine = platform.machine()
     changes = dict.fromkeys(_EXECVE[machine], _RETURN_ALLOW) | dict.fromkeys(_MKDIR[machine], _RETURN_ERRNO)
-    instructions = [struct.unpack_from("=HBBI", program, at) for at in range(0, len(program), 8)]
-    for index, (code, _, _, number) in enumerate(instructions[:-1]):
-        following = instructions[index + 1]
-        if code == _JUMP_IF_EQUAL and number in changes and following[0] == _RETURN:
-            assert following[3] & 0xFFFF0000 == _RETURN_ERRNO
-            instructions[index + 1] = (*following[:3], changes[number])
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
+    rules = [
+        instruction
+        for number, action in changes.items()
+        for instruction in ((_JUMP_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, action))
+    ]
+    # Other machines' numbers are left to the program.
+    start = [(_LOAD, 0, 0, 4), (_JUMP_IF_EQUAL, 0, len(rules) + 1, _AUDIT_ARCH[machine]), (_LOAD, 0, 0, 0)]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in (*start, *rules)) + program
 
 
 def decode_text(received: memoryview, max_bytes: int) -> tuple[list[tuple[int, int]], int] | None:

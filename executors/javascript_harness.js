@@ -85,25 +85,40 @@ function writeBytes(descriptor, bytes) {
   while (bytes.length > 0) bytes = slice(bytes, writeSync(descriptor, bytes, null, 'latin1'));
 }
 
-function readExactly(descriptor, byteCount) {
-  const buffer = Buffer.alloc(byteCount);
-  for (let at = 0; at < byteCount;) {
-    const count = fs.readSync(descriptor, buffer, at, byteCount - at, null);
-    if (count === 0) return null;
-    at += count;
-  }
-  return buffer;
-}
+// One read is enough for most requests; the memory is there before a fork.
+const requestBuffer = Buffer.alloc(1 << 16);
 
-const readU32 = (descriptor) => readExactly(descriptor, 4)?.readUInt32BE(0);
+/** The fields of the frame in the first `size` bytes as text, or null while it is incomplete. */
+function fieldsOf(buffer, size) {
+  if (size < 4) return null;
+  const count = buffer.readUInt32BE(0);
+  const fields = [];
+  let at = 4;
+  while (fields.length < count) {
+    if (at + 4 > size) return null;
+    const end = at + 4 + buffer.readUInt32BE(at);
+    if (end > size) return null;
+    fields.push(buffer.toString('utf8', at + 4, end));
+    at = end;
+  }
+  return fields;
+}
 
 /** The fields of the next request as text, or null at the end of `descriptor`. */
 function readFields(descriptor) {
-  const count = readU32(descriptor);
-  if (count === undefined) return null;
-  const fields = [];
-  while (fields.length < count) fields.push(readExactly(descriptor, readU32(descriptor)).toString('utf8'));
-  return fields;
+  let buffer = requestBuffer;
+  for (let size = 0; ;) {
+    if (size === buffer.length) {
+      const larger = Buffer.alloc(2 * size);
+      buffer.copy(larger);
+      buffer = larger;
+    }
+    const count = fs.readSync(descriptor, buffer, size, buffer.length - size, null);
+    if (count === 0) return null;
+    size += count;
+    const fields = fieldsOf(buffer, size);
+    if (fields !== null) return fields;
+  }
 }
 
 function toRequest([kind, limits, seed, source, ...inputs]) {
@@ -278,10 +293,11 @@ function warmUp() {
     'const g = (x) => x; function f(x) { return g(x); }', '"use strict"; const f = (x) => x;', 'function f(', 'throw 1',
     'function f(x) { throw new TypeError("no"); }', 'function f(x) { return Symbol(); }',
   ];
+  const frameBuffer = Buffer.from(frame(['evaluate', '1 1 512 4096 500', '1', sources[0], ...inputs], 6), 'latin1');
   for (let round = 0; round < WARM_UP_ROUNDS; round++) {
     for (const source of sources) {
       readFields(zeros);
-      readExactly(zeros, 100).toString('utf8');
+      fieldsOf(frameBuffer, frameBuffer.length);
       const request = toRequest(['evaluate', '1 1 512 4096 500', '1', source, ...inputs]);
       const fields = answer(request, makeModule());
       frame(fields, fields.length);

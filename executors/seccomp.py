@@ -1,5 +1,8 @@
 """Seccomp programs as bytes, assembled here: no compiler and no libseccomp needed.
 
+A program is a search tree over the numbers of system calls: the kernel runs it for every number when it is put on,
+which as one chain of comparisons took 0.2 ms of every evaluated program.
+
 Three programs, each stricter than the one before: `worker_filter` for a serving harness (which must start children in
 new PID namespaces), `single_filter` for a process that runs one program (no child processes), `child_filter` for the
 process that runs untrusted code (no exec, nothing opened for writing). Numbers are those of Linux on x86-64 and arm64.
@@ -16,8 +19,7 @@ from collections.abc import Sequence
 # AUDIT_ARCH of the machines that there are programs for.
 MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
-_LD_ABS, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
-_X32_BIT = 0x40000000
+_LD_ABS, _JA, _JEQ, _JGE, _JSET, _RET = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
 
 CLONE_THREAD = 0x00010000
 CLONE_NEWPID = 0x20000000
@@ -33,7 +35,8 @@ _CHILD_IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 # F_NOTIFY stop and watch others' writers; F_SETPIPE_SZ takes memory of the kernel's.
 _DENIED_FCNTLS = (8, 10, 15, 1024, 1026, 1031)
 _PR_SET_PDEATHSIG = 1
-# The numbers agree on all architectures from here on; a kernel newer than this list adds only above.
+# The numbers agree on all architectures from here on; a kernel newer than this list adds only above, and so are the
+# numbers of x32.
 _FIRST_NEW = 424
 
 # name: (x86-64, arm64)
@@ -101,63 +104,89 @@ _CHANGES_OF_FOLDERS = (
 _NEW_ALLOWED = (436, 439, 441, 449)
 
 
-class _Assembler:
-    """Straight-line BPF with forward jumps over the next few instructions only."""
+_Instruction = tuple[int, int, int, int]
+_Code = tuple[_Instruction, ...]
 
-    def __init__(self) -> None:
-        self.code: list[tuple[int, int, int, int]] = []
 
-    def add(self, code: int, k: int, true: int = 0, false: int = 0) -> None:
-        self.code.append((code, true, false, k))
+def _load_argument(index: int, high: bool = False) -> _Instruction:
+    # The data are in the machine's byte order; both supported architectures are little-endian.
+    return (_LD_ABS, 0, 0, 16 + 8 * index + (4 if high else 0))
 
-    def load_number(self) -> None:
-        self.add(_LD_ABS, 0)
 
-    def load_argument(self, index: int, high: bool = False) -> None:
-        # The data are in the machine's byte order; both supported architectures are little-endian.
-        self.add(_LD_ABS, 16 + 8 * index + (4 if high else 0))
+def _return(action: int) -> _Instruction:
+    return (_RET, 0, 0, action)
 
-    def deny(self, number: int, error: int) -> None:
-        self.add(_JEQ, number, 0, 1)
-        self.add(_RET, _ERRNO | error)
 
-    def deny_if(self, number: int, argument: int, test: int, value: int, error: int) -> None:
-        """Deny syscall `number` when `test` (JEQ or JSET) of the low word of `argument` with `value` holds."""
-        self.add(_JEQ, number, 0, 4)
-        self.load_argument(argument)
-        self.add(test, value, 0, 1)
-        self.add(_RET, _ERRNO | error)
-        self.load_number()
+def _by_value(argument: int, test: int, values: Sequence[int], when: int, otherwise: int) -> _Code:
+    """`when` if `test` (JEQ or JSET) of the low word of `argument` holds for one of `values`, else `otherwise`."""
+    tests = [(test, len(values) - index, 0, value) for index, value in enumerate(values)]
+    return (_load_argument(argument), *tests, _return(otherwise), _return(when))
 
-    def deny_unless(self, number: int, argument: int, bits: int, error: int) -> None:
-        """Deny syscall `number` unless some of `bits` are set in the low word of `argument`."""
-        self.add(_JEQ, number, 0, 4)
-        self.load_argument(argument)
-        self.add(_JSET, bits, 1, 0)
-        self.add(_RET, _ERRNO | error)
-        self.load_number()
 
-    def deny_nonzero(self, number: int, argument: int, error: int) -> None:
-        """Deny syscall `number` when the 64-bit `argument` is not zero."""
-        self.add(_JEQ, number, 0, 6)
-        self.load_argument(argument)
-        self.add(_JEQ, 0, 0, 2)
-        self.load_argument(argument, high=True)
-        self.add(_JEQ, 0, 1, 0)
-        self.add(_RET, _ERRNO | error)
-        self.load_number()
+def _unless_zero(argument: int, action: int) -> _Code:
+    """`action` when the 64-bit `argument` is not zero."""
+    high = _load_argument(argument, high=True)
+    return (_load_argument(argument), (_JEQ, 0, 3, 0), high, (_JEQ, 0, 1, 0), _return(_ALLOW), _return(action))
 
-    def allow_only(self, number: int, argument: int, values: Sequence[int], error: int) -> None:
-        """Deny syscall `number` unless the low word of `argument` is one of `values`."""
-        self.add(_JEQ, number, 0, len(values) + 3)
-        self.load_argument(argument)
-        for left, value in enumerate(reversed(values)):
-            self.add(_JEQ, value, len(values) - left, 0)
-        self.add(_RET, _ERRNO | error)
-        self.load_number()
+
+def _error(number: int) -> int:
+    return _ERRNO | number
+
+
+class Rules:
+    """What is done at each system call of a machine; what has no rule is allowed. The first rule for a call holds."""
+
+    def __init__(self, machine: str) -> None:
+        self._machine = machine
+        self._rules: dict[int, _Code] = {}
+        self._from_new: _Code = (_return(_ALLOW),)
+
+    def add(self, name: str, code: _Code) -> None:
+        """`code` for the call `name`, where the machine has it."""
+        number = _NUMBERS[name][0 if self._machine == "x86_64" else 1]
+        if number is not None:
+            self._rules.setdefault(number, code)
+
+    def deny(self, names: Sequence[str], error: int) -> None:
+        """An error, without more, for the calls `names`."""
+        for name in names:
+            self.add(name, (_return(_error(error)),))
+
+    def deny_new(self, allowed: Sequence[int]) -> None:
+        """ENOSYS for every call from _FIRST_NEW on but `allowed`: for all that this module does not know."""
+        self._from_new = (_return(_error(errno.ENOSYS)),)
+        for number in allowed:
+            self._rules.setdefault(number, (_return(_ALLOW),))
 
     def assemble(self) -> bytes:
-        return b"".join(struct.pack("=HBBI", *instruction) for instruction in self.code)
+        """The program, `struct sock_filter[]`; system calls of another machine end the process."""
+        allow = (_return(_ALLOW),)
+        borders = {0: allow, _FIRST_NEW: self._from_new}
+        for number, code in sorted(self._rules.items()):
+            borders[number] = code
+            after = self._from_new if number + 1 >= _FIRST_NEW else allow
+            borders.setdefault(number + 1, after)
+        for number, code in self._rules.items():
+            borders[number] = code
+        ranges: list[tuple[int, _Code]] = []
+        for number, code in sorted(borders.items()):
+            if not ranges or ranges[-1][1] != code:
+                ranges.append((number, code))
+        start = ((_LD_ABS, 0, 0, 4), (_JEQ, 1, 0, MACHINES[self._machine]), _return(_KILL_PROCESS), (_LD_ABS, 0, 0, 0))
+        return b"".join(struct.pack("=HBBI", *instruction) for instruction in (*start, *_search(ranges)))
+
+
+def _search(ranges: Sequence[tuple[int, _Code]]) -> _Code:
+    """Code that goes to the range which holds the loaded number; `ranges` are (first number, code), in order."""
+    if len(ranges) == 1:
+        return ranges[0][1]
+    middle = len(ranges) // 2
+    lower, upper = _search(ranges[:middle]), _search(ranges[middle:])
+    border = ranges[middle][0]
+    if len(lower) < 256:
+        return ((_JGE, len(lower), 0, border), *lower, *upper)
+    # A conditional jump reaches 255 instructions.
+    return ((_JGE, 0, 1, border), (_JA, 0, 0, len(lower)), *lower, *upper)
 
 
 def _machine() -> str:
@@ -167,54 +196,22 @@ def _machine() -> str:
     return machine
 
 
-def _number(name: str, machine: str) -> int | None:
-    return _NUMBERS[name][0 if machine == "x86_64" else 1]
-
-
-def _start(machine: str) -> _Assembler:
-    program = _Assembler()
-    program.add(_LD_ABS, 4)
-    program.add(_JEQ, MACHINES[machine], 1, 0)
-    program.add(_RET, _KILL_PROCESS)
-    program.load_number()
-    if machine == "x86_64":
-        program.add(_JGE, _X32_BIT, 0, 1)
-        program.add(_RET, _ERRNO | errno.ENOSYS)
+def _finish(rules: Rules) -> bytes:
+    """`rules` with those that hold for every contained process."""
+    rules.deny(_ALWAYS_DENIED, errno.EPERM)
+    terminal = (_TIOCSTI, _TIOCLINUX, _TIOCSCTTY, _TIOCSETD)
+    rules.add("ioctl", _by_value(1, _JEQ, terminal, _error(errno.EPERM), _ALLOW))
     # io_uring, clone3, openat2, pidfd and mount descriptors, and whatever comes later.
-    program.add(_JGE, _FIRST_NEW, 0, len(_NEW_ALLOWED) + 1)
-    for left, number in enumerate(reversed(_NEW_ALLOWED)):
-        program.add(_JEQ, number, len(_NEW_ALLOWED) - left, 0)
-    program.add(_RET, _ERRNO | errno.ENOSYS)
-    return program
-
-
-def _deny_all(program: _Assembler, names: Sequence[str], machine: str, error: int) -> None:
-    for name in names:
-        number = _number(name, machine)
-        if number is not None:
-            program.deny(number, error)
-
-
-def _base(machine: str) -> _Assembler:
-    program = _start(machine)
-    _deny_all(program, _ALWAYS_DENIED, machine, errno.EPERM)
-    ioctl = _number("ioctl", machine)
-    assert ioctl is not None
-    for request in (_TIOCSTI, _TIOCLINUX, _TIOCSCTTY, _TIOCSETD):
-        program.deny_if(ioctl, 1, _JEQ, request, errno.EPERM)
-    return program
+    rules.deny_new(_NEW_ALLOWED)
+    return rules.assemble()
 
 
 @functools.cache
 def worker_filter() -> bytes:
     """For a serving harness: no sockets, tracing, mounts, keys; new PID namespaces are the only ones allowed."""
-    machine = _machine()
-    program = _base(machine)
-    clone = _number("clone", machine)
-    assert clone is not None
-    program.deny_if(clone, 0, _JSET, _OTHER_NAMESPACES, errno.EPERM)
-    program.add(_RET, _ALLOW)
-    return program.assemble()
+    rules = Rules(_machine())
+    rules.add("clone", _by_value(0, _JSET, (_OTHER_NAMESPACES,), _error(errno.EPERM), _ALLOW))
+    return _finish(rules)
 
 
 @functools.cache
@@ -225,18 +222,15 @@ def single_filter(namespaces: bool = True, read_only: bool = False) -> bytes:
     no priorities, no change of what a file is. With `read_only` nothing is opened for writing either; to make a folder
     does nothing and succeeds, for interpreters that insist on a temporary one.
     """
-    machine = _machine()
-    program = _base(machine)
-    _deny_children(program, machine)
+    rules = Rules(_machine())
+    _deny_children(rules)
     if not namespaces:
-        _deny_others(program, machine)
-        _deny_all(program, ["tgkill"], machine, errno.EPERM)
-        _deny_all(program, _OF_OWNERS, machine, errno.EPERM)
+        _deny_others(rules)
+        rules.deny(["tgkill", *_OF_OWNERS], errno.EPERM)
     if read_only:
-        _deny_all(program, _MAKE_FOLDERS, machine, 0)
-        _deny_writing(program, machine)
-    program.add(_RET, _ALLOW)
-    return program.assemble()
+        rules.deny(_MAKE_FOLDERS, 0)
+        _deny_writing(rules)
+    return _finish(rules)
 
 
 @functools.cache
@@ -246,44 +240,33 @@ def child_filter(namespaces: bool = True, threads: bool = True) -> bytes:
     Without `namespaces` (no own PID namespace) no signal to any other process either, tgkill included. Without
     `threads` no new thread: only the number of tasks bounds them, and their order is not the program's to repeat.
     """
-    machine = _machine()
-    program = _base(machine)
+    rules = Rules(_machine())
     if not threads:
-        _deny_all(program, ["clone"], machine, errno.EAGAIN)
-    _deny_children(program, machine)
-    _deny_others(program, machine)
-    _deny_all(program, _CHILD_DENIED, machine, errno.EPERM)
-    _deny_all(program, [*_OF_OWNERS, *_MAKE_FOLDERS], machine, errno.EROFS)
-    _deny_writing(program, machine)
-    prctl, prlimit, ioctl = (_number(name, machine) for name in ("prctl", "prlimit64", "ioctl"))
-    assert prctl is not None and prlimit is not None and ioctl is not None
-    program.allow_only(ioctl, 1, _CHILD_IOCTLS, errno.ENOTTY)
-    program.deny_if(prctl, 0, _JEQ, _PR_SET_PDEATHSIG, errno.EPERM)
-    program.deny_nonzero(prlimit, 2, errno.EPERM)
+        rules.deny(["clone"], errno.EAGAIN)
     if not namespaces:
-        _deny_all(program, ["tgkill"], machine, errno.EPERM)
-    program.add(_RET, _ALLOW)
-    return program.assemble()
+        rules.deny(["tgkill"], errno.EPERM)
+    _deny_children(rules)
+    _deny_others(rules)
+    rules.deny(_CHILD_DENIED, errno.EPERM)
+    rules.deny([*_OF_OWNERS, *_MAKE_FOLDERS], errno.EROFS)
+    _deny_writing(rules)
+    rules.add("ioctl", _by_value(1, _JEQ, _CHILD_IOCTLS, _ALLOW, _error(errno.ENOTTY)))
+    rules.add("prctl", _by_value(0, _JEQ, (_PR_SET_PDEATHSIG,), _error(errno.EPERM), _ALLOW))
+    rules.add("prlimit64", _unless_zero(2, _error(errno.EPERM)))
+    return _finish(rules)
 
 
-def _deny_children(program: _Assembler, machine: str) -> None:
-    _deny_all(program, ["fork", "vfork"], machine, errno.EPERM)
-    clone = _number("clone", machine)
-    assert clone is not None
-    program.deny_unless(clone, 0, CLONE_THREAD, errno.EPERM)
+def _deny_children(rules: Rules) -> None:
+    rules.deny(["fork", "vfork"], errno.EPERM)
+    rules.add("clone", _by_value(0, _JSET, (CLONE_THREAD,), _ALLOW, _error(errno.EPERM)))
 
 
-def _deny_others(program: _Assembler, machine: str) -> None:
-    _deny_all(program, [*_SIGNALS, *_PRIORITIES], machine, errno.EPERM)
-    fcntl = _number("fcntl", machine)
-    assert fcntl is not None
-    for command in _DENIED_FCNTLS:
-        program.deny_if(fcntl, 1, _JEQ, command, errno.EPERM)
+def _deny_others(rules: Rules) -> None:
+    rules.deny([*_SIGNALS, *_PRIORITIES], errno.EPERM)
+    rules.add("fcntl", _by_value(1, _JEQ, _DENIED_FCNTLS, _error(errno.EPERM), _ALLOW))
 
 
-def _deny_writing(program: _Assembler, machine: str) -> None:
-    _deny_all(program, _CHANGES_OF_FOLDERS, machine, errno.EROFS)
+def _deny_writing(rules: Rules) -> None:
+    rules.deny(_CHANGES_OF_FOLDERS, errno.EROFS)
     for name, argument in (("open", 1), ("openat", 2)):
-        number = _number(name, machine)
-        if number is not None:
-            program.deny_if(number, argument, _JSET, _OPEN_WRITE, errno.EROFS)
+        rules.add(name, _by_value(argument, _JSET, (_OPEN_WRITE,), _error(errno.EROFS), _ALLOW))

@@ -177,6 +177,10 @@ def test_benchmark_rows():
     assert row["language"] == "python"
     assert row["warm_per_s_1"] > row["cold_per_s"] > 0
     assert row["warm_per_s_all"] > 0
+    # Where groups count core time, a second of one core holds no more than a second of it.
+    if row["warm_core_ms_1"] is not None:
+        assert row["cold_core_ms"] > 2 * row["warm_core_ms_1"] > 0
+        assert row["warm_core_ms_1"] * row["warm_per_s_1"] < 1100
 
 
 def test_soak_says_whether_anything_grew():

@@ -106,15 +106,68 @@ def test_seccomp_refuses_calls_by_other_numbers():
     assert run_under(seccomp.child_filter(), script) == ["38"] * 4
 
 
+def fate(program, machine, number, *arguments):
+    """The errno that a seccomp program gives a system call; 0 when it is allowed. Interprets the program."""
+    code = [struct.unpack_from("=HBBI", program, offset) for offset in range(0, len(program), 8)]
+    data = struct.pack("=IIQ6Q", number, seccomp.MACHINES[machine], 0, *arguments, *[0] * (6 - len(arguments)))
+    at, loaded = 0, 0
+    while True:
+        operation, true, false, k = code[at]
+        at += 1
+        if operation == seccomp._LD_ABS:
+            (loaded,) = struct.unpack_from("=I", data, k)
+        elif operation == seccomp._JA:
+            at += k
+        elif operation == seccomp._RET:
+            return 0 if k == seccomp._ALLOW else k - seccomp._ERRNO
+        else:
+            holds = {seccomp._JEQ: loaded == k, seccomp._JGE: loaded >= k, seccomp._JSET: bool(loaded & k)}
+            at += true if holds[operation] else false
+
+
+@pytest.mark.parametrize(("column", "machine"), [*enumerate(seccomp.MACHINES)])
+def test_seccomp_programs_of_both_machines(column, machine, monkeypatch):
+    monkeypatch.setattr(seccomp, "_machine", lambda: machine)
+    child = seccomp.child_filter.__wrapped__()
+    numbers = {name: pair[column] for name, pair in seccomp._NUMBERS.items() if pair[column] is not None}
+    denied = [*seccomp._ALWAYS_DENIED, *seccomp._CHILD_DENIED, *seccomp._SIGNALS, *seccomp._PRIORITIES]
+    assert {fate(child, machine, numbers[name]) for name in denied if name in numbers} == {1}
+    read_only = [*seccomp._OF_OWNERS, *seccomp._MAKE_FOLDERS, *seccomp._CHANGES_OF_FOLDERS]
+    assert {fate(child, machine, numbers[name]) for name in read_only if name in numbers} == {30}
+    cases = {
+        "clone": [((17,), 1), ((0x10000,), 0), ((0x3D0F00,), 0)],
+        "openat": [
+            ((0, 0, 0), 0),
+            ((0, 0, 1), 30),
+            ((0, 0, 0o100), 30),
+            ((0, 0, 0o20200000), 30),
+            ((0, 0, 0o200000), 0),
+        ],
+        "prlimit64": [((0, 7, 0, 1), 0), ((0, 7, 1), 1), ((0, 7, 1 << 32), 1)],
+        "prctl": [((1,), 1), ((4,), 0)],
+        "fcntl": [((0, 1), 0), ((0, 8), 1), ((0, 15), 1), ((0, 3), 0)],
+        "ioctl": [((0, 0x5401), 0), ((0, 0x5412), 25), ((0, 0x40086602), 25)],
+    }
+    for name, tries in cases.items():
+        assert [fate(child, machine, numbers[name], *arguments) for arguments, _ in tries] == [end for _, end in tries]
+    known = set(numbers.values())
+    assert all(fate(child, machine, number) == 0 for number in range(424) if number not in known)
+    unknown = {number for number in range(424, 1000) if fate(child, machine, number) != 38}
+    assert unknown == set(seccomp._NEW_ALLOWED)
+    assert fate(child, machine, 0x40000000 + 41) == 38
+
+
 def test_seccomp_jumps_stay_inside_the_program():
     shared = (seccomp.single_filter(namespaces=False, read_only=True), seccomp.child_filter(namespaces=False))
     for program in (seccomp.worker_filter(), seccomp.single_filter(), *shared):
         code = [struct.unpack_from("=HBBI", program, offset) for offset in range(0, len(program), 8)]
         assert len(code) < 4096
         assert code[-1][0] == seccomp._RET
-        for index, (operation, true, false, _) in enumerate(code):
+        for index, (operation, true, false, k) in enumerate(code):
             if operation in (seccomp._JEQ, seccomp._JGE, seccomp._JSET):
                 assert index + 1 + max(true, false) < len(code)
+            elif operation == seccomp._JA:
+                assert index + 1 + k < len(code)
 
 
 def test_frames():

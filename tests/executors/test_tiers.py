@@ -20,6 +20,7 @@ from executors.probe import probe
 from tests.executors.filters import INSTALL_FILTER
 
 REPOSITORY = Path(__file__).parents[2]
+PROBE = Path("/var/tmp/azr_probe")
 NOBODY = {"user": 65534, "group": 65534, "extra_groups": ()}
 # What Docker leaves to root.
 DOCKER = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,sys_chroot,mknod,setfcap"
@@ -31,18 +32,13 @@ RIGHTS = {
 }
 REFUSE_NAMESPACES = """
 from executors import seccomp
-machine = seccomp._machine()
-program = seccomp._Assembler()
-program.load_number()
-for name in ("unshare", "mount", "setns", "pivot_root"):
-    program.deny(seccomp._number(name, machine), 1)
+rules = seccomp.Rules(seccomp._machine())
+rules.deny(["unshare", "mount", "setns", "pivot_root"], 1)
+namespaces = seccomp._OTHER_NAMESPACES | seccomp.CLONE_NEWPID
+rules.add("clone", seccomp._by_value(0, seccomp._JSET, (namespaces,), seccomp._error(1), seccomp._ALLOW))
 for number in {refused}:
-    program.deny(number, 38)
-program.deny_if(
-    seccomp._number("clone", machine), 0, seccomp._JSET, seccomp._OTHER_NAMESPACES | seccomp.CLONE_NEWPID, 1
-)
-program.add(seccomp._RET, seccomp._ALLOW)
-text = program.assemble()
+    rules._rules[number] = (seccomp._return(seccomp._error(38)),)
+text = rules.assemble()
 """
 # clone3, which goes by the number of arguments in memory that a filter can't see; the calls of Landlock
 CLONE3, LANDLOCK = 435, (444, 445, 446)
@@ -60,6 +56,7 @@ def python_for_anybody():
 
 def run_with(rights, script, namespaces=True, landlock=True):
     """The outcome of a script in a process with other rights."""
+    PROBE.unlink(missing_ok=True)
     if os.geteuid() != 0 and rights != "root":
         pytest.skip("only root can take rights away; run as an ordinary user every test is of one")
     if RIGHTS[rights] and shutil.which("setpriv") is None:
@@ -171,7 +168,7 @@ def check_attacks(done, tier):
     assert outcomes["memory"] == ["memory", []]
     # In the least tier nothing tells its own folder from the user's others.
     assert outcomes["program"] == ["ok", [] if tier == "limits" else ["folder"], ""]
-    assert not Path("/var/tmp/azr_probe").exists()
+    assert not PROBE.exists()
 
 
 def attacks(tier, cold):
