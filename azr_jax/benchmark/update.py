@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,7 +13,7 @@ from azr_jax.benchmark import counts, machine
 from azr_jax.benchmark.engine import Engine
 from azr_jax.benchmark.sizes import FULL, Size
 from azr_jax.learner.packing import TASK_GROUPS, TrainSequence, pack
-from azr_jax.model import attention
+from azr_jax.model import attention, attention_check
 
 _MICROBATCHES = 2  # as few as show what the optimizer's step costs beside them
 
@@ -27,7 +25,8 @@ def run(
     ceiling = machine.matmul_flops(size, arguments.repeats)
     report.add("ceilings", matmul_tflops=ceiling / 1e12)
     engine = Engine.make(size, arguments.remat)
-    report.add("attention", **attention_error(size))
+    kernel = attention.choose("auto", engine.mesh)
+    report.add("attention", kernel=kernel, **attention_check.errors(size.model, jnp.dtype(size.compute_dtype), kernel))
     if peer is not None:
         report.add("peer", **peer)
     parts = counts.training_bytes(FULL.model, FULL.row_tokens, "attention", FULL.logit_chunk)
@@ -77,44 +76,3 @@ def sequences(size: Size, count: int, length: int) -> list[TrainSequence]:
         advantage = 1.0 if number % 2 else -1.0
         made.append(TrainSequence(str(number), ids[:prompt], ids[prompt:], logprobs, advantage, group, advantage))
     return made
-
-
-def attention_error(size: Size) -> dict[str, Any]:
-    """The chosen kernel against plain XLA on a packed row of three sequences and padding, forward and backward.
-
-    The largest difference, over the largest value of the reference.
-
-    Raises:
-      RuntimeError: more than bfloat16 explains: the kernel would train something else.
-    """
-    config, T = size.model, 512
-    dtype = jnp.dtype(size.compute_dtype)
-    keys = jax.random.split(jax.random.key(0), 4)
-    heads = (config.heads, config.kv_heads, config.kv_heads)
-    arrays = [jax.random.normal(key, (1, T, n, config.head_dim), dtype) for key, n in zip(keys[:3], heads, strict=True)]
-    weight = jax.random.normal(keys[3], arrays[0].shape, jnp.float32)
-    bounds = (0, 200, 203, 450)
-    ids = np.zeros((1, T), np.int32)
-    for number in range(3):
-        ids[0, bounds[number] : bounds[number + 1]] = number + 1
-    kernel = attention.choose("auto", None)
-
-    def gradients(implementation: str) -> Sequence[jax.Array]:
-        def total(*arrays: jax.Array) -> tuple[jax.Array, jax.Array]:
-            query, key, value = arrays
-            out = attention.attend(query, key, value, jnp.asarray(ids), implementation)
-            out = jnp.where((ids > 0)[:, :, None, None], out.astype(jnp.float32), 0.0)
-            return (out * weight).sum(), out
-
-        gradient, out = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(*arrays)
-        return out, *gradient
-
-    started = time.perf_counter()
-    errors = {}
-    for name, ours, theirs in zip(("out", "query", "key", "value"), gradients(kernel), gradients("xla"), strict=True):
-        ours, theirs = (np.asarray(array, np.float32) for array in (ours, theirs))
-        errors[f"{name}_error"] = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
-    worst = max(errors.values())
-    if not worst < 0.05:
-        raise RuntimeError(f"attention kernel {kernel!r} differs from plain XLA: {errors}; set model.attention='xla'")
-    return {"kernel": kernel, **errors, "seconds": time.perf_counter() - started}

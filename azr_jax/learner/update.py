@@ -24,6 +24,7 @@ from azr_jax.learner.metrics import update_metrics
 from azr_jax.learner.objective import Experience
 from azr_jax.learner.packing import Batch, empty_rows, take_rows
 from azr_jax.learner.state import TrainState, decay_mask, init_state, state_shardings
+from azr_jax.model import attention_check
 from azr_jax.model.sharding import batch_sharding, check_batch, replicated
 
 
@@ -60,6 +61,8 @@ class Learner:
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), abstract_params)
         model = nnx.merge(graphdef, shapes)
         self.settings, self.mesh = settings, mesh
+        if model.attention_kernel == "cudnn" and jax.default_backend() != "cpu":  # not where it is only lowered
+            attention_check.errors(model.config, model.compute_dtype, model.attention_kernel)
         self.rows_per_microbatch = settings.rows_per_microbatch or mesh.shape["data"] * mesh.shape["fsdp"]
         check_batch(self.rows_per_microbatch, mesh, "learner.rows_per_microbatch")
         initialise = functools.partial(init_state, config=model.config, settings=settings, dtype=model.compute_dtype)

@@ -59,6 +59,30 @@ def test_qwen_coder_3b_has_its_published_size():
     assert config.parameters == 3_085_938_688  # the published 3.09B
 
 
+@pytest.mark.parametrize(
+    ("layers", "D", "F", "heads", "kv_heads", "vocab_size", "tied", "parameters"),
+    [
+        (24, 896, 4864, 14, 2, 151936, True, 494_032_768),
+        (28, 1536, 8960, 12, 2, 151936, True, 1_543_714_304),
+        (28, 3584, 18944, 28, 4, 152064, False, 7_615_616_512),
+        (48, 5120, 13824, 40, 8, 152064, False, 14_770_033_664),
+        (64, 5120, 27648, 40, 8, 152064, False, 32_763_876_352),
+    ],
+    ids=["0.5B", "1.5B", "7B", "14B", "32B"],
+)
+def test_the_other_qwen_coders_have_their_published_sizes(layers, D, F, heads, kv_heads, vocab_size, tied, parameters):
+    hf = QWEN_CODER_3B | {
+        "num_hidden_layers": layers,
+        "hidden_size": D,
+        "intermediate_size": F,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "vocab_size": vocab_size,
+        "tie_word_embeddings": tied,
+    }
+    assert ModelConfig.from_hf(hf).parameters == parameters
+
+
 def test_llama3_scaling_is_read_from_both_formats():
     config = ModelConfig.from_hf(LLAMA)
     assert config.rope_scaling == Llama3RopeScaling(8.0, 1.0, 4.0, 8192)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import jax
@@ -11,7 +12,7 @@ import pytest
 from flax import nnx
 from jax._src.cudnn import fused_attention_stablehlo as fused
 
-from azr_jax.model import attention, cudnn_attention
+from azr_jax.model import attention, attention_check, cudnn_attention
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.transformer import abstract
 
@@ -137,3 +138,18 @@ def test_a_long_row_in_chunks_equals_whole_scores(monkeypatch):
     np.testing.assert_allclose(attention.attend(query, key, value, ids, "xla"), whole, atol=1e-5)
     chunked = jax.grad(lambda q: jnp.sum(attention.attend(q, key, value, ids, "xla") ** 2))(query)
     np.testing.assert_allclose(chunked, gradient, atol=1e-4)
+
+
+def test_a_wrong_kernel_is_an_error_that_says_what_to_do(monkeypatch):
+    def leaks(query_BTNH, key_BSKH, value_BSKH, segment_ids_BT, mesh):
+        del mesh
+        return attention.KERNELS["xla"](query_BTNH, key_BSKH, value_BSKH, jnp.minimum(segment_ids_BT, 2), None)
+
+    config = dataclasses.replace(QWEN_3B, heads=4, head_dim=8)
+    assert attention_check.errors(config, jnp.float32, "xla")["query"] == 0.0
+    monkeypatch.setitem(attention.KERNELS, "leaks", leaks)
+    with pytest.raises(RuntimeError, match=r"'leaks' differs.*model.attention='xla'"):
+        attention_check.errors(config, jnp.float32, "leaks")
+    monkeypatch.setitem(attention.KERNELS, "leaks", lambda *inputs: jnp.full_like(inputs[0], jnp.nan))
+    with pytest.raises(RuntimeError, match="nan"):
+        attention_check.errors(config, jnp.float32, "leaks")

@@ -33,8 +33,20 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
-def test_logits_equal_transformers(config, tmp_path):
+# Heads to kv_heads of the other Qwen2.5-Coders: 0.5B and 7B have 7 to 1, 14B and 32B 5 to 1.
+WIDER = {
+    "7 queries a kv head": dataclasses.replace(QWEN, embed_dim=56, heads=14, kv_heads=2, head_dim=4),
+    "5, untied": dataclasses.replace(QWEN, embed_dim=40, heads=10, kv_heads=2, head_dim=4, tie_embeddings=False),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [*CONFIGS.items(), *(pytest.param(*item, marks=pytest.mark.slow) for item in WIDER.items())],
+    ids=[*CONFIGS, *WIDER],
+)
+def test_logits_equal_transformers(name, config, tmp_path):
+    del name
     model = write_torch(config, tmp_path)
     loaded, params = weights.load(tmp_path)
     assert dataclasses.replace(loaded, bos_id=config.bos_id) == config
