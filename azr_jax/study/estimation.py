@@ -1,0 +1,184 @@
+"""What temperature and number of samples make of `acc`: the same proposals, estimated in several ways. No training.
+
+`python -m azr_jax.study.estimation --config=configs/tiny.py --temperatures=0,0.5,1 --samples=16 --out=estimation.json`
+
+The starting model seeds its buffers and proposes once; every valid proposal is solved `samples` times at each
+temperature. A row is a temperature and the first m of those samples: how acc is distributed, and what the equations
+would have paid. Trap 1 is the row of temperature 0, where all samples are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from azr_jax import stages
+from azr_jax.config import Config, from_mapping
+from azr_jax.play import Proposal, Solution
+from azr_jax.selfplay import rewards
+from azr_jax.selfplay.estimates import accuracy, accuracy_metrics
+from azr_jax.selfplay.validation import is_dropped
+from azr_jax.types import TaskType
+
+_CONFIG = config_flags.DEFINE_config_file("config", "configs/tiny.py", "Configuration file.")
+_TEMPERATURES = flags.DEFINE_list("temperatures", ["0", "0.5", "1"], "Temperatures of the samples.")
+_SAMPLES = flags.DEFINE_integer(
+    "samples", 16, "Samples of each proposal and temperature; rows are m = 1, 2, 4, ... of them."
+)
+_OUT = flags.DEFINE_string("out", None, "File for the samples and the table as JSON.")
+
+HEAD = (
+    "temperature",
+    "m",
+    "acc",
+    "P(acc=0)",
+    "P(0<acc<1)",
+    "P(acc=1)",
+    "Eq. 3",
+    "Eq. 4",
+    "spread of Eq. 3",
+    "of Eq. 4",
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """One way to estimate. Shares and mean rewards are over the valid proposals.
+
+    spread3, spread4: standard deviation of the reward among them, which is all that a proposer can learn from besides
+    being valid.
+    """
+
+    temperature: float
+    m: int
+    acc: float
+    zero: float
+    between: float
+    one: float
+    eq3: float
+    eq4: float
+    spread3: float
+    spread4: float
+
+
+def rows_of(samples: Mapping[float, Sequence[Sequence[bool | None]]]) -> list[Row]:
+    """The table, from each proposal's samples (right, wrong, None: the executors failed) by temperature.
+
+    A proposal without any judged sample among its first m is left out of that row.
+
+    Raises:
+      ValueError: no proposals.
+    """
+    made = []
+    for temperature, proposals in samples.items():
+        if not proposals:
+            raise ValueError("no valid proposal to estimate: propose more (selfplay.batch_per_task)")
+        most = max(map(len, proposals))
+        for m in (2**power for power in range(most.bit_length())):
+            accs = [acc for one in proposals if (acc := accuracy(one[:m])) is not None]
+            found = accuracy_metrics(accs, len(accs))
+            paid = [[equation(acc, True) for acc in accs] for equation in (rewards.propose_eq3, rewards.propose_eq4)]
+            made.append(
+                Row(
+                    temperature,
+                    m,
+                    found["acc"],
+                    found["acc_zero"],
+                    found["acc_between"],
+                    found["acc_one"],
+                    *(float(np.mean(values)) for values in paid),
+                    *(float(np.std(values)) for values in paid),
+                )
+            )
+    return made
+
+
+def measure(
+    config: Config, workdir: str, temperatures: Sequence[float], samples: int
+) -> tuple[int, dict[float, list[list[bool | None]]]]:
+    """(proposals made, samples of the valid ones by temperature), by the model at `config.model.path`.
+
+    Raises what `Run.open` does.
+    """
+    from azr_jax.run import Run
+
+    with Run.open(config, workdir) as run:
+        state = run.learner.init(run.params)
+        buffers, player = stages.starting_buffers(config, run.player), run.player
+        while any((missing := stages.seeds_missing(config, buffers)).values()):
+            run.next_seeding_round(missing)
+            stages.seeding_round(config, player, state.params, buffers, run.seeding_rounds)
+        tasks = stages.proposer_tasks(config, player, buffers, "estimation", list(TaskType))
+
+        async def propose() -> list[Proposal]:
+            return list(await asyncio.gather(*(player.propose(task, buffers[task.language], 1) for task in tasks)))
+
+        proposals = player.run(state.params, config.seed, propose)
+        valid = [one for one in proposals if one.item is not None]
+
+        async def estimate(temperature: float) -> list[list[Solution]]:
+            return list(await asyncio.gather(*(player.estimate(_ready(one), samples, temperature) for one in valid)))
+
+        found = {}
+        for temperature in temperatures:
+            run.phase(f"estimate at temperature {temperature}")
+            # Each in a session of its own: request ids are the same, so that only the temperature differs.
+            solved = player.run(state.params, config.seed, lambda chosen=temperature: estimate(chosen))
+            found[temperature] = [
+                [None if is_dropped(one.outcome) else one.correct for one in tries] for tries in solved
+            ]
+        return len(proposals), found
+
+
+async def _ready(proposal: Proposal) -> Proposal:
+    return proposal
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as Markdown: shares as per cent, rewards as they are."""
+    lines = [f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"]
+    for row in rows:
+        shares = (f"{100 * value:.0f}%" for value in (row.acc, row.zero, row.between, row.one))
+        paid = (f"{value:+.2f}" for value in (row.eq3, row.eq4))
+        spread = (f"{value:.2f}" for value in (row.spread3, row.spread4))
+        lines.append(f"| {' | '.join((f'{row.temperature:g}', str(row.m), *shares, *paid, *spread))} |")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Measures and writes."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}: settings are --config.KEY=VALUE")
+    if _SAMPLES.value < 1:
+        raise app.UsageError(f"--samples={_SAMPLES.value}: must be at least 1")
+    try:
+        config = from_mapping(_CONFIG.value.to_dict())
+        temperatures = [float(one) for one in _TEMPERATURES.value]
+        with tempfile.TemporaryDirectory() as workdir:
+            made, samples = measure(config, workdir, temperatures, _SAMPLES.value)
+        rows = rows_of(samples)
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.exit(f"error: {error}")
+    valid = len(next(iter(samples.values())))
+    logging.info("%d of %d proposals are valid\n%s", valid, made, table(rows))
+    if _OUT.value:
+        content = {
+            "proposals": made,
+            "valid": valid,
+            "rows": [dataclasses.asdict(row) for row in rows],
+            "samples": {str(temperature): tries for temperature, tries in samples.items()},
+        }
+        Path(_OUT.value).write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    app.run(main)
