@@ -58,8 +58,6 @@ def test_the_whole_loop_learns_in_the_language_of_the_page(folder, tmp_path):
     changes = {
         "language_directory": str(folder / "executors"),
         "steps": 2,
-        "selfplay.seed_triplets": 6,
-        "selfplay.seed_problems": 2,
         "selfplay.batch_per_task": 8,
         "executor.wall_s": 20.0,
         "metrics.tensorboard": False,
@@ -71,7 +69,7 @@ def test_the_whole_loop_learns_in_the_language_of_the_page(folder, tmp_path):
     steps = rows(workdir / "metrics.jsonl")
     assert [one["step"] for one in steps] == [1, 2]
     # The model has never seen Prefix: what it writes must have run, and been rewarded, all the same.
-    assert steps[-1]["buffer/prefix/triplets_size"] >= 6
+    assert steps[-1]["buffer/prefix/triplets_size"] >= 8
     assert any(one["propose/valid"] > 0 for one in steps)
     assert all(one["exec/infrastructure"] == 0 for one in steps)
     assert any(key.startswith("propose/prefix/program/") for one in steps for key in one)
