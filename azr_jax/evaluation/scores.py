@@ -23,8 +23,8 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
 def interval(counts: Sequence[tuple[int, int]], k: int) -> tuple[float, float, float]:
     """(mean pass@k, low, high) over problems of (samples, correct), 95%.
 
-    Wilson's interval where each problem has one sample; else the normal one over the problems' estimates, which is of
-    the problems drawn, with the samples' own spread inside.
+    Wilson's interval where each problem has one sample, or all have the same estimate; else the normal one over the
+    problems' estimates, which is of the problems drawn, with the samples' own spread inside.
 
     Raises:
       ValueError: no problem, or a problem of fewer than k samples.
@@ -33,9 +33,9 @@ def interval(counts: Sequence[tuple[int, int]], k: int) -> tuple[float, float, f
         raise ValueError("no problem to score")
     values = [pass_at_k(samples, correct, k) for samples, correct in counts]
     mean = statistics.fmean(values)
-    if all(samples == 1 for samples, _ in counts):
-        return mean, *wilson(sum(correct for _, correct in counts), len(counts))
-    spread = statistics.stdev(values) if len(values) > 1 else 0.5
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    if spread == 0 or all(samples == 1 for samples, _ in counts):
+        return mean, *wilson(math.fsum(values), len(counts))
     half = Z_95 * spread / math.sqrt(len(values))
     return mean, max(0.0, mean - half), min(1.0, mean + half)
 

@@ -1,6 +1,7 @@
 """The commands on small files: check, run, compare; resuming, passing ids through, one message for each mistake."""
 
 import csv
+import dataclasses
 import gzip
 import json
 import sys
@@ -14,6 +15,7 @@ from azr_jax.evaluation.__main__ import main
 from azr_jax.evaluation.judging import Judgement
 from azr_jax.evaluation.problems import from_record
 from azr_jax.evaluation.results import Results
+from executors import LANGUAGES
 
 MODEL = "azr_jax/embedded/azr-tiny"
 SETTINGS = {"temperature": 0.0, "top_p": 1.0, "max_tokens": 16, "language": "js"}
@@ -62,6 +64,16 @@ def test_a_malformed_line_is_one_message(tmp_path, capsys, problem, completion, 
     error = capsys.readouterr().err
     assert status == 2 and error.startswith("error: ") and error.count("\n") == 1
     assert all(word in error for word in words)
+
+
+def test_a_missing_interpreter_is_one_message(tmp_path, capsys, monkeypatch):
+    absent = dataclasses.replace(LANGUAGES["javascript"], find=lambda: None)
+    monkeypatch.setitem(LANGUAGES, "javascript", absent)
+    problems = write_lines(tmp_path / "problems.jsonl", [JAVASCRIPT.record])
+    completions = write_lines(tmp_path / "completions.jsonl", [{"name": "twice", "completion": ""}])
+    assert check(tmp_path, problems, completions)[0] == 2
+    error = capsys.readouterr().err
+    assert "no javascript interpreter found" in error and absent.install_hint in error and error.count("\n") == 1
 
 
 def test_unknown_language_and_missing_files_are_one_message(tmp_path, capsys):

@@ -33,6 +33,9 @@ def test_interval_of_several_samples_is_over_problems():
     mean, low, high = scores.interval([(4, 4), (4, 0), (4, 2), (4, 2)], 1)
     assert mean == 0.5
     assert 0 < low < 0.2 and 0.8 < high < 1
+    # Without any spread the normal interval would have no width.
+    assert scores.interval([(3, 0)] * 20, 1) == (0.0, *scores.wilson(0, 20))
+    assert scores.interval([(3, 0)], 1) == (0.0, *scores.wilson(0, 1))
 
 
 def test_mcnemar_is_the_exact_binomial_test():
