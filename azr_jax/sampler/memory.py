@@ -47,9 +47,7 @@ def free_bytes(devices: np.ndarray) -> int:
         # Of one host, also where a mesh has the CPUs of several: they may be the same machine.
         return int(_host_bytes() * HOST_SHARE)
     free = []
-    for device in flat:
-        if device.process_index != jax.process_index():
-            continue  # its own host asks it; see least_of_hosts
+    for device in _own(devices):
         stats = device.memory_stats()
         if not stats or "bytes_limit" not in stats:
             raise ValueError(f"sampler.slots=0: {device} does not tell its memory; set sampler.slots to a number")
@@ -65,7 +63,7 @@ def choose_slots(config: ModelConfig, settings: SamplerSettings, length: int, dt
       ValueError: not one slot fits, or `settings.slots` do not.
     """
     on_cpu = devices.flat[0].platform == "cpu"
-    if settings.slots and not on_cpu and not devices.flat[0].memory_stats():
+    if settings.slots and not on_cpu and not _own(devices)[0].memory_stats():
         return settings.slots
     free = free_bytes(devices) - prefill_bytes(config, settings.prefill_tokens, dtype)
     fit = max(0, free) // slot_bytes(config, length, dtype)
@@ -130,6 +128,11 @@ def _log(
 def fits_twice(config: ModelConfig, slots: int, length: int, dtype: Any, devices: np.ndarray) -> bool:
     """Whether two caches of this size fit, so that slots can be moved to another size while rows are in flight."""
     return devices.flat[0].platform == "cpu" and 2 * slots * slot_bytes(config, length, dtype) <= free_bytes(devices)
+
+
+def _own(devices: np.ndarray) -> list[Any]:
+    """The devices of this host; those of another only that one can ask, see least_of_hosts."""
+    return [device for device in devices.flat if device.process_index == jax.process_index()]
 
 
 def least_of_hosts(value: int) -> int:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import dataclasses
+import json
 
 import pytest
 from thread_hosts import on_all, open_channels
 
+from azr_jax import verdicts
 from azr_jax.hosts import Hosts
 from azr_jax.preemption import Preempted
 from azr_jax.verdicts import SharedPools
@@ -72,6 +75,30 @@ def test_each_program_runs_once_and_all_hosts_see_the_verdicts_in_one_order(pool
     assert order.index("job 0") > order.index("job 1")
     assert sorted(ran[0] + ran[1]) == sorted([job(n).id for n in (*range(6), *range(10, 14))])
     assert len(ran[0]) == len(ran[1]) == 5
+
+
+def test_a_verdict_is_the_same_after_its_way_to_another_host():
+    given = Verdict(
+        "job \ud800",
+        Status.RUNTIME_ERROR,
+        ("1", "'\n\ud83d'"),
+        True,
+        "ValueError",
+        "text",
+        0.1 + 0.2,
+        1e-9,
+        -9,
+        "out",
+        "err",
+    )
+    unset = Verdict("x", Status.OK)
+    assert all(getattr(given, field.name) != getattr(unset, field.name) for field in dataclasses.fields(Verdict))
+    for verdict in (given, unset):
+        arrived = verdicts._verdict(json.loads(json.dumps(verdicts._fields(verdict))))
+        assert arrived == verdict
+        assert [type(getattr(arrived, field.name)) for field in dataclasses.fields(Verdict)] == [
+            type(getattr(verdict, field.name)) for field in dataclasses.fields(Verdict)
+        ]
 
 
 def test_loops_that_ran_apart_are_an_error_and_not_a_hang():

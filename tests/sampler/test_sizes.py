@@ -32,6 +32,15 @@ def devices(*gib: float | None) -> np.ndarray:
     return np.array([_Device(size) for size in gib], dtype=object)
 
 
+class _OtherHosts(_Device):
+    """A device that only another host may ask."""
+
+    process_index = 1
+
+    def memory_stats(self):
+        raise RuntimeError("memory_stats is only supported for addressable devices")
+
+
 def test_length_buckets_hold_and_waste_at_most_a_third():
     sizes = {buckets.length_bucket(tokens, 10_000) for tokens in range(1, 10_001)}
     assert sorted(sizes) == [128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 10000]
@@ -79,3 +88,11 @@ def test_slots_on_a_cpu_are_bounded():
     settings = dataclasses.replace(SETTINGS, slots=0)
     slots = memory.choose_slots(config, settings, 128, "float32", memory.one_device())
     assert 1 <= slots <= memory.CPU_SLOTS
+
+
+@pytest.mark.parametrize("slots", [0, 4])
+def test_each_host_asks_its_own_devices(slots):
+    settings = dataclasses.replace(SETTINGS, slots=slots)
+    own, other = _Device(72.0), _OtherHosts(None)
+    shared = memory.choose_slots(QWEN_3B, settings, 2048, "bfloat16", np.array([other, own], dtype=object))
+    assert shared == memory.choose_slots(QWEN_3B, settings, 2048, "bfloat16", devices(72.0, 72.0))
