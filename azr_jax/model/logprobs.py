@@ -34,7 +34,9 @@ def chunked_logprobs(
     targets_BT = jnp.pad(targets_BT, ((0, 0), (0, pad)))
     # One device needs no shard_map.
     mesh = mesh if mesh is not None and mesh.size > 1 else None
-    logprobs_BT, entropy_BT = _logprobs(hidden_BTD, head_VD, targets_BT, chunk, temperature, mesh)
+    # custom_vjp's result has no type of its own.
+    outputs: Any = _logprobs(hidden_BTD, head_VD, targets_BT, chunk, temperature, mesh)
+    logprobs_BT, entropy_BT = outputs
     return logprobs_BT[:, :T], entropy_BT[:, :T]
 
 
