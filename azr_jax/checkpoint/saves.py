@@ -65,7 +65,10 @@ class Manager:
                 host=ocp.JsonCheckpointHandler(),
             ),
             async_options=ocp.AsyncOptions(
-                timeout_secs=_WRITE_TIMEOUT_S, post_finalization_callback=self._note_written
+                timeout_secs=_WRITE_TIMEOUT_S,
+                post_finalization_callback=self._note_written,
+                # Otherwise threads wait for minutes for the folder that could not be made, beyond the end of the run.
+                create_directories_asynchronously=False,
             ),
         )
 
