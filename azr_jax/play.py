@@ -100,6 +100,7 @@ class Player:
         try:
             return asyncio.run(self._drive(play()))
         finally:
+            self._session.close()
             self._session = None
             if self._shared is not None:
                 self._shared.end()

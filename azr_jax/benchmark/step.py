@@ -66,7 +66,7 @@ def _step(
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as workers:
         session = sampler.session(state.params, seed)
         played = _Play(size, session, seed, lambda: workers.submit(time.sleep, PROGRAM_S)).run()
-        del session  # its caches make room for the update
+        session.close()
     play_s = time.perf_counter() - started
     batch = pack(_sequences(played.training), size.row_tokens, learner.rows_per_microbatch, pad_id=0)
     state, metrics = learner.update(state, batch)

@@ -12,6 +12,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from jax.ad_checkpoint import checkpoint_name
 from jax.experimental.pallas.ops.tpu import splash_attention as splash
 from jax.sharding import Mesh
@@ -36,13 +37,19 @@ Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 def choose(implementation: str, mesh: Mesh | None) -> str:
-    """Resolves "auto" to "splash" on TPU, "cudnn" on GPU and "xla" elsewhere, by the platform of the mesh's devices.
+    """Resolves "auto" to "splash" on TPU, "cudnn" on GPUs from the H100 on and "xla" elsewhere, by the mesh's devices.
 
     Raises:
       ValueError: a name that is none of KERNELS, or a kernel that the platform does not have.
     """
-    platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
+    device = mesh.devices.flat[0] if mesh is not None else jax.devices()[0]
+    platform = device.platform
     if implementation == "auto":
+        if platform in ("gpu", "cuda") and float(device.compute_capability) < cudnn_attention.LEAST_CAPABILITY:
+            logging.warning(
+                "attention: %s has no kernel for packed rows, which need an H100; plain XLA is used", device
+            )
+            return "xla"
         return {"tpu": "splash", "gpu": "cudnn", "cuda": "cudnn"}.get(platform, "xla")
     if implementation not in KERNELS:
         raise ValueError(f"attention={implementation!r} is unknown; choose one of {['auto', *KERNELS]}")

@@ -17,6 +17,7 @@ from jax._src.cudnn import fused_attention_stablehlo as fused
 
 # The kernel is launched for this many segments a row, present or not. Packing puts no more into a row.
 MOST_SEGMENTS = 32
+LEAST_CAPABILITY = 9.0  # of a GPU, for packed rows
 # Before this version offsets of keys are scaled by the number of query heads: wrong, silently, with fewer key heads
 # (https://github.com/jax-ml/jax/pull/39521). Keys and values are repeated there to as many heads as queries.
 _GROUPED_OFFSETS = (0, 11, 2)

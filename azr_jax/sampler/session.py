@@ -129,6 +129,12 @@ class Session:
         self._seconds["host_s"] += time.perf_counter() - started - device_s
         return finished
 
+    def close(self) -> None:
+        """Frees the memory of the caches and of served copies of the weights, for the update; no step may follow."""
+        self._slots.close()
+        self._params = self._prefilled = None
+        self._flights.clear()
+
     # Admission.
 
     def _admit_waiting(self) -> list[Rollout]:

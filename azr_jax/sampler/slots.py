@@ -237,6 +237,13 @@ class Slots:
             sources_B[row.slot] = -1
             self._device = self._sampler.programs.arrange(self._device, self._sampler.replicate(sources_B))
 
+    def close(self) -> None:
+        """Frees the caches' memory now, whoever still holds this."""
+        for tier in self.caches:
+            for buffer in (*tier.k, *tier.v):
+                buffer.delete()
+        self.caches = ()
+
     # Decoding.
 
     def decode(self, params: Any, key: jax.Array) -> tuple[dict[int, Row], list[jax.Array]]:

@@ -1,3 +1,5 @@
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,5 +81,14 @@ def test_choice_follows_the_platform():
     assert attention.choose("splash", mesh) == "splash"
     with pytest.raises(ValueError, match=r"cudnn.*GPU.*cpu"):
         attention.choose("cudnn", mesh)
+    gpus = {
+        capability: types.SimpleNamespace(platform="gpu", compute_capability=capability)
+        for capability in ("8.0", "9.0")
+    }
+    chosen = {
+        capability: attention.choose("auto", types.SimpleNamespace(devices=np.array([gpu], dtype=object)))
+        for capability, gpu in gpus.items()
+    }
+    assert chosen == {"8.0": "xla", "9.0": "cudnn"}
     with pytest.raises(ValueError, match="flashy"):
         attention.choose("flashy", mesh)

@@ -73,6 +73,12 @@ def test_the_device_is_sent_a_chunk_before_the_host_has_seen_the_last(world):
     assert session.metrics.decode_steps == 8
     while not session.idle:
         session.step()
+    caches = session._slots.caches
+    session.close()
+    assert (
+        all(buffer.is_deleted() for tier in caches for buffer in tier.k)
+        and not world.params["norm_D"][...].is_deleted()
+    )
     # Nothing is sent for rows that are sure to have ended: 17 to 20 tokens are three chunks.
     assert session.metrics.decode_steps == 24
 
