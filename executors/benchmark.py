@@ -234,6 +234,8 @@ def growth(marks: Sequence[Mark]) -> list[str]:
 # Python, because its programs can be told how long to compute; what is measured is the pool.
 _COMPUTE = "import time\ndef f(s):\n    while time.process_time() < s:\n        pass\n    return {index}\n"
 _BUSY = "def f(s):\n    while True:\n        pass\n"
+# Times the CPU limit: the limit on the wall, so that a busy machine does not end good ones.
+_PATIENCE = 2
 _ASLEEP = "import time\ndef f(s):\n    time.sleep(1000)\n"
 
 
@@ -241,7 +243,8 @@ def hanging_batch(python: Language, programs: int, limit_s: float = 0.5, good_s:
     """How long a batch takes of which 5% run into their limit, half of those computing and half asleep.
 
     The bound is (time of the good ones alone in the same pool x cores + limits of the busy bad ones) / cores. Good ones
-    compute `good_s` seconds of CPU each.
+    compute `good_s` seconds of CPU each. Where other work takes a part of the machine, a limit on CPU time lasts longer
+    on the wall: `stretch` is how much longer the core time of the good ones did, and the limits are stretched alike.
     """
     count_bad = max(2, programs // 20)
     good = [
@@ -251,23 +254,25 @@ def hanging_batch(python: Language, programs: int, limit_s: float = 0.5, good_s:
     bad = [Job(f"bad{index}", JobKind.EVALUATE, _BUSY if index % 2 else _ASLEEP, ("0",)) for index in range(count_bad)]
     mixed = [*good, *bad]
     random.Random(0).shuffle(mixed)
-    # Twice the time on the wall, so that a busy machine does not end good ones.
-    with Pool(python, limits=Limits(wall_s=2 * limit_s, cpu_s=limit_s)) as pool:
-        elapsed = []
+    with _CoreClock() as clock, Pool(python, limits=Limits(wall_s=_PATIENCE * limit_s, cpu_s=limit_s)) as pool:
+        elapsed, core_s = [], []
         for jobs in (good[: 2 * pool.workers], good, mixed):
-            begin = time.monotonic()
+            begin, begin_core_s = time.monotonic(), clock.seconds() or 0.0
             verdicts = list(pool.run(jobs))
             elapsed.append(time.monotonic() - begin)
+            core_s.append((clock.seconds() or 0.0) - begin_core_s)
             wrong = [verdict for verdict in verdicts if verdict.correct is not True and verdict.id.startswith("good")]
             if wrong:
                 raise ValueError(f"a good program of the batch gives {wrong[0]}")
         busy = sum(job.source == _BUSY for job in bad)
-        bound_s = elapsed[1] + busy * limit_s / pool.workers
+        stretch = max(1.0, elapsed[1] * pool.workers / core_s[1]) if core_s[1] else 1.0
+        bound_s = elapsed[1] + stretch * busy * limit_s / pool.workers
     return {
         "programs": programs,
         "busy": busy,
         "asleep": count_bad - busy,
         "limit_s": limit_s,
+        "stretch": round(stretch, 2),
         "good_s": round(elapsed[1], 2),
         "mixed_s": round(elapsed[2], 2),
         "bound_s": round(bound_s, 2),

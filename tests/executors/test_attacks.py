@@ -183,7 +183,7 @@ def test_cold_and_warm_agree_on_the_corpora(language, canaries):
     attacks = both_corpora(language)
     outcomes = []
     for cold in (False, True):
-        with Pool(language, workers=2, limits=LIMITS, cold=cold) as pool:
+        with Pool(language, workers=2, limits=dataclasses.replace(LIMITS, wall_s=20.0), cold=cold) as pool:
             outcomes.append(pool.run_all(attack.job for attack in attacks))
     for attack, warm, cold in zip(attacks, *outcomes, strict=True):
         assert attack.faults(warm) == attack.faults(cold) == []
