@@ -12,6 +12,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -97,7 +98,12 @@ def test_the_alarm_works(tmp_path, bomb):
 
 
 def test_no_module_can_read_a_pickle():
-    """No import of a module that does, no `allow_pickle`, no remote code, no YAML."""
+    """No import of a module that does, no `allow_pickle`, no remote code, no YAML.
+
+    The peer of the benchmarks is written in torch, with random weights: it loads nothing.
+    """
+    peer = REPOSITORY / "azr_jax" / "benchmark" / "peer.py"
+    assert not {"load", "from_pretrained", "hub"} & set(re.findall(r"\w+", peer.read_text(encoding="utf-8")))
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
@@ -106,7 +112,7 @@ def test_no_module_can_read_a_pickle():
                 names = {(node.module or "").split(".")[0]}
             else:
                 names = set()
-            assert not names & PICKLES, f"{path}: imports {names}"
+            assert not names & (PICKLES - {"torch"} if path == peer else PICKLES), f"{path}: imports {names}"
             if isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "trust_remote_code"):
                 assert isinstance(node.value, ast.Constant) and node.value.value is False, f"{path}: {node.arg}"
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
