@@ -18,7 +18,8 @@ from executors.language import Interpreter, Language
 from executors.launch import Launch, Mode, Tier
 from executors.sandbox import start, start_error
 
-START_TIMEOUT_S = 60.0
+# Julia compiles for 5 s of a core before it serves: with ten times as much to do as there are cores, for a minute.
+START_TIMEOUT_S = 180.0
 # How much later than the harness itself the host ends a served request.
 BACKUP_S = 0.5
 FIRST_SEED, SECOND_SEED = 0, 20050303
