@@ -22,11 +22,12 @@ class ModelSettings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MeshSettings:
-    """Sizes of the mesh axes; one may be -1 for the rest of the devices."""
+    """Sizes of the mesh axes; one may be -1 for the rest of the devices. Where the learner's state rests."""
 
     data: int
     fsdp: int
     tensor: int
+    resting_state: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -286,6 +287,7 @@ _CHOICES = {
     "model.compute_dtype": ("bfloat16", "float32"),
     "model.remat": ("full", "attention", "gate", "dots", "none"),
     "model.attention": ("auto", "xla", "cudnn", "splash"),
+    "mesh.resting_state": ("auto", "device", "host"),
     "selfplay.program_tags": ("own", "any"),
     "selfplay.prompt_template": ("paper", "brief"),
     "reward.proposer": ("eq3", "eq4", "switch", "linear", "adaptive", "learnability"),

@@ -114,7 +114,16 @@ def get_config() -> ml_collections.ConfigDict:
             "attention": "auto",  # auto | xla | cudnn | splash
         }
     )
-    config.mesh = ml_collections.ConfigDict({"data": 1, "fsdp": -1, "tensor": 1})
+    config.mesh = ml_collections.ConfigDict(
+        {
+            "data": 1,
+            "fsdp": -1,
+            "tensor": 1,
+            # Where parameters and moments lie while sampling: device | host (more slots, a copy each way a step) | auto
+            # (host where the slots asked for, or 64, do not fit beside them).
+            "resting_state": "auto",
+        }
+    )
     config.selfplay = _selfplay()
     config.sampler = _sampler()
     config.reward = ml_collections.ConfigDict(

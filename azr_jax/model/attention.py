@@ -18,7 +18,7 @@ from jax.experimental.pallas.ops.tpu import splash_attention as splash
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from azr_jax.model import cudnn_attention
+from azr_jax.model import cudnn_attention, paged_attention
 from azr_jax.model.sharding import RULES
 
 # Finite, so that a row with no visible key gives an average and not NaN.
@@ -81,16 +81,23 @@ def attend(
 
 
 def attend_cache(
-    query_BNH: jax.Array, key: jax.Array, value: jax.Array, positions_B: jax.Array, implementation: str = "xla"
+    query_BNH: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    positions_B: jax.Array,
+    implementation: str = "xla",
+    mesh: Mesh | None = None,
 ) -> jax.Array:
     """One query a row against cached keys 0 .. positions_B (inclusive). Returns BNH.
 
     `key` and `value` lie as CACHE_LAYOUTS says for the implementation; the step is bound by reading them. On one H100 a
     decode loop with the einsum took 4.5 ms a step at 64 slots x 768 and 8.4 at 128 x 2,048; cuDNN, which reads a row's
-    keys no further than its position, took 4.2 and 7.3.
+    keys no further than its position, took 4.2 and 7.3. On TPU "paged" does likewise.
     """
     if implementation == "cudnn":
         return cudnn_attention.one_query(query_BNH, key, value, positions_B)
+    if implementation == "paged":
+        return paged_attention.one_query(query_BNH, key, value, positions_B, mesh)
     B, N, H = query_BNH.shape
     K, S = key.shape[1:3]
     query_BKGH = query_BNH.reshape(B, K, N // K, H)

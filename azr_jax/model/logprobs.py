@@ -74,6 +74,7 @@ def _backward(
 
 _logprobs.defvjp(_forward, _backward)
 
+_PIECES = 16
 _ROWS, _HIDDEN, _HEAD = P(RULES["batch"], None), P(RULES["batch"], None, None), spec(PARAM_AXES["head_VD"])
 
 
@@ -141,10 +142,26 @@ def _local_backward(
     inputs = (hidden_BTD, targets_BT, entropy_BT, normaliser_BT, d_logprobs_BT, d_entropy_BT)
     zeros_VD = jnp.zeros(weight_VD.shape, jnp.float32)
     d_weight_VD, d_hidden_CBcD = jax.lax.scan(one, zeros_VD, tuple(_chunks(array, chunk) for array in inputs))
-    if mesh is not None:
-        d_weight_VD = jax.lax.psum_scatter(d_weight_VD, "fsdp", scatter_dimension=1, tiled=True)
-        d_weight_VD = jax.lax.psum(d_weight_VD, "data")
-    return _joined(d_hidden_CBcD), d_weight_VD.astype(head_VD.dtype)
+    d_hidden_BTD = _joined(d_hidden_CBcD)
+    if mesh is None:
+        return d_hidden_BTD, d_weight_VD.astype(head_VD.dtype)
+    # What goes on to the layers waits for the head, or the whole gradient would lie beside theirs.
+    return jax.lax.optimization_barrier((d_hidden_BTD, _parted(d_weight_VD).astype(head_VD.dtype)))
+
+
+def _parted(whole_VD: jax.Array) -> jax.Array:
+    """The sum over data and fsdp of each device's whole gradient, and of it the device's own columns.
+
+    Some rows at a time: the TPU compiler reduces all and cuts the part out, in a buffer as large as what it reduces.
+    """
+    V, D = whole_VD.shape
+    pieces = next(count for count in range(min(_PIECES, V), 0, -1) if V % count == 0)
+
+    def one(piece_vD: jax.Array) -> jax.Array:
+        piece_vD = jax.lax.psum_scatter(piece_vD, "fsdp", scatter_dimension=1, tiled=True)
+        return jax.lax.psum(piece_vD, "data")
+
+    return jax.lax.map(one, whole_VD.reshape(pieces, V // pieces, D)).reshape(V, -1)
 
 
 def _logits(hidden_BcD: jax.Array, weight_VD: jax.Array, temperature: float) -> jax.Array:

@@ -54,3 +54,13 @@ def padded_count(count: int, least: int = 1) -> int:
     while size < count:
         size *= 4
     return size
+
+
+def largest_prefill(longest: int, prefill_tokens: int, parts: int) -> tuple[int, int]:
+    """(rows, tokens a row) of the largest prefill of a row for each prompt: of prompts of up to `longest` tokens."""
+    sizes, tokens = [], 0
+    while tokens < longest:
+        tokens = length_bucket(tokens + 1, longest)
+        room = max(1, prefill_tokens // tokens)
+        sizes.append((batch_size(room, room, parts), tokens))
+    return max(sizes, key=lambda size: (size[0] * size[1], size[1]))

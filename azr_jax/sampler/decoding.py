@@ -50,10 +50,10 @@ class LayerCaches:
         return self.k[0].shape[_layout(self.implementation).index("S")]
 
 
-def init_caches(
+def cache_shapes(
     config: ModelConfig, slots: int, length: int, dtype: Any, mesh: Mesh | None = None, implementation: str = "xla"
 ) -> LayerCaches:
-    """Empty caches; with a mesh, slots over data and fsdp, heads over tensor.
+    """Shapes of caches; with a mesh, slots over data and fsdp, heads over tensor.
 
     Raises:
       ValueError: slots or kv_heads that the mesh does not divide.
@@ -64,9 +64,16 @@ def init_caches(
         check_batch(slots, mesh, "slots")
         sharding = NamedSharding(mesh, spec(cache_axes(implementation)))
     sizes = {"B": slots, "K": config.kv_heads, "S": length, "H": config.head_dim}
-    shape = tuple(sizes[letter] for letter in _layout(implementation))
-    buffers = [[jnp.zeros(shape, dtype, device=sharding) for _ in range(config.layers)] for _ in range(2)]
-    return LayerCaches(k=buffers[0], v=buffers[1], implementation=implementation)
+    one = jax.ShapeDtypeStruct(tuple(sizes[letter] for letter in _layout(implementation)), dtype, sharding=sharding)
+    return LayerCaches(k=[one] * config.layers, v=[one] * config.layers, implementation=implementation)
+
+
+def init_caches(
+    config: ModelConfig, slots: int, length: int, dtype: Any, mesh: Mesh | None = None, implementation: str = "xla"
+) -> LayerCaches:
+    """Empty caches as `cache_shapes` describes them, with the same errors."""
+    shapes = cache_shapes(config, slots, length, dtype, mesh, implementation)
+    return jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype, device=one.sharding), shapes)
 
 
 def cache_axes(implementation: str) -> tuple[str, ...]:
@@ -165,7 +172,7 @@ def decode_step(
             values[number].append(tier.v[index].at[at].set(value_BKH[rows].astype(tier.v[index].dtype), mode="drop"))
             attended.append(
                 attention.attend_cache(
-                    query_BNH[rows], keys[number][-1], values[number][-1], positions_B[rows], tier.implementation
+                    query_BNH[rows], keys[number][-1], values[number][-1], positions_B[rows], tier.implementation, mesh
                 )
             )
         attended_BNH = attended[0] if len(tiers) == 1 else jnp.concatenate(attended)

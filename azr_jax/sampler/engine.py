@@ -19,7 +19,15 @@ from jax.sharding import Mesh
 
 from azr_jax.config import SamplerSettings
 from azr_jax.model.configuration import ModelConfig
-from azr_jax.model.sharding import batch_sharding, leaf_name, param_shardings, place, replicated
+from azr_jax.model.sharding import (
+    PARAM_AXES,
+    batch_sharding,
+    constrain,
+    leaf_name,
+    param_shardings,
+    place,
+    replicated,
+)
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.model.transformer import Transformer
 from azr_jax.sampler import memory, programs, serving, tuning
@@ -71,10 +79,10 @@ class Sampler:
         self.mesh = mesh
         self.compute_dtype = jnp.dtype(compute_dtype)
         self.parts = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
-        self.max_length = longest
         self.tiers: tuple[tuple[int, int], ...] = ()
         self.elastic = False
-        self.tuning = tuned or tuning.choose(mesh, compute_dtype)
+        self.tuning = tuned or tuning.choose(mesh, compute_dtype, model_config.head_dim)
+        self.max_length = longest + -longest % self.tuning.length_multiple
         self.programs = programs.build(
             graphdef,
             tuple(sorted(tokenizer.eos_ids)),
@@ -85,6 +93,7 @@ class Sampler:
             self.tuning,
         )
         self._graphdef = graphdef
+        self._reshard: Any = None
 
     @property
     def slots(self) -> int:
@@ -115,22 +124,47 @@ class Sampler:
         """
         if isinstance(params, serving.Weights):
             return params
-        dtypes = jax.tree_util.tree_map_with_path(
-            lambda path, leaf: leaf.dtype if "norm" in leaf_name(path) else self.compute_dtype, params
+        alike = jax.tree.map(
+            lambda leaf, to: (
+                leaf.dtype == to.dtype
+                and (to.sharding is None or leaf.sharding.is_equivalent_to(to.sharding, leaf.ndim))
+            ),
+            params,
+            self.served_shapes(params),
         )
-        target = None if self.mesh is None else param_shardings(params, self.mesh, self.model_config, serving=True)
-        same_dtype = jax.tree.all(jax.tree.map(lambda leaf, dtype: leaf.dtype == dtype, params, dtypes))
-        same_place = target is None or jax.tree.all(
-            jax.tree.map(lambda leaf, to: leaf.sharding.is_equivalent_to(to, leaf.ndim), params, target)
-        )
-        if same_dtype and same_place and not self.tuning.unstacks:
+        if jax.tree.all(alike) and not self.tuning.unstacks:
             return params
+        return self.reshard_program(params)(params)
 
-        def cast(params: Any) -> Any:
-            params = jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), params, dtypes)
-            return serving.unstacked(self._graphdef, params) if self.tuning.unstacks else params
+    def served_shapes(self, params: Any) -> Any:
+        """Dtypes and, on a mesh, shardings of the served weights, in the tree of `params` (arrays or their shapes)."""
+        nowhere = jax.tree.map(lambda _: None, params)
+        mesh, config = self.mesh, self.model_config
+        shardings = nowhere if mesh is None else param_shardings(params, mesh, config, serving=True)
 
-        return jax.jit(cast, out_shardings=None if self.tuning.unstacks else target)(params)
+        def one(path: tuple[Any, ...], leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+            dtype = leaf.dtype if "norm" in leaf_name(path) else self.compute_dtype
+            return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding)
+
+        return jax.tree_util.tree_map_with_path(one, params, shardings)
+
+    def reshard_program(self, params: Any) -> Any:
+        """The jitted program that makes the served weights of parameters like these; made once, for all sessions."""
+        if self._reshard is None:
+            target = self.served_shapes(params)
+            unstacks, graphdef, mesh = self.tuning.unstacks, self._graphdef, self.mesh
+
+            def cast(path: tuple[Any, ...], leaf: jax.Array, to: jax.ShapeDtypeStruct) -> jax.Array:
+                # Cast where the masters lie, before the parts are gathered: half the bytes on the wire.
+                return constrain(leaf.astype(to.dtype), mesh, PARAM_AXES[leaf_name(path)])
+
+            def reshard(params: Any) -> Any:
+                params = jax.tree_util.tree_map_with_path(cast, params, target)
+                return serving.unstacked(graphdef, params) if unstacks else params
+
+            shardings = None if mesh is None or unstacks else jax.tree.map(lambda leaf: leaf.sharding, target)
+            self._reshard = jax.jit(reshard, out_shardings=shardings)
+        return self._reshard
 
     def new_caches(self, slots: int, length: int) -> LayerCaches:
         """Empty slots of `length` positions."""
@@ -151,7 +185,7 @@ class Sampler:
         if self.tuning.tiers and not self.settings.slots:
             self.tiers = memory.choose_tiers(*sizes)
             return
-        slots = memory.least_of_hosts(max(memory.choose_slots(*sizes) // self.parts, 1) * self.parts)
+        slots = memory.least_of_hosts(max(memory.choose_slots(*sizes, self.parts) // self.parts, 1) * self.parts)
         self.tiers = ((slots, self.max_length),)
         fits = memory.fits_twice(self.model_config, slots, self.max_length, self.compute_dtype, devices)
         self.elastic = bool(memory.least_of_hosts(int(fits)))

@@ -14,8 +14,11 @@ from jax.experimental import multihost_utils
 
 from azr_jax.config import SamplerSettings
 from azr_jax.model.configuration import ModelConfig
+from azr_jax.sampler import buckets
 
 ACCELERATOR_SHARE = 0.9  # of what is free when the session starts; the rest is for temporaries and fragmentation
+TPU_SHARE = 0.98  # there the programs' temporaries are known, by compiling them (azr_jax.plan), and small
+FEWEST_SLOTS = 64  # with fewer beside the learner's state, a decode step reads more weights than cache
 HOST_SHARE = 0.25  # of the machine's available memory, when the devices are its CPU; executors need the rest
 CPU_SLOTS = 64  # on CPUs more rows at a time gain nothing: the step is bound by arithmetic, not by reading weights
 TIERS, TIER_RATIO, SHORTEST_TIER = 3, 2.75, 1536  # a tier more is a launch of attention more in every layer
@@ -52,12 +55,31 @@ def free_bytes(devices: np.ndarray) -> int:
         if not stats or "bytes_limit" not in stats:
             raise ValueError(f"sampler.slots=0: {device} does not tell its memory; set sampler.slots to a number")
         free.append(stats["bytes_limit"] - stats["bytes_in_use"])
-    return int(min(free) * len(flat) * ACCELERATOR_SHARE)
+    return int(min(free) * len(flat) * (TPU_SHARE if flat[0].platform == "tpu" else ACCELERATOR_SHARE))
 
 
-def choose_slots(config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, devices: np.ndarray) -> int:
-    """`settings.slots`, or as many slots of `length` positions as fit beside one prefill; a multiple of what the rows
-    are split over is the caller's matter.
+def slots_in(
+    config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, free: int, parts: int
+) -> tuple[int, int]:
+    """(slots of `length` positions that fit beside one prefill, bytes for them) in `free` bytes of all devices.
+
+    `parts` are the groups of devices that rows are split over: a prefill has a row for each of them at least.
+    """
+    rows, tokens = buckets.largest_prefill(settings.max_prompt_tokens, settings.prefill_tokens, parts)
+    free -= prefill_bytes(config, max(settings.prefill_tokens, rows * tokens), dtype)
+    return max(0, free) // slot_bytes(config, length, dtype), free
+
+
+def state_must_leave(settings: SamplerSettings, beside: int, alone: int) -> bool:
+    """Whether the learner's state has to lie elsewhere while sampling: `beside` slots fit with it, `alone` without."""
+    return alone > beside and beside < (settings.slots or FEWEST_SLOTS)
+
+
+def choose_slots(
+    config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, devices: np.ndarray, parts: int = 1
+) -> int:
+    """`settings.slots`, or as many slots of `length` positions as fit beside one prefill; a multiple of `parts`, what
+    the rows are split over, is the caller's matter.
 
     Raises:
       ValueError: not one slot fits, or `settings.slots` do not.
@@ -65,8 +87,7 @@ def choose_slots(config: ModelConfig, settings: SamplerSettings, length: int, dt
     on_cpu = devices.flat[0].platform == "cpu"
     if settings.slots and not on_cpu and not _own(devices)[0].memory_stats():
         return settings.slots
-    free = free_bytes(devices) - prefill_bytes(config, settings.prefill_tokens, dtype)
-    fit = max(0, free) // slot_bytes(config, length, dtype)
+    fit, free = slots_in(config, settings, length, dtype, free_bytes(devices), parts)
     if fit < max(1, settings.slots):
         raise _too_small(config, settings, length, dtype, free)
     slots = settings.slots or (min(fit, CPU_SLOTS) if on_cpu else fit)

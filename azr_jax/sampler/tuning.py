@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from azr_jax.model import attention
+from azr_jax.model import attention, paged_attention
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Tuning:
       fixed_steps: a chunk always runs to its end. A loop that may end early asks the host after each step on a GPU.
       unstacks: served weights lie in buffers of their own, projections side by side (serving.unstacked).
       tiers: slots of several lengths where memory chooses their number.
+      length_multiple: slots have a multiple of this many positions.
     """
 
     implementation: str = "xla"
@@ -34,15 +35,19 @@ class Tuning:
     fixed_steps: bool = False
     unstacks: bool = False
     tiers: bool = False
+    length_multiple: int = 1
 
 
-def choose(mesh: Mesh | None, compute_dtype: Any) -> Tuning:
+def choose(mesh: Mesh | None, compute_dtype: Any, head_dim: int) -> Tuning:
     """For the platform of the mesh's devices (the default device without one)."""
     platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
+    bfloat16 = jnp.dtype(compute_dtype) == jnp.bfloat16
+    if platform == "tpu" and bfloat16 and paged_attention.supports(head_dim):
+        return Tuning(implementation="paged", overlaps=True, length_multiple=paged_attention.PAGE)
     if platform not in ("gpu", "cuda"):
         return Tuning()
     parts = 1 if mesh is None else mesh.size
-    cudnn = jnp.dtype(compute_dtype) == jnp.bfloat16 and attention.choose("auto", mesh) == "cudnn"
+    cudnn = bfloat16 and attention.choose("auto", mesh) == "cudnn"
     return Tuning(
         implementation="cudnn" if cudnn else "xla",
         draw="blocks",

@@ -1,0 +1,164 @@
+"""The run's own programs, lowered for a slice at the config's true shapes. Nothing is allocated and nothing runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import tokenizers
+from jax.experimental import topologies
+from jax.sharding import Mesh
+
+from azr_jax.config import Config
+from azr_jax.learner.update import Learner, make_learner
+from azr_jax.model import weights
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.sharding import batch_sharding, make_mesh, replicated
+from azr_jax.model.sizes import QWEN2_5_CODER
+from azr_jax.model.tokenizer import Tokenizer
+from azr_jax.model.transformer import abstract
+from azr_jax.plan import chips
+from azr_jax.sampler import buckets, decoding, programs
+from azr_jax.sampler.engine import Sampler
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What a run makes before its first step, by shapes: on the devices of a topology.
+
+    `state` are shapes with shardings of the learner's TrainState, `served` those of the sampler's weights.
+    """
+
+    config: Config
+    model: ModelConfig
+    mesh: Mesh
+    learner: Learner
+    sampler: Sampler
+    state: Any
+    served: Any
+
+
+def model_config(config: Config) -> ModelConfig:
+    """The model's numbers: of its directory, or of the published Qwen2.5-Coder of that name when it is not there.
+
+    Raises:
+      ValueError: neither.
+    """
+    path = Path(config.model.path)
+    if (path / "config.json").is_file():
+        return weights.load_config(path)
+    if path.name in QWEN2_5_CODER:
+        return QWEN2_5_CODER[path.name]
+    raise ValueError(
+        f"model.path={config.model.path!r}: no config.json there, and not a size known by its name: use one of"
+        f" {', '.join(QWEN2_5_CODER)}, or download the model's config.json"
+    )
+
+
+def topology_devices(topology: str) -> list[Any]:
+    """The devices of a slice, which are described and not there; after `chips.configure()`.
+
+    Raises:
+      ValueError: a name that `chips.parse` does not know.
+    """
+    _, chip, shape = chips.parse(topology)
+    options: dict[str, Any] = {"chip_config_name": chip.config_name} if chip.config_name else {}
+    if shape == "1x1":
+        options["chips_per_host_bounds"] = [1, 1, 1]
+    return list(topologies.get_topology_desc(topology, platform="tpu", **options).devices)
+
+
+def setup(config: Config, model: ModelConfig, devices: list[Any]) -> Setup:
+    """Learner and sampler as `Run.open` makes them, with the config's mesh over these devices.
+
+    Raises:
+      ValueError: a mesh that does not divide the devices or the model's sizes; lengths beyond the model's positions.
+    """
+    mesh = make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices=devices)
+    dtype = jnp.dtype(config.model.compute_dtype)
+    graphdef, shapes = abstract(
+        model, compute_dtype=dtype, remat=config.model.remat, attention_kernel=config.model.attention, mesh=mesh
+    )
+    # A sampler that may be greedy (temperature 0) is no policy to learn: the same error as in a run.
+    learner = make_learner(graphdef, shapes, config.learner, mesh, config.sampler.temperature)
+    # Of the tokenizer only the end tokens are part of a program.
+    eos_ids = frozenset(model.eos_ids or (0,))
+    empty = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer = Tokenizer(backend=empty, eos_ids=eos_ids, pad_id=0, vocab_size=model.vocab_size)
+    sampler = Sampler(graphdef, model, tokenizer, config.sampler, mesh, dtype)
+    state = _placed(learner.abstract_state, learner.shardings)
+    return Setup(config, model, mesh, learner, sampler, state, sampler.served_shapes(state.params))
+
+
+def lowered(plan: Setup, slots: int) -> Iterator[tuple[str, jax.stages.Lowered]]:
+    """(name, program) of reshard, prefill, decode, accumulate and apply; `slots` rows decode together."""
+    sampler = plan.sampler
+    yield "reshard", sampler.reshard_program(plan.state.params).lower(plan.state.params)
+    yield "prefill", sampler.programs.prefill.lower(plan.served, *prefill_shapes(plan))
+    yield "decode", sampler.programs.decode.lower(plan.served, _key(plan), *decode_shapes(plan, slots))
+    yield from plan.learner.lower().items()
+
+
+def prefill_shapes(plan: Setup) -> tuple[jax.ShapeDtypeStruct, ...]:
+    """Arguments of the largest prefill that a session makes, besides the weights."""
+    settings = plan.config.sampler
+    rows, tokens = buckets.largest_prefill(settings.max_prompt_tokens, settings.prefill_tokens, plan.sampler.parts)
+    by_row, everywhere = batch_sharding(plan.mesh), replicated(plan.mesh)
+    grid_BT = jax.ShapeDtypeStruct((rows, tokens), jnp.int32, sharding=by_row)
+    return grid_BT, grid_BT, grid_BT, jax.ShapeDtypeStruct((rows,), jnp.int32, sharding=everywhere)
+
+
+def decode_shapes(plan: Setup, slots: int) -> tuple[Any, programs.Rows]:
+    """(caches, rows) of a decode chunk over `slots` full-length slots."""
+    sampler = plan.sampler
+    caches = decoding.cache_shapes(
+        plan.model,
+        slots,
+        sampler.max_length,
+        sampler.compute_dtype,
+        plan.mesh,
+        sampler.tuning.implementation,
+    )
+    by_row = batch_sharding(plan.mesh)
+
+    def row(dtype: Any, *more: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((slots, *more), dtype, sharding=by_row)
+
+    rows = programs.Rows(
+        token_B=row(jnp.int32),
+        position_B=row(jnp.int32),
+        remaining_B=row(jnp.int32),
+        live_B=row(jnp.bool_),
+        temperature_B=row(jnp.float32),
+        id_words_B2=row(jnp.uint32, 2),
+    )
+    return (caches,), rows
+
+
+def local_bytes(tree: Any) -> int:
+    """Bytes of a tree of shapes with shardings on one device."""
+    return sum(
+        jnp.dtype(leaf.dtype).itemsize * _size(leaf.sharding.shard_shape(leaf.shape)) for leaf in jax.tree.leaves(tree)
+    )
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for side in shape:
+        size *= side
+    return size
+
+
+def _placed(shapes: Any, shardings: Any) -> Any:
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes, shardings
+    )
+
+
+def _key(plan: Setup) -> jax.ShapeDtypeStruct:
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=replicated(plan.mesh))

@@ -1,0 +1,102 @@
+"""Work of each program by our own count: floating-point operations of all devices, memory traffic of one.
+
+The compiler's own cost analysis counts a loop's body once and a kernel as nothing. These counts are of the algorithm:
+what a perfect compiler would still have to do. Bytes are a lower bound: each array is read or written once where it is
+used, what stays on the chip between two products is not counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from azr_jax.model.configuration import ModelConfig
+
+_BF16, _F32 = 2, 4
+# Forward passes' worth of layer work in one update: forward, backward (twice), and what remat computes again.
+_PASSES = {"none": 3.0, "dots": 3.0, "attention": 4.0, "full": 4.0}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Work:
+    """`flops` of all devices together; `model_flops` without recomputation; `bytes` of one device's memory."""
+
+    flops: float
+    model_flops: float
+    bytes: float
+
+
+def layer_matmul_parameters(config: ModelConfig) -> int:
+    """Weights of matrix products in all layers: what every token is multiplied with, head apart."""
+    attention = config.embed_dim * config.head_dim * (2 * config.heads + 2 * config.kv_heads)
+    return config.layers * (attention + 3 * config.embed_dim * config.ffn_dim)
+
+
+def head_parameters(config: ModelConfig) -> int:
+    """Weights of the head."""
+    return config.vocab_size * config.embed_dim
+
+
+def causal_attention_flops(config: ModelConfig, rows: int, tokens: int) -> float:
+    """Both products of causal attention in all layers, a row's sequences as long as the row: 4 N H T (T + 1) / 2."""
+    return config.layers * rows * 4.0 * config.heads * config.head_dim * tokens * (tokens + 1) / 2
+
+
+def cache_bytes_per_token(config: ModelConfig) -> int:
+    """Keys and values of a position in all layers, bfloat16, on all devices together."""
+    return 2 * config.layers * config.kv_heads * config.head_dim * _BF16
+
+
+def prefill(config: ModelConfig, rows: int, tokens: int, parts: int, tensor: int) -> Work:
+    """A prefill of `rows` prompts of `tokens`; the rows lie over `parts` groups of `tensor` devices."""
+    layers = layer_matmul_parameters(config)
+    flops = 2.0 * rows * tokens * layers + causal_attention_flops(config, rows, tokens)
+    local = rows * tokens / parts
+    moved = _BF16 * layers / tensor + local * _activation_bytes(config, tensor)
+    return Work(flops, flops, moved + local * cache_bytes_per_token(config) / tensor)
+
+
+def decode_step(config: ModelConfig, slots: int, context: float, parts: int, tensor: int) -> Work:
+    """One token of `slots` rows that hold `context` tokens each on average."""
+    weights = layer_matmul_parameters(config) + head_parameters(config)
+    attention = config.layers * slots * 4.0 * config.heads * config.head_dim * context
+    flops = 2.0 * slots * weights + attention
+    cache = slots / parts * (context + 1) * cache_bytes_per_token(config) / tensor
+    logits = 3 * _F32 * slots / parts * config.vocab_size / tensor  # made, read for the sample, read for its logprob
+    return Work(flops, flops, _BF16 * weights / tensor + cache + logits)
+
+
+def accumulate(config: ModelConfig, rows: int, tokens: int, remat: str, devices: int, tensor: int) -> Work:
+    """The gradient of one microbatch, added to the sum; parameters and gradients split over all `devices`."""
+    layers, head = layer_matmul_parameters(config), head_parameters(config)
+    forward = 2.0 * rows * tokens * layers + causal_attention_flops(config, rows, tokens)
+    head_forward = 2.0 * rows * tokens * head
+    # The head's logits are always computed again: they are never kept.
+    flops = _PASSES[remat] * forward + 4.0 * head_forward
+    local = rows * tokens * tensor / devices
+    passes = _PASSES[remat]
+    # Gathered weights are written and read in each pass (twice by the backward pass's two products).
+    weights = _BF16 * (layers + head) / tensor * 2 * passes + _F32 * 4 * config.parameters / devices
+    activations = passes * local * _activation_bytes(config, tensor)
+    logits = 4 * 2 * _F32 * local * config.vocab_size / tensor
+    return Work(flops, 3.0 * (forward + head_forward), weights + activations + logits)
+
+
+def apply(config: ModelConfig, devices: int) -> Work:
+    """AdamW: parameters, moments and gradient read, three of the four written; the gradient once more for its norm."""
+    return Work(16.0 * config.parameters, 16.0 * config.parameters, 8.0 * _F32 * config.parameters / devices)
+
+
+def reshard(config: ModelConfig, devices: int, tensor: int) -> Work:
+    """float32 masters read, cast, and the bfloat16 weights written whole over fsdp."""
+    return Work(0.0, 0.0, config.parameters * (_F32 / devices + _BF16 / tensor))
+
+
+def _activation_bytes(config: ModelConfig, tensor: int) -> float:
+    """Bytes a token and forward pass moves on a device: inputs and outputs of each layer's products, once each."""
+    heads = (2 * config.heads + 2 * config.kv_heads) * config.head_dim / tensor
+    return config.layers * _BF16 * (6 * config.embed_dim + 2 * heads + 5 * config.ffn_dim / tensor)
+
+
+def seconds(work: Work, devices: int, tflops: float, hbm_gbps: float, compute: float, memory: float) -> float:
+    """The longer of computing at `compute` and moving at `memory` of a device's peaks; interconnect not counted."""
+    return max(work.flops / devices / (tflops * 1e12 * compute), work.bytes / (hbm_gbps * 1e9 * memory))

@@ -1,0 +1,124 @@
+"""A slice's verdict: what each program and all that lies beside it take, against the chip; and what to change."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from azr_jax.plan import build, collectives, estimate
+from azr_jax.plan.build import Setup
+from azr_jax.plan.chips import Chip
+from azr_jax.plan.compiled import Compiled
+from azr_jax.plan.sharing import Sharing
+
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Program:
+    """One program of a run on one device, bytes. `beside`: what lies there while it runs and is not its own."""
+
+    name: str
+    compiled: Compiled
+    beside: int
+
+    @property
+    def peak(self) -> int:
+        """The compiler's peak and what lies beside."""
+        return self.compiled.peak + self.beside
+
+
+def programs(plan: Setup, sharing: Sharing, compiled: dict[str, Compiled]) -> list[Program]:
+    """Each program with what lies beside it in the run.
+
+    While sampling: the learner's state, unless it rests on the host; the caches; a prefill's keys that wait for slots.
+    While updating: nothing of the sampler, whose session has ended; the moments lie beside the gradient's program.
+    """
+    rest = 0 if sharing.evicted else sharing.state_bytes
+    caches = build.local_bytes(build.decode_shapes(plan, sharing.slots)[0])
+    params = sharing.state_bytes - sharing.moment_bytes
+    beside = {
+        "reshard": max(0, rest - params),
+        "prefill": rest + caches,
+        "decode": rest + compiled["prefill"].outputs,
+        "accumulate": sharing.moment_bytes,
+        "apply": 0,
+    }
+    return [Program(name, compiled[name], beside[name]) for name in compiled]
+
+
+def as_json(topology: str, plan: Setup, sharing: Sharing, chip: Chip, found: list[Program]) -> dict[str, Any]:
+    """The object of --json. GiB and seconds of one device, flops of all; "update" is accumulate and apply together."""
+    entries = {one.name: _entry(one, plan, sharing, chip) for one in found}
+    accumulate, apply = entries.pop("accumulate"), entries.pop("apply")
+    larger = max((accumulate, apply), key=lambda entry: entry["peak_gib"])
+    update = {key: value for key, value in larger.items() if key.endswith("gib")}
+    update |= {key: accumulate[key] + apply[key] for key in ("flops", "model_flops", "bytes", "seconds")}
+    update |= {"rows": plan.learner.rows_per_microbatch, "row_tokens": plan.config.learner.row_tokens}
+    mesh = {axis: int(size) for axis, size in plan.mesh.shape.items()}
+    return {
+        "topology": topology,
+        "mesh": mesh,
+        "slots": sharing.slots,
+        "programs": entries | {"update": update | {"accumulate": accumulate, "apply": apply}},
+        "fits": not problems(found, sharing, chip),
+    }
+
+
+def _entry(one: Program, plan: Setup, sharing: Sharing, chip: Chip) -> dict[str, Any]:
+    compiled, work = one.compiled, estimate.works(plan, max(1, sharing.slots))[one.name]
+    kinds = collectives.by_kind(list(compiled.collectives))
+    return {
+        "peak_gib": _gib(one.peak),
+        "compiler_peak_gib": _gib(compiled.peak),
+        "beside_gib": _gib(one.beside),
+        "argument_gib": _gib(compiled.arguments),
+        "output_gib": _gib(compiled.outputs),
+        "alias_gib": _gib(compiled.aliased),
+        "temp_gib": _gib(compiled.temporaries),
+        "flops": work.flops,
+        "model_flops": work.model_flops,
+        "bytes": work.bytes,
+        "seconds": estimate.seconds(work, plan, chip),
+        "collectives": {
+            kind: {"count": total["count"], "gib": _gib(total["bytes"])} for kind, total in sorted(kinds.items())
+        },
+        "wire_gib": _gib(int(collectives.wire_bytes(list(compiled.collectives)))),
+    }
+
+
+def problems(found: list[Program], sharing: Sharing, chip: Chip) -> list[str]:
+    """What does not fit, with what to change; none where all fits."""
+    lines = []
+    for one in found:
+        if one.compiled.too_large:
+            lines.append(f"{one.name}: the compiler refuses it ({one.compiled.too_large}): {_CHANGES[one.name]}")
+        elif one.peak > chip.hbm_gib * GIB:
+            lines.append(
+                f"{one.name}: {one.peak / GIB:.2f} GiB of {chip.hbm_gib:.2f}: {_CHANGES[one.name]}"
+                + _fewer(one.name, sharing)
+            )
+    if sharing.slots < 1:
+        lines.append("sampler.slots=0: not one slot fits beside the weights: a larger slice, or a larger mesh.tensor")
+    return lines
+
+
+_CHANGES = {
+    "reshard": "set mesh.resting_state=host, raise mesh.tensor, or take a larger slice",
+    "prefill": "lower sampler.slots or sampler.prefill_tokens, set mesh.resting_state=host, or raise mesh.tensor",
+    "decode": "lower sampler.slots, set mesh.resting_state=host, raise mesh.tensor, or take a larger slice",
+    "accumulate": "lower learner.row_tokens or learner.logit_chunk, set model.remat=full, raise mesh.tensor, or take"
+    " a larger slice",
+    "apply": "raise mesh.fsdp, or take a larger slice",
+}
+
+
+def _fewer(name: str, sharing: Sharing) -> str:
+    if name not in ("prefill", "decode"):
+        return ""
+    most = sharing.alone if sharing.evicted else sharing.beside
+    return f" ({most} slots fit)"
+
+
+def _gib(size: int) -> float:
+    return round(size / GIB, 6)
