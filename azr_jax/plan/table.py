@@ -33,7 +33,7 @@ def memory_text(topology: str, plan: Setup, sharing: Sharing, chip: Chip) -> str
 def programs_text(plan: Setup, sharing: Sharing, chip: Chip, found: list[Program]) -> str:
     """A line a program: GiB of one device; work of our own count."""
     works = estimate.works(plan, max(1, sharing.slots))
-    rows = [_COLUMNS]
+    rows: list[tuple[str, ...]] = [_COLUMNS]
     for one in found:
         compiled, work = one.compiled, works[one.name]
         sizes = (compiled.arguments, compiled.outputs, compiled.aliased, compiled.temporaries, compiled.peak)

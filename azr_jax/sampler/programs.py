@@ -86,7 +86,7 @@ def build(
     """The programs for one model, set of end tokens, sampling filter and chunk length in tokens."""
     tuning = tuning or Tuning()
     draw = functools.partial(sampling.sample, top_p=top_p, top_k=top_k, draw=tuning.draw)
-    decode = functools.partial(_decode, graphdef, draw, eos_ids, chunk, mesh, tuning.fixed_steps)
+    decode = functools.partial(_decode, graphdef, draw, eos_ids, chunk, mesh, tuning)
     return Programs(
         prefill=_prefill_of(graphdef),
         first=_first_of(graphdef, top_p, top_k, tuning.draw),
@@ -201,13 +201,13 @@ def _decode(
     eos_ids: tuple[int, ...],
     chunk: int,
     mesh: Mesh | None,
-    fixed_steps: bool,
+    tuning: Tuning,
     params: Any,
     key: jax.Array,
     caches: tuple[decoding.LayerCaches, ...],
     rows: Rows,
 ) -> tuple[tuple[decoding.LayerCaches, ...], Rows, jax.Array, jax.Array, jax.Array]:
-    weights = serving.of_params(graphdef, params)
+    weights_before = None if tuning.slices_inside else serving.of_params(graphdef, params)
     capacity_B = np.concatenate([np.full(tier.slots, tier.length, np.int32) for tier in caches])
     outside = int(capacity_B.max())
     ends = jnp.asarray(eos_ids, jnp.int32)
@@ -221,6 +221,7 @@ def _decode(
 
     def advance(step: jax.Array, carry: tuple[Any, ...]) -> tuple[Any, ...]:
         caches, rows, tokens_BC, logprobs_BC = carry
+        weights = weights_before or serving.of_params(graphdef, params)
         running_B = running(rows)
         # A row that is not running is fed a position outside: it writes nothing.
         fed_B = jnp.where(running_B, rows.position_B, outside)
@@ -242,7 +243,7 @@ def _decode(
         return caches, rows, tokens_BC, logprobs_BC
 
     carry = (caches, now, jnp.full((B, chunk), -1, jnp.int32), jnp.zeros((B, chunk), jnp.float32))
-    if fixed_steps:
+    if tuning.fixed_steps:
         steps, carry = jnp.int32(chunk), jax.lax.fori_loop(0, chunk, advance, carry)
     else:
         steps, carry = jax.lax.while_loop(

@@ -25,6 +25,7 @@ class Tuning:
       fixed_steps: a chunk always runs to its end. A loop that may end early asks the host after each step on a GPU.
       unstacks: served weights lie in buffers of their own, projections side by side (serving.unstacked).
       tiers: slots of several lengths where memory chooses their number.
+      slices_inside: stacked weights are sliced in each step. Sliced before the loop, the TPU compiler copies them all.
       length_multiple: slots have a multiple of this many positions.
     """
 
@@ -35,6 +36,7 @@ class Tuning:
     fixed_steps: bool = False
     unstacks: bool = False
     tiers: bool = False
+    slices_inside: bool = False
     length_multiple: int = 1
 
 
@@ -43,7 +45,7 @@ def choose(mesh: Mesh | None, compute_dtype: Any, head_dim: int) -> Tuning:
     platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
     bfloat16 = jnp.dtype(compute_dtype) == jnp.bfloat16
     if platform == "tpu" and bfloat16 and paged_attention.supports(head_dim):
-        return Tuning(implementation="paged", overlaps=True, length_multiple=paged_attention.PAGE)
+        return Tuning(implementation="paged", overlaps=True, slices_inside=True, length_multiple=paged_attention.PAGE)
     if platform not in ("gpu", "cuda"):
         return Tuning()
     parts = 1 if mesh is None else mesh.size
