@@ -13,7 +13,7 @@ from azr_jax.model.configuration import ModelConfig
 
 _BF16, _F32 = 2, 4
 # Forward passes' worth of layer work in one update: forward, backward (twice), and what remat computes again.
-_PASSES = {"none": 3.0, "dots": 3.0, "attention": 4.0, "full": 4.0}
+_PASSES = {"none": 3.0, "dots": 3.0, "gate": 3.75, "attention": 4.0, "full": 4.0}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

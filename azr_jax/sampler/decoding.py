@@ -64,7 +64,9 @@ def cache_shapes(
         check_batch(slots, mesh, "slots")
         sharding = NamedSharding(mesh, spec(cache_axes(implementation)))
     sizes = {"B": slots, "K": config.kv_heads, "S": length, "H": config.head_dim}
-    one: Any = jax.ShapeDtypeStruct(tuple(sizes[letter] for letter in _layout(implementation)), dtype, sharding=sharding)
+    one: Any = jax.ShapeDtypeStruct(
+        tuple(sizes[letter] for letter in _layout(implementation)), dtype, sharding=sharding
+    )
     return LayerCaches(k=[one] * config.layers, v=[one] * config.layers, implementation=implementation)
 
 

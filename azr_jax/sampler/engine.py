@@ -143,28 +143,29 @@ class Sampler:
         shardings = nowhere if mesh is None else param_shardings(params, mesh, config, serving=True)
 
         def one(path: tuple[Any, ...], leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
-            dtype = leaf.dtype if "norm" in leaf_name(path) else self.compute_dtype
-            return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding)
+            return jax.ShapeDtypeStruct(leaf.shape, self._served_dtype(path, leaf), sharding=sharding)
 
         return jax.tree_util.tree_map_with_path(one, params, shardings)
 
     def reshard_program(self, params: Any) -> Any:
         """The jitted program that makes the served weights of parameters like these; made once, for all sessions."""
         if self._reshard is None:
-            target = self.served_shapes(params)
-            unstacks, graphdef, mesh = self.tuning.unstacks, self._graphdef, self.mesh
+            unstacks = self.tuning.unstacks
 
-            def cast(path: tuple[Any, ...], leaf: jax.Array, to: jax.ShapeDtypeStruct) -> jax.Array:
+            def cast(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
                 # Cast where the masters lie, before the parts are gathered: half the bytes on the wire.
-                return constrain(leaf.astype(to.dtype), mesh, PARAM_AXES[leaf_name(path)])
+                return constrain(leaf.astype(self._served_dtype(path, leaf)), self.mesh, PARAM_AXES[leaf_name(path)])
 
             def reshard(params: Any) -> Any:
-                params = jax.tree_util.tree_map_with_path(cast, params, target)
-                return serving.unstacked(graphdef, params) if unstacks else params
+                params = jax.tree_util.tree_map_with_path(cast, params)
+                return serving.unstacked(self._graphdef, params) if unstacks else params
 
-            shardings = None if mesh is None or unstacks else jax.tree.map(lambda leaf: leaf.sharding, target)
-            self._reshard = jax.jit(reshard, out_shardings=shardings)
+            target = jax.tree.map(lambda leaf: leaf.sharding, self.served_shapes(params))
+            self._reshard = jax.jit(reshard, out_shardings=None if self.mesh is None or unstacks else target)
         return self._reshard
+
+    def _served_dtype(self, path: tuple[Any, ...], leaf: Any) -> Any:
+        return leaf.dtype if "norm" in leaf_name(path) else self.compute_dtype
 
     def new_caches(self, slots: int, length: int) -> LayerCaches:
         """Empty slots of `length` positions."""
