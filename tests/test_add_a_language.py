@@ -57,21 +57,19 @@ def test_the_whole_loop_learns_in_the_language_of_the_page(folder, tmp_path):
     workdir = tmp_path / "run"
     changes = {
         "language_directory": str(folder / "executors"),
-        "steps": 2,
+        "steps": 1,
         "selfplay.batch_per_task": 8,
         "executor.wall_s": 20.0,
         "metrics.tensorboard": False,
     }
     command = [sys.executable, "-m", "azr_jax.main", f"--config={folder / 'configs' / 'prefix.py'}"]
     command += [f"--workdir={workdir}", *(f"--config.{key}={value}" for key, value in changes.items())]
-    done = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    steps = rows(workdir / "metrics.jsonl")
-    assert [one["step"] for one in steps] == [1, 2]
-    # The model has never seen Prefix: what it writes must have run, and been rewarded, all the same.
-    assert steps[-1]["buffer/prefix/triplets_size"] >= 8
-    assert any(one["propose/valid"] > 0 for one in steps)
-    assert all(one["exec/infrastructure"] == 0 for one in steps)
-    assert any(key.startswith("propose/prefix/program/") for one in steps for key in one)
-    assert json.loads((workdir / "summary.json").read_text())["steps"] == 2
-    assert (workdir / "report.html").is_file()
+    (metrics,) = rows(workdir / "metrics.jsonl")
+    # The model has never seen Prefix, and all but the first of these are programs of its own that ran.
+    assert metrics["buffer/prefix/triplets_size"] >= 8
+    assert metrics["exec/programs"] > 0 and metrics["exec/infrastructure"] == 0
+    assert {"solve/accuracy", "solve/deduction/accuracy", "ppo/loss"} <= set(metrics)
+    assert json.loads((workdir / "summary.json").read_text())["steps"] == 1
+    assert (workdir / "report.html").is_file() and (workdir / "export" / "config.json").is_file()
