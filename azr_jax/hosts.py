@@ -16,13 +16,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from azr_jax.channel import Channel, Listener, join, own_addresses
+from azr_jax.channel import Channel, HostLostError, Listener, join, own_addresses
 
 Value = TypeVar("Value")
 
 _CARD_BYTES = 2048
 # How long an error of a device program waits for its reason, a host that ended.
 _REASON_S = 5.0
+_NOTICE_S = 1.0
 # Errors that a user can mend: one line, no traceback.
 _PLAIN = (ValueError, RuntimeError, OSError)
 
@@ -84,6 +85,11 @@ class Hosts:
         if failed:
             host, text = next(iter(failed.items()))
             raise RuntimeError(f"on host {host} of {self.count}: {text}")
+
+    def check(self) -> None:
+        """Raises HostLostError when a host has ended: what has just failed here failed for that."""
+        if self.channel is not None and (lost := self.channel.wait_lost(_NOTICE_S)):
+            raise HostLostError(lost)
 
     def __enter__(self) -> Hosts:
         return self

@@ -81,6 +81,7 @@ class Saving:
         except HostLostError:
             raise
         except (RuntimeError, OSError) as error:
+            self._hosts.check()
             if must_succeed:
                 raise
             self._note_failure(step, error)
@@ -90,6 +91,7 @@ class Saving:
         try:
             self._note_success(self._saves.settle() if wait else self._saves.poll())
         except RuntimeError as error:
+            self._hosts.check()
             self._note_failure(self._step, error)
 
     def _note_success(self, seconds: float | None) -> None:

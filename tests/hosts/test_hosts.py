@@ -9,6 +9,7 @@ import pytest
 from conftest import small_config
 from thread_hosts import on_all, open_channels
 
+from azr_jax.channel import HostLostError
 from azr_jax.checkpoint import open_on_all_hosts
 from azr_jax.hosts import Hosts, connect, is_tpu_machine
 
@@ -93,6 +94,16 @@ def test_what_fails_on_one_has_failed_on_all(hosts):
     told = "RuntimeError: on host 1 of 3: disk full"
     assert on_all(hosts, act) == [told, "OSError: disk full", told]
     assert on_all(hosts, lambda one: one.together("save", lambda: None)) == [None] * 3
+
+
+def test_what_fails_since_a_host_has_ended_is_no_failure_of_its_own(hosts):
+    for host in hosts:
+        host.check()
+    hosts[1].channel.fail("ValueError: mine")
+    for host in (hosts[0], hosts[2]):
+        with pytest.raises(HostLostError, match="host 1 of 3 ended with an error"):
+            host.check()
+    Hosts().check()
 
 
 def test_a_workdir_that_a_host_does_not_see_is_an_error(hosts, tmp_path, monkeypatch):
