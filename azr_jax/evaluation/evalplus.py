@@ -18,7 +18,7 @@ from azr_jax.evaluation.evalplus_programs import COLLECT, COMPARE
 from azr_jax.evaluation.problems import EvalPlusProblem
 from executors import JobKind, Status, Verdict
 
-TASK_TIMEOUT_S = 60.0
+TASK_TIMEOUT_S, CLOCK_FACTOR = 60.0, 3.0
 VALUE_CHARS = 1 << 22
 MEMORY_MIB = 4096
 # Longer outputs are compared by a digest: the reference has some of several million characters.
@@ -97,7 +97,7 @@ def _inputs(problem: EvalPlusProblem) -> str:
 def _reference(run: Run, problem: EvalPlusProblem) -> Expected | Verdict:
     count = len(problem.base_input) + len(problem.plus_input)
     program = problem.prompt + problem.canonical_solution
-    source = _collect(problem, program, [TASK_TIMEOUT_S] * count)
+    source = _collect(problem, program, [TASK_TIMEOUT_S * CLOCK_FACTOR] * count)
     verdict = run(JobKind.EVALUATE, source, [str(count), "-1"])
     if verdict.status is not Status.OK:
         return verdict

@@ -152,7 +152,8 @@ class Judge:
         self.workers = workers or os.cpu_count() or 1
         timeout_s = self._rules.timeout_s
         limits = Limits(
-            wall_s=timeout_s,
+            # Long references on a busy machine: their limit is of the CPU, each call has one of the clock besides.
+            wall_s=timeout_s * (evalplus.CLOCK_FACTOR if suffix == "py" else 1.0),
             cpu_s=timeout_s,
             memory_mib=memory_mib or (evalplus.MEMORY_MIB if suffix == "py" else _MEMORY_MIB),
             value_chars=evalplus.VALUE_CHARS if suffix == "py" else _VALUE_CHARS,

@@ -177,7 +177,7 @@ def test_many_more_honest_completions_and_cheats(judge):
     problem = PROBLEMS[judge.suffix]
     items = [(problem, Completion(problem.name, row["completion"], row["mode"] == "full")) for row in rows]
     # Some of them wait for their limit.
-    with Judge(judge.suffix, timeout_s=10.0) as hasty:
+    with Judge(judge.suffix, timeout_s=20.0) as hasty:
         judgements = list(hasty.judge_all(items))
     wrong = [
         (row["kind"], j.status, j.stderr) for row, j in zip(rows, judgements, strict=True) if j.passed != row["passes"]

@@ -65,6 +65,7 @@ def test_a_lua_function_that_is_called_f_itself():
     assert statuses(named, LUA_RIGHT, "  return xs\nend\n") == ["OK", "Exception"]
 
 
+@pytest.mark.slow
 @needs("r")
 def test_r_is_judged_by_its_results():
     cheats = [
