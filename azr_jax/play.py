@@ -55,8 +55,14 @@ class Solution:
 
 @dataclasses.dataclass(slots=True)
 class Clock:
-    """Where a step's time and work went. `waiting_s` is time in which the device was idle for programs to finish."""
+    """Where a step's time and work went. `waiting_s` is time in which the device was idle for programs to finish.
 
+    `slots` are those of the sampler, of all lengths; `prefill_s` and `decode_s` are of `sampling_s`.
+    """
+
+    slots: int = 0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
     sampling_s: float = 0.0
     waiting_s: float = 0.0
     responses: int = 0
@@ -100,6 +106,9 @@ class Player:
         try:
             return asyncio.run(self._drive(play()))
         finally:
+            spent = self._session.metrics
+            self.clock.slots = self.sampler.slots
+            self.clock.prefill_s, self.clock.decode_s = spent.prefill_s, spent.decode_s
             self._session.close()
             self._session = None
             if self._shared is not None:

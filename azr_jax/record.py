@@ -152,6 +152,7 @@ def _sampling(played: Played, clock: Clock) -> dict[str, float]:
     return {
         "sample/response_tokens": clock.response_tokens / max(clock.responses, 1),
         "sample/prompt_tokens": clock.prompt_tokens / max(clock.responses, 1),
+        "sample/slots": float(clock.slots),
         "sample/length_capped": capped / max(len(responses), 1),
         "sample/tokens_per_s": clock.response_tokens / busy if busy else 0.0,
         "exec/programs": float(clock.programs),
@@ -160,6 +161,8 @@ def _sampling(played: Played, clock: Clock) -> dict[str, float]:
         "exec/infrastructure": float(clock.infrastructure),
         "exec/waiting_share": clock.waiting_s / busy if busy else 0.0,
         "time/sampling_s": clock.sampling_s,
+        "time/prefill_s": clock.prefill_s,
+        "time/decode_s": clock.decode_s,
         "time/waiting_s": clock.waiting_s,
     }
 

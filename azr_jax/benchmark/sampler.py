@@ -19,8 +19,6 @@ from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.requests import Request
 from azr_jax.sampler.session import SessionMetrics
 
-_STATIC_GROUPS = 2  # enough for a rate: all of them take minutes
-
 
 def run(report: machine.Report, size: Size, arguments: argparse.Namespace, peer: None) -> dict[str, Any]:
     """Measures; {workload: figures}.
@@ -160,22 +158,49 @@ def _tail(report: machine.Report, engine: Engine, params: Any, bandwidth: float,
         roofline_tokens_per_s=sum(lengths) / ceiling_s,
         share_of_roofline=ceiling_s / seconds,
     )
-    static = engine.sampler(size.tail_prompt_tokens, size.lengths.cap, slots=size.static_slots)
-    groups = [
-        given[start : start + size.static_slots]
-        for start in range(0, _STATIC_GROUPS * size.static_slots, size.static_slots)
-    ]
-    groups = [group for group in groups if group]
+    # A prompt's samples at a time, and large batches; a few batches are enough for a rate, all of them take minutes.
+    for slots, batches in ((size.samples, 6), (size.static_slots, 2)):
+        _static(report, engine, params, given, slots, batches, rate)
+
+
+def _static(
+    report: machine.Report,
+    engine: Engine,
+    params: Any,
+    given: Sequence[Request],
+    slots: int,
+    batches: int,
+    continuous_rate: float,
+) -> None:
+    """The same requests in their order, `slots` at a time, each batch to its longest response before the next."""
+    size = engine.size
+    sampler = engine.sampler(size.tail_prompt_tokens, size.lengths.cap, slots=slots)
+    groups = [given[start : start + slots] for start in range(0, len(given), slots)]
+    timed = groups[:batches]
     # Fixed slots meet all their shapes with two tokens; slots that follow the load only in the work itself.
-    short = [Request(f"warm/{i}", request.prompt_ids, 2, 1.0) for i, request in enumerate(groups[0])]
-    for group in [short] if size.name == "full" else groups:
-        generate(static, params, group)
-    static_s = sum(generate(static, params, group)[0] for group in groups)
-    static_rate = sum(request.max_tokens for group in groups for request in group) / static_s
+    short = [Request(f"warm/{i}", request.prompt_ids, 2, 1.0) for i, request in enumerate(timed[0])]
+    for group in [short] if size.name == "full" else timed:
+        generate(sampler, params, group)
+    seconds = sum(generate(sampler, params, group)[0] for group in timed)
+    rate = sum(request.max_tokens for group in timed for request in group) / seconds
+    rooflines_s = [
+        counts.roofline_s(
+            size.model,
+            [size.tail_prompt_tokens] * len(group),
+            [request.max_tokens for request in group],
+            1.0,
+            _itemsize(size),
+        )
+        for group in groups
+    ]
+    whole = [request.max_tokens for request in given]
+    together_s = counts.roofline_s(size.model, [size.tail_prompt_tokens] * len(whole), whole, 1.0, _itemsize(size))
     report.add(
-        "static",
-        requests=sum(len(group) for group in groups),
-        slots=size.static_slots,
-        useful_tokens_per_s=static_rate,
-        continuous_over_static=rate / static_rate,
+        f"static/{slots}",
+        requests=sum(len(group) for group in timed),
+        slots=slots,
+        useful_tokens_per_s=rate,
+        continuous_over_static=continuous_rate / rate,
+        # What two codes of one efficiency could differ by: the rooflines of all requests, static over together.
+        rooflines_ratio=sum(rooflines_s) / together_s,
     )

@@ -34,7 +34,10 @@ def test_sampler_beside_its_roofline_and_static_batching():
         assert 0 < result[name]["share_of_roofline"] < 1
     assert 0 < result["decode"]["share_of_copy_bandwidth"] < 1
     assert result["tail"]["requests"] == 96 and result["tail"]["longest"] <= 256
-    assert result["static"]["continuous_over_static"] > 0
+    for slots in (8, 64):
+        assert (
+            result[f"static/{slots}"]["continuous_over_static"] > 0 and result[f"static/{slots}"]["rooflines_ratio"] > 1
+        )
 
 
 @pytest.mark.slow
