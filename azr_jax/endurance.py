@@ -110,6 +110,9 @@ class FakeSession:
         requests, self._waiting = self._waiting, []
         return [self._rollout(request) for request in requests]
 
+    def close(self) -> None:
+        """Frees nothing: there are no caches."""
+
     def _rollout(self, request: Request) -> Rollout:
         text = response(request.id, self._inputs)
         tokens = tuple(self._tokenizer.encode(text))[: request.max_tokens]

@@ -1,8 +1,11 @@
 """Long runs do not grow."""
 
+import inspect
+import re
+
 import pytest
 
-from azr_jax import endurance
+from azr_jax import endurance, play
 from azr_jax.endurance import CAPACITY, growth
 
 FULL = {"buffer/python/triplets_size": CAPACITY, "buffer/python/problems_size": CAPACITY}
@@ -26,6 +29,12 @@ def test_too_few_steps_or_empty_buffers_are_no_verdict():
         growth(rows("time/cpu_s", 0)[:40])
     with pytest.raises(ValueError, match="buffers are not full"):
         growth([row | {"buffer/python/problems_size": 3} for row in rows("time/cpu_s", 0)])
+
+
+def test_the_fake_session_has_all_that_a_player_uses():
+    used = set(re.findall(r"\b_?session\.(\w+)", inspect.getsource(play)))
+    assert {"idle", "step", "submit"} <= used
+    assert [name for name in used if not hasattr(endurance.FakeSession, name)] == []
 
 
 @pytest.mark.slow
