@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from azr_jax.config import MonitoringSettings
 
-# An alert that lasts is said again after this many steps.
+# An alert that lasts, or comes back, is said again after this many steps.
 REPEAT_STEPS = 16
 
 
@@ -96,7 +96,7 @@ def alerts(metrics: Mapping[str, float | None], settings: MonitoringSettings) ->
 
 
 class Watch:
-    """Says an alert when it begins and, while it lasts, every REPEAT_STEPS steps."""
+    """Says an alert when it begins, and again no sooner than REPEAT_STEPS later, whether it lasts or comes and goes."""
 
     def __init__(self, settings: MonitoringSettings) -> None:
         self._settings = settings
@@ -105,7 +105,6 @@ class Watch:
     def new_alerts(self, step: int, metrics: Mapping[str, float]) -> list[Alert]:
         """The alerts of this step that are to be said now."""
         found = alerts(metrics, self._settings)
-        self._said = {one.name: self._said[one.name] for one in found if one.name in self._said}
         new = [one for one in found if step - self._said.get(one.name, step - REPEAT_STEPS) >= REPEAT_STEPS]
         self._said |= {one.name: step for one in new}
         return new

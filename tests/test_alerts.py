@@ -58,11 +58,13 @@ def test_what_is_absent_or_no_number_says_nothing():
     assert alerts({"ppo/entropy": math.nan, "propose/valid": None}, SETTINGS) == []
 
 
-def test_a_lasting_alert_is_said_again_rarely_and_a_new_one_at_once():
+def test_an_alert_that_lasts_or_comes_and_goes_is_said_rarely_and_a_new_one_at_once():
     watch, bad = Watch(SETTINGS), GOOD | {"propose/valid": 0.0}
     said = [step for step in range(1, 40) if watch.new_alerts(step, bad)]
     assert said == [1, 1 + REPEAT_STEPS, 1 + 2 * REPEAT_STEPS]
     assert watch.new_alerts(40, GOOD) == []
-    assert [one.name for one in watch.new_alerts(41, bad)] == ["valid_proposals"]
-    both = watch.new_alerts(42, bad | {"ppo/entropy": 0.0})
+    both = watch.new_alerts(41, bad | {"ppo/entropy": 0.0})
     assert [one.name for one in both] == ["entropy_collapse"]
+    assert [one.name for one in watch.new_alerts(60, bad)] == ["valid_proposals"]
+    flickering = [step for step in range(100, 140) if watch.new_alerts(step, bad if step % 2 else GOOD)]
+    assert flickering == [101, 117, 133]
