@@ -140,7 +140,7 @@ class Judge:
         if policy not in (SOUND, MULTIPL_E):
             raise ValueError(f"policy is {policy!r}: use {SOUND} or {MULTIPL_E}")
         if policy == MULTIPL_E and suffix == "py":
-            raise ValueError("--compat=multipl-e: EvalPlus' Python problems are no part of MultiPL-E; leave it out")
+            raise ValueError("--compat: EvalPlus' Python problems are no part of MultiPL-E; leave it out")
         self.suffix, self.policy = suffix, policy
         self.language = language_of(suffix)
         self._rules: Policy = POLICIES[suffix]
