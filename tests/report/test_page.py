@@ -206,7 +206,18 @@ def test_the_papers_tables_stand_beside_the_runs_own_numbers(tmp_path):
         ["50.0 (40.0-60.0, n=161)", "-"],
     ]
     assert own[0][1].startswith("run eq4 (2 seeds); prompts completion -&gt; chat, step 30, model azr_jax/embedded")
+    assert own[0][1].endswith("seed 0, 1, not finished") and own[1][1].endswith("seed 0, not finished")
     assert own[3][0] == "Eq. 3 to Eq. 4 by solver accuracy"
+
+
+def test_the_papers_tables_show_how_far_a_run_came_that_still_goes_on(tmp_path):
+    workdir = run_folder(tmp_path / "tiny", steps=3, finished=False)
+    scores = {"pass_at_1": 0.25, "low": 0.2, "high": 0.3, "problems": 161.0}
+    with (workdir / "metrics.jsonl").open("a") as stream:
+        row = {f"eval/humaneval/racket/{key}": value for key, value in scores.items()}
+        stream.write(json.dumps({"step": 4, **row}) + "\n" + json.dumps({"step": 5}) + "\n")
+    section = paper.section(arms_of(runs.load_all([workdir])))
+    assert "25.0 (20.0-30.0, n=161)" in section and "step 4, model" in section
 
 
 def test_many_transcripts_are_thinned_within_every_task_and_step(tmp_path, monkeypatch):
