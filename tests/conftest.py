@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -148,3 +149,39 @@ def opened(tmp_path_factory):
 def rows(file: Path) -> list[dict]:
     """The objects of a file of JSON lines."""
     return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+# Fixtures that several modules of one folder share are here too: a second conftest.py in a folder that is no package
+# would take this one's name.
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """The workdir of a finished run whose texts are hostile, its report written once: that takes seconds."""
+    from run_folders import EVIL, run_folder
+
+    from azr_jax.report import write
+
+    workdir = run_folder(tmp_path_factory.mktemp("runs") / "tiny <b>bold", text=EVIL)
+    write([workdir], workdir / "report.html")
+    return workdir
+
+
+# Machines that run tests are loaded; Julia's own test sets take seconds to fail.
+PATIENT_S = {"rkt": 30.0, "js": 15.0, "jl": 60.0, "py": 0.0}
+
+
+@pytest.fixture(scope="session")
+def sound_judge():
+    """From a language's suffix to a sound judge of it, which stays open: a warm interpreter takes seconds to start."""
+    from azr_jax.evaluation.judging import Judge
+
+    with contextlib.ExitStack() as stack:
+        made = {}
+
+        def judge(suffix):
+            if suffix not in made:
+                made[suffix] = stack.enter_context(Judge(suffix, timeout_s=PATIENT_S[suffix]))
+            return made[suffix]
+
+        yield judge

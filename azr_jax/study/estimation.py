@@ -29,13 +29,6 @@ from azr_jax.selfplay.estimates import accuracy, accuracy_metrics
 from azr_jax.selfplay.validation import is_dropped
 from azr_jax.types import TaskType
 
-_CONFIG = config_flags.DEFINE_config_file("config", "configs/tiny.py", "Configuration file.")
-_TEMPERATURES = flags.DEFINE_list("temperatures", ["0", "0.5", "1"], "Temperatures of the samples.")
-_SAMPLES = flags.DEFINE_integer(
-    "samples", 16, "Samples of each proposal and temperature; rows are m = 1, 2, 4, ... of them."
-)
-_OUT = flags.DEFINE_string("out", None, "File for the samples and the table as JSON.")
-
 HEAD = (
     "temperature",
     "m",
@@ -154,31 +147,41 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def define_flags() -> None:
+    """The command's flags; not at import, since a process has one flag of a name and azr_jax.main has `config` too."""
+    config_flags.DEFINE_config_file("config", "configs/tiny.py", "Configuration file.")
+    flags.DEFINE_list("temperatures", ["0", "0.5", "1"], "Temperatures of the samples.")
+    flags.DEFINE_integer("samples", 16, "Samples of each proposal and temperature; rows are m = 1, 2, 4, ... of them.")
+    flags.DEFINE_string("out", None, "File for the samples and the table as JSON.")
+
+
 def main(argv: Sequence[str]) -> None:
     """Measures and writes."""
+    given = flags.FLAGS
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: settings are --config.KEY=VALUE")
-    if _SAMPLES.value < 1:
-        raise app.UsageError(f"--samples={_SAMPLES.value}: must be at least 1")
+    if given.samples < 1:
+        raise app.UsageError(f"--samples={given.samples}: must be at least 1")
     try:
-        config = from_mapping(_CONFIG.value.to_dict())
-        temperatures = [float(one) for one in _TEMPERATURES.value]
+        config = from_mapping(given.config.to_dict())
+        temperatures = [float(one) for one in given.temperatures]
         with tempfile.TemporaryDirectory() as workdir:
-            made, samples = measure(config, workdir, temperatures, _SAMPLES.value)
+            made, samples = measure(config, workdir, temperatures, given.samples)
         rows = rows_of(samples)
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"error: {error}")
     valid = len(next(iter(samples.values())))
     logging.info("%d of %d proposals are valid\n%s", valid, made, table(rows))
-    if _OUT.value:
+    if given.out:
         content = {
             "proposals": made,
             "valid": valid,
             "rows": [dataclasses.asdict(row) for row in rows],
             "samples": {str(temperature): tries for temperature, tries in samples.items()},
         }
-        Path(_OUT.value).write_text(json.dumps(content, indent=1) + "\n")
+        Path(given.out).write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":
+    define_flags()
     app.run(main)
