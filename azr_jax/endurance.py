@@ -28,6 +28,7 @@ from azr_jax.metrics import METRICS_FILE
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.run import Run
 from azr_jax.sampler.requests import Request, id_words
+from azr_jax.sampler.session import SessionMetrics
 from azr_jax.types import Rollout, StopReason
 
 CAPACITY = 32
@@ -81,6 +82,8 @@ def settings(steps: int, changes: Mapping[str, Any] | None = None) -> Config:
 class FakeSampler:
     """Answers every request at once with a well-formed response that its id determines."""
 
+    slots = 0
+
     def __init__(self, tokenizer: Tokenizer, induction_inputs: int) -> None:
         self._tokenizer, self._inputs = tokenizer, induction_inputs
 
@@ -100,6 +103,11 @@ class FakeSession:
     def idle(self) -> bool:
         """Whether nothing waits."""
         return not self._waiting
+
+    @property
+    def metrics(self) -> SessionMetrics:
+        """Nothing was computed."""
+        return SessionMetrics()
 
     def submit(self, request: Request) -> None:
         """Takes a request."""

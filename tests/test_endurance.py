@@ -31,10 +31,17 @@ def test_too_few_steps_or_empty_buffers_are_no_verdict():
         growth([row | {"buffer/python/problems_size": 3} for row in rows("time/cpu_s", 0)])
 
 
-def test_the_fake_session_has_all_that_a_player_uses():
-    used = set(re.findall(r"\b_?session\.(\w+)", inspect.getsource(play)))
-    assert {"idle", "step", "submit"} <= used
-    assert [name for name in used if not hasattr(endurance.FakeSession, name)] == []
+@pytest.mark.parametrize(
+    ("name", "fake", "needed"),
+    [
+        ("_?session", endurance.FakeSession, {"idle", "step", "submit"}),
+        (r"self\.sampler", endurance.FakeSampler, {"session"}),
+    ],
+)
+def test_the_fake_model_has_all_that_a_player_uses(name, fake, needed):
+    used = set(re.findall(rf"\b{name}\.(\w+)", inspect.getsource(play.Player)))
+    assert needed <= used
+    assert [attribute for attribute in used if not hasattr(fake, attribute)] == []
 
 
 @pytest.mark.slow
