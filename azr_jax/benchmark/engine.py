@@ -43,9 +43,13 @@ class Engine:
         """
         mesh = make_mesh(1, 1, 1, devices=jax.devices()[:1])
         config = base.get_config()
-        config.model.remat = remat
-        config.model.compute_dtype = size.compute_dtype
-        config.learner.update({"logit_chunk": size.logit_chunk})
+        config.update_from_flattened_dict(
+            {
+                "model.remat": remat,
+                "model.compute_dtype": size.compute_dtype,
+                "learner.logit_chunk": size.logit_chunk,
+            }
+        )
         settings = from_mapping(config.to_dict())
         dtype = jnp.dtype(size.compute_dtype)
         graphdef, shapes = abstract(size.model, compute_dtype=dtype, remat=remat, mesh=mesh)
@@ -85,9 +89,11 @@ class Engine:
         dtype = jnp.dtype(self.size.compute_dtype)
         return Sampler(self.graphdef, self.size.model, self.tokenizer, settings, self.mesh, dtype)
 
-    def learner(self, row_tokens: int, rows_per_microbatch: int) -> Learner:
-        """A learner for rows of this length."""
+    def learner(self) -> Learner:
+        """A learner for rows of the size's length."""
         settings = dataclasses.replace(
-            self.config.learner, row_tokens=row_tokens, rows_per_microbatch=rows_per_microbatch
+            self.config.learner,
+            row_tokens=self.size.row_tokens,
+            rows_per_microbatch=self.size.rows_per_microbatch,
         )
         return make_learner(self.graphdef, self.shapes, settings, self.mesh)

@@ -15,7 +15,7 @@ from typing import Any
 
 _REPEATS = 3
 # name: widths of a Qwen2Config, tokens of a sequence, sequences, tokens of a chunk of logits
-_WORKLOADS: dict[str, tuple[dict[str, int], int, int, int]] = {
+_WORKLOADS: dict[str, tuple[dict[str, Any], int, int, int]] = {
     "full": (
         {
             "vocab_size": 151936,
@@ -70,7 +70,8 @@ def measure(size: str) -> dict[str, Any]:
     config = transformers.Qwen2Config(**widths, tie_word_embeddings=True, use_cache=False)
     torch.manual_seed(0)
     with torch.device(device):
-        model = transformers.Qwen2ForCausalLM(config).to(dtype)
+        model: Any = transformers.Qwen2ForCausalLM(config)
+    model = model.to(dtype)
     model.train()
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=on_gpu)

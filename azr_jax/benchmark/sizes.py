@@ -53,11 +53,12 @@ class Size:
     static_slots: int
     chunk: int
     prefill_tokens: int
-    # update: tokens of a sequence, of a row, rows of a microbatch
-    updates: tuple[tuple[int, int, int], ...]
+    # update: tokens of a sequence, packed into rows of `row_tokens`, as in training
+    updates: tuple[int, ...]
+    row_tokens: int
+    rows_per_microbatch: int
     # step
     batch_per_task: int
-    row_tokens: int
     max_prompt_tokens: int
     logit_chunk: int
 
@@ -79,9 +80,10 @@ FULL = Size(
     static_slots=64,
     chunk=32,
     prefill_tokens=16384,
-    updates=((2048, 2048, 7), (14240, 14336, 1)),
-    batch_per_task=64,
+    updates=(2048, 14240),
     row_tokens=14336,
+    rows_per_microbatch=1,
+    batch_per_task=64,
     max_prompt_tokens=6144,
     logit_chunk=1024,
 )
@@ -102,9 +104,10 @@ SMALL = Size(
     static_slots=64,
     chunk=16,
     prefill_tokens=4096,
-    updates=((128, 128, 8), (448, 448, 2)),
-    batch_per_task=4,
+    updates=(128, 448),
     row_tokens=448,
+    rows_per_microbatch=2,
+    batch_per_task=4,
     max_prompt_tokens=128,
     logit_chunk=448,
 )

@@ -49,7 +49,7 @@ def run(report: machine.Report, size: Size, arguments: argparse.Namespace, peer:
     del peer
     engine = Engine.make(size, arguments.remat)
     sampler = engine.sampler(size.max_prompt_tokens, size.lengths.cap)
-    learner = engine.learner(size.row_tokens, 1)
+    learner = engine.learner()
     state = learner.init(engine.params(jnp.float32))
     started = time.perf_counter()
     state, _ = _step(size, sampler, learner, state, seed=0)

@@ -33,11 +33,12 @@ def run(
     report.add(
         "counted_gib_3b", **{name: value / 2**30 for name, value in (parts | {"sum": sum(parts.values())}).items()}
     )
-    state = engine.learner(*size.updates[0][1:]).init(engine.params(size.compute_dtype))
-    for length, row_tokens, rows in size.updates:
-        learner = engine.learner(row_tokens, rows)
-        made = sequences(size, _MICROBATCHES * rows * (row_tokens // length), length)
-        batch = pack(made, row_tokens, rows, pad_id=0)
+    learner = engine.learner()
+    state = learner.init(engine.params(size.compute_dtype))
+    for length in size.updates:
+        rows = _MICROBATCHES * size.rows_per_microbatch
+        made = sequences(size, rows * (size.row_tokens // length), length)
+        batch = pack(made, size.row_tokens, size.rows_per_microbatch, pad_id=0)
 
         def once() -> None:
             nonlocal state
@@ -49,7 +50,8 @@ def run(
         flops = counts.update_flops(size.model, [length] * len(made))
         figures = {
             "sequences": len(made),
-            "tokens_a_row": row_tokens,
+            "rows": rows,
+            "tokens_a_row": size.row_tokens,
             "remat": arguments.remat,
             "seconds": seconds,
             "tokens_per_s": len(made) * length / seconds,
