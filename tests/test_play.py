@@ -40,26 +40,23 @@ def test_a_sample_depends_on_its_name_and_the_seed_alone(opened):
 
 def test_programs_run_while_the_device_decodes(opened):
     """A task that waits for a verdict holds up no other; what it asks afterwards is sampled in the same session."""
-    order = []
+    decoded = []  # steps that the device made while the program ran
 
     async def slow():
         job = Job("slow", JobKind.EVALUATE, "import time\ndef f(x):\n    time.sleep(1)\n    return x", ("1",))
         verdict = await opened.player.execute("python", job)
-        order.append("slow")
+        decoded.append(opened.player._session.metrics.decode_steps)
         await opened.player.sample(task("after"), 1.0)
         return verdict
 
     async def quick():
         await opened.player.sample(task("quick"), 1.0)
-        order.append("quick")
 
     async def play():
         return await asyncio.gather(slow(), quick())
 
-    run(opened, lambda: asyncio.wait_for(quick(), 60))  # compiled before anything is timed
-    order.clear()
     verdict, _ = run(opened, play)
-    assert order == ["quick", "slow"]
+    assert len(decoded) == 1 and decoded[0] > 0
     assert verdict.status is Status.OK
     clock = opened.player.clock
     assert (clock.responses, clock.programs, clock.timeouts, clock.infrastructure) == (2, 1, 0, 0)
