@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.experimental.layout import Format, Layout
 from jax.sharding import Mesh
 
 from azr_jax.config import SamplerSettings
@@ -143,7 +144,9 @@ class Sampler:
         shardings = nowhere if mesh is None else param_shardings(params, mesh, config, serving=True)
 
         def one(path: tuple[Any, ...], leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct(leaf.shape, self._served_dtype(path, leaf), sharding=sharding)
+            order = dict(self.tuning.layouts).get(leaf_name(path))
+            place = sharding if order is None else Format(Layout(order), sharding)
+            return jax.ShapeDtypeStruct(leaf.shape, self._served_dtype(path, leaf), sharding=place)
 
         return jax.tree_util.tree_map_with_path(one, params, shardings)
 
@@ -160,7 +163,9 @@ class Sampler:
                 params = jax.tree_util.tree_map_with_path(cast, params)
                 return serving.unstacked(self._graphdef, params) if unstacks else params
 
-            target = jax.tree.map(lambda leaf: leaf.sharding, self.served_shapes(params))
+            target = jax.tree.map(
+                lambda leaf: leaf.sharding if leaf.format is None else leaf.format, self.served_shapes(params)
+            )
             self._reshard = jax.jit(reshard, out_shardings=None if self.mesh is None or unstacks else target)
         return self._reshard
 

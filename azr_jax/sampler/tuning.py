@@ -26,6 +26,8 @@ class Tuning:
       unstacks: served weights lie in buffers of their own, projections side by side (serving.unstacked).
       tiers: slots of several lengths where memory chooses their number.
       slices_inside: stacked weights are sliced in each step. Sliced before the loop, the TPU compiler copies them all.
+      layouts: of served weights by name, most major axis first; what is not named lies as jax has it. With few rows the
+        TPU compiler wants the queries' matrices one head after the other, and else copies all of them for each chunk.
       length_multiple: slots have a multiple of this many positions.
     """
 
@@ -37,6 +39,7 @@ class Tuning:
     unstacks: bool = False
     tiers: bool = False
     slices_inside: bool = False
+    layouts: tuple[tuple[str, tuple[int, ...]], ...] = ()
     length_multiple: int = 1
 
 
@@ -45,7 +48,13 @@ def choose(mesh: Mesh | None, compute_dtype: Any, head_dim: int) -> Tuning:
     platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
     bfloat16 = jnp.dtype(compute_dtype) == jnp.bfloat16
     if platform == "tpu" and bfloat16 and paged_attention.supports(head_dim):
-        return Tuning(implementation="paged", overlaps=True, slices_inside=True, length_multiple=paged_attention.PAGE)
+        return Tuning(
+            implementation="paged",
+            overlaps=True,
+            slices_inside=True,
+            layouts=(("query_LDNH", (0, 2, 1, 3)),),
+            length_multiple=paged_attention.PAGE,
+        )
     if platform not in ("gpu", "cuda"):
         return Tuning()
     parts = 1 if mesh is None else mesh.size
