@@ -91,11 +91,11 @@ def _walk(computations: dict[str, list[str]], name: str, times: int, known: bool
         kind = opcode.removesuffix("-start")
         if kind in KINDS and not opcode.endswith("-done"):
             # A reduce-scatter may be written as a fusion of an all-reduce and the slice that is kept.
-            if kind == "all-reduce" and "reduce-scatter" in name:
-                kind = "reduce-scatter"
-                yield _collective(kind, result, rest, times, known, scale=False)
-            else:
-                yield _collective(kind, result, rest, times, known, scale=kind == "reduce-scatter")
+            scattered = kind == "all-reduce" and "reduce-scatter" in name
+            arrays = _arrays(result, both=opcode.endswith("-start") and kind != "all-reduce")
+            group = _group_size(rest)
+            size = sum(size for size, _ in arrays) * (group if kind == "reduce-scatter" else 1)
+            yield Collective("reduce-scatter" if scattered else kind, max(arrays)[1], size, group, times, known)
             continue
         inner, inner_known = times, known
         if opcode == "while":
@@ -133,15 +133,12 @@ def _group_size(attributes: str) -> int:
     return len(first.split(","))
 
 
-def _collective(kind: str, result: str, attributes: str, times: int, known: bool, scale: bool) -> Collective:
-    group = _group_size(attributes)
-    shapes = [(_bytes(kind_, dims), f"{kind_}[{dims}]") for kind_, dims in _SHAPE.findall(result)]
-    # An asynchronous start gives operand and result; a plain one with several arrays reduces them together.
-    is_start = result.startswith("((")
-    size, shape = max(shapes, default=(0, "()"))
-    if result.startswith("(") and not is_start:
-        size = sum(bytes_ for bytes_, _ in shapes)
-    return Collective(kind, shape, size * group if scale else size, group, times, known)
+def _arrays(result: str, both: bool) -> list[tuple[int, str]]:
+    """(bytes, "type[shape]") of each array of a result; `both`: it holds the operands before the results."""
+    arrays = [(_bytes(item, dims), f"{item}[{dims}]") for item, dims in _SHAPE.findall(result)]
+    # Contexts of an asynchronous start are scalars of no interest.
+    arrays = [array for array in arrays if not array[1].endswith("[]") or len(arrays) == 1]
+    return arrays[len(arrays) // 2 :] if both else arrays
 
 
 def _bytes(item: str, dims: str) -> int:

@@ -1,0 +1,59 @@
+"""Compiles a model of the 3B's true widths and two layers for a slice; writes what the compiler says as JSON.
+
+A process of its own: what jax and libtpu read of the environment, they read once. Usage: two_layers.py FILE TOPOLOGY.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+
+from azr_jax.plan import chips
+
+chips.configure()
+
+from azr_jax.config import from_mapping  # noqa: E402
+from azr_jax.model.sizes import QWEN2_5_CODER  # noqa: E402
+from azr_jax.plan import build, collectives  # noqa: E402
+from configs import racket  # noqa: E402
+
+SLOTS = 384
+KERNELS = ("splash_mha_fwd", "splash_mha_dkv", "paged_attention")
+
+
+def main(file: str, topology: str) -> None:
+    config = racket.get_config()
+    config.mesh.tensor = 2
+    config.sampler.slots = SLOTS
+    model = dataclasses.replace(QWEN2_5_CODER["Qwen2.5-Coder-3B"], layers=2)
+    plan = build.setup(from_mapping(config.to_dict()), model, build.topology_devices(topology))
+    caches, rows = build.decode_shapes(plan, SLOTS)
+    sizes = {
+        "caches": build.local_bytes(caches),
+        "rows": build.local_bytes(rows),
+        "state": build.local_bytes(plan.state),
+        "moments": build.local_bytes(plan.state.opt_state),
+        "gradients": build.local_bytes(plan.state.params),
+        "served": build.local_bytes(plan.served),
+        "layer_cache": build.local_bytes(caches[0].k[0]),
+    }
+    programs = {}
+    for name, lowered in build.lowered(plan, SLOTS):
+        compiled = lowered.compile()
+        memory, text = compiled.memory_analysis(), compiled.as_text()
+        programs[name] = {
+            "peak": memory.peak_memory_in_bytes,
+            "arguments": memory.argument_size_in_bytes,
+            "outputs": memory.output_size_in_bytes,
+            "aliased": memory.alias_size_in_bytes,
+            "temporaries": memory.temp_size_in_bytes,
+            "kernels": [kernel for kernel in KERNELS if kernel in text],
+            "collectives": [dataclasses.asdict(one) for one in collectives.find(text)],
+        }
+    with open(file, "w", encoding="utf-8") as output:
+        json.dump({"sizes": sizes, "programs": programs, "whole_state": 12 * model.parameters}, output)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
