@@ -62,6 +62,7 @@ def train(run: Run) -> None:
             record.play(played, scored, buffers, player.clock, player.languages)
             run.phase("update")
             state, update_metrics = stages.learn(config, learner, state, scored, step, run.tokenizer.pad_id)
+            state = run.rest(state)
             record.update(update_metrics)
             run.evaluate_if_due(step, state, buffers, record)
         run.write(record)

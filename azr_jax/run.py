@@ -70,6 +70,7 @@ class Run:
     hosts: Hosts = dataclasses.field(default_factory=Hosts)
     stopwatch: telemetry.Stopwatch = dataclasses.field(default_factory=telemetry.Stopwatch)
     restored_step: int = -1
+    rests: bool | None = None  # whether the state leaves its devices while sampling; known once there is one
     seeding_rounds: int = 0
     reward_state: RewardState = dataclasses.field(default_factory=RewardState)
     before: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -128,7 +129,7 @@ class Run:
             stack.enter_context(progress)
             saving = Saving(saves, writers, mirror, progress.message, settings.best_metric, hosts)
             stack.enter_context(signals)
-            yield cls(
+            run = cls(
                 config,
                 mirror.local,
                 model_config,
@@ -146,11 +147,13 @@ class Run:
                 signals,
                 hosts,
             )
+            del params  # `restore` drops them
+            yield run
 
     # State.
 
     def restore(self) -> tuple[TrainState, Buffers, int]:
-        """(state, buffers, step) of the newest save, or a fresh start with step -1."""
+        """(state, buffers, step) of the newest save, or a fresh start with step -1; the state at rest."""
         steps = self.hosts.first("saves", self.saves.steps)
         newest = max(steps, default=None)
         restored = None
@@ -158,8 +161,11 @@ class Run:
             restored = self.saves.restore(self.learner.abstract_state, self.learner.shardings, newest)
         if restored is None:
             self._forget_after(-1)
-            return self.learner.init(self.params), stages.starting_buffers(self.config, self.player), -1
+            state = self.learner.init(self.params)
+            self.params = None  # the state has its own; on a device these would be a third of it once more
+            return self.rest(state), stages.starting_buffers(self.config, self.player), -1
         step, state, host = restored
+        self.params = None
         self.restored_step = step
         canonical = {name: language.canonical_program for name, language in self.player.languages.items()}
         buffers = Buffers.from_json(host["buffers"], canonical)
@@ -173,7 +179,15 @@ class Run:
             self.unfinished = StepRecord.from_json(step, host["unfinished"])
         self._forget_after(step if self.unfinished is None else step - 1)
         self.progress.message(f"resumed {self.workdir} at step {step}")
-        return state, buffers, step
+        return self.rest(state), buffers, step
+
+    def rest(self, state: TrainState) -> TrainState:
+        """The state where it lies while sampling (`mesh.resting_state`); what was given may be gone afterwards."""
+        where = self.config.mesh.resting_state
+        if self.rests is None:
+            self.rests = where == "host" or (where == "auto" and self.player.sampler.state_must_leave(state))
+            logging.info("while sampling the learner's state rests on the %s", "host" if self.rests else "device")
+        return self.learner.rest(state) if self.rests else state
 
     def _forget_after(self, step: int) -> None:
         if self.hosts.is_first:

@@ -166,6 +166,13 @@ def test_trap_06_interrupted_equals_uninterrupted(finished, command, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_state_that_rests_on_the_host_while_sampling_changes_nothing(finished, command, tmp_path):
+    status, output = command.run(tmp_path / "rests", **SETTINGS, mesh__resting_state="host")
+    assert status == 0, output
+    assert_same_run(finished[0], tmp_path / "rests", STEPS)
+
+
+@pytest.mark.slow
 def test_trap_06_a_stop_during_seeding_is_resumed_too(finished, command, tmp_path):
     workdir = tmp_path / "cut"
     process = command.start(workdir, **SETTINGS)

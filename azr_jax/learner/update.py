@@ -25,7 +25,7 @@ from azr_jax.learner.objective import Experience
 from azr_jax.learner.packing import Batch, empty_rows, take_rows
 from azr_jax.learner.state import TrainState, decay_mask, init_state, state_shardings
 from azr_jax.model import attention_check
-from azr_jax.model.sharding import batch_sharding, check_batch, replicated
+from azr_jax.model.sharding import HOST_MEMORY, batch_sharding, check_batch, replicated
 
 
 def make_learner(
@@ -110,6 +110,19 @@ class Learner:
         """A fresh state; `params` (any float dtype) are copied, and stay valid."""
         return self._init(params)
 
+    def rest(self, state: TrainState) -> TrainState:
+        """The state in its hosts' memory, so that its devices' is free for sampling; `state` is gone afterwards.
+
+        `update` and `wake` take it back; its params can be sampled from where they lie.
+        """
+        if _rests(state):
+            return state
+        return _moved(state, jax.tree.map(lambda sharding: sharding.with_memory_kind(HOST_MEMORY), self.shardings))
+
+    def wake(self, state: TrainState) -> TrainState:
+        """A resting state on the devices again; any other as it is."""
+        return _moved(state, self.shardings) if _rests(state) else state
+
     def update(self, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, float]]:
         """Epochs x minibatches of optimizer steps on `batch`. Metrics are `ppo/...` floats (see learner/metrics.py).
 
@@ -124,7 +137,7 @@ class Learner:
         used = np.flatnonzero(batch.loss_mask_RT.any(axis=1))
         if not len(used):
             raise ValueError("batch has no response token: pack at least one response")
-        settings = self.settings
+        settings, state = self.settings, self.wake(state)
         seed = [int(state.step), int(state.skipped_updates)]
         experience, measured = self._experience(state, take_rows(batch, used, len(used)))
         results: list[dict[str, Any]] = []
@@ -283,6 +296,21 @@ def _with_gae(
         "ppo/explained_variance": 1.0 - unexplained / variance if variance > 0 else 0.0,
     }
     return experience._replace(batch=batch, returns_RT=returns_RT), measured
+
+
+def _rests(state: TrainState) -> bool:
+    return state.step.sharding.memory_kind == HOST_MEMORY
+
+
+def _moved(state: TrainState, shardings: TrainState) -> TrainState:
+    """One array after the other, so that no two states lie in the same memory."""
+
+    def move(leaf: jax.Array, sharding: NamedSharding) -> jax.Array:
+        moved = jax.block_until_ready(jax.device_put(leaf, sharding))
+        leaf.delete()
+        return moved
+
+    return jax.tree.map(move, state, shardings)
 
 
 def _place(array_RT: np.ndarray, sharding: NamedSharding) -> jax.Array:

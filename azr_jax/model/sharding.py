@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 from azr_jax.model.configuration import ModelConfig, divisors
 
 MESH_AXES = ("data", "fsdp", "tensor")
+HOST_MEMORY = "pinned_host"  # the memory kind of arrays that rest beside their devices, not on them
 
 # Logical axis -> mesh axes. "embed" is what fully sharded data parallelism splits; it is gathered before use.
 RULES: dict[str, str | tuple[str, ...] | None] = {
@@ -28,6 +29,7 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
     "norm": None,
     "batch": ("data", "fsdp"),
     "length": None,
+    "sequence": "tensor",  # positions of hidden states between layers
     "activation": None,
 }
 
@@ -193,3 +195,8 @@ def check_batch(rows: int, mesh: Mesh | AbstractMesh, name: str) -> None:
             f"{name}={rows} is not a multiple of data x fsdp = {mesh.shape['data']} x {mesh.shape['fsdp']}; choose "
             f"{rows + -rows % parts} or another multiple of {parts}"
         )
+
+
+def local_bytes(tree: Any) -> int:
+    """Bytes of a tree of arrays, or of shapes with shardings, on one of its devices."""
+    return sum(leaf.dtype.itemsize * math.prod(leaf.sharding.shard_shape(leaf.shape)) for leaf in jax.tree.leaves(tree))

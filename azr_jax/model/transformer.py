@@ -153,6 +153,9 @@ class Transformer(nnx.Module):
         self, tokens_BT: jax.Array, positions_BT: jax.Array, segment_ids_BT: jax.Array, keep_keys: bool
     ) -> tuple[jax.Array, Any]:
         angles = rope_angles(self.config, positions_BT)
+        # Between layers, where the backward pass keeps them, hidden states lie split over tensor too.
+        splits = self.mesh is not None and tokens_BT.shape[1] % self.mesh.shape["tensor"] == 0
+        between = ("batch", "sequence" if splits else "length", "activation")
 
         def body(hidden_BTD: jax.Array, layer: dict[str, jax.Array]) -> Any:
             inputs = attention_inputs(self.config, layer, hidden_BTD, angles, self.mesh)
@@ -165,12 +168,13 @@ class Transformer(nnx.Module):
             hidden_BTD = hidden_BTD + attention_output(layer, attended_BTNH, self.mesh)
             hidden_BTD = checkpoint_name(hidden_BTD, "middle")
             hidden_BTD = hidden_BTD + feed_forward(self.config, layer, hidden_BTD, self.mesh)
-            hidden_BTD = constrain(hidden_BTD, self.mesh, ("batch", "length", "activation"))
+            hidden_BTD = constrain(hidden_BTD, self.mesh, between)
             return hidden_BTD, (key_BTKH, value_BTKH) if keep_keys else None
 
         if self.remat != "none":
             body = jax.checkpoint(body, policy=REMAT_POLICIES[self.remat], prevent_cse=False)
         hidden_BTD = embed(self.embed_VD[...], tokens_BT, self.compute_dtype, self.mesh)
+        hidden_BTD = constrain(hidden_BTD, self.mesh, between)
         hidden_BTD, keys = jax.lax.scan(body, hidden_BTD, self.layers.stacked())
         return rms_norm(hidden_BTD, self.norm_D[...], self.config.rms_epsilon), keys
 

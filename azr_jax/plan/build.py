@@ -139,20 +139,6 @@ def decode_shapes(plan: Setup, slots: int) -> tuple[Any, programs.Rows]:
     return (caches,), rows
 
 
-def local_bytes(tree: Any) -> int:
-    """Bytes of a tree of shapes with shardings on one device."""
-    return sum(
-        jnp.dtype(leaf.dtype).itemsize * _size(leaf.sharding.shard_shape(leaf.shape)) for leaf in jax.tree.leaves(tree)
-    )
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size
-
-
 def _placed(shapes: Any, shardings: Any) -> Any:
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes, shardings

@@ -136,9 +136,11 @@ def _group_size(attributes: str) -> int:
 def _arrays(result: str, both: bool) -> list[tuple[int, str]]:
     """(bytes, "type[shape]") of each array of a result; `both`: it holds the operands before the results."""
     arrays = [(_bytes(item, dims), f"{item}[{dims}]") for item, dims in _SHAPE.findall(result)]
-    # Contexts of an asynchronous start are scalars of no interest.
-    arrays = [array for array in arrays if not array[1].endswith("[]") or len(arrays) == 1]
-    return arrays[len(arrays) // 2 :] if both else arrays
+    if not both:
+        return arrays
+    # After them come an asynchronous start's own scalars.
+    arrays = [array for array in arrays if not array[1].endswith("[]")]
+    return arrays[len(arrays) // 2 :]
 
 
 def _bytes(item: str, dims: str) -> int:

@@ -49,14 +49,15 @@ def compile_program(lowered: jax.stages.Lowered) -> Compiled:
         if "RESOURCE_EXHAUSTED" not in message:
             raise
         return Compiled(0, 0, 0, 0, _needed(message), (), time.monotonic() - started, message.splitlines()[0])
-    memory = compiled.memory_analysis()
+    memory, text = compiled.memory_analysis(), compiled.as_text()
+    assert memory is not None and text is not None  # the TPU compiler gives both
     return Compiled(
         arguments=memory.argument_size_in_bytes,
         outputs=memory.output_size_in_bytes,
         aliased=memory.alias_size_in_bytes,
         temporaries=memory.temp_size_in_bytes,
         peak=memory.peak_memory_in_bytes,
-        collectives=tuple(collectives.find(compiled.as_text())),
+        collectives=tuple(collectives.find(text)),
         seconds=time.monotonic() - started,
     )
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from azr_jax.plan.build import Setup, local_bytes
+from azr_jax.model.sharding import local_bytes
+from azr_jax.plan.build import Setup
 from azr_jax.sampler import memory
 
 

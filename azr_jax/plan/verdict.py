@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from azr_jax.model.sharding import local_bytes
 from azr_jax.plan import build, collectives, estimate
 from azr_jax.plan.build import Setup
 from azr_jax.plan.chips import Chip
@@ -35,7 +36,7 @@ def programs(plan: Setup, sharing: Sharing, compiled: dict[str, Compiled]) -> li
     While updating: nothing of the sampler, whose session has ended; the moments lie beside the gradient's program.
     """
     rest = 0 if sharing.evicted else sharing.state_bytes
-    caches = build.local_bytes(build.decode_shapes(plan, sharing.slots)[0])
+    caches = local_bytes(build.decode_shapes(plan, sharing.slots)[0])
     params = sharing.state_bytes - sharing.moment_bytes
     beside = {
         "reshard": max(0, rest - params),

@@ -21,10 +21,12 @@ from jax.sharding import Mesh
 from azr_jax.config import SamplerSettings
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.sharding import (
+    HOST_MEMORY,
     PARAM_AXES,
     batch_sharding,
     constrain,
     leaf_name,
+    local_bytes,
     param_shardings,
     place,
     replicated,
@@ -37,6 +39,13 @@ from azr_jax.sampler.requests import Request
 from azr_jax.sampler.session import Session
 from azr_jax.sampler.tuning import Tuning
 from azr_jax.types import Rollout
+
+
+def _on_device(leaf: jax.Array) -> jax.Array:
+    """A resting learner's array on its devices."""
+    if leaf.sharding.memory_kind != HOST_MEMORY:
+        return leaf
+    return jax.device_put(leaf, leaf.sharding.with_memory_kind("device"))
 
 
 class Sampler:
@@ -125,6 +134,7 @@ class Sampler:
         """
         if isinstance(params, serving.Weights):
             return params
+        params = jax.tree.map(_on_device, params)
         alike = jax.tree.map(
             lambda leaf, to: (
                 leaf.dtype == to.dtype
@@ -184,6 +194,23 @@ class Sampler:
     def replicate(self, tree: Any) -> Any:
         """Host arrays on every device."""
         return place(tree, None if self.mesh is None else replicated(self.mesh))
+
+    def state_must_leave(self, state: Any) -> bool:
+        """Whether a learner's state, now on the devices, has to rest on their hosts while sampling.
+
+        That is on TPUs where the slots asked for, or FEWEST_SLOTS, do not fit beside it (`azr_jax.plan` tells before).
+        """
+        devices = memory.one_device() if self.mesh is None else self.mesh.devices
+        if devices.flat[0].platform != "tpu":
+            return False
+        share = devices.size * memory.TPU_SHARE
+        beside = memory.free_bytes(devices) - int(share * local_bytes(self.served_shapes(state.params)))
+        sizes = (self.model_config, self.settings, self.max_length, self.compute_dtype)
+        slots_beside, slots_alone = (
+            memory.slots_in(*sizes, free, self.parts)[0] // self.parts * self.parts
+            for free in (beside, beside + int(share * local_bytes(state)))
+        )
+        return bool(memory.least_of_hosts(int(memory.state_must_leave(self.settings, slots_beside, slots_alone))))
 
     def _choose_tiers(self) -> None:
         devices = memory.one_device() if self.mesh is None else self.mesh.devices

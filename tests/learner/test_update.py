@@ -266,3 +266,17 @@ def test_empty_batch_is_an_error():
     packed = batch()
     with pytest.raises(ValueError, match="no response token"):
         made.update(state, packed._replace(loss_mask_RT=np.zeros_like(packed.loss_mask_RT)))
+
+
+def test_a_state_that_rests_on_the_host_trains_on_as_if_it_had_not():
+    made, state = learner(settings(lr=1e-2))
+    _, other = learner(settings(lr=1e-2))
+    other = made.rest(other)
+    assert {leaf.sharding.memory_kind for leaf in jax.tree.leaves(other)} == {"pinned_host"}
+    assert made.rest(other) is other
+    state, expected = made.update(state, batch())
+    other, measured = made.update(other, batch())
+    assert measured == expected
+    assert {leaf.sharding.memory_kind for leaf in jax.tree.leaves(other)} == {"device"}
+    for a, b in zip(leaves(other), leaves(state), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -38,7 +38,7 @@ TEXT = """HloModule jit_step, is_scheduled=true
 
 %body (arg.1: (s32[], bf16[8])) -> (s32[], bf16[8]) {
   %arg.1 = (s32[]{:T(128)}, bf16[8]{0}) parameter(0)
-  %gather = (bf16[1,256,5504]{2,1,0}, bf16[1,2048,5504]{2,1,0}) all-gather-start(%x), replica_groups=mesh['a'=1,'b'=8] {'b'}
+  %gather = (bf16[1,256,5504]{2,1,0}, bf16[1,2048,5504]{2,1,0}) all-gather-start(%x), replica_groups=mesh['b'=8] {'b'}
   %done = bf16[1,2048,5504]{2,1,0} all-gather-done(%gather)
   %scattered = bf16[256,5504]{1,0} fusion(%done), kind=kCustom, calls=%all-reduce-scatter.1
   ROOT %next = (s32[], bf16[8]{0}) tuple(%one, %two)
@@ -51,6 +51,7 @@ TEXT = """HloModule jit_step, is_scheduled=true
 
 %step (arg.3: (s32[])) -> (s32[]) {
   %sum = f32[48,2048]{1,0} all-reduce(%h), channel_id=9, replica_groups={{0,1},{2,3}}, to_apply=%add
+  %flags = (f32[], f32[]) all-reduce(%a, %b), channel_id=10, replica_groups={{0,1},{2,3}}, to_apply=%add
   ROOT %t = (s32[]) tuple(%n)
 }
 
@@ -64,22 +65,23 @@ ENTRY %main (p: f32[8]) -> f32[8] {
 
 def test_collectives_are_found_in_loops_and_fusions():
     found = collectives.find(TEXT)
-    by_name = {one.kind: one for one in found}
+    by_name = {one.kind: one for one in found if one.bytes > 8}
     gather, scatter, reduce = (by_name[kind] for kind in ("all-gather", "reduce-scatter", "all-reduce"))
     assert (gather.times, gather.group, gather.bytes, gather.known) == (36, 8, 2048 * 5504 * 2, True)
     assert (scatter.times, scatter.group, scatter.bytes) == (36, 8, 2048 * 5504 * 2)
     assert (reduce.times, reduce.group, reduce.bytes, reduce.known) == (1, 2, 48 * 2048 * 4, False)
-    assert len(found) == 3
+    assert sorted(one.bytes for one in found)[0] == 8  # two scalars reduced together
+    assert len(found) == 4
     totals = collectives.by_kind(found)
     assert totals["all-gather"] == {"count": 36, "bytes": 36 * gather.bytes}
     # A ring sends (n - 1) / n of the array, an all-reduce twice that.
-    expected = 36 * (7 / 8) * (gather.bytes + scatter.bytes) + 2 * (1 / 2) * reduce.bytes
+    expected = 36 * (7 / 8) * (gather.bytes + scatter.bytes) + 2 * (1 / 2) * (reduce.bytes + 8)
     assert collectives.wire_bytes(found) == pytest.approx(expected)
 
 
 def test_a_loop_that_tells_its_length_is_multiplied():
     told = TEXT.replace("body=%step", 'body=%step, backend_config={"known_trip_count":{"n":"32"}}')
-    reduce = next(one for one in collectives.find(told) if one.kind == "all-reduce")
+    reduce = next(one for one in collectives.find(told) if one.kind == "all-reduce" and one.bytes > 8)
     assert (reduce.times, reduce.known) == (32, True)
 
 

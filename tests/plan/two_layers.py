@@ -14,6 +14,7 @@ from azr_jax.plan import chips
 chips.configure()
 
 from azr_jax.config import from_mapping  # noqa: E402
+from azr_jax.model.sharding import local_bytes  # noqa: E402
 from azr_jax.model.sizes import QWEN2_5_CODER  # noqa: E402
 from azr_jax.plan import build, collectives  # noqa: E402
 from configs import racket  # noqa: E402
@@ -30,13 +31,13 @@ def main(file: str, topology: str) -> None:
     plan = build.setup(from_mapping(config.to_dict()), model, build.topology_devices(topology))
     caches, rows = build.decode_shapes(plan, SLOTS)
     sizes = {
-        "caches": build.local_bytes(caches),
-        "rows": build.local_bytes(rows),
-        "state": build.local_bytes(plan.state),
-        "moments": build.local_bytes(plan.state.opt_state),
-        "gradients": build.local_bytes(plan.state.params),
-        "served": build.local_bytes(plan.served),
-        "layer_cache": build.local_bytes(caches[0].k[0]),
+        "caches": local_bytes(caches),
+        "rows": local_bytes(rows),
+        "state": local_bytes(plan.state),
+        "moments": local_bytes(plan.state.opt_state),
+        "gradients": local_bytes(plan.state.params),
+        "served": local_bytes(plan.served),
+        "layer_cache": local_bytes(caches[0].k[0]),
     }
     programs = {}
     for name, lowered in build.lowered(plan, SLOTS):
