@@ -153,11 +153,12 @@ class Transformer(nnx.Module):
         self, tokens_BT: jax.Array, positions_BT: jax.Array, segment_ids_BT: jax.Array, keep_keys: bool
     ) -> tuple[jax.Array, Any]:
         angles = rope_angles(self.config, positions_BT)
-        # Between layers, where the backward pass keeps them, hidden states lie split over tensor too.
-        splits = self.mesh is not None and tokens_BT.shape[1] % self.mesh.shape["tensor"] == 0
+        # Between layers, where a backward pass keeps them, hidden states are split over tensor too; in a layer not.
+        splits = not keep_keys and self.mesh is not None and tokens_BT.shape[1] % self.mesh.shape["tensor"] == 0
         between = ("batch", "sequence" if splits else "length", "activation")
 
         def body(hidden_BTD: jax.Array, layer: dict[str, jax.Array]) -> Any:
+            hidden_BTD = constrain(hidden_BTD, self.mesh, ("batch", "length", "activation"))
             inputs = attention_inputs(self.config, layer, hidden_BTD, angles, self.mesh)
             query_BTNH, key_BTKH, value_BTKH = (
                 checkpoint_name(array, name) for array, name in zip(inputs, _ATTENTION_NAMES, strict=False)
