@@ -40,15 +40,19 @@ def _mount_arguments(launch: Launch, file_fd: int) -> list[str]:
         arguments += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         arguments += ["--symlink", f"/proc/self/fd{target}", f"/dev/{name}"]
-    for path in launch.interpreter.read_only:
-        arguments += ["--ro-bind", str(path), str(path)]
+    # Before what the interpreter reads, which may itself lie below /tmp.
     if launch.mode is Mode.PROGRAM:
         size_bytes = (launch.file_mib * 16 << 20) + 2 * len(launch.source)
         arguments += ["--size", str(size_bytes), "--tmpfs", PROGRAM_DIR]
+    else:
+        arguments += ["--dir", PROGRAM_DIR]
+    for path in launch.interpreter.read_only:
+        arguments += ["--ro-bind", str(path), str(path)]
+    if launch.mode is Mode.PROGRAM:
         arguments += ["--file", str(file_fd), f"{PROGRAM_DIR}/{launch.source_name}", "--chdir", PROGRAM_DIR]
     else:
         assert launch.harness_dir is not None
-        arguments += ["--dir", "/tmp", "--ro-bind", str(launch.harness_dir), HARNESS_DIR]
+        arguments += ["--ro-bind", str(launch.harness_dir), HARNESS_DIR]
         arguments += ["--ro-bind-data", str(file_fd), FILTER_PATH, "--chdir", "/"]
     return [*arguments, "--remount-ro", "/"]
 

@@ -1,6 +1,7 @@
 """What contains a process: live probes of each tier, seccomp programs, frames, a machine without namespaces."""
 
 import ast
+import dataclasses
 import os
 import platform
 import struct
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from executors import Job, JobKind, Pool, protocol, seccomp
+from executors import LANGUAGES, Job, JobKind, Pool, protocol, seccomp
 from executors.launch import parse_tier
 from executors.probe import require_tier
 from tests.executors.filters import INSTALL_FILTER
@@ -214,3 +215,15 @@ def test_sandbox_shows_nothing_of_the_machine(monkeypatch):
         assert seen["/azr"] == ["child_filter.bpf", "harness"]
         assert not {"sda", "kvm", "mem", "tty", "ptmx", "shm"} & set(seen["/dev"])
         assert os.path.basename(str(REPOSITORY)) not in seen["/"]
+
+
+def test_what_an_interpreter_reads_may_lie_below_tmp(tmp_path):
+    """A checkout in /tmp keeps R's profile there, where whole programs have a folder of their own."""
+    table = tmp_path / "table"
+    table.write_text("kept")
+    language = LANGUAGES["python"]
+    found = language.find()
+    reads_more = dataclasses.replace(found, read_only=(*found.read_only, table))
+    with Pool(dataclasses.replace(language, find=lambda: reads_more), workers=1) as pool:
+        job = Job("1", JobKind.PROGRAM, f"print(open({str(table)!r}).read())")
+        assert pool.submit(job).result().stdout == "kept\n"
