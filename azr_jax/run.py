@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import importlib.metadata
 import json
-import os
-import platform
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +22,7 @@ from azr_jax.config import Config
 from azr_jax.evaluation import heldout
 from azr_jax.evaluation.benchmarks import Benchmarks
 from azr_jax.hosts import Hosts
+from azr_jax.interpreters import open_pool, run_languages, versions
 from azr_jax.learner.state import TrainState
 from azr_jax.learner.update import Learner, make_learner
 from azr_jax.mirror import Mirror
@@ -41,9 +39,7 @@ from azr_jax.saving import Saving
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.rewards import RewardState
 from azr_jax.verdicts import SharedPools
-from executors import LANGUAGES, Language, Limits, Pool, load_languages
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy")
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
 
@@ -449,57 +445,3 @@ class Run:
         (self.workdir / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
         report.write([self.workdir], self.workdir / REPORT_FILE)
         self.mirror.push((metrics.METRICS_FILE, metrics.TENSORBOARD, "export", SUMMARY_FILE, REPORT_FILE))
-
-
-def run_languages(config: Config) -> dict[str, Language]:
-    """The run's languages by name.
-
-    Raises:
-      ValueError: a language that no file describes.
-      RuntimeError: an interpreter that is not installed, with how to install it.
-    """
-    known = dict(LANGUAGES)
-    if config.language_directory:
-        known |= load_languages(config.language_directory)
-    chosen = {}
-    for name in config.languages:
-        if name not in known:
-            raise ValueError(
-                f"languages={config.languages!r}: {name!r} is unknown; use one of {', '.join(sorted(known))}"
-            )
-        if known[name].find() is None:
-            raise RuntimeError(
-                f"languages={config.languages!r}: no {name} interpreter found; {known[name].install_hint}"
-            )
-        chosen[name] = known[name]
-    return chosen
-
-
-def open_pool(config: Config, language: Language) -> Pool:
-    """A pool with the config's limits."""
-    settings = config.executor
-    limits = Limits(
-        wall_s=settings.wall_s,
-        cpu_s=settings.cpu_s,
-        memory_mib=settings.memory_mib,
-        value_chars=settings.value_chars,
-    )
-    workers = settings.workers or os.cpu_count() or 1
-    return Pool(language, workers=workers, limits=limits, allow_tier=settings.allow_tier)
-
-
-def versions(languages: Mapping[str, Language]) -> dict[str, str]:
-    """Versions of Python, the libraries that matter and the interpreters, and the devices."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            logging.warning("package %s has no version: summary.json leaves it out", package)
-    for name, language in languages.items():
-        interpreter = language.find()
-        if interpreter is not None:
-            found[name] = interpreter.version
-    devices = jax.devices()
-    found["devices"] = f"{len(devices)} x {devices[0].device_kind}"
-    return found

@@ -313,7 +313,7 @@ def test_values_of_all_kinds_read_back(pool):
 @needs_racket
 @pytest.mark.slow
 def test_warm_is_at_least_12_times_faster_than_cold(tmp_path):
-    """CPU time of the machine a program, both in this run: a served one against `racket FILE`."""
+    """A program's least time, served and pool included, against the least CPU time of `racket FILE`, in this run."""
     compile_harness()
     source = "#lang racket\n(define (f n) (for/list ([i (in-range n)] #:when (even? i)) (* i i)))\n"
     file = tmp_path / "program.rkt"
@@ -327,8 +327,10 @@ def test_warm_is_at_least_12_times_faster_than_cold(tmp_path):
 
     with Pool("racket", workers=1, limits=LIMITS) as pool:
         evaluate(pool, source, "10")
-        begin = time.perf_counter()
+        warm_s = []
         for _ in range(50):
+            begin = time.perf_counter()
             assert evaluate(pool, source, "10").status is Status.OK
-        warm_s = (time.perf_counter() - begin) / 50
-    assert sorted(cold_s() for _ in range(3))[1] / warm_s >= 12
+            warm_s.append(time.perf_counter() - begin)
+    # The least of each: the mean of a clock's times is that of whatever else runs.
+    assert min(cold_s() for _ in range(5)) / min(warm_s) >= 12
