@@ -18,7 +18,7 @@ from executors.cgroup import Group
 from executors.guardian import Guardian
 
 # A program that hasn't answered by the first look is looked at again and again; asleep each time, it holds no core.
-_FIRST_LOOK_S, _LOOK_S, _LOOKS = 0.1, 0.02, 3
+_FIRST_LOOK_S, _LOOK_S, _LOOKS = 0.03, 0.01, 3
 
 
 class StreamClosedError(Exception):
