@@ -91,6 +91,10 @@ class FakeSampler:
         """A session, as the real sampler's; the parameters and the seed change nothing."""
         return FakeSession(self._tokenizer, self._inputs)
 
+    def state_must_leave(self, state: Any) -> bool:
+        """There are no caches that a state would have to make room for."""
+        return False
+
 
 class FakeSession:
     """The part of a sampler's session that a player uses."""

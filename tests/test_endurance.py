@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from azr_jax import endurance, play
+from azr_jax import endurance, play, run
 from azr_jax.endurance import CAPACITY, growth
 
 FULL = {"buffer/python/triplets_size": CAPACITY, "buffer/python/problems_size": CAPACITY}
@@ -35,11 +35,11 @@ def test_too_few_steps_or_empty_buffers_are_no_verdict():
     ("name", "fake", "needed"),
     [
         ("_?session", endurance.FakeSession, {"idle", "step", "submit"}),
-        (r"self\.sampler", endurance.FakeSampler, {"session"}),
+        (r"self\.(?:player\.)?sampler", endurance.FakeSampler, {"session", "state_must_leave"}),
     ],
 )
-def test_the_fake_model_has_all_that_a_player_uses(name, fake, needed):
-    used = set(re.findall(rf"\b{name}\.(\w+)", inspect.getsource(play.Player)))
+def test_the_fake_model_has_all_that_a_player_and_a_run_use(name, fake, needed):
+    used = set(re.findall(rf"\b{name}\.(\w+)", inspect.getsource(play.Player) + inspect.getsource(run)))
     assert needed <= used
     assert [attribute for attribute in used if not hasattr(fake, attribute)] == []
 
