@@ -235,7 +235,7 @@ def test_settings_are_written_before_anything_can_fail(tmp_path):
 
 
 def test_a_gpu_s_share_is_set_before_a_run_is_opened(monkeypatch, capsys, tmp_path):
-    """jax reads it when it first meets its devices, which is where the weights are loaded."""
+    """When jax first meets its devices it reads the share, and that is where the weights are loaded."""
 
     def opened(*_):
         raise ValueError(os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"])
