@@ -76,8 +76,6 @@ def train(run: Run) -> None:
 
 def train_or_save(run: Run) -> None:
     """The run, to its end or to a SIGTERM that cuts a step short: then the state before that is saved."""
-    # jax takes three quarters of a GPU unless told otherwise; the 3B's update wants nine tenths of 80 GB.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")
     from azr_jax.preemption import Preempted
 
     try:
@@ -103,6 +101,9 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _train(config: Config, workdir: str) -> None:
+    # jax takes three quarters of a GPU unless told otherwise, when it first meets it: as the run is opened. The 3B's
+    # update wants nine tenths of 80 GB.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")
     from azr_jax import hosts
     from azr_jax.run import Run  # imports jax: --help and settings errors come before it
 

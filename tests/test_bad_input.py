@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -231,3 +232,15 @@ def test_a_full_disk_at_a_save(capsys, tmp_path, saved_run):
 def test_settings_are_written_before_anything_can_fail(tmp_path):
     with Run.open(small_config(), str(tmp_path / "run")):
         assert json.loads((tmp_path / "run" / "config.json").read_text())["languages"] == ["python"]
+
+
+def test_a_gpu_s_share_is_set_before_a_run_is_opened(monkeypatch, capsys, tmp_path):
+    """When jax first meets its devices it reads the share, and that is where the weights are loaded."""
+
+    def opened(*_):
+        raise ValueError(os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"])
+
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "unset")
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION")
+    monkeypatch.setattr(Run, "open", opened)
+    assert error_of(capsys, tmp_path) == "error: 0.95"

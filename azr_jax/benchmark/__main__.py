@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("what", choices=("sampler", "update", "step"))
     top.add_argument("--json", action="store_true", help="end with one line that is a JSON object")
     top.add_argument("--size", choices=("auto", "full", "small"), default="auto", help="auto: full on a GPU")
-    top.add_argument("--only", default="", metavar="NAMES", help="some of the command's workloads, by commas")
+    top.add_argument("--only", default="", metavar="NAMES", help="some of the sampler's workloads, by commas")
     top.add_argument("--repeats", type=int, default=3, help="timed runs, of which the median counts")
     top.add_argument("--remat", default="attention", help="of the update: full | attention | gate | dots | none")
     top.add_argument("--no-peer", action="store_true", help="leave out the update in PyTorch")
@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.repeats < 1:
         raise ValueError(f"--repeats={arguments.repeats}: use at least 1")
+    if arguments.only and arguments.what != "sampler":
+        raise ValueError(f"--only={arguments.only}: only the sampler's workloads can be chosen; leave it out")
     peer = None
     if arguments.what == "update" and not arguments.no_peer:
         from azr_jax.benchmark import peer as peers  # in a process of its own, before jax takes the GPU's memory

@@ -35,7 +35,8 @@ class Report:
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         }
         if size.name == "small":
-            self.result["note"] = "small shapes: no GPU here; the figures say nothing about the 3B on one"
+            lacks = "" if device.platform in ("gpu", "cuda") else "no GPU here; "
+            self.result["note"] = f"small shapes: {lacks}the figures say nothing about the 3B on a GPU"
         self.line(
             f"{benchmark}, {size.name} size, on {device.device_kind} ({device.platform}), load {self.result['load']}"
         )

@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from azr_jax.benchmark import counts, machine
 from azr_jax.benchmark.engine import Engine
 from azr_jax.benchmark.sizes import FULL, Size
 from azr_jax.learner.packing import TASK_GROUPS, TrainSequence, pack
-from azr_jax.model import attention, attention_check
+from azr_jax.model import attention_check
 
 _MICROBATCHES = 2  # as few as show what the optimizer's step costs beside them
 
@@ -25,7 +26,7 @@ def run(
     ceiling = machine.matmul_flops(size, arguments.repeats)
     report.add("ceilings", matmul_tflops=ceiling / 1e12)
     engine = Engine.make(size, arguments.remat)
-    kernel = attention.choose("auto", engine.mesh)
+    kernel = nnx.merge(engine.graphdef, engine.shapes).attention_kernel
     report.add("attention", kernel=kernel, **attention_check.errors(size.model, jnp.dtype(size.compute_dtype), kernel))
     if peer is not None:
         report.add("peer", **peer)

@@ -78,6 +78,8 @@ class Transformer(nnx.Module):
         self.compute_dtype = jnp.dtype(compute_dtype)
         self.remat = remat
         self.attention_kernel = attention.choose(attention_kernel, mesh)
+        if attention_kernel == "auto" and self.attention_kernel == "cudnn" and self.compute_dtype == jnp.float32:
+            self.attention_kernel = "xla"  # cuDNN's would compute in bfloat16
         self.mesh = mesh
         normal = nnx.initializers.normal(INIT_STD)
         table_VD = (config.vocab_size, config.embed_dim)

@@ -45,5 +45,5 @@ def share(plan: Setup, hbm_gib: float) -> Sharing:
     beside, alone = fitting(state), fitting(0)
     where = plan.config.mesh.resting_state
     evicted = where == "host" or (where == "auto" and memory.state_must_leave(settings, beside, alone))
-    slots = settings.slots or (alone if evicted else beside)
+    slots = settings.slots or min(alone if evicted else beside, memory.MOST_SLOTS * sampler.parts)
     return Sharing(slots, evicted, beside, alone, state, moments, served)

@@ -114,6 +114,8 @@ class Sampler:
         """Begins a session on these weights (the learner's, of any dtype and sharding); see `serve`."""
         served = self.serve(params)
         if not self.tiers:
+            # Programs are sent without waiting: memory is full of what this copy takes only once it is there.
+            jax.block_until_ready(served)
             self._choose_tiers()
         return Session(self, served, seed)
 
@@ -203,6 +205,7 @@ class Sampler:
         devices = memory.one_device() if self.mesh is None else self.mesh.devices
         if devices.flat[0].platform != "tpu":
             return False
+        jax.block_until_ready(state)  # what makes it holds more, until it has ended
         share = devices.size * memory.TPU_SHARE
         beside = memory.free_bytes(devices) - int(share * local_bytes(self.served_shapes(state.params)))
         sizes = (self.model_config, self.settings, self.max_length, self.compute_dtype)

@@ -20,6 +20,7 @@ ACCELERATOR_SHARE = 0.9  # of what is free when the session starts; the rest is 
 TPU_SHARE = 0.98  # there the programs' temporaries are known, by compiling them (azr_jax.plan), and small
 FEWEST_SLOTS = 64  # with fewer beside the learner's state, a decode step reads more weights than cache
 HOST_SHARE = 0.25  # of the machine's available memory, when the devices are its CPU; executors need the rest
+MOST_SLOTS = 2048  # of each of the parts that rows are split over: a step with more is bound by arithmetic
 CPU_SLOTS = 64  # on CPUs more rows at a time gain nothing: the step is bound by arithmetic, not by reading weights
 TIERS, TIER_RATIO, SHORTEST_TIER = 3, 2.75, 1536  # a tier more is a launch of attention more in every layer
 _TIER_MULTIPLE = 128
@@ -78,8 +79,8 @@ def state_must_leave(settings: SamplerSettings, beside: int, alone: int) -> bool
 def choose_slots(
     config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, devices: np.ndarray, parts: int = 1
 ) -> int:
-    """`settings.slots`, or as many slots of `length` positions as fit beside one prefill; a multiple of `parts`, what
-    the rows are split over, is the caller's matter.
+    """`settings.slots`, or as many slots of `length` positions as fit beside one prefill, MOST_SLOTS for each of the
+    `parts` that rows are split over at most; a multiple of `parts` is the caller's matter.
 
     Raises:
       ValueError: not one slot fits, or `settings.slots` do not.
@@ -90,7 +91,7 @@ def choose_slots(
     fit, free = slots_in(config, settings, length, dtype, free_bytes(devices), parts)
     if fit < max(1, settings.slots):
         raise _too_small(config, settings, length, dtype, free)
-    slots = settings.slots or (min(fit, CPU_SLOTS) if on_cpu else fit)
+    slots = settings.slots or min(fit, CPU_SLOTS if on_cpu else MOST_SLOTS * parts)
     _log(config, settings, ((slots, length),), dtype, free)
     return slots
 
@@ -98,7 +99,8 @@ def choose_slots(
 def choose_tiers(
     config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, devices: np.ndarray
 ) -> tuple[tuple[int, int], ...]:
-    """(slots, positions) of up to TIERS caches, shortest first, that share the memory beside one prefill evenly.
+    """(slots, positions) of up to TIERS caches, shortest first, that share the memory beside one prefill evenly, and
+    MOST_SLOTS where there is more memory than these take.
 
     The last holds `length` positions; the others are shorter by TIER_RATIO each, down to SHORTEST_TIER. A row moves up
     when it outgrows its slot, and waits while no longer one is free. Most responses end long before the longest that
@@ -119,8 +121,9 @@ def choose_tiers(
         if not longest:
             raise _too_small(config, settings, length, dtype, free)
         share = (free - slot_bytes(config, length, dtype)) // max(1, len(lengths) - 1)
-    tiers = [(share // slot_bytes(config, each, dtype), each) for each in lengths[:-1]]
-    chosen = (*(tier for tier in tiers if tier[0]), (longest, length))
+    most = MOST_SLOTS // len(lengths)
+    tiers = [(min(share // slot_bytes(config, each, dtype), most), each) for each in lengths[:-1]]
+    chosen = (*(tier for tier in tiers if tier[0]), (min(longest, most), length))
     _log(config, settings, chosen, dtype, free)
     return chosen
 

@@ -242,7 +242,7 @@ class Slots:
         for tier in self.caches:
             for buffer in (*tier.k, *tier.v):
                 buffer.delete()
-        self.caches = ()
+        self.caches, self._device = (), None
 
     # Decoding.
 

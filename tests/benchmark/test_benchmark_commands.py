@@ -64,6 +64,7 @@ def test_mistakes_are_one_line():
         (("sampler", "--size=full"), "--size=full needs a GPU"),
         (("sampler", "--only=tails"), "'tails' is none of prompts, decode, tail"),
         (("update", "--repeats=0"), "--repeats=0"),
+        (("update", "--only=2048", "--no-peer"), "--only=2048"),
         (("update", "--remat=some", "--no-peer"), "remat='some'"),
     ]:
         done = _run(*arguments)

@@ -1,12 +1,17 @@
 import types
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from azr_jax.model import attention
 from azr_jax.model.sharding import make_mesh
+from azr_jax.model.transformer import abstract
+
+from .tiny import QWEN
 
 
 def inputs(B, T, N, K, H, segments, dtype=jnp.float32):
@@ -90,5 +95,9 @@ def test_choice_follows_the_platform():
         for capability, gpu in gpus.items()
     }
     assert chosen == {"8.0": "xla", "9.0": "cudnn"}
+    hopper: Any = types.SimpleNamespace(devices=np.array([gpus["9.0"]], dtype=object))
+    for dtype, kernel in ((jnp.bfloat16, "cudnn"), (jnp.float32, "xla")):  # cuDNN's has no float32
+        graphdef, shapes = abstract(QWEN, compute_dtype=dtype, mesh=hopper)
+        assert nnx.merge(graphdef, shapes).attention_kernel == kernel
     with pytest.raises(ValueError, match="flashy"):
         attention.choose("flashy", mesh)

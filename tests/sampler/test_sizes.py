@@ -69,6 +69,17 @@ def test_slots_of_the_3b_on_80_gib_fit_with_one_prefill():
     assert memory.choose_slots(QWEN_3B, settings, 2048, "bfloat16", devices(72.0, 72.0)) > 1.9 * slots
 
 
+def test_much_memory_for_a_small_model_makes_no_more_slots_than_a_step_gains_by():
+    settings = dataclasses.replace(SETTINGS, slots=0)
+    few = dataclasses.replace(QWEN_3B, layers=1, vocab_size=256)
+    assert memory.choose_slots(few, settings, 128, "bfloat16", devices(72.0), parts=2) == 2 * memory.MOST_SLOTS
+    for length in (128, 14240):
+        tiers = memory.choose_tiers(few, settings, length, "bfloat16", devices(720.0))
+        assert sum(slots for slots, _ in tiers) in range(memory.MOST_SLOTS - 2, memory.MOST_SLOTS + 1)
+    asked = dataclasses.replace(settings, slots=3 * memory.MOST_SLOTS)
+    assert memory.choose_slots(few, asked, 128, "bfloat16", devices(72.0)) == asked.slots
+
+
 def test_slots_that_do_not_fit_are_an_error_with_the_sizes():
     settings = dataclasses.replace(SETTINGS, slots=512, prefill_tokens=16384)
     with pytest.raises(ValueError, match=r"sampler\.slots=512: \d+ slots of 14336 tokens fit"):

@@ -173,3 +173,13 @@ def test_tiers_share_the_memory_and_hold_many_more_rows_than_full_length_slots()
     assert small[-1] == (1, 14240) and len(small) > 1
     with pytest.raises(ValueError, match=r"0 slots of 14240 tokens"):
         memory.choose_tiers(QWEN_3B, settings, 14240, "bfloat16", devices(2.0))
+
+
+def test_memory_is_asked_once_the_served_copy_lies_there(world, monkeypatch):
+    """Its program is sent without waiting: until it ends, what it takes may seem free."""
+    order: list[str] = []
+    sampler = Sampler(world.graphdef, CONFIG, make_tokenizer(), SETTINGS, None, jnp.float32)
+    monkeypatch.setattr(sampler, "_choose_tiers", lambda: order.append("asked"))
+    monkeypatch.setattr(jax, "block_until_ready", lambda _: order.append("waited"))
+    sampler.session(world.params, seed=0)
+    assert order == ["waited", "asked"]
