@@ -6,8 +6,8 @@ Outcome words: `valid`, `correct`, `wrong`, a parsing reason, an executor status
 - `duplicate`: the proposal's canonical program and input are those of an entry that was in the buffer when its prompt
   was made. It is not valid (reward -1): the task is to write a new, different one, and a copy of a reference would earn
   one. Two equal proposals of the same step are both valid, since neither could know of the other; the buffer keeps one.
-- `repeated_inputs`: an induction proposal with the same input twice, by canonical text. AZR accepts these; here they are
-  not valid, because a held-out pair that is also shown is no test, and the prompt asks for different inputs.
+- `repeated_inputs`: an induction proposal with the same input twice, by canonical text. AZR accepts these; here they
+  are not valid, because a held-out pair that is also shown is no test, and the prompt asks for different inputs.
 """
 
 from __future__ import annotations

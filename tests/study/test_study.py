@@ -98,6 +98,13 @@ def test_what_was_not_measured_is_null_in_the_json_and_a_dash_on_the_page(tmp_pa
     assert "| real | 50% | 30% | 20% |" in page.write(study(), [none, result("real", 1, 0.2, 0.4)], tmp_path, [])
 
 
+def test_an_unknown_study_key_on_the_command_line_is_one_message():
+    command = [sys.executable, "-m", "azr_jax.study", "--study=configs/studies/learning_tiny.py", "--study.nothing=1"]
+    run = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
+    assert run.returncode != 0 and "Traceback" not in run.stderr
+    assert run.stderr.startswith("error: ") and "nothing" in run.stderr
+
+
 def test_seeds_and_places_must_be_positive(tmp_path):
     with pytest.raises(ValueError, match="--seeds=0"):
         grid.cells_of(study(), 0, tmp_path)
