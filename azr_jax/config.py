@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -280,6 +281,8 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
         return float(value)
     if type(value) is not hint:
         raise ValueError(f"{key}={value!r}: must be of type {hint.__name__}, not {type(value).__name__}")
+    if hint is float and not math.isfinite(value):
+        raise ValueError(f"{key}={value!r}: must be a finite number")
     return value
 
 
@@ -299,6 +302,7 @@ _CHOICES = {
     "evaluation.benchmark_base_prompt": ("chat", "completion", "none"),
 }
 _AT_LEAST = {
+    "seed": 0,
     "steps": 0,
     "selfplay.seed_triplets": 1,
     "selfplay.seed_problems": 0,
@@ -327,8 +331,16 @@ _AT_LEAST = {
     "reward.lambda_solve": 0.0,
     "learner.lr": 0.0,
     "learner.warmup_steps": 0,
+    "learner.beta1": 0.0,
+    "learner.beta2": 0.0,
+    "learner.epsilon": 1e-38,  # as float32 it must not be 0: the moments of a weight without gradient are
+    "learner.weight_decay": 0.0,
     "learner.gradient_clip": 1e-12,
     "learner.clip_epsilon": 1e-12,
+    "learner.kl_coef": 0.0,
+    "learner.gamma": 0.0,
+    "learner.gae_lambda": 0.0,
+    "learner.value_coef": 0.0,
     "learner.epochs": 1,
     "learner.minibatches": 1,
     "learner.rows_per_microbatch": 0,
@@ -340,6 +352,7 @@ _AT_LEAST = {
     "executor.cpu_s": 0.05,
     "executor.memory_mib": 16,
     "executor.value_chars": 16,
+    "executor.max_infrastructure_share": 0.0,
     "evaluation.every": 0,
     "evaluation.heldout_limit": 0,
     "evaluation.temperature_samples": 0,
@@ -366,6 +379,14 @@ def _check_ranges(config: Config) -> None:
     for key, least in _AT_LEAST.items():
         if not (value := _lookup(config, key)) >= least:
             raise ValueError(f"{key}={value!r}: must be at least {least}")
+    for key in ("learner.beta1", "learner.beta2"):
+        if (value := _lookup(config, key)) >= 1.0:
+            raise ValueError(f"{key}={value!r}: must be below 1, or the moments never move")
+    for key in ("learner.gamma", "learner.gae_lambda"):
+        if (value := _lookup(config, key)) > 1.0:
+            raise ValueError(f"{key}={value!r}: must be at most 1")
+    if config.seed >= 2**32:
+        raise ValueError(f"seed={config.seed}: must be below 2**32")
     if not 0.0 < config.sampler.top_p <= 1.0:
         raise ValueError(f"sampler.top_p={config.sampler.top_p!r}: must be above 0 and at most 1")
 
@@ -373,6 +394,8 @@ def _check_ranges(config: Config) -> None:
 def _check_combinations(config: Config) -> None:
     if not config.languages:
         raise ValueError("languages=(): name at least one language, as in languages=('racket',)")
+    if len(set(config.languages)) < len(config.languages):
+        raise ValueError(f"languages={config.languages!r}: name each language once; language_weights say how often")
     if len(config.languages) != len(config.language_weights) or min(config.language_weights) <= 0:
         raise ValueError(
             f"language_weights={config.language_weights!r}: give one positive weight for each of"
@@ -397,6 +420,12 @@ def _check_combinations(config: Config) -> None:
     _check_rewards(config.reward)
     if config.reward.permute and config.learner.estimator == "gae":
         raise ValueError("reward.permute=True: permuted rewards are for critic-free estimators; set learner.estimator")
+    several = config.selfplay.train_on_estimates and config.selfplay.estimate_samples > 1
+    if config.learner.estimator == "grpo" and not several:
+        raise ValueError(
+            "learner.estimator='grpo': every prompt has one response, so nothing would be learned; set"
+            " selfplay.train_on_estimates=True with selfplay.estimate_samples above 1, or use 'trrpp'"
+        )
     if config.selfplay.train_on_estimates and config.selfplay.estimate_temperature != config.sampler.temperature:
         raise ValueError(
             f"selfplay.estimate_temperature={config.selfplay.estimate_temperature}: with"

@@ -78,14 +78,14 @@ def _proposals(pairs: Sequence[tuple[Proposal, Sequence[Solution]]], prefix: str
     for kind in (*TaskType, None) if by_type else (None,):
         chosen = [(one, tries) for one, tries in pairs if kind is None or one.task.type is kind]
         name = prefix if kind is None else f"{prefix}/{kind}"
-        judged = [(one, tries) for one, tries in chosen if not is_dropped(one.outcome)]
-        accs = [mean_accuracy(tries) for one, tries in judged if one.item is not None]
-        known = [acc for acc in accs if acc is not None]
-        samples = max((len(tries) for _, tries in judged), default=0)
-        measured = accuracy_metrics(known, len(judged)) | accuracy_histogram(known, samples)
+        # As in the batch: a valid proposal whose samples the executors all failed on is in neither count.
+        invalid = sum(one.item is None and not is_dropped(one.outcome) for one, _ in chosen)
+        known = [acc for one, tries in chosen if one.item is not None and (acc := mean_accuracy(tries)) is not None]
+        judged, samples = len(known) + invalid, max((len(tries) for _, tries in chosen), default=0)
+        measured = accuracy_metrics(known, judged) | accuracy_histogram(known, samples)
         metrics |= {f"{name}/{key}": value for key, value in measured.items()}
         if judged:
-            metrics[f"{name}/valid"] = len(accs) / len(judged)
+            metrics[f"{name}/valid"] = len(known) / judged
     metrics |= _outcome_shares((one.outcome for one, _ in pairs), prefix)
     return metrics | _error_shares(((one.formatted, one.item is not None, one.outcome) for one, _ in pairs), prefix)
 

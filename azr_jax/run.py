@@ -164,7 +164,7 @@ class Run:
         self.params = None
         self.restored_step = step
         canonical = {name: language.canonical_program for name, language in self.player.languages.items()}
-        buffers = Buffers.from_json(host["buffers"], canonical)
+        buffers = Buffers.from_json(host["buffers"], canonical, self.config.selfplay.buffer_capacity)
         self.seeding_rounds, self.before, self.seconds_before = (
             host["seeding_rounds"],
             host["before"],

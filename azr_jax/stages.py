@@ -199,7 +199,11 @@ def learn(
         values = rewards.permuted(values, groups, stream(config.seed, step, "permute"))
     names: dict[str, int] = {}
     prompt_numbers = [names.setdefault(one.task.id, len(names)) for one in scored]
-    advantages = sequence_advantages(config.learner.estimator, values, groups, prompt_numbers)
+    if config.learner.estimator == "grpo" and len(names) == len(scored):
+        # A step without a valid proposal has no estimates, which alone answer a prompt several times: all are 0.
+        advantages = [0.0] * len(scored)
+    else:
+        advantages = sequence_advantages(config.learner.estimator, values, groups, prompt_numbers)
     lambda_solve = config.reward.lambda_solve
     sequences = [
         TrainSequence(

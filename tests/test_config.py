@@ -61,6 +61,17 @@ def test_language_configs_carry_table_3(language):
         ("sampler__prefill_tokens", 64, ("sampler.prefill_tokens", "64", "6144")),
         ("mesh__tensor", -1, ("mesh", "-1", "only one")),
         ("selfplay__train_on_estimates", 1, ("selfplay.train_on_estimates", "1", "bool")),
+        ("seed", -1, ("seed", "-1", "at least 0")),
+        ("seed", 2**32, ("seed", "4294967296", "below")),
+        ("language_weights", (float("inf"),), ("language_weights", "inf", "finite")),
+        ("language_weights", (float("nan"),), ("language_weights", "nan", "finite")),
+        ("learner__lr", float("inf"), ("learner.lr", "inf", "finite")),
+        ("learner__weight_decay", float("nan"), ("learner.weight_decay", "nan", "finite")),
+        ("learner__beta1", 1.0, ("learner.beta1", "1.0", "below 1")),
+        ("learner__beta2", -0.1, ("learner.beta2", "-0.1", "at least 0")),
+        ("learner__epsilon", 0.0, ("learner.epsilon", "0.0", "at least")),
+        ("learner__gamma", 1.5, ("learner.gamma", "1.5", "at most 1")),
+        ("learner__estimator", "grpo", ("learner.estimator", "grpo", "train_on_estimates", "trrpp")),
     ],
 )
 def test_a_wrong_value_is_an_error_with_key_value_and_fix(key, value, words):
@@ -68,6 +79,18 @@ def test_a_wrong_value_is_an_error_with_key_value_and_fix(key, value, words):
         resolved(**{key: value})
     for word in words:
         assert word in str(error.value)
+
+
+def test_a_language_named_twice_is_refused():
+    """Its tasks would have the same ids twice, and wait for each other's answers."""
+    with pytest.raises(ValueError, match=r"languages=\('racket', 'racket'\): name each language once"):
+        resolved(languages=("racket", "racket"), language_weights=(1.0, 1.0))
+
+
+def test_grpo_needs_several_responses_a_prompt():
+    assert resolved(learner__estimator="grpo", selfplay__train_on_estimates=True).learner.estimator == "grpo"
+    with pytest.raises(ValueError, match="estimate_samples above 1"):
+        resolved(learner__estimator="grpo", selfplay__train_on_estimates=True, selfplay__estimate_samples=1)
 
 
 def test_unknown_and_missing_keys_are_named():

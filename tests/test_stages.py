@@ -12,7 +12,7 @@ from conftest import small_config
 
 from azr_jax import stages
 from azr_jax.play import Proposal, Solution
-from azr_jax.record import StepRecord
+from azr_jax.record import StepRecord, _proposals
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.rewards import RewardState
 from azr_jax.types import InductionProblem, Role, Rollout, StopReason, Task, TaskType, Triplet
@@ -221,3 +221,33 @@ def test_induction_problems_keep_pairs_from_the_solver(step):
     for problem in buffers["python"].problems.entries():
         assert isinstance(problem, InductionProblem)
         assert problem.shown < len(problem.inputs) == len(problem.outputs)
+
+
+def test_a_proposal_without_a_judged_sample_is_neither_valid_nor_invalid_in_the_metrics():
+    rollout = Rollout("r", (1,), (2,), (0.0,), "x", StopReason.EOS)
+    asked = Task("0", Role.PROPOSE, TaskType.DEDUCTION, "python", "prompt")
+    item = Triplet("python", "p", "1", "1")
+    failed = Solution(asked, rollout, True, False, "infrastructure", None)
+    valid, refused = (Proposal(asked, rollout, item, "valid", True), Proposal(asked, rollout, None, "timeout", True))
+    tried = Solution(asked, rollout, True, True, "correct", None)
+    found = _proposals([(valid, [failed]), (valid, [tried]), (refused, [])], "propose", by_type=False)
+    assert found["propose/valid"] == found["propose/invalid_rate"] == 0.5 and found["propose/acc"] == 1.0
+
+
+class RecordingLearner:
+    """Keeps the batch that it should learn from."""
+
+    rows_per_microbatch = 1
+
+    def update(self, state, batch):
+        self.batch = batch
+        return state, {}
+
+
+def test_grpo_goes_on_after_a_step_without_a_valid_proposal():
+    """Then no prompt has two responses; the run must not end for that."""
+    config = small_config(learner__estimator="grpo", selfplay__train_on_estimates=True)
+    outcomes = [(Role.PROPOSE, False, [], "timeout", True), (Role.SOLVE, True, [], "correct", True)]
+    learner = RecordingLearner()
+    stages.learn(config, learner, None, scored_step(outcomes, config), 1, 0)
+    assert learner.batch.loss_mask_RT.sum() == 2 and not learner.batch.advantages_RT.any()

@@ -22,9 +22,10 @@ Entry = TypeVar("Entry", Triplet, InductionProblem)
 class RingBuffer(Generic[Entry]):
     """At most `capacity` entries with distinct keys, the oldest evicted first; O(1) adds, draws of k in O(k).
 
-    Entries are numbered from 0 in the order they were added and entry s lies in slot s % capacity. Only the oldest is
-    ever evicted, so the entries present are always those numbered `added - len` to `added - 1`, and any of them is
-    found, uniformly drawn or known to be gone by its number alone.
+    Entries are numbered from 0 in the order they were added and entry s lies in slot (s - first) % capacity, where
+    first is 0 or, in a restored buffer, the number of the oldest. Only the oldest is ever evicted, so the entries
+    present are always those numbered `added - len` to `added - 1`, and any of them is found, uniformly drawn or known
+    to be gone by its number alone.
     """
 
     def __init__(self, capacity: int, queues: Iterable[TaskType]):
@@ -33,6 +34,7 @@ class RingBuffer(Generic[Entry]):
         self.capacity = capacity
         self.added = 0
         self.refused_duplicates = 0
+        self._first = 0
         self._entries: list[Entry] = []
         self._keys: list[str] = []
         self._members: set[str] = set()
@@ -70,7 +72,7 @@ class RingBuffer(Generic[Entry]):
             self._entries.append(entry)
             self._keys.append(key)
         else:
-            slot, oldest = self.added % self.capacity, self.evicted
+            slot, oldest = self._slot(self.added), self.evicted
             self._members.remove(self._keys[slot])
             self._entries[slot], self._keys[slot] = entry, key
             for queue in self._new.values():
@@ -112,38 +114,40 @@ class RingBuffer(Generic[Entry]):
             "added": self.added,
             "refused_duplicates": self.refused_duplicates,
             "entries": [_fields_of(self._at(number)) for number in present],
-            "keys": [self._keys[number % self.capacity] for number in present],
+            "keys": [self._keys[self._slot(number)] for number in present],
             "new": {queue.value: list(numbers) for queue, numbers in self._new.items()},
         }
 
     @classmethod
-    def from_json(cls, state: Mapping[str, Any], entry_of: Callable[[Mapping[str, Any]], Entry]) -> RingBuffer[Entry]:
-        """The buffer that `to_json` described.
+    def from_json(
+        cls, state: Mapping[str, Any], entry_of: Callable[[Mapping[str, Any]], Entry], capacity: int = 0
+    ) -> RingBuffer[Entry]:
+        """The buffer that `to_json` described; with another `capacity` (0: the saved one), its newest entries.
 
         Raises:
           ValueError: a state that no buffer can be in.
         """
-        buffer = cls(state["capacity"], [TaskType(name) for name in state["new"]])
         entries, keys, added = state["entries"], state["keys"], state["added"]
-        if len(entries) != min(added, buffer.capacity) or len(set(keys)) != len(entries):
+        if len(entries) > min(added, state["capacity"]) or not len(keys) == len(set(keys)) == len(entries):
             raise ValueError(
                 f"buffer state: {len(entries)} entries and {len(set(keys))} distinct keys do not fit added={added},"
-                f" capacity={buffer.capacity}; the checkpoint is damaged, resume from an earlier one"
+                f" capacity={state['capacity']}; the checkpoint is damaged, resume from an earlier one"
             )
+        buffer = cls(capacity or state["capacity"], [TaskType(name) for name in state["new"]])
         buffer.added, buffer.refused_duplicates = added, state["refused_duplicates"]
-        buffer._entries, buffer._keys = [entry_of(entry) for entry in entries], list(keys)
-        # Entry `added - len` belongs into slot (added - len) % capacity, not into slot 0.
-        shift = (added - len(entries)) % buffer.capacity
-        if shift:
-            buffer._entries = buffer._entries[-shift:] + buffer._entries[:-shift]
-            buffer._keys = buffer._keys[-shift:] + buffer._keys[:-shift]
-        buffer._members = set(keys)
+        buffer._keys = list(keys[-buffer.capacity :])
+        buffer._entries = [entry_of(entry) for entry in entries[-buffer.capacity :]]
+        buffer._first = buffer.evicted
+        buffer._members = set(buffer._keys)
         for name, numbers in state["new"].items():
-            buffer._new[TaskType(name)].extend(numbers)
+            buffer._new[TaskType(name)].extend(number for number in numbers if number >= buffer.evicted)
         return buffer
 
+    def _slot(self, number: int) -> int:
+        return (number - self._first) % self.capacity
+
     def _at(self, number: int) -> Entry:
-        return self._entries[number % self.capacity]
+        return self._entries[self._slot(number)]
 
 
 class LanguageBuffers:
@@ -151,7 +155,8 @@ class LanguageBuffers:
 
     Args:
       capacity: entries kept of each of the two kinds (`selfplay.buffer_capacity`).
-      canonical_program: `Language.canonical_program`; programs with the same canonical text are the same program.
+      canonical_program: `Language.canonical_program`; programs with the same canonical text are the same program, and
+        inputs with the same one, which are texts of the language too, the same input.
     """
 
     def __init__(self, capacity: int, canonical_program: Callable[[str], str]):
@@ -226,18 +231,20 @@ class LanguageBuffers:
         return {"triplets": self.triplets.to_json(), "problems": self.problems.to_json()}
 
     @classmethod
-    def from_json(cls, state: Mapping[str, Any], canonical_program: Callable[[str], str]) -> LanguageBuffers:
-        """The buffers that `to_json` described; their capacity is the saved one."""
-        buffers = cls(state["triplets"]["capacity"], canonical_program)
-        buffers.triplets = RingBuffer.from_json(state["triplets"], lambda entry: Triplet(**entry))
-        buffers.problems = RingBuffer.from_json(state["problems"], _problem_of)
+    def from_json(
+        cls, state: Mapping[str, Any], canonical_program: Callable[[str], str], capacity: int = 0
+    ) -> LanguageBuffers:
+        """The buffers that `to_json` described; `capacity` as in `RingBuffer.from_json`."""
+        buffers = cls(capacity or state["triplets"]["capacity"], canonical_program)
+        buffers.triplets = RingBuffer.from_json(state["triplets"], lambda entry: Triplet(**entry), capacity)
+        buffers.problems = RingBuffer.from_json(state["problems"], _problem_of, capacity)
         return buffers
 
     def _key(self, program: str, inputs: tuple[str, ...]) -> str:
-        """A digest of the canonical program and the inputs; lengths go in, so no two lists run together."""
+        """A digest of the canonical program and inputs; lengths go in, so no two lists run together."""
         digest = hashlib.sha256()
-        for text in (self._canonical_program(program), *(text.strip() for text in inputs)):
-            content = text.encode("utf-8", "surrogatepass")
+        for text in (program, *inputs):
+            content = self._canonical_program(text.strip()).encode("utf-8", "surrogatepass")
             digest.update(len(content).to_bytes(8, "big"))
             digest.update(content)
         return digest.hexdigest()[:32]
@@ -268,8 +275,10 @@ class Buffers:
         return {name: buffers.to_json() for name, buffers in self._languages.items()}
 
     @classmethod
-    def from_json(cls, state: Mapping[str, Any], canonical_programs: Mapping[str, Callable[[str], str]]) -> Buffers:
-        """The buffers that `to_json` described.
+    def from_json(
+        cls, state: Mapping[str, Any], canonical_programs: Mapping[str, Callable[[str], str]], capacity: int = 0
+    ) -> Buffers:
+        """The buffers that `to_json` described; `capacity` as in `RingBuffer.from_json`.
 
         Raises:
           ValueError: the saved languages are not those of the run.
@@ -279,7 +288,8 @@ class Buffers:
                 f"languages={tuple(canonical_programs)!r}: the checkpoint's buffers are for {tuple(state)!r};"
                 " set languages to those, or start a new run"
             )
-        return cls({name: LanguageBuffers.from_json(one, canonical_programs[name]) for name, one in state.items()})
+        made = {name: LanguageBuffers.from_json(one, canonical_programs[name], capacity) for name, one in state.items()}
+        return cls(made)
 
 
 def _fields_of(entry: Triplet | InductionProblem) -> dict[str, Any]:

@@ -6,8 +6,8 @@ Outcome words: `valid`, `correct`, `wrong`, a parsing reason, an executor status
 - `duplicate`: the proposal's canonical program and input are those of an entry that was in the buffer when its prompt
   was made. It is not valid (reward -1): the task is to write a new, different one, and a copy of a reference would earn
   one. Two equal proposals of the same step are both valid, since neither could know of the other; the buffer keeps one.
-- `repeated_inputs`: an induction proposal with the same input text twice. AZR accepts these; here they are not valid,
-  because a held-out pair that is also shown is no test, and the prompt asks for different inputs.
+- `repeated_inputs`: an induction proposal with the same input twice, by canonical text. AZR accepts these; here they
+  are not valid, because a held-out pair that is also shown is no test, and the prompt asks for different inputs.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def proposal_job(
     longest = max(len(text) for text in (program, *inputs))
     if longest > max_program_chars:
         return Invalid("too_long", f"{longest} characters, at most {max_program_chars}")
-    if len({text.strip() for text in inputs}) < len(inputs):
+    if len({language.canonical_program(text.strip()) for text in inputs}) < len(inputs):
         return Invalid("repeated_inputs")
     return Job(id=job_id, kind=JobKind.EVALUATE, source=program, inputs=inputs, determinism=True)
 

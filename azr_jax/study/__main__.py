@@ -8,8 +8,6 @@ process runs the study.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -71,11 +69,21 @@ def _run(name: str, out: Path) -> list[str]:
     failed = {} if _REPORT_ONLY.value else runner.run_all(waiting, on_end)
     finished = [cell for cell in cells if grid.is_done(cell, configs[cell.name])]
     results = [outcome.read(cell) for cell in finished]
-    (out / "study.json").write_text(json.dumps([dataclasses.asdict(one) for one in results], indent=2) + "\n")
+    (out / "study.json").write_text(outcome.to_json(results))
     text = page.write(study, results, out, [cell.name for cell in cells if cell not in finished])
     logging.info("%s\n%s", out / "study.html", text)
     return list(failed)
 
 
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parsing as absl does, with a flag or study file that is wrong as one message."""
+    try:
+        return flags.FLAGS(list(argv), known_only=False)
+    except (AttributeError, KeyError) as error:
+        sys.exit(f"error: a --study.KEY or the study file names a key that is not there: {error}")
+    except (OSError, flags.Error) as error:
+        sys.exit(f"error: {error}; see python -m azr_jax.study --help")
+
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=_parse_flags)

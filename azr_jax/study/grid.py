@@ -7,6 +7,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import importlib.util
+import json
 import os
 import queue
 import subprocess
@@ -16,8 +17,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from azr_jax.config import Config, from_mapping
-from azr_jax.report.runs import read_summary
+from azr_jax.config import Config, differences, from_mapping
+from azr_jax.report.runs import json_object, read_summary
+
+# What may differ between a finished run and the study as it is now: nothing that its scores depend on.
+_FREE = (
+    "steps:",
+    "checkpoint.",
+    "metrics.",
+    "monitoring.",
+    "mesh.",
+    "pretrain.",
+    "executor.workers:",
+    "evaluation.every:",
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,19 +69,36 @@ def study_of(mapping: Mapping[str, Any], name: str) -> Study:
     """The study of a ConfigDict's mapping.
 
     Raises:
-      ValueError: an unknown or missing key, or a baseline that is no arm.
+      ValueError: an unknown or missing key, a value of another kind, no language, or a baseline that is no arm.
     """
     keys = [field.name for field in dataclasses.fields(Study) if field.name != "name"]
     for key in sorted(set(mapping) ^ set(keys)):
         raise ValueError(f"study {name}: key {key!r} is {'unknown' if key in mapping else 'missing'}; it has {keys}")
-    parts = {key: mapping[key] for key in ("config", "baseline")}
-    parts["overrides"] = tuple(mapping["overrides"])
+    for key in ("config", "baseline"):
+        if not isinstance(mapping[key], str):
+            raise ValueError(f"study {name}: {key}={mapping[key]!r}: must be a text")
     for key in ("languages", "arms"):
-        parts[key] = {entry: tuple(settings) for entry, settings in mapping[key].items()}
-    study = Study(name=name, **parts)
+        if not isinstance(mapping[key], Mapping) or not mapping[key]:
+            raise ValueError(
+                f"study {name}: {key}={mapping[key]!r}: must be names with their settings, as {{'NAME': ()}}"
+            )
+    study = Study(
+        name=name,
+        config=mapping["config"],
+        baseline=mapping["baseline"],
+        overrides=_settings(name, "overrides", mapping["overrides"]),
+        languages={one: _settings(name, f"languages.{one}", given) for one, given in mapping["languages"].items()},
+        arms={one: _settings(name, f"arms.{one}", given) for one, given in mapping["arms"].items()},
+    )
     if study.baseline not in study.arms:
         raise ValueError(f"study {name}: baseline={study.baseline!r} is no arm; arms are {', '.join(study.arms)}")
     return study
+
+
+def _settings(study: str, key: str, given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
+        raise ValueError(f"study {study}: {key}={given!r}: must be a tuple of 'key=value', as ('reward.permute=True',)")
+    return tuple(given)
 
 
 def cells_of(study: Study, seeds: int, out: Path) -> list[Cell]:
@@ -144,8 +174,21 @@ def _parsed(setting: str) -> tuple[str, Any]:
 
 
 def is_done(cell: Cell, config: Config) -> bool:
-    """Whether the cell's run has ended with all its steps. Raises ValueError when its summary is damaged."""
-    return read_summary(cell.workdir).get("steps") == config.steps
+    """Whether the cell's run has ended with all its steps.
+
+    Raises:
+      ValueError: a damaged summary or config.json, or a run with other settings than the study now has.
+    """
+    if read_summary(cell.workdir).get("steps") != config.steps:
+        return False
+    changed = differences(json_object(cell.workdir / "config.json"), json.loads(config.to_json()))
+    if binding := [line for line in changed if not line.startswith(_FREE)]:
+        listed = "\n  ".join(binding)
+        raise ValueError(
+            f"{cell.workdir}: this run ended with other settings than the study has (old -> new):\n  {listed}\nmend the"
+            " study file, choose another --out, or delete the folder to run it again"
+        )
+    return True
 
 
 class Runner:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -100,6 +102,19 @@ def read(cell: Cell) -> Result:
         acc_curve=_acc_curve(run),
         late={name: _late_mean(_late_series(run, key.format(cell.language)), steps) for name, key in LATE_KEYS.items()},
     )
+
+
+def to_json(results: Sequence[Result]) -> str:
+    """The results as JSON text; what was not measured (nan) is null, since JSON has no word for it."""
+
+    def known(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: known(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [known(one) for one in value]
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    return json.dumps([known(dataclasses.asdict(one)) for one in results], indent=2, allow_nan=False) + "\n"
 
 
 def _acc_curve(run: runs.RunData) -> tuple[tuple[float, float, float, float], ...]:

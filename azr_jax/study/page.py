@@ -69,7 +69,11 @@ def write(study: Study, results: Sequence[Result], out: Path, unfinished: Sequen
 
 
 def conclusions(study: Study, arms: dict[str, list[Result]]) -> list[str]:
-    """Sentences that say which differences are larger than noise: p < 0.05 over seeds, adjusted for their number."""
+    """Sentences that say which differences are larger than noise: p < 0.05 over seeds.
+
+    The p-values of the arms' differences from the baseline are adjusted for their number; those of an arm's own change
+    from start to end are as they are.
+    """
     sentences = []
     for arm, chosen in arms.items():
         change = gain(chosen)
@@ -134,7 +138,11 @@ def _row(arm: str, chosen: Sequence[Result]) -> tuple[str, ...]:
 
 
 def _acc(arm: str, chosen: Sequence[Result]) -> tuple[str, ...]:
-    return (arm, *(f"{100 * float(np.mean(values)):.0f}%" for values in zip(*(one.acc for one in chosen), strict=True)))
+    """Means over the seeds that had a valid proposal."""
+    known = [one.acc for one in chosen if not any(map(math.isnan, one.acc))]
+    if not known:
+        return (arm, "-", "-", "-")
+    return (arm, *(f"{100 * float(np.mean(values)):.0f}%" for values in zip(*known, strict=True)))
 
 
 def _late(arm: str, chosen: Sequence[Result]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from azr_jax.selfplay.buffers import Buffers, LanguageBuffers, RingBuffer
 from azr_jax.selfplay.randomness import stream
 from azr_jax.types import InductionProblem, TaskType, Triplet
+from executors import LANGUAGES
 
 DEDUCTION, ABDUCTION, INDUCTION = TaskType
 
@@ -45,6 +46,15 @@ def test_a_duplicate_by_canonical_text_is_refused_and_counted():
     counters = buffers.counters()
     assert counters["triplets_refused_duplicates"] == counters["problems_refused_duplicates"] == 1
     assert counters["triplets_size"] == counters["problems_size"] == 2
+
+
+def test_an_input_is_the_same_by_canonical_text_too():
+    buffers = LanguageBuffers(10, LANGUAGES["racket"].canonical_program)
+    program = "(define (f x) x)"
+    assert buffers.add_triplet(Triplet("racket", program, "(list 1 2)", "(list 1 2)"))
+    for copy in ("(list  1\n2)", "[list 1 2]", "(list 1 2) ; new"):
+        assert buffers.has_triplet(program, copy)
+    assert not buffers.has_triplet(program, '"(list  1 2)"') and not buffers.has_triplet(program, "(list 12)")
 
 
 def test_program_and_inputs_cannot_run_together_into_the_same_key():
@@ -177,6 +187,22 @@ def test_buffers_agree_with_a_plain_list(capacity, actions):
             assert len(set(drawn)) == min(number, len(model))
         assert buffers.triplets.entries() == model
         assert buffers.counters()["new_deduction"] == len(queue)
+
+
+@given(before=_ACTIONS, after=_ACTIONS, old=st.integers(1, 7), new=st.integers(1, 7))
+def test_another_capacity_holds_from_the_restored_buffers_on(before, after, old, new):
+    buffers = Buffers.empty(old, {"racket": fold})
+    run(buffers["racket"], before, 1)
+    restored = Buffers.from_json(json.loads(json.dumps(buffers.to_json())), {"racket": fold}, new)
+    model = buffers["racket"].triplets.entries()[-new:]
+    assert restored["racket"].triplets.entries() == model
+    for action in after:
+        run(restored["racket"], [action], 2)
+        if action[0] == "add" and triplet(action[1]) not in model:
+            model = [*model, triplet(action[1])][-new:]
+        assert restored["racket"].triplets.entries() == model
+        assert restored["racket"].triplets.new_count(DEDUCTION) <= len(model)
+    assert Buffers.from_json(restored.to_json(), {"racket": fold}).to_json() == restored.to_json()
 
 
 def test_a_damaged_state_and_other_languages_are_refused():

@@ -45,6 +45,8 @@ def test_what_is_refused_before_it_runs():
     assert propose(Answer(program="x" * 101, input="1")).reason == "too_long"
     assert propose(Answer(program="x", input="1" * 101)).reason == "too_long"
     assert propose(Answer(message="m", inputs=("1", "2", "1 ")), PROPOSE_INDUCTION).reason == "repeated_inputs"
+    same = Answer(message="m", inputs=("[1, 2]", "[3]", "[1,2]"))
+    assert propose(same, PROPOSE_INDUCTION).reason == "repeated_inputs"
     with pytest.raises(ValueError, match="wanted propose"):
         propose(Answer(output="1"), task(Role.SOLVE, TaskType.DEDUCTION, INCREMENT))
     with pytest.raises(ValueError, match="source must be the Triplet"):

@@ -1,5 +1,6 @@
 """Studies: the grid is checked before anything runs, statistics by hand, and one real grid end to end."""
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -58,6 +59,10 @@ def test_a_part_of_the_grid_can_be_started_first(tmp_path):
         ({"arms": {"permuted": ("reward.permute",)}}, "must be key=value"),
         ({"arms": {"permuted": ("steps='ten'",)}}, "steps"),
         ({"config": "configs/nothing.py"}, "configs/nothing.py"),
+        ({"config": 3}, "config=3"),
+        ({"languages": {}}, "languages={}"),
+        ({"languages": ("racket",)}, "languages=('racket',)"),
+        ({"arms": {"permuted": ("reward.permute=True")}}, "arms.permuted='reward.permute=True'"),
     ],
 )
 def test_bad_studies_are_refused_before_a_run_starts(changes, named, tmp_path):
@@ -66,6 +71,38 @@ def test_bad_studies_are_refused_before_a_run_starts(changes, named, tmp_path):
         for cell in grid.cells_of(made, 1, tmp_path):
             grid.config_of(made, cell)
     assert named in str(error.value)
+
+
+def test_a_finished_run_counts_only_with_the_settings_that_the_study_has(tmp_path):
+    made = study()
+    cell = grid.cells_of(made, 1, tmp_path)[0]
+    config = grid.config_of(made, cell)
+    assert not grid.is_done(cell, config)
+    cell.workdir.mkdir(parents=True)
+    (cell.workdir / "config.json").write_text(config.to_json())
+    (cell.workdir / "summary.json").write_text(json.dumps({"steps": config.steps}))
+    assert grid.is_done(cell, config)
+    free = dataclasses.replace(config, checkpoint=dataclasses.replace(config.checkpoint, every=1))
+    assert grid.is_done(cell, free)
+    other = dataclasses.replace(config, reward=dataclasses.replace(config.reward, lambda_solve=2.0))
+    with pytest.raises(ValueError, match=r"permuted-0: this run ended .*\n  reward.lambda_solve: 1.0 -> 2.0"):
+        grid.is_done(cell, other)
+
+
+def test_what_was_not_measured_is_null_in_the_json_and_a_dash_on_the_page(tmp_path):
+    none = dataclasses.replace(result("real", 0, 0.2, 0.4), acc=(math.nan,) * 3)
+    text = outcome.to_json([none])
+    (read,) = json.loads(text, parse_constant=pytest.fail)
+    assert read["acc"] == [None] * 3 and read["late"]["depth"] is None and read["late"]["valid"] == 0.5
+    assert "| real | - | - | - |" in page.write(study(), [none], tmp_path, [])
+    assert "| real | 50% | 30% | 20% |" in page.write(study(), [none, result("real", 1, 0.2, 0.4)], tmp_path, [])
+
+
+def test_an_unknown_study_key_on_the_command_line_is_one_message():
+    command = [sys.executable, "-m", "azr_jax.study", "--study=configs/studies/learning_tiny.py", "--study.nothing=1"]
+    run = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
+    assert run.returncode != 0 and "Traceback" not in run.stderr
+    assert run.stderr.startswith("error: ") and "nothing" in run.stderr
 
 
 def test_seeds_and_places_must_be_positive(tmp_path):
