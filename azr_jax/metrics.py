@@ -196,11 +196,17 @@ def _start_wandb(workdir: Path, settings: MetricsSettings, config_json: str) -> 
         )
     # The id is the workdir's, so that a resumed run goes on in the same place.
     identity = hashlib.sha256(str(workdir.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return importlib.import_module("wandb").init(
-        project=settings.wandb_project,
-        name=workdir.name,
-        id=identity,
-        resume="allow",
-        dir=str(workdir),
-        config=json.loads(config_json),
-    )
+    try:
+        return importlib.import_module("wandb").init(
+            project=settings.wandb_project,
+            name=workdir.name,
+            id=identity,
+            resume="allow",
+            dir=str(workdir),
+            config=json.loads(config_json),
+        )
+    except Exception as error:  # as above
+        raise RuntimeError(
+            f"metrics.wandb=True: Weights & Biases does not start ({error}); run `wandb login`, set WANDB_MODE=offline,"
+            " or set metrics.wandb=False"
+        ) from error

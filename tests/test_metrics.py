@@ -184,6 +184,15 @@ def test_wandb_that_fails_later_is_a_warning(tmp_path, caplog):
     assert "did not take step 1: the service is gone" in caplog.text
 
 
+def test_wandb_that_does_not_start_is_said(tmp_path, monkeypatch):
+    (tmp_path / "wandb.py").write_text("def init(**options): raise LookupError('api_key not configured')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    with pytest.raises(RuntimeError, match=r"metrics\.wandb=True: .*api_key not configured.*wandb login"):
+        writers(tmp_path, wandb=True)
+    sys.modules.pop("wandb", None)
+
+
 def test_wandb_that_is_not_installed_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
