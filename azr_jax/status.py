@@ -90,8 +90,8 @@ def _rows(file: epath.Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(row := json.loads(line))
-            row["step"], row["time/step_s"]
+            row = json.loads(line)
+            rows.append(row | {name: row[name] for name in ("step", "time/step_s")})
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{file}, line {number}: damaged ({error!r}); a resumed run mends or names it") from error
     return rows
@@ -154,6 +154,18 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(describe(args.workdir) + "\n")
     except (ValueError, OSError) as error:
         logging.error("%s", error)
+        return 1
+    except Exception as error:
+        if "://" not in args.workdir:
+            raise
+        # A storage client's own errors: no credentials, no rights, no such bucket, no client.
+        logging.error(
+            "%s: can't be read (%s: %s); look at its name, your rights (`gcloud auth application-default login`) and"
+            " whether the package gcsfs is installed",
+            args.workdir,
+            type(error).__name__,
+            error,
+        )
         return 1
     return 0
 

@@ -103,6 +103,17 @@ def test_errors_name_the_place(run, tmp_path_factory):
             status.describe(str(run))
 
 
+def test_a_bucket_that_cannot_be_read_is_one_message(monkeypatch, caplog):
+    def refused(folder):
+        raise LookupError("no credentials were found")
+
+    monkeypatch.setattr(status, "_config", refused)
+    assert status.main(["gs://bucket/run"]) == status.main(["--finished", "gs://bucket/run"]) == 1
+    assert caplog.text.count("gs://bucket/run: can't be read (LookupError: no credentials were found)") == 2
+    with pytest.raises(LookupError):
+        status.main(["runs/tiny"])
+
+
 def test_the_command_prints_it_without_jax(run):
     code = "import sys; from azr_jax import status; status.main(sys.argv[1:]); print('jax' in sys.modules)"
     done = subprocess.run(
