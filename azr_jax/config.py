@@ -8,7 +8,10 @@ import math
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+_PACKAGE = Path(__file__).resolve().parent
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -236,6 +239,12 @@ def from_mapping(mapping: Mapping[str, Any]) -> Config:
     _check_ranges(config)
     _check_combinations(config)
     return config
+
+
+def located(path: str) -> str:
+    """A path that settings name: one into azr_jax/ is the package's own file when the working directory has none."""
+    own = _PACKAGE.parent / path
+    return str(own) if path.startswith(f"{_PACKAGE.name}/") and own.exists() and not Path(path).exists() else path
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

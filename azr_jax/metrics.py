@@ -13,12 +13,18 @@ import importlib.util
 import json
 import math
 import os
+import socket
+import struct
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
+from absl import logging
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.record_writer import masked_crc32c
+from tensorboardX.summary import scalar
 
 from azr_jax.config import MetricsSettings
 
@@ -36,38 +42,34 @@ class Writers:
         self._workdir = Path(workdir)
         self._settings = settings
         self._purge_step: int | None = None
-        self._tensorboard: SummaryWriter | None = None
+        self._events: _Events | None = None
         self._wandb = _start_wandb(self._workdir, settings, config_json) if settings.wandb else None
 
     def __enter__(self) -> Writers:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._tensorboard is not None:
-            self._tensorboard.close()
         if self._wandb is not None:
             self._wandb.finish()
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One step's metrics to every writer; metrics.jsonl is on disk when this returns, TensorBoard in seconds.
+        """One step's metrics to every writer; they are on disk when this returns.
+
+        What TensorBoard's file or Weights & Biases does not take is a warning: metrics.jsonl has it.
 
         Raises:
           OSError: metrics.jsonl can't be written, with the path and the fix; it then ends with the step before.
         """
-        _append(self._workdir / METRICS_FILE, [{"step": step, **metrics}])
+        _append_rows(self._workdir / METRICS_FILE, [{"step": step, **metrics}])
         finite = {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
         if self._settings.tensorboard:
-            if self._tensorboard is None:
-                self._tensorboard = SummaryWriter(
-                    str(self._workdir / TENSORBOARD),
-                    purge_step=self._purge_step,
-                    flush_secs=10,
-                    filename_suffix=f".{time.time_ns()}",  # the name has seconds only: a quick restart overwrote it
-                )
-            for key, value in finite.items():
-                self._tensorboard.add_scalar(key, value, step)
+            self._events = self._events or _Events(self._workdir / TENSORBOARD, self._purge_step)
+            self._events.write(step, finite)
         if self._wandb is not None:
-            self._wandb.log(finite, step=step)
+            try:
+                self._wandb.log(finite, step=step)
+            except Exception as error:  # noqa: BLE001 - its own errors are no subclasses of anything
+                logging.warning("Weights & Biases did not take step %d: %s", step, error)
 
     def transcripts(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Appends a step's transcripts to transcripts.jsonl, each with its `step`.
@@ -75,24 +77,69 @@ class Writers:
         Raises:
           OSError: as `write`.
         """
-        _append(self._workdir / TRANSCRIPTS_FILE, [{"step": step, **row} for row in rows])
+        _append_rows(self._workdir / TRANSCRIPTS_FILE, [{"step": step, **row} for row in rows])
 
     def truncate_after(self, step: int) -> None:
         """Forgets what was written of later steps; call it before the first `write` of a resumed run.
 
-        A last line that a crash cut off goes too. TensorBoard is told to hide the later steps.
+        A last line that a crash cut off goes too; metrics that end before `step` are a warning. TensorBoard is told to
+        hide the later steps.
 
         Raises:
           ValueError: a line in the middle of a file that is no JSON object with a step.
         """
-        for name in (METRICS_FILE, TRANSCRIPTS_FILE):
-            _truncate(self._workdir / name, step)
+        last = _truncate(self._workdir / METRICS_FILE, step)
+        if last < step:
+            logging.warning(
+                "%s ends with step %d, the save is of step %d: metrics of the steps between are lost, training is not",
+                self._workdir / METRICS_FILE,
+                last,
+                step,
+            )
+        _truncate(self._workdir / TRANSCRIPTS_FILE, step)
         self._purge_step = step + 1
 
 
-def _append(file: Path, rows: list[dict[str, Any]]) -> None:
-    """Appends all of the rows or none."""
-    content = "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows).encode("ascii")
+class _Events:
+    """TensorBoard's file in `folder`, a step's scalars in one append; later steps than `purge_step` are to be hidden.
+
+    Not tensorboardX' own writer: a full disk ends its thread, and then its queue holds the run for ever.
+    """
+
+    def __init__(self, folder: Path, purge_step: int | None) -> None:
+        # tensorboardX' name has seconds only: a quick restart overwrote the file.
+        self._file = folder / f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{time.time_ns()}"
+        self._unwritten = _record(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if purge_step is not None:
+            self._unwritten += _record(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Appends the step and those before it that could not be written."""
+        values = [entry for key, value in metrics.items() for entry in scalar(key, value).value]
+        self._unwritten += _record(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            _append(self._file, self._unwritten)
+        except OSError as error:
+            logging.warning("TensorBoard's copy of step %d waits for the next: %s", step, error)
+        else:
+            self._unwritten = b""
+
+
+def _record(event: Event) -> bytes:
+    """An event as TFRecord: length, its checksum, content, its checksum."""
+    content = event.SerializeToString()
+    length = struct.pack("<Q", len(content))
+    sums = [struct.pack("<I", masked_crc32c(part)) for part in (length, content)]
+    return length + sums[0] + content + sums[1]
+
+
+def _append_rows(file: Path, rows: list[dict[str, Any]]) -> None:
+    _append(file, "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows).encode("ascii"))
+
+
+def _append(file: Path, content: bytes) -> None:
+    """Appends all of the content or none."""
     start = file.stat().st_size if file.exists() else 0
     try:
         with file.open("ab") as stream:
@@ -100,22 +147,24 @@ def _append(file: Path, rows: list[dict[str, Any]]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        if file.exists():
+        if file.exists() and file.stat().st_size > start:  # what is read-only can't be cut either
             os.truncate(file, start)
         raise OSError(
             f"{file}: can't be written ({error}); free space there or make it writable, then run the same command again"
         ) from error
 
 
-def _truncate(file: Path, step: int) -> None:
+def _truncate(file: Path, step: int) -> int:
+    """Drops the lines of later steps; gives the last step that is there, 0 for none."""
     if not file.exists():
-        return
+        return 0
     lines = file.read_bytes().splitlines(keepends=True)
-    kept = []
+    kept, last = [], 0
     for number, line in enumerate(lines, start=1):
         try:
-            if json.loads(line)["step"] <= step and line.endswith(b"\n"):
+            if (found := json.loads(line)["step"]) <= step and line.endswith(b"\n"):
                 kept.append(line)
+                last = found
         except (ValueError, TypeError, KeyError) as error:
             if number < len(lines):
                 raise ValueError(
@@ -125,6 +174,7 @@ def _truncate(file: Path, step: int) -> None:
         partial = file.with_name(f".{file.name}.partial")
         partial.write_bytes(b"".join(kept))
         partial.replace(file)
+    return last
 
 
 def _finite(value: Any) -> Any:
@@ -146,11 +196,17 @@ def _start_wandb(workdir: Path, settings: MetricsSettings, config_json: str) -> 
         )
     # The id is the workdir's, so that a resumed run goes on in the same place.
     identity = hashlib.sha256(str(workdir.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return importlib.import_module("wandb").init(
-        project=settings.wandb_project,
-        name=workdir.name,
-        id=identity,
-        resume="allow",
-        dir=str(workdir),
-        config=json.loads(config_json),
-    )
+    try:
+        return importlib.import_module("wandb").init(
+            project=settings.wandb_project,
+            name=workdir.name,
+            id=identity,
+            resume="allow",
+            dir=str(workdir),
+            config=json.loads(config_json),
+        )
+    except Exception as error:  # as above
+        raise RuntimeError(
+            f"metrics.wandb=True: Weights & Biases does not start ({error}); run `wandb login`, set WANDB_MODE=offline,"
+            " or set metrics.wandb=False"
+        ) from error

@@ -44,6 +44,16 @@ class Mirror:
                 if (self._remote / name).exists():
                     (self.local / name).write_bytes((self._remote / name).read_bytes())
 
+    def forget(self, name: str) -> None:
+        """Deletes a file of a remote workdir, if there is one; the local copy stays.
+
+        Raises:
+          OSError: it can't be deleted.
+        """
+        if self._remote is not None:
+            with _as_os_error(self._remote / name):
+                (self._remote / name).unlink(missing_ok=True)
+
     def push(self, names: Sequence[str]) -> None:
         """Copies local files and folders of these names up, in this order; those that are not there are left out.
 

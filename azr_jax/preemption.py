@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Callable
 from types import FrameType
@@ -49,7 +50,9 @@ class Signals:
                 self.may_cut = False
                 raise Preempted
             return
-        self._say("stopping after this step; once more to stop at once")
+        # A signal that comes amid a write to the same stream must not end the run: Python refuses a second one there.
+        with contextlib.suppress(RuntimeError, OSError):
+            self._say("stopping after this step; once more to stop at once")
 
     def _restore(self) -> None:
         for each, handler in self._previous.items():

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Mapping
 
+from absl import logging
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -96,7 +97,10 @@ class Progress:
 
     def _say(self, text: str) -> None:
         # No markup: the text may hold [brackets]; no wrapping: a log keeps its lines.
-        self._console.print(Text(text), soft_wrap=True)
+        try:
+            self._console.print(Text(text), soft_wrap=True)
+        except OSError as error:  # a log on a full disk, a terminal that is gone: the run matters more
+            logging.error("can't be shown (%s): %s", error, text)
 
     def _render(self) -> Panel:
         head = Table.grid(padding=(0, 2), expand=True)

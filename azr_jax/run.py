@@ -18,7 +18,7 @@ from rich.console import Console
 
 from azr_jax import checkpoint, metrics, report, stages, telemetry
 from azr_jax.alerts import Watch
-from azr_jax.config import Config
+from azr_jax.config import Config, located
 from azr_jax.evaluation import heldout
 from azr_jax.evaluation.benchmarks import Benchmarks
 from azr_jax.hosts import Hosts
@@ -86,7 +86,7 @@ class Run:
         Every one of several `hosts` opens the run; the first alone writes its files, saves excepted.
 
         Raises:
-          ValueError: a workdir of another run, settings that differ from its own, files that do not fit together.
+          ValueError: a workdir of another run or in use, settings that differ from its own, files that do not fit.
           FileNotFoundError: no weights, tokenizer or problems file, with what to do.
           RuntimeError: an interpreter or a sandbox feature is missing, with what to install.
         """
@@ -95,8 +95,9 @@ class Run:
         languages = run_languages(config)
         benchmarks = Benchmarks.load(config)
         mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
-        model_config, params = weights.load(config.model.path, mesh, jnp.float32)
-        tokenizer = load_tokenizer(config.model.path, model_config)
+        source = located(config.model.path)
+        model_config, params = weights.load(source, mesh, jnp.float32)
+        tokenizer = load_tokenizer(source, model_config)
         dtype = jnp.dtype(config.model.compute_dtype)
         graphdef, shapes = abstract(
             model_config,
@@ -109,6 +110,8 @@ class Run:
         learner = make_learner(graphdef, shapes, config.learner, mesh, temperature)
         sampler = Sampler(graphdef, model_config, tokenizer, config.sampler, mesh, dtype)
         with contextlib.ExitStack() as stack:
+            if hosts.is_first:
+                stack.enter_context(checkpoint.held(workdir))
             pools = {name: stack.enter_context(open_pool(config, language)) for name, language in languages.items()}
             progress = Progress(config.steps, None if hosts.is_first else Console(quiet=True))
             signals = Signals(progress.message, agreed=hosts.are_many)
@@ -163,6 +166,21 @@ class Run:
         step, state, host = restored
         self.params = None
         self.restored_step = step
+        try:
+            buffers = self._take(step, host)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{self.saves.directory / str(step)}: its host item is not what this version of azr_jax saves"
+                f" ({error!r}); resume with the version that made it, or delete it to go on from an older save"
+            ) from error
+        self._forget_after(step if self.unfinished is None else step - 1)
+        if self.hosts.is_first and step < self.config.steps:
+            self.mirror.forget(REPORT_FILE)  # of a run of fewer steps: tpu.sh takes it for the end
+        self.progress.message(f"resumed {self.workdir} at step {step}")
+        return self.rest(state), buffers, step
+
+    def _take(self, step: int, host: Mapping[str, Any]) -> Buffers:
+        """Takes over a save's counters; gives its buffers."""
         canonical = {name: language.canonical_program for name, language in self.player.languages.items()}
         buffers = Buffers.from_json(host["buffers"], canonical, self.config.selfplay.buffer_capacity)
         self.seeding_rounds, self.before, self.seconds_before = (
@@ -173,9 +191,7 @@ class Run:
         self.reward_state = RewardState(**host["reward_state"])
         if host.get("unfinished") is not None:
             self.unfinished = StepRecord.from_json(step, host["unfinished"])
-        self._forget_after(step if self.unfinished is None else step - 1)
-        self.progress.message(f"resumed {self.workdir} at step {step}")
-        return self.rest(state), buffers, step
+        return buffers
 
     def rest(self, state: TrainState) -> TrainState:
         """The state where it lies while sampling (`mesh.resting_state`); what was given may be gone afterwards."""
@@ -410,16 +426,22 @@ class Run:
 
     def _ended(self) -> bool:
         """Whether the export, summary and report of a run of these steps are there."""
-        summary = self.workdir / SUMMARY_FILE
-        if not summary.is_file() or not (self.workdir / REPORT_FILE).is_file():
+        if not (self.workdir / REPORT_FILE).is_file():
             return False
-        return json.loads(summary.read_text()).get("steps") == self.config.steps
+        try:
+            return json.loads((self.workdir / SUMMARY_FILE).read_text())["steps"] == self.config.steps
+        except FileNotFoundError:
+            return False
+        except (ValueError, KeyError, TypeError) as error:
+            logging.warning("%s is damaged (%r): it is made again", self.workdir / SUMMARY_FILE, error)
+            return False
 
     def _write_end(self, state: TrainState, after: Mapping[str, Any], scores: Mapping[str, float]) -> None:
         """The export, summary.json and report.html."""
         if self.config.checkpoint.export_at_end:
             self.phase("export")
-            weights.save(self.workdir / "export", self.model_config, state.params, self.config.model.path)
+            source = located(self.config.model.path)
+            weights.save(self.workdir / "export", self.model_config, state.params, source)
         if not self.hosts.is_first:
             return
         summary = {

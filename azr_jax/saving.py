@@ -12,7 +12,7 @@ from azr_jax.channel import HostLostError
 from azr_jax.checkpoint import Manager
 from azr_jax.hosts import Hosts
 from azr_jax.learner.state import TrainState
-from azr_jax.metrics import METRICS_FILE, TRANSCRIPTS_FILE, Writers
+from azr_jax.metrics import METRICS_FILE, TENSORBOARD, TRANSCRIPTS_FILE, Writers
 from azr_jax.mirror import Mirror
 from azr_jax.record import StepRecord
 
@@ -64,7 +64,8 @@ class Saving:
     ) -> None:
         """Starts one atomic save of `state` and `host`, which are copied; `values` are the step's metrics.
 
-        What became of it is told by `check` or the next save; with `must_succeed` this waits for it.
+        What became of it is told by `check` or the next save; with `must_succeed` this waits for it. Seeding changes
+        nothing but `host`: of step 0 the newest is kept, or each signal in it would lose all since the first one.
 
         Raises:
           RuntimeError, OSError: it failed and `must_succeed`; earlier saves stay.
@@ -74,6 +75,8 @@ class Saving:
             # First, since a save whose metrics are not on disk would lose them for good.
             self._hosts.together("records", self._write_records)
             score = values.get(self._best_metric)
+            if step == 0:
+                self._hosts.together("seeds", lambda: self._saves.renew(step, host))
             self._hosts.together("save", lambda: self._saves.save(step, state, host, score))
             self._step = step
             if must_succeed:
@@ -111,7 +114,7 @@ class Saving:
     def _write_records(self) -> None:
         if self._hosts.is_first:
             self._write_pending()
-            self._mirror.push((METRICS_FILE, TRANSCRIPTS_FILE))
+            self._mirror.push((METRICS_FILE, TRANSCRIPTS_FILE, TENSORBOARD))
 
     def _write_pending(self) -> None:
         while self._unwritten:

@@ -22,7 +22,7 @@ from azr_jax.config import Config, from_mapping
 from azr_jax.metrics import METRICS_FILE
 from azr_jax.progress import Progress, clock
 
-CONFIG_FILE, CHECKPOINTS, REPORT_FILE = "config.json", "checkpoints", "report.html"
+CONFIG_FILE, CHECKPOINTS, SUMMARY_FILE, REPORT_FILE = "config.json", "checkpoints", "summary.json", "report.html"
 # The last object of a save in a bucket.
 COMMIT_FILE = "commit_success.txt"
 _LATEST = 10
@@ -41,7 +41,7 @@ def describe(workdir: str, now: float | None = None) -> str:
     config = _config(folder)
     rows = _rows(folder / METRICS_FILE)
     step = rows[-1]["step"] if rows else 0
-    lines = [f"{workdir}: step {step} of {config.steps}, {_state(folder, rows, now)}"]
+    lines = [f"{workdir}: step {step} of {config.steps}, {_state(folder, config, rows, now)}"]
     lines.append(_saves(folder, rows))
     if rows:
         latest = rows[-_LATEST:]
@@ -55,8 +55,23 @@ def describe(workdir: str, now: float | None = None) -> str:
 
 
 def is_finished(workdir: str) -> bool:
-    """Whether the run there has written its report, the last thing that it does."""
-    return (epath.Path(workdir) / REPORT_FILE).exists()
+    """Whether the run there has written summary and report of all its steps, the last thing that it does.
+
+    Raises:
+      ValueError: as `describe`.
+    """
+    folder = epath.Path(workdir)
+    return _is_finished(folder, _config(folder))
+
+
+def _is_finished(folder: epath.Path, config: Config) -> bool:
+    # A person may have had a report made of a run that goes on, or asked a finished one for more steps.
+    if not (folder / REPORT_FILE).exists() or not (folder / SUMMARY_FILE).exists():
+        return False
+    try:
+        return json.loads((folder / SUMMARY_FILE).read_text())["steps"] == config.steps
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _config(folder: epath.Path) -> Config:
@@ -71,15 +86,19 @@ def _config(folder: epath.Path) -> Config:
 def _rows(file: epath.Path) -> list[dict[str, Any]]:
     if not file.exists():
         return []
-    *lines, last = file.read_text().split("\n")
-    try:
-        return [json.loads(line) for line in lines]  # what follows the last newline is still being written
-    except ValueError as error:
-        raise ValueError(f"{file}: damaged before its last {len(last)} characters: {error}") from error
+    *lines, _ = file.read_bytes().split(b"\n")  # what follows the last newline is still being written
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            rows.append(row | {name: row[name] for name in ("step", "time/step_s")})
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file}, line {number}: damaged ({error!r}); a resumed run mends or names it") from error
+    return rows
 
 
-def _state(folder: epath.Path, rows: list[dict[str, Any]], now: float | None) -> str:
-    if (folder / REPORT_FILE).exists():
+def _state(folder: epath.Path, config: Config, rows: list[dict[str, Any]], now: float | None) -> str:
+    if _is_finished(folder, config):
         return "finished"
     file = folder / (METRICS_FILE if rows else CONFIG_FILE)
     silent_s = (time.time() if now is None else now) - file.stat().mtime
@@ -135,6 +154,18 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(describe(args.workdir) + "\n")
     except (ValueError, OSError) as error:
         logging.error("%s", error)
+        return 1
+    except Exception as error:
+        if "://" not in args.workdir:
+            raise
+        # A storage client's own errors: no credentials, no rights, no such bucket, no client.
+        logging.error(
+            "%s: can't be read (%s: %s); look at its name, your rights (`gcloud auth application-default login`) and"
+            " whether the package gcsfs is installed",
+            args.workdir,
+            type(error).__name__,
+            error,
+        )
         return 1
     return 0
 

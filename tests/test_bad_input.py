@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 
 import pytest
 import safetensors.numpy
@@ -179,6 +180,29 @@ def test_a_checkpoint_cut_off_half_way(capsys, tmp_path, saved_run):
     # What a killed process leaves of a save that it did not end is no save.
     shutil.copytree(workdir / "checkpoints" / "0", workdir / "checkpoints" / "3.orbax-checkpoint-tmp")
     assert newest(workdir) == 0
+
+
+def test_a_save_whose_counters_are_not_those_of_a_run(capsys, tmp_path, saved_run):
+    workdir = shutil.copytree(saved_run, tmp_path / "run")
+    file = workdir / "checkpoints" / "1" / "host" / "metadata"
+    content = json.loads(file.read_text())
+    del content["host"]["seconds"]
+    file.write_text(json.dumps(content))
+    message = error_of(capsys, workdir)
+    assert f"{workdir}/checkpoints/1: its host item is not what this version of azr_jax saves" in message
+    assert "'seconds'" in message
+
+
+@pytest.mark.parametrize("damage", ['{"steps": 4', "[]", '"steps"', "{}"])
+def test_a_damaged_summary_is_made_again(tmp_path, caplog, damage):
+    run = types.SimpleNamespace(workdir=tmp_path, config=types.SimpleNamespace(steps=4))
+    (tmp_path / "report.html").write_text("<html>")
+    assert not Run._ended(run) and not caplog.text
+    (tmp_path / "summary.json").write_text(damage)
+    assert not Run._ended(run)
+    assert f"{tmp_path}/summary.json is damaged" in caplog.text
+    (tmp_path / "summary.json").write_text('{"steps": 4}')
+    assert Run._ended(run)
 
 
 def test_a_damaged_metrics_file(capsys, tmp_path, saved_run):

@@ -86,6 +86,10 @@ def test_settings_metrics_and_status_of_a_bucket(bucket, tmp_path, monkeypatch):
     mirror.fetch()
     (mirror.local / "metrics.jsonl").write_text('{"step": 3, "time/step_s": 2.0}\n')
     mirror.push(("metrics.jsonl",))
+    (epath.Path(RUN) / "report.html").write_text("of the run's first 5 steps")
+    for _ in range(2):
+        mirror.forget("report.html")
+    assert bucket.names("bucket/folder/run/report.html") == []
     for name in ("16/commit_success.txt", "16/params/d", "32/params/d"):
         bucket.objects["bucket", f"folder/run/checkpoints/{name}"] = (b"x", 1)
     text = status.describe(RUN)

@@ -8,6 +8,7 @@ import json
 import resource
 import shutil
 import subprocess
+import sys
 import threading
 import time
 
@@ -18,7 +19,7 @@ import pytest
 import tokenizers
 import transformers
 
-from azr_jax.checkpoint import Manager, open_workdir, read_config
+from azr_jax.checkpoint import Manager, held, open_workdir, read_config
 from azr_jax.checkpoint.__main__ import main
 from azr_jax.config import Config, from_mapping
 from azr_jax.learner.update import Learner, make_learner
@@ -306,6 +307,37 @@ def test_a_disk_too_small_for_the_saves_is_told_at_the_start(tmp_path, monkeypat
         saves.check_space(learner.abstract_state)
 
 
+def test_what_a_killed_save_left_counts_as_free(tmp_path, monkeypatch):
+    """Or a run killed amid its first save would not start again on a disk that holds one save and a half."""
+    learner, state = made()
+    one = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=int(0.7 * one)))
+    half = tmp_path / "checkpoints" / "0.orbax-checkpoint-tmp" / "params"
+    half.mkdir(parents=True)
+    with Manager(tmp_path, keep=1) as saves:
+        with pytest.raises(OSError, match="are free; a save takes"):
+            saves.check_space(learner.abstract_state)
+        (half / "d").write_bytes(bytes(int(0.4 * one)))
+        saves.check_space(learner.abstract_state)
+
+
+def test_the_counters_of_a_save_are_renewed_in_one_move(tmp_path):
+    _, state = made()
+    with Manager(tmp_path, keep=2) as saves:
+        saves.renew(0, HOST)
+        assert saves.steps() == []
+        saves.save(0, state, {"seeds": 3})
+        saves.renew(0, HOST)
+    with Manager(tmp_path, keep=2) as saves:
+        step, back, host = restored(saves)
+        assert (step, host) == (0, HOST)
+        assert_same(back, state)
+        shutil.rmtree(saves.directory / "0" / "host")
+        with pytest.raises(RuntimeError, match=r"checkpoints/0: the save failed"):
+            saves.renew(0, HOST)
+
+
 def test_a_save_of_another_model_or_estimator(tmp_path):
     _, state = made()
     with Manager(tmp_path, keep=1) as saves:
@@ -344,6 +376,19 @@ def test_a_run_that_saved_nothing_takes_other_settings(tmp_path):
     open_workdir(tmp_path, config(model__path="nowhere"), allow_config_change=False)
     open_workdir(tmp_path, config(model__path="somewhere"), allow_config_change=False)
     assert read_config(tmp_path).model.path == "somewhere"
+
+
+def test_two_runs_are_kept_out_of_one_workdir(tmp_path):
+    source = "import sys; from azr_jax.checkpoint.workdir import held\nwith held(sys.argv[1]): pass"
+    with held(tmp_path):
+        with pytest.raises(ValueError, match=r"another run is going on there"), held(tmp_path):
+            pass
+        done = subprocess.run(
+            [sys.executable, "-c", source, str(tmp_path)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1 and "another run is going on there" in done.stderr
+    with held(tmp_path), held("gs://bucket/run"), held("gs://bucket/run"):
+        pass
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

@@ -2,10 +2,11 @@
 
 import importlib
 import json
+from pathlib import Path
 
 import pytest
 
-from azr_jax.config import differences, from_mapping
+from azr_jax.config import differences, from_mapping, located
 from configs import base
 
 LANGUAGES = ("racket", "julia", "javascript", "python")
@@ -117,3 +118,14 @@ def test_differences_name_every_changed_setting():
 def test_train_on_estimates_needs_the_training_temperature():
     with pytest.raises(ValueError, match="estimate_temperature"):
         resolved(selfplay__train_on_estimates=True, selfplay__estimate_temperature=0.5)
+
+
+def test_the_projects_own_files_are_found_from_any_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = importlib.import_module("configs.tiny").get_config()
+    for path in (config.model.path, config.evaluation.heldout):
+        assert not Path(path).exists() and Path(located(path)).exists()
+    assert located("weights/Qwen2.5-Coder-3B") == "weights/Qwen2.5-Coder-3B"
+    assert located("azr_jax/nothing") == "azr_jax/nothing"
+    Path(config.model.path).mkdir(parents=True)
+    assert located(config.model.path) == config.model.path

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import RecordWriter
 
 from azr_jax.config import MetricsSettings
 from azr_jax.intervals import wilson
@@ -119,6 +120,77 @@ def test_tensorboard_has_the_finite_numbers_and_hides_repeated_steps(tmp_path):
         out.truncate_after(0)
         out.write(1, {"solve/accuracy": 0.25})
     assert scalars(tmp_path) == ([(1, "solve/accuracy", 0.5), (1, "solve/accuracy", 0.25)], [1])
+
+
+def test_a_full_disk_of_tensorboard_neither_holds_the_run_nor_repeats_metrics(tmp_path, caplog):
+    """The writer of tensorboardX waits for ever once a write has failed and its queue is full."""
+    metrics = {f"group/{number}": number / 8 for number in range(40)}
+    with writers(tmp_path, tensorboard=True) as out:
+        (tmp_path / "tensorboard").write_text("in the way")
+        out.write(1, metrics)
+        assert "TensorBoard's copy of step 1 waits" in caplog.text
+        (tmp_path / "tensorboard").unlink()
+        out.write(2, metrics)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        (file,) = (tmp_path / "tensorboard").iterdir()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 100, hard))
+        try:
+            out._events.write(3, metrics)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        out.write(4, metrics)
+    assert [row["step"] for row in rows(tmp_path / "metrics.jsonl")] == [1, 2, 4]
+    found, _ = scalars(tmp_path)
+    assert [step for step, tag, _ in found if tag == "group/39"] == [1, 2, 3, 4]
+
+
+def test_the_event_file_is_what_tensorboard_reads(tmp_path):
+    """The framing of tensorboardX' own writer, checksums included."""
+    with writers(tmp_path, tensorboard=True) as out:
+        out.write(1, {"a b/c": 0.5})
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    again = RecordWriter(str(tmp_path / "again"))
+    content = file.read_bytes()
+    while content:
+        length = int.from_bytes(content[:8], "little")
+        again.write(content[12 : 12 + length])
+        content = content[16 + length :]
+    again.close()
+    assert file.read_bytes() == (tmp_path / "again").read_bytes()
+    assert "tfevents" in file.name and scalars(tmp_path)[0] == [(1, "a_b/c", 0.5)]
+
+
+def test_metrics_that_end_before_the_save_are_said(tmp_path, caplog):
+    write_steps(tmp_path, [1, 2])
+    with writers(tmp_path) as out:
+        out.truncate_after(2)
+        assert "are lost" not in caplog.text
+        (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2, "x"')
+        out.truncate_after(2)
+    assert "ends with step 1, the save is of step 2" in caplog.text
+
+
+def test_wandb_that_fails_later_is_a_warning(tmp_path, caplog):
+    class Failing:
+        def log(self, *arguments, **options):
+            raise LookupError("the service is gone")
+
+        def finish(self):
+            pass
+
+    with writers(tmp_path) as out:
+        out._wandb = Failing()
+        out.write(1, {"x": 1.0})
+    assert "did not take step 1: the service is gone" in caplog.text
+
+
+def test_wandb_that_does_not_start_is_said(tmp_path, monkeypatch):
+    (tmp_path / "wandb.py").write_text("def init(**options): raise LookupError('api_key not configured')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    with pytest.raises(RuntimeError, match=r"metrics\.wandb=True: .*api_key not configured.*wandb login"):
+        writers(tmp_path, wandb=True)
+    sys.modules.pop("wandb", None)
 
 
 def test_wandb_that_is_not_installed_is_said(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """What a terminal and a log show of a run."""
 
+import contextlib
 import io
 import math
 
@@ -40,6 +41,16 @@ def test_a_log_has_a_line_a_step_of_at_most_100_columns():
     assert [line.split(" left")[0] for line in lines[2:4]] == ["step 4998/5000", "step 4999/5000"]
     assert lines[4:] == ["saved", "[bold]at[/bold] step 4999", "save"]
     assert max(map(len, lines)) <= 100
+
+
+def test_a_log_on_a_full_disk_does_not_end_the_run(caplog):
+    with open("/dev/full", "w") as full:
+        with Progress(9, Console(file=full)) as progress:
+            progress.update(1, FULL)
+            progress.message("saved at step 1")
+        assert "No space left" in caplog.text and "saved at step 1" in caplog.text
+        with contextlib.suppress(OSError):
+            full.close()
 
 
 def test_a_usual_line_says_everything():

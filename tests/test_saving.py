@@ -57,7 +57,10 @@ class Disk:
     """Stands for the saves; full while `full`. With `slow` a save ends, well or badly, only when it is waited for."""
 
     def __init__(self) -> None:
-        self.full, self.slow, self.saved, self._writing = False, False, [], None
+        self.full, self.slow, self.saved, self._writing, self.renewed = False, False, [], None, []
+
+    def renew(self, step, host) -> None:
+        self.renewed.append((step, host))
 
     def save(self, step, state, host, score) -> None:
         self._writing = (step, host, score)
@@ -139,6 +142,15 @@ def test_the_next_save_waits_for_the_one_before_and_tells_of_its_failure(parts, 
     assert not saving.is_failing and said[1:] == ["saved again, at step 2"]
 
 
+def test_seeds_grow_from_one_signal_to_the_next(parts):
+    """Every save of seeding is one of step 0; the second was taken for the first, and its seeds were lost."""
+    disk, _, saving, _ = parts
+    for number in (1, 2):
+        saving.save(0, None, {"seeds": number}, {}, must_succeed=True)
+    saving.save(1, None, {"seeds": 3}, {}, must_succeed=True)
+    assert disk.renewed == [(0, {"seeds": 1}), (0, {"seeds": 2})]
+
+
 def test_the_last_save_of_a_run_must_succeed(parts):
     disk, _, saving, _ = parts
     disk.full = True
@@ -182,6 +194,10 @@ def test_a_remote_workdir_goes_on_on_another_machine(remote, tmp_path, monkeypat
     first.push(("metrics.jsonl", "transcripts.jsonl", "export"))
     assert (remote / "metrics.jsonl").read_text() == "1\n" and not (remote / "transcripts.jsonl").exists()
     assert (remote / "export" / "deep" / "weights").read_bytes() == b"\0\xff"
+    first.forget("metrics.jsonl")
+    first.forget("metrics.jsonl")
+    assert not (remote / "metrics.jsonl").exists() and (first.local / "metrics.jsonl").exists()
+    first.push(("metrics.jsonl",))
     # What a machine wrote and did not copy up is no part of the run.
     (first.local / "metrics.jsonl").write_text("1\n2\n")
     for cache in ("cache", "another"):
@@ -226,4 +242,13 @@ def test_a_notice_cuts_only_what_may_be_cut():
         assert signals.received and not signals.may_cut
     with Signals(lambda text: None) as signals:
         os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received
+
+
+def test_a_notice_amid_a_write_to_the_terminal_does_not_end_the_run():
+    def say(text: str) -> None:
+        raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stdout>'>")
+
+    with Signals(say) as signals:
+        os.kill(os.getpid(), signal.SIGINT)
         assert signals.received

@@ -57,7 +57,11 @@ def test_a_run_that_goes_on(run):
 def test_a_silent_run_and_a_finished_one(run):
     assert "silent for 10:00 (10 times a usual step): probably not running" in status.describe(str(run), WRITTEN + 600)
     assert status.main(["--finished", str(run)]) == 3
-    (run / "report.html").write_text("<html>")
+    (run / "report.html").write_text("<html>")  # of azr_jax.report, while the run goes on
+    assert status.main(["--finished", str(run)]) == 3
+    (run / "summary.json").write_text('{"steps": 400}')  # and then asked for more
+    assert status.main(["--finished", str(run)]) == 3
+    (run / "summary.json").write_text('{"steps": 500}')
     assert "step 3 of 500, finished" in status.describe(str(run), WRITTEN + 600)
     assert status.main(["--finished", str(run)]) == 0
 
@@ -93,9 +97,21 @@ def test_errors_name_the_place(run, tmp_path_factory):
     with pytest.raises(ValueError, match=f"{empty}: not a run of azr_jax"):
         status.describe(str(empty))
     assert status.main([str(empty)]) == 1
-    (run / "metrics.jsonl").write_text('{"step": 1}\nnot json\n{"step": 2}\n')
-    with pytest.raises(ValueError, match=r"metrics\.jsonl: damaged"):
-        status.describe(str(run))
+    for damage in ('{"step": 1}\n', "[1]\n", "\udcff\n", json.dumps({"step": 1, **ROW}) + "\nnot json\n"):
+        (run / "metrics.jsonl").write_bytes(damage.encode("utf-8", "surrogateescape"))
+        with pytest.raises(ValueError, match=r"metrics\.jsonl, line \d: damaged"):
+            status.describe(str(run))
+
+
+def test_a_bucket_that_cannot_be_read_is_one_message(monkeypatch, caplog):
+    def refused(folder):
+        raise LookupError("no credentials were found")
+
+    monkeypatch.setattr(status, "_config", refused)
+    assert status.main(["gs://bucket/run"]) == status.main(["--finished", "gs://bucket/run"]) == 1
+    assert caplog.text.count("gs://bucket/run: can't be read (LookupError: no credentials were found)") == 2
+    with pytest.raises(LookupError):
+        status.main(["runs/tiny"])
 
 
 def test_the_command_prints_it_without_jax(run):

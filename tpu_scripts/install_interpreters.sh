@@ -36,11 +36,19 @@ can_use_apt() {
   [[ $EUID -eq 0 ]] || { command -v sudo >/dev/null && sudo -n true 2>/dev/null; }
 }
 
+apt_get_install() {
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
 # Installs the given Debian packages; refreshes the package lists only when they do not know a package.
 apt_install() {
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 && return
-  as_root apt-get update -qq >/dev/null || return 1
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+  local package status=0
+  apt_get_install "$@" 2>/dev/null && return
+  as_root apt-get update -qq >/dev/null || say "the package lists can't be refreshed"
+  apt_get_install "$@" 2>/dev/null && return
+  # One name that this release does not have keeps all the others out.
+  for package in "$@"; do apt_get_install "$package" || status=1; done
+  return "$status"
 }
 
 # The archive addresses that this machine's own apt sources name for component main, one a line.
@@ -104,7 +112,10 @@ install_julia_root() {
   local staging="$julia_root.new"
   rm -rf "$staging"
   mkdir -p "$staging"
-  for package in "$work"/archives/*.deb; do dpkg-deb -x "$package" "$staging"; done
+  for package in "$work"/archives/*.deb; do
+    # A full disk: the caller looks at the status, so that `set -e` is off here.
+    dpkg-deb -x "$package" "$staging" || { rm -rf "$staging" "$work"; return 1; }
+  done
   prune_julia_root "$staging"
   link_alternatives "$staging"
   dpkg-deb -f "$(compgen -G "$work/archives/julia_*.deb" | head -n 1)" Version | sed "s/[+-].*//" >"$staging/.complete"
@@ -130,7 +141,7 @@ main() {
     waiting+=("$language $command ${address//_/ }")
   done
   if [[ ${#packages[@]} -gt 0 ]] && can_use_apt; then
-    apt_install "${packages[@]}" || say "apt could not install: ${packages[*]}"
+    apt_install "${packages[@]}" || say "apt could not install all of: ${packages[*]}"
   fi
   # Node's addon is compiled here; JavaScript works without it, but every program then starts its own Node.
   if [[ " ${wanted[*]} " == *" javascript "* ]] && ! command -v cc >/dev/null && can_use_apt; then

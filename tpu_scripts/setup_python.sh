@@ -18,7 +18,8 @@ fi
 extras=$(IFS=,; echo "$*")
 stamp=.venv/.installed-${extras:-core}
 wanted=$(cat pyproject.toml constraints.txt | sha256sum | cut -d' ' -f1)
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
+# A new release of the system takes the interpreter of an old .venv away.
+if [ -x .venv/bin/python ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -27,9 +28,11 @@ as_root() {
 if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
   # Debian keeps ensurepip in a package of its own, without which venv fails half-way.
   if ! "$python" -c 'import ensurepip' >/dev/null 2>&1; then
-    echo "setup: installing python3-venv" >&2
-    if ! { as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends python3-venv; } >/dev/null; then
-      echo "setup: this Python cannot make virtual environments; install its venv package (Debian: python3-venv)" >&2
+    # Of this very version: python3-venv is that of the system's default, which on Ubuntu 22.04 is 3.10.
+    package="$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+    echo "setup: installing $package" >&2
+    if ! { as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends "$package"; } >/dev/null; then
+      echo "setup: $python cannot make virtual environments; install its venv package (Debian: $package)" >&2
       exit 1
     fi
   fi

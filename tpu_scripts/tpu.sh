@@ -115,7 +115,8 @@ ask_for_slice() {
 # The workers.
 
 on_workers() {
-  command=(gcloud compute tpus tpu-vm ssh "$NAME" "--project=$PROJECT" "--zone=$ZONE" "--worker=$1" "--command=$2")
+  # --quiet: the first use on a machine makes a key and would ask for a passphrase.
+  command=(gcloud compute tpus tpu-vm ssh "$NAME" "--project=$PROJECT" "--zone=$ZONE" --quiet "--worker=$1" "--command=$2")
 }
 
 worker_words() { echo "cd azr_jax && tpu_scripts/worker.sh $(quoted "$@")"; }
@@ -126,7 +127,7 @@ setup() {
   archive="${TMPDIR:-/tmp}/azr_jax-$version.tar.gz"
   git -C "$repository" diff --quiet HEAD -- || say "changes that are not committed are not copied to the workers"
   must git -C "$repository" archive --format=tar.gz "--output=$archive" HEAD
-  must gcloud compute tpus tpu-vm scp "$archive" "$NAME:azr_jax.tar.gz" "--project=$PROJECT" "--zone=$ZONE" --worker=all
+  must gcloud compute tpus tpu-vm scp "$archive" "$NAME:azr_jax.tar.gz" "--project=$PROJECT" "--zone=$ZONE" --quiet --worker=all
   on_workers all "mkdir -p azr_jax && tar -xzf azr_jax.tar.gz -C azr_jax && echo $version > azr_jax/.source-version \
 && $(worker_words setup "$LANGUAGES" "$WEIGHTS" "$IMAGE")"
   must "${command[@]}"

@@ -60,10 +60,12 @@ setup() {
   say "set up"
 }
 
-# Neither ended with a status nor gone; a process that nobody has waited for yet (state Z) is gone.
+# Neither ended with a status nor gone; a process that nobody has waited for yet (state Z) is gone, and after a reboot
+# another one may have the number.
 is_running() {
-  local state
-  [[ -f $1/pid && ! -f $1/exit ]] && state="$(ps -o stat= -p "$(<"$1/pid")")" && [[ $state != Z* ]]
+  local process
+  [[ -f $1/pid && ! -f $1/exit ]] && process="$(ps -ww -o stat=,args= -p "$(<"$1/pid")")" &&
+    [[ $process != Z* && $process == *" run $1 "* ]]
 }
 
 start() {

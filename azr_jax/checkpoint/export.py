@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from azr_jax.checkpoint.saves import Manager
 from azr_jax.checkpoint.workdir import read_config
+from azr_jax.config import located
 from azr_jax.model import weights
 from azr_jax.model.sharding import make_mesh, param_shardings
 from azr_jax.model.transformer import abstract
@@ -25,7 +26,7 @@ def export(workdir: str, out: str | Path, step: int | None = None, model: str = 
       FileNotFoundError: the model directory is not there.
     """
     config = read_config(workdir)
-    source = model or config.model.path
+    source = model or located(config.model.path)
     model_config = weights.load_config(source)
     # The host's own memory: the machine that exports need not have the run's devices.
     mesh = make_mesh(devices=jax.local_devices(backend="cpu")[:1])

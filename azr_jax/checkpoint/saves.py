@@ -9,6 +9,7 @@ storage: marks it with a commit file), so a save that dies half-way is never see
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import shutil
@@ -28,6 +29,7 @@ from azr_jax.learner.state import TrainState
 
 _REMOVE_ATTEMPTS = 50
 _COMMIT_FILE = "commit_success.txt"
+_HOST_FILE = "metadata"  # as Orbax names it within the item
 # A save of tens of GB to a bucket takes longer than Orbax' own 20 minutes where the network is slow; hosts wait as long
 # for one that failed amid a save.
 _WRITE_TIMEOUT_S = 1800
@@ -103,6 +105,7 @@ class Manager:
             shutil.disk_usage(place).free,
             sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(abstract_state)),
         )
+        free += self._leftover_bytes()
         saved = len(self.steps())
         # The oldest goes only when the newest is whole.
         wanted = one * max(1, self._retention.newest + 1 - saved)
@@ -116,6 +119,13 @@ class Manager:
         if free < one and not saved:
             raise OSError(text)
         logging.warning("%s", text)
+
+    def _leftover_bytes(self) -> int:
+        """What the next save frees before it writes."""
+        entries = list(self.directory.iterdir()) if self.directory.exists() else []
+        left = [entry for entry in entries if _LEFTOVER.fullmatch(entry.name)]
+        files = (os.path.join(root, name) for entry in left for root, _, names in os.walk(entry) for name in names)
+        return sum(os.lstat(file).st_size for file in files)
 
     def save(self, step: int, state: TrainState, host: Mapping[str, Any], score: float | None = None) -> None:
         """Starts a save of all of it or nothing and returns when it is copied.
@@ -146,6 +156,21 @@ class Manager:
             self._checkpointer.save(self.directory / str(step), items)
         except Exception as error:  # a storage client's own errors and TensorStore's too, here and below
             self._writing = None
+            raise self._failed(step, error) from error
+
+    def renew(self, step: int, host: Mapping[str, Any]) -> None:
+        """Puts `host` in the place of a save's own in one move, if there is such a save; its arrays stay.
+
+        Raises:
+          RuntimeError: as `save`.
+        """
+        self.settle()
+        try:
+            if step in self.steps() and not jax.process_index():
+                place = self.directory / str(step) / "host"
+                (place / ".partial").write_text(json.dumps({"step": step, "host": host}))
+                (place / ".partial").replace(place / _HOST_FILE)
+        except Exception as error:
             raise self._failed(step, error) from error
 
     def settle(self) -> float | None:

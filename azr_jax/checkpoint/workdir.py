@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib.util
 import json
 import os
 import secrets
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from absl import logging
@@ -100,6 +103,29 @@ def open_on_all_hosts(workdir: str | os.PathLike[str], config: Config, allow_con
             f"--workdir={os.fspath(workdir)}: hosts {blind} don't see what host 0 writes there; name a folder that all"
             " hosts share, or gs://BUCKET/RUN"
         )
+
+
+@contextlib.contextmanager
+def held(workdir: str | os.PathLike[str]) -> Iterator[None]:
+    """Keeps other runs out of a local workdir, made before, until this one ends, however it does.
+
+    Raises:
+      ValueError: another run is in it.
+    """
+    if "://" in os.fspath(workdir):
+        yield
+        return
+    with open(os.path.join(workdir, ".lock"), "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"--workdir={os.fspath(workdir)}: another run is going on there, and two would mix their metrics and"
+                " delete each other's saves; wait for its end or choose another --workdir"
+            ) from error
+        except OSError as error:
+            logging.info("%s: this file system has no locks (%s)", workdir, error)
+        yield
 
 
 def read_config(workdir: str | os.PathLike[str]) -> Config:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from azr_jax.config import Config
+from azr_jax.config import Config, located
 from azr_jax.play import Player, Solution, solver_task
 from azr_jax.selfplay.validation import is_dropped
 from azr_jax.types import InductionProblem, Task, TaskType, Triplet
@@ -32,7 +32,7 @@ def load(path: str | Path, limit: int = 0) -> list[tuple[TaskType, Triplet | Ind
     """
     if "," in str(path):
         return [problem for one in str(path).split(",") for problem in load(one.strip(), limit)]
-    path = Path(path)
+    path = Path(located(str(path)))
     if not path.is_file():
         raise FileNotFoundError(f"evaluation.heldout={str(path)!r}: no such file; name a problems file or set it to ''")
     problems = []

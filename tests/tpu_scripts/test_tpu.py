@@ -301,6 +301,7 @@ def test_a_dry_run_prints_the_commands_and_calls_nothing(cloud):
     output = cloud.tpu("--dry-run", "run", WEIGHTS="a model", IMAGE="")
     assert not cloud.calls()
     commands = [shlex.split(line) for line in output.splitlines()]
+    assert all("--quiet" in words for words in commands if {"ssh", "scp"} & set(words))
     assert [words[:5] for words in commands if words[0] == "gcloud"] == [
         ["gcloud", "compute", "tpus", "queued-resources", "create"],
         ["gcloud", "compute", "tpus", "tpu-vm", "scp"],

@@ -1,0 +1,111 @@
+"""The set-up scripts on machines that are not this one: stubbed apt, dpkg and Python on a PATH of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+TOOLS = "bash awk basename cat cp cut dirname env find grep head id ln mkdir mktemp mv rm sed sha256sum sort tail touch"
+# Installs a package by making its command; of several with an unknown one it installs none, as apt does.
+APT = """#!/bin/bash
+echo "$*" >>"$CALLS"
+here="$(dirname "$0")"
+case "$*" in
+  *indextargets*) echo "main bookworm http://archive"; exit ;;
+  *update*) exit ;;
+  *download-only*)
+    archives="$(sed -E 's/.*Dir::Cache::archives=([^ ]*).*/\\1/' <<<"$*")"
+    touch "$archives/julia_1.5.3_amd64.deb" "$archives/libjulia1_1.5.3_amd64.deb"
+    exit ;;
+esac
+declare -A commands=([bubblewrap]=bwrap [racket]=racket [nodejs]=node [gcc]=cc)
+for word in "$@"; do [[ $word != lua5.4 ]] || { echo "E: Unable to locate package $word" >&2; exit 100; }; done
+for word in "$@"; do
+  [[ -z ${commands[$word]:-} ]] || ln -sf "$here/bash" "$here/${commands[$word]}"
+done
+"""
+
+
+class Machine:
+    """A checkout with the scripts and a PATH that has only `TOOLS` and what a test puts there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.bin = root, root / "bin"
+        self.bin.mkdir()
+        for tool in TOOLS.split():
+            if found := shutil.which(tool):
+                (self.bin / tool).symlink_to(found)
+        (root / "checkout" / "tpu_scripts").mkdir(parents=True)
+        for name in ("install_interpreters.sh", "setup_python.sh"):
+            shutil.copy(REPOSITORY / "tpu_scripts" / name, root / "checkout" / "tpu_scripts")
+        for name in ("pyproject.toml", "constraints.txt"):
+            (root / "checkout" / name).write_text("")
+        self.program("sudo", '#!/bin/bash\nshift\n[[ $1 != -- ]] || shift\nexec "$@"\n')
+        self.program("apt-get", APT)
+
+    def program(self, name: str, text: str) -> None:
+        (self.bin / name).write_text(text)
+        (self.bin / name).chmod(0o755)
+
+    def run(self, script: str, *words: str) -> tuple[int, str]:
+        """(status, output) of a script; HOME and everything it makes are within the root."""
+        environment = {"PATH": str(self.bin), "HOME": str(self.root), "CALLS": str(self.root / "calls")}
+        environment |= {"TMPDIR": str(self.root)}
+        done = subprocess.run(
+            [str(self.bin / "bash"), str(self.root / "checkout" / "tpu_scripts" / script), *words],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+
+@pytest.fixture
+def machine(tmp_path):
+    return Machine(tmp_path)
+
+
+def test_a_package_that_this_release_lacks_keeps_no_other_out(machine):
+    status, output = machine.run("install_interpreters.sh", "racket", "lua", "javascript")
+    assert status == 1
+    assert all((machine.bin / command).exists() for command in ("bwrap", "racket", "node", "cc")), output
+    assert "Unable to locate package lua5.4" in output
+    assert output.splitlines()[-1] == "  lua (command lua5.4; see https://lua.org)"
+
+
+def test_a_julia_that_is_half_unpacked_is_none(machine):
+    if not os.access("/usr/share/keyrings/debian-archive-keyring.gpg", os.R_OK):
+        pytest.skip("no Debian: Julia is never unpacked here")
+    (machine.bin / "bwrap").symlink_to(machine.bin / "bash")
+    full = '[[ $2 != */libjulia* ]] || { echo "No space left on device" >&2; exit 2; }'
+    machine.program("dpkg-deb", f'#!/bin/bash\n{full}\nmkdir -p "$3/usr/bin"; touch "$3/usr/bin/julia"\n')
+    status, output = machine.run("install_interpreters.sh", "julia")
+    assert status == 1 and "No space left on device" in output and "julia (install it with juliaup" in output
+    assert list((machine.root / "checkout").glob(".setup/*")) == []
+
+
+def test_the_venv_package_is_that_of_the_python_in_use(machine):
+    python = """#!/bin/bash
+case "$*" in
+  *ensurepip*) exit 1 ;;
+  *print*) echo python3.11-venv ;;
+  "-m venv "*) mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
+esac
+"""
+    machine.program("python3.11", python)
+    status, output = machine.run("setup_python.sh")
+    assert status == 0, output
+    assert "setup: installing python3.11-venv" in output
+    assert "install -y -qq --no-install-recommends python3.11-venv" in (machine.root / "calls").read_text()
+    assert machine.run("setup_python.sh") == (0, "")
+    # The interpreter of the environment is gone, as after an upgrade of the system.
+    (machine.root / "checkout" / ".venv" / "bin" / "python").unlink()
+    assert "installing Python packages" in machine.run("setup_python.sh")[1]
