@@ -174,7 +174,7 @@ class Player:
         assert self._session is not None
         request = Request(
             id=task.id + sample_id,
-            prompt_ids=tuple(self._tokenizer.encode(task.prompt)),
+            prompt_ids=tuple(self._tokenizer.encode_prompt(task.prompt)),
             max_tokens=self.config.sampler.max_response_tokens,
             temperature=temperature,
         )
@@ -198,7 +198,7 @@ class Player:
 
     def fits(self, prompt: str) -> bool:
         """Whether a prompt is within `sampler.max_prompt_tokens`."""
-        return len(self._tokenizer.encode(prompt)) <= self.config.sampler.max_prompt_tokens
+        return len(self._tokenizer.encode_prompt(prompt)) <= self.config.sampler.max_prompt_tokens
 
     def _parse(self, task: Task, rollout: Rollout) -> Answer | Invalid:
         language = self.languages[task.language]

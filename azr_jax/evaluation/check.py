@@ -85,6 +85,9 @@ def main(arguments: argparse.Namespace) -> int:
     """Judges and writes; 1 when the executors failed on a completion, else 0."""
     output: TextIO = sys.stdout
     suffix = suffix_of(arguments.language)
+    for name in ("problems", "completions"):
+        if Path(arguments.out).resolve() == Path(getattr(arguments, name)).resolve():
+            raise ValueError(f"--out={arguments.out!r} is --{name}, which would be lost: choose another file")
     policies = {None: [SOUND], MULTIPL_E: [MULTIPL_E], BOTH: [SOUND, MULTIPL_E]}[arguments.compat]
     items = read_items(Path(arguments.problems), Path(arguments.completions), suffix)
     passed = dict.fromkeys(policies, 0)

@@ -20,8 +20,11 @@ _EVALPLUS_FILES = {
 def find(directory: Path, benchmark: str, suffix: str) -> Path | None:
     """The file of a benchmark in a local directory, or in its folder of the name that the hub or this project gives."""
     if suffix == "py":
+        file, _, version = _EVALPLUS_FILES[benchmark]
+        # Not -Mini and -NoExtreme, which EvalPlus keeps beside them, and no older version before the one wanted.
         patterns = [
-            f"{folder}{_EVALPLUS_FILES[benchmark][0]}*.jsonl{end}"
+            f"{folder}{name}.jsonl{end}"
+            for name in (f"{file}-{version}", file, f"{file}-v*")
             for folder in ("", "evalplus/")
             for end in ("", ".gz")
         ]
@@ -46,18 +49,23 @@ def missing(benchmark: str, suffix: str) -> str:
     return f"no {wanted} here; download it with\n  {command}\nand use --data_dir=data (or {DATA_VARIABLE}=data)"
 
 
-def records(source: Path) -> Iterator[dict[str, Any]]:
-    """The records of a file, JSON lines or the hub's parquet.
+def records(source: Path, suffix: str) -> Iterator[dict[str, Any]]:
+    """The records of a file, JSON lines or the hub's parquet, all of problems in one language.
 
     Raises:
-      ValueError: a malformed line, with its number.
+      ValueError: a malformed line or row, with its number, or a problem in another language.
     """
     if source.suffix == ".parquet":
-        from pyarrow import parquet
+        from pyarrow import ArrowException, parquet
 
-        yield from parquet.read_table(source).to_pylist()
+        try:
+            rows = parquet.read_table(source).to_pylist()
+        except (ArrowException, OSError) as error:
+            raise ValueError(f"{source}: no parquet file ({error}); download it again") from None
+        problem_files.check_language(source, problem_files.of_records(source, "row", enumerate(rows, start=1)), suffix)
+        yield from rows
         return
     # Names the line that is bad.
-    problem_files.load(source)
+    problem_files.load_language(source, suffix)
     for _, record in problem_files.read_lines(source):
         yield record

@@ -71,7 +71,7 @@ class MultiplE(_FromFile):
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
         benchmark, _, suffix = _name_of(self).partition("-")
         source = self._local(benchmark, suffix) or _from_hub(_name_of(self))
-        for index, record in enumerate(records(source)):
+        for index, record in enumerate(records(source, suffix)):
             example = {field: str(record.get(field) or "") for field in _TEXT}
             yield index, {**example, "stop_tokens": list(record.get("stop_tokens") or []), "index": index}
 
@@ -100,7 +100,7 @@ class Evalplus(_FromFile):
         source = self._local(_name_of(self), "py")
         if source is None:
             raise FileNotFoundError(missing(_name_of(self), "py"))
-        for index, record in enumerate(records(source)):
+        for index, record in enumerate(records(source, "py")):
             inputs = {field: json.dumps(record[field]) for field in ("base_input", "plus_input")}
             texts = {field: record[field] for field in ("task_id", "prompt", "entry_point", "canonical_solution")}
             yield index, {**texts, **inputs, "atol": repr(record["atol"]), "index": index}

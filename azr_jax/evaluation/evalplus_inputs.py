@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from azr_jax.evaluation.problems import EvalPlusProblem
+if TYPE_CHECKING:
+    from azr_jax.evaluation.problems import EvalPlusProblem
 
 # JSON has lists where these MBPP+ problems have tuples; the numbers are EvalPlus' (mbpp_deserialize_inputs).
 _TUPLES_AT_1 = {2, 116, 132, 143, 222, 261, 273, 394, 399, 421, 424}

@@ -6,7 +6,9 @@ import argparse
 import contextlib
 import dataclasses
 import datetime
+import hashlib
 import json
+import math
 import os
 import sys
 import time
@@ -62,8 +64,14 @@ def _check(arguments: argparse.Namespace) -> None:
     for name, least in (("n", 1), ("max_tokens", 1), ("limit", 0), ("slots", 0)):
         if getattr(arguments, name) < least:
             raise ValueError(f"--{name}={getattr(arguments, name)}: use at least {least}")
-    if not arguments.temperature >= 0 or not 0 < arguments.top_p <= 1:
-        raise ValueError("--temperature must be at least 0 and --top_p above 0 and at most 1")
+    if not 0 <= arguments.temperature < math.inf:
+        raise ValueError(f"--temperature={arguments.temperature}: use at least 0, which is greedy")
+    if not 0 < arguments.top_p <= 1:
+        raise ValueError(f"--top_p={arguments.top_p}: use a number above 0 and at most 1")
+    if not 0 <= arguments.timeout < math.inf:
+        raise ValueError(f"--timeout={arguments.timeout}: use a number above 0, or 0 for MultiPL-E's own limit")
+    if arguments.workers is not None and arguments.workers < 1:
+        raise ValueError(f"--workers={arguments.workers}: use at least 1, or leave it out")
     if arguments.n > 1 and arguments.temperature == 0:
         raise ValueError(f"--n={arguments.n} greedy samples are all the same: give --temperature, such as 0.2")
 
@@ -75,7 +83,15 @@ def _problems(arguments: argparse.Namespace, suffix: str) -> list[AnyProblem]:
         from azr_jax.evaluation import datasets  # imports tensorflow-datasets, which takes seconds
 
         found = datasets.load(arguments.benchmark, suffix, arguments.data_dir)
-    return found[: arguments.limit] if arguments.limit else found
+    return found
+
+
+def _digest(found: Sequence[AnyProblem]) -> str:
+    """16 hexadecimal digits over the problems."""
+    digest = hashlib.sha256()
+    for problem in found:
+        digest.update(repr(problem).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:16]
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -84,7 +100,9 @@ def main(arguments: argparse.Namespace) -> int:
     _check(arguments)
     suffix = suffix_of(arguments.language)
     policies = [SOUND, MULTIPL_E] if arguments.compat else [SOUND]
-    found = _problems(arguments, suffix)
+    every = _problems(arguments, suffix)
+    found = every[: arguments.limit or None]
+    unsatisfiable = _unsatisfiable(arguments, suffix)
     from azr_jax.evaluation import models  # imports jax: mistakes in flags and data come before it
 
     served = models.load(arguments.model, arguments.step, arguments.base_model)
@@ -92,12 +110,15 @@ def main(arguments: argparse.Namespace) -> int:
         "model": served.identity,
         "language": suffix,
         "benchmark": arguments.problems or arguments.benchmark,
+        "problems_digest": _digest(every),
         "prompt": arguments.prompt,
         "n": arguments.n,
         "policies": policies,
         **{name: getattr(arguments, name) for name in ("temperature", "top_p", "max_tokens", "seed", "compute_dtype")},
+        "timeout": arguments.timeout,
     }
     store = Results(arguments.out, settings)
+    store.check_names(found)
     todo = [problem for problem in found if not store.is_done(problem)]
     with open_judges(suffix, policies, workers=arguments.workers, timeout_s=arguments.timeout) as judges:
         facts = {
@@ -105,11 +126,13 @@ def main(arguments: argparse.Namespace) -> int:
             "interpreter": judges[0].interpreter_version,
             "problems": len(found),
         }
+        if todo:
+            store.check_interpreter(judges[0].interpreter_version)
         store.write_manifest(facts)
         if todo:
             _sample(arguments, served, judges, store, todo)
     done = {name: each for name, each in results.read(store.folder).items() if name in {one.name for one in found}}
-    summary = summarise(done, policies, arguments.n, _unsatisfiable(arguments, suffix))
+    summary = summarise(done, policies, arguments.n, unsatisfiable)
     facts["finished"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     store.write_manifest({**facts, **summary})
     output.write(report(settings, facts, summary))
@@ -135,7 +158,7 @@ def _sample(arguments: argparse.Namespace, served: Any, judges: Sequence[Any], s
         prefill_tokens=16384,
     )
     longest = max(
-        len(served.tokenizer.encode(answers.prompt_of(problem, judges[0].language, arguments.prompt)))
+        len(served.tokenizer.encode_prompt(answers.prompt_of(problem, judges[0].language, arguments.prompt)))
         for problem in todo
     )
     prompt_tokens = max(1, min(longest, sampler_settings.max_prompt_tokens))
@@ -189,11 +212,22 @@ def _progress_lines(responses: int, found: int) -> Iterator[tuple[Any, Any]]:
 
 
 def _unsatisfiable(arguments: argparse.Namespace, suffix: str) -> frozenset[str]:
-    """Names of problems that no completion can pass as MultiPL-E assembles them, where the data says so."""
+    """Names of problems that no completion can pass as MultiPL-E assembles them, where the data says so.
+
+    Raises ValueError for a file of another form.
+    """
     folder = Path(arguments.data_dir or os.environ.get("AZR_JAX_DATA", "") or ".")
     for path in (folder / _UNSATISFIABLE, folder / "multipl-e" / _UNSATISFIABLE):
         if path.is_file():
-            return frozenset(json.loads(path.read_text()).get(suffix, ()))
+            try:
+                names = dict(json.loads(path.read_text(encoding="utf-8"))).get(suffix, [])
+                if not isinstance(names, list):
+                    raise ValueError(f"{suffix!r} has {names!r:.60}")
+                return frozenset(names)
+            except (ValueError, TypeError) as error:
+                raise ValueError(
+                    f'{path}: {error}; it is JSON {{"SUFFIX": ["NAME", ...]}}: mend it, or take it away'
+                ) from None
     return frozenset()
 
 
@@ -203,8 +237,11 @@ def summarise(
     samples: int,
     unsatisfiable: frozenset[str],
 ) -> dict[str, Any]:
-    """Scores under each policy: pass@k as [estimate, low, high], for k of 1, 10 and 100 that the samples allow."""
-    ks = [k for k in (1, 10, 100) if k <= samples]
+    """Scores under each policy: pass@k as [estimate, low, high], for k of 1, 10 and 100 that the samples allow.
+
+    Of fewer than ten samples the second k is their number.
+    """
+    ks = sorted({1, min(samples, 10), *(k for k in (100,) if k <= samples)})
     statuses: dict[str, int] = {}
     broken = own_way = 0
     for each in done.values():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from azr_jax.config import Config, located
+from azr_jax.evaluation.problems import read_lines
 from azr_jax.play import Player, Solution, solver_task
 from azr_jax.selfplay.validation import is_dropped
 from azr_jax.types import InductionProblem, Task, TaskType, Triplet
@@ -28,7 +28,7 @@ def load(path: str | Path, limit: int = 0) -> list[tuple[TaskType, Triplet | Ind
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: a line that is no problem, with its number.
+      ValueError: a line that is no problem, with its number; no problem at all.
     """
     if "," in str(path):
         return [problem for one in str(path).split(",") for problem in load(one.strip(), limit)]
@@ -36,13 +36,15 @@ def load(path: str | Path, limit: int = 0) -> list[tuple[TaskType, Triplet | Ind
     if not path.is_file():
         raise FileNotFoundError(f"evaluation.heldout={str(path)!r}: no such file; name a problems file or set it to ''")
     problems = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, fields in read_lines(path):
         try:
-            problems.append(_problem(json.loads(line)))
+            problems.append(_problem(fields))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path}, line {number}: {error!r}; each line is one problem as pretrain writes it"
             ) from error
+    if not problems:
+        raise ValueError(f"evaluation.heldout={str(path)!r}: no problem in it; name a problems file or set it to ''")
     return problems[:limit] if limit else problems
 
 
@@ -51,10 +53,26 @@ def _problem(fields: dict[str, Any]) -> tuple[TaskType, Triplet | InductionProbl
     missing = _FIELDS[kind] - set(fields)
     if missing:
         raise ValueError(f"{kind} problem lacks {sorted(missing)}")
+    for name in _FIELDS[kind]:
+        _check(name, fields[name])
     if kind is TaskType.INDUCTION:
+        pairs = len(fields["inputs"])
+        if len(fields["outputs"]) != pairs or not 0 < fields["shown"] <= pairs:
+            raise ValueError(f"{pairs} inputs, {len(fields['outputs'])} outputs, of which {fields['shown']} are shown")
         fields |= {"inputs": tuple(fields["inputs"]), "outputs": tuple(fields["outputs"])}
         return kind, InductionProblem(**fields)
     return kind, Triplet(**fields)
+
+
+def _check(name: str, value: Any) -> None:
+    if name == "shown":
+        good, noun = isinstance(value, int) and not isinstance(value, bool), "a number of pairs"
+    elif name in ("inputs", "outputs"):
+        good, noun = isinstance(value, list) and all(isinstance(each, str) for each in value), "a list of texts"
+    else:
+        good, noun = isinstance(value, str), "text"
+    if not good:
+        raise ValueError(f"{name} is {value!r:.60}, not {noun}")
 
 
 def solve_all(

@@ -42,7 +42,9 @@ def load(path: str, step: int | None = None, source: str = "") -> Served:
       FileNotFoundError: no model there, with what to do.
     """
     folder = Path(path).absolute()
-    if folder.parent.name == _CHECKPOINTS and folder.name.isdecimal():
+    is_save = folder.parent.name == _CHECKPOINTS and folder.name.isdecimal()
+    # Other trainers name their Hugging Face directories so too.
+    if is_save and not (folder / "config.json").is_file():
         if step is not None:
             raise ValueError(f"--step={step}: {path!r} is the save of step {folder.name} already; leave --step out")
         path, step = str(folder.parents[1]), int(folder.name)

@@ -9,6 +9,7 @@ import gzip
 import json
 import os
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from azr_jax.evaluation.problems import AnyProblem, EvalPlusProblem
 
 MANIFEST = "evaluation.json"
 _SUFFIX = ".results.json.gz"
+_NAME_BYTES = 200
 
 
 class Results:
@@ -44,6 +46,27 @@ class Results:
             raise ValueError(f"--out={str(folder)!r} holds something else: choose a new or empty directory")
         self.settings = wanted
 
+    def check_names(self, problems: Sequence[AnyProblem]) -> None:
+        """Raises ValueError for problems whose results would have one file, or a name that no file can have."""
+        names: dict[Path, str] = {}
+        for problem in problems:
+            other = names.setdefault(self.path(problem), problem.name)
+            if other != problem.name:
+                raise ValueError(f"problems {other!r} and {problem.name!r} would have one results file: rename one")
+            if not problem.name or "\0" in problem.name or len(problem.name.encode("utf-8", "replace")) > _NAME_BYTES:
+                raise ValueError(
+                    f"problem name {problem.name!r:.80} can't name a results file: use 1 to {_NAME_BYTES} bytes"
+                )
+
+    def check_interpreter(self, version: str) -> None:
+        """Raises ValueError when the results that are there are of another interpreter."""
+        earlier = read_manifest(self.folder).get("interpreter") if self._path.is_file() else None
+        if earlier not in (None, version):
+            raise ValueError(
+                f"--out={str(self.folder)!r} was begun with {earlier}, and here is {version}: choose another --out, or"
+                " go on with the interpreter it was begun with"
+            )
+
     def write_manifest(self, fields: Mapping[str, Any]) -> None:
         """The settings with what is known beside them."""
         _write_whole(self._path, (json.dumps({"settings": self.settings, **fields}, indent=2) + "\n").encode())
@@ -65,7 +88,8 @@ class Results:
     ) -> None:
         """A problem's file; `more` has fields to add to each result.
 
-        With the completions it is a completions file of MultiPL-E too, which its own evaluator can judge again.
+        With the completions of completion mode it is a completions file of MultiPL-E too, which its evaluator can judge
+        again; those of chat are whole programs, which it would put behind the prompt.
         """
         now = int(time.time())
         # MultiPL-E's own fields; EvalPlus' inputs are too large to be repeated in each result.
@@ -118,8 +142,10 @@ def read(folder: str | Path) -> dict[str, list[dict[str, Any]]]:
         try:
             content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
             record = json.loads(content)
-            found[record["name"]] = record["results"]
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            found[record["name"]] = [{"status": each["status"], **each} for each in record["results"]]
+            if not record["results"]:
+                raise ValueError("no result in it")
+        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{path}: no results file: {error!r}; delete it to have the problem done again") from None
     if not found:
         raise ValueError(f"{folder}: no {_SUFFIX} file in it")

@@ -60,7 +60,7 @@ def judged_samples(
     hosts = hosts or Hosts()
     for position, problem in enumerate(problems):
         is_own = position % hosts.count == hosts.index
-        prompt_ids = tuple(sampler.tokenizer.encode(answers.prompt_of(problem, language, sampling.mode)))
+        prompt_ids = tuple(sampler.tokenizer.encode_prompt(answers.prompt_of(problem, language, sampling.mode)))
         if len(prompt_ids) > settings.max_prompt_tokens:
             text = f"the prompt has {len(prompt_ids)} tokens, the sampler takes {settings.max_prompt_tokens}"
             too_long = _unjudged(problem, PROMPT_TOO_LONG, text, len(judges), {"prompt_tokens": len(prompt_ids)})

@@ -37,15 +37,20 @@ def rows_of(folder: str) -> list[tuple[str, ...]]:
     settings = manifest["settings"]
     if "finished" not in manifest:
         raise ValueError(f"{folder}: this evaluation has not come to its end; give its command again")
-    model = settings["model"]
     made = []
-    for policy, scores in manifest["scores"].items():
-        for name, numbers in scores.items():
-            fields = (settings["benchmark"], settings["language"], settings["prompt"], model["path"])
-            fields += ("" if model["step"] is None else model["step"], model["digest"], manifest["scored"])
-            fields += (settings["n"], settings["temperature"], policy, name, *(f"{100 * each:.1f}" for each in numbers))
-            fields += (manifest["interpreter"], settings["seed"], manifest["finished"])
-            made.append(tuple(str(field) for field in fields))
+    try:
+        model = settings["model"]
+        for policy, scores in manifest["scores"].items():
+            for name, numbers in scores.items():
+                fields = (settings["benchmark"], settings["language"], settings["prompt"], model["path"])
+                fields += ("" if model["step"] is None else model["step"], model["digest"], manifest["scored"])
+                fields += (settings["n"], settings["temperature"], policy, name)
+                fields += (*(f"{100 * each:.1f}" for each in numbers), manifest["interpreter"])
+                made.append(tuple(str(field) for field in (*fields, settings["seed"], manifest["finished"])))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{folder}: its {results.MANIFEST} is damaged ({error!r}); give the evaluation's command again"
+        ) from None
     return made
 
 

@@ -87,26 +87,25 @@ class ModelConfig:
         _check_supported(hf, family)
         heads = _required(hf, "num_attention_heads")
         embed_dim = _required(hf, "hidden_size")
-        head_dim = hf.get("head_dim") or embed_dim // heads
+        head_dim = _number(hf, "head_dim", 0, int) or embed_dim // max(heads, 1)
         rope_theta, rope_scaling = _rope(hf)
-        eos = hf.get("eos_token_id")
         return cls(
             vocab_size=_required(hf, "vocab_size"),
             embed_dim=embed_dim,
             ffn_dim=_required(hf, "intermediate_size"),
             layers=_required(hf, "num_hidden_layers"),
             heads=heads,
-            kv_heads=hf.get("num_key_value_heads") or heads,
+            kv_heads=_number(hf, "num_key_value_heads", 0, int) or heads,
             head_dim=head_dim,
             rope_theta=rope_theta,
-            rms_epsilon=float(hf.get("rms_norm_eps", _DEFAULT_RMS_EPSILON)),
-            tie_embeddings=bool(hf.get("tie_word_embeddings", False)),
+            rms_epsilon=_number(hf, "rms_norm_eps", _DEFAULT_RMS_EPSILON, float),
+            tie_embeddings=_flag(hf, "tie_word_embeddings"),
             qkv_bias=family == "qwen2",
-            max_positions=int(hf.get("max_position_embeddings", _DEFAULT_MAX_POSITIONS[family])),
+            max_positions=_number(hf, "max_position_embeddings", _DEFAULT_MAX_POSITIONS[family], int),
             family=family,
             rope_scaling=rope_scaling,
-            bos_id=hf.get("bos_token_id"),
-            eos_ids=() if eos is None else tuple(eos) if isinstance(eos, (list, tuple)) else (int(eos),),
+            bos_id=_id(hf.get("bos_token_id"), "bos_token_id"),
+            eos_ids=end_ids(hf.get("eos_token_id")),
         )
 
     def to_hf(self) -> dict[str, Any]:
@@ -154,12 +153,39 @@ def divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
 
 
+def end_ids(value: Any, file: str = "config.json") -> tuple[int, ...]:
+    """The ids of an eos_token_id: null, one id or a list of them. Raises ValueError for anything else."""
+    ids = [] if value is None else value if isinstance(value, list | tuple) else [value]
+    return tuple(found for each in ids if (found := _id(each, "eos_token_id", file)) is not None)
+
+
+def _id(value: Any, key: str, file: str = "config.json") -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ValueError(f"{file}: {key} is {value!r:.60}; it must be a token's id: use the model's own {file}")
+    return value
+
+
 def _required(hf: Mapping[str, Any], key: str) -> int:
-    if not isinstance(hf.get(key), int):
+    if isinstance(hf.get(key), bool) or not isinstance(hf.get(key), int):
         raise ValueError(
             f"config.json: {key} is {hf.get(key)!r}; it must be an integer: use the model's own config.json"
         )
     return hf[key]
+
+
+def _number(hf: Mapping[str, Any], key: str, default: float, kind: type[int] | type[float]) -> Any:
+    """A number that may be left out or null."""
+    value = default if hf.get(key) is None else hf[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300 or kind(value) != value:
+        noun = "an integer" if kind is int else "a number"
+        raise ValueError(f"config.json: {key} is {value!r:.60}; it must be {noun}: use the model's own config.json")
+    return kind(value)
+
+
+def _flag(hf: Mapping[str, Any], key: str) -> bool:
+    if not isinstance(hf.get(key, False), bool | None):
+        raise ValueError(f"config.json: {key} is {hf[key]!r:.60}; it must be true or false")
+    return bool(hf.get(key, False))
 
 
 def _family(hf: Mapping[str, Any]) -> str:
@@ -194,19 +220,23 @@ def _check_supported(hf: Mapping[str, Any], family: str) -> None:
                 f"config.json: {key} is {value!r}; supported is {allowed[0]!r}: use a model without it (for "
                 "quantised weights, the original bfloat16 ones)"
             )
-    layer_types = hf.get("layer_types")
-    if layer_types and set(layer_types) != {"full_attention"}:
+    layer_types = hf.get("layer_types") or []
+    other = [each for each in layer_types if each != "full_attention"] if isinstance(layer_types, list) else layer_types
+    if other:
         raise ValueError(
-            f"config.json: layer_types holds {sorted(set(layer_types))}; supported is 'full_attention' in every layer: "
+            f"config.json: layer_types holds {other!r:.60}; supported is 'full_attention' in every layer: "
             "use a model without sliding-window layers"
         )
 
 
 def _rope(hf: Mapping[str, Any]) -> tuple[float, Llama3RopeScaling | None]:
     """(theta, scaling) from transformers 5's `rope_parameters` or 4's `rope_theta` and `rope_scaling`."""
-    parameters = dict(hf.get("rope_parameters") or {})
-    scaling = parameters or dict(hf.get("rope_scaling") or {})
-    theta = float(parameters.get("rope_theta", hf.get("rope_theta", _DEFAULT_ROPE_THETA)))
+    parameters, scaling = (hf.get(key) or {} for key in ("rope_parameters", "rope_scaling"))
+    for key, value in (("rope_parameters", parameters), ("rope_scaling", scaling)):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"config.json: {key} is {value!r:.60}; it must be an object or null")
+    scaling = parameters or scaling
+    theta = _number({"rope_theta": hf.get("rope_theta"), **parameters}, "rope_theta", _DEFAULT_ROPE_THETA, float)
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     if scaling.get("partial_rotary_factor", 1.0) != 1.0:
         raise ValueError(
@@ -230,8 +260,8 @@ def _rope(hf: Mapping[str, Any]) -> tuple[float, Llama3RopeScaling | None]:
             f"config.json: rope_scaling lacks {missing}; 'llama3' needs them: use the model's own config.json"
         )
     return theta, Llama3RopeScaling(
-        factor=float(scaling["factor"]),
-        low_freq_factor=float(scaling["low_freq_factor"]),
-        high_freq_factor=float(scaling["high_freq_factor"]),
-        original_max_positions=int(scaling["original_max_position_embeddings"]),
+        factor=_number(scaling, "factor", 0, float),
+        low_freq_factor=_number(scaling, "low_freq_factor", 0, float),
+        high_freq_factor=_number(scaling, "high_freq_factor", 0, float),
+        original_max_positions=_number(scaling, "original_max_position_embeddings", 0, int),
     )

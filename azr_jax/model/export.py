@@ -55,7 +55,7 @@ def save(
     at `path` is replaced. On several hosts every host must call it; the first one writes.
 
     Raises:
-      ValueError: a dtype that is no floating type of these files, a `path` that holds something else than a model, is
+      ValueError: a dtype that is no floating type of these files, a `path` that holds something else than an export, is
         remote, or is `tokenizer_source` itself; a tokenizer_source without tokenizer files.
       OSError: the directory can't be written; what was at `path` before stays.
     """
@@ -154,7 +154,18 @@ def _checked_target(path: str | Path, tokenizer_source: str | Path | None) -> Pa
         raise ValueError(f"save: {path} is a file; choose a directory")
     if path.is_dir() and any(path.iterdir()) and not (path / "config.json").is_file():
         raise ValueError(f"save: {path} holds something that is no model; choose an empty or new directory")
+    # A run's workdir has a config.json too: nothing is replaced but what an export is made of.
+    alien = sorted(each.name for each in path.iterdir() if not _is_of_an_export(each)) if path.is_dir() else []
+    if alien:
+        raise ValueError(
+            f"save: {path} holds {alien[0]}, which is no part of an export; choose an empty or new directory"
+        )
     return path
+
+
+def _is_of_an_export(file: Path) -> bool:
+    known = file.name in ("config.json", INDEX_FILE, *COPIED_FILES) or file.suffix == ".safetensors"
+    return known and not file.is_dir()
 
 
 def _tokenizer_files(source: str | Path | None) -> list[Path]:

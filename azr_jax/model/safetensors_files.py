@@ -71,6 +71,8 @@ def _read_index(index: Path) -> dict[str, Path]:
     """Tensor name to file, from model.safetensors.index.json."""
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        if not weight_map:
+            raise ValueError("it names no tensor")
         return {name: index.parent / file for name, file in weight_map.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (RecursionError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{index}: not an index with a weight_map ({error}); download the file again") from error

@@ -18,7 +18,7 @@ from flax import nnx
 from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from azr_jax.model.checkpoint_names import EMBEDDING, HEAD, IGNORED, FileTensor, file_tensors
-from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.configuration import ModelConfig, end_ids
 from azr_jax.model.export import save
 from azr_jax.model.safetensors_files import INDEX_FILE, WEIGHTS_FILE, TensorFiles, open_tensor_files
 from azr_jax.model.sharding import leaf_name, param_shardings
@@ -39,8 +39,8 @@ def load_config(path: str | Path) -> ModelConfig:
         raise FileNotFoundError(_how_to_download(path, "config.json"))
     hf = _read_json(path / "config.json")
     if (path / "generation_config.json").is_file():
-        eos = [config.get("eos_token_id") for config in (hf, _read_json(path / "generation_config.json"))]
-        ids = [i for ids in eos if ids is not None for i in (ids if isinstance(ids, list) else [ids])]
+        more = _read_json(path / "generation_config.json").get("eos_token_id")
+        ids = [*end_ids(hf.get("eos_token_id")), *end_ids(more, "generation_config.json")]
         hf = {**hf, "eos_token_id": list(dict.fromkeys(ids)) or None}
     return ModelConfig.from_hf(hf)
 
@@ -63,11 +63,11 @@ def load(
         raise FileNotFoundError(_how_to_download(path, WEIGHTS_FILE))
     dtype = jnp.dtype(dtype)
     by_parameter: dict[str, list[FileTensor]] = {}
-    for tensor in file_tensors(config):
-        by_parameter.setdefault(tensor.parameter, []).append(tensor)
-    _, shapes = abstract(config, dtype=dtype, attention_kernel="xla")
     with open_tensor_files(path) as files:
         _check_tensors(files, config, path)
+        for tensor in file_tensors(config):
+            by_parameter.setdefault(tensor.parameter, []).append(tensor)
+        _, shapes = abstract(config, dtype=dtype, attention_kernel="xla")
 
         def one(tree_path: tuple[Any, ...], shape: jax.ShapeDtypeStruct, sharding: Sharding) -> jax.Array:
             return _load_parameter(files, by_parameter[leaf_name(tree_path)], shape, sharding)
@@ -126,8 +126,11 @@ def _write_layer(stack: jax.Array, row: jax.Array, layer: jax.Array, sharding: S
 
 def _check_tensors(files: TensorFiles, config: ModelConfig, path: Path) -> None:
     """Raises ValueError for the first tensor that is missing, unknown or of the wrong shape or type."""
-    wanted = {tensor.name: tensor for tensor in file_tensors(config)}
-    for name, tensor in wanted.items():
+    wanted = {}
+    # One after the other: a config.json with a billion layers is refused at the first that is missing.
+    for tensor in file_tensors(config):
+        name = tensor.name
+        wanted[name] = tensor
         if name not in files.files:
             fix = "download the model again"
             if name == HEAD:
@@ -154,7 +157,7 @@ def _check_tensors(files: TensorFiles, config: ModelConfig, path: Path) -> None:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON ({error}); download the file again") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: not a JSON object; download the file again")

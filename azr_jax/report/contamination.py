@@ -96,7 +96,7 @@ def _benchmarks(directory: Path, suffix: str) -> list[tuple[str, Sequence[AnyPro
     for benchmark in data_files.BENCHMARKS:
         file = data_files.find(directory, benchmark, suffix)
         if file:
-            found.append((file.name, [problems.from_record(record) for record in data_files.records(file)]))
+            found.append((file.name, [problems.from_record(record) for record in data_files.records(file, suffix)]))
     return found
 
 

@@ -238,14 +238,14 @@ class Session:
         row.token_ids += tokens_C.tolist()
         row.logprobs += logprobs_C.tolist()
         request, tokenizer = row.request, self._sampler.tokenizer
-        stopped = stopping.cut(row.token_ids, len(tokens_C), request.stop, tokenizer.decode)
+        stopped = stopping.cut(row.token_ids, len(tokens_C), request.stop, tokenizer.decode_response)
         if stopped is not None:
             kept, text = stopped
             reason = StopReason.STOP_STRING
         elif row.token_ids[-1] in tokenizer.eos_ids:
-            kept, text, reason = len(row.token_ids), tokenizer.decode(row.token_ids[:-1]), StopReason.EOS
+            kept, text, reason = len(row.token_ids), tokenizer.decode_response(row.token_ids[:-1]), StopReason.EOS
         elif len(row.token_ids) == request.max_tokens:
-            kept, text, reason = len(row.token_ids), tokenizer.decode(row.token_ids), StopReason.LENGTH
+            kept, text, reason = len(row.token_ids), tokenizer.decode_response(row.token_ids), StopReason.LENGTH
         else:
             return []
         self._slots.release(row, known_to_device=reason is not StopReason.STOP_STRING)

@@ -91,6 +91,11 @@ def test_problems_of_a_language_that_is_not_played_are_refused(opened, tmp_path)
         ({key: value for key, value in TRIPLET.items() if key != "output"}, "lacks"),
         ({**TRIPLET, "colour": "red"}, "colour"),
         ("[1]\n", "line 2"),
+        ({**TRIPLET, "program": 5}, "program is 5, not text"),
+        ({**PROBLEM, "inputs": "12"}, "inputs is '12', not a list of texts"),
+        ({**PROBLEM, "outputs": ["1"]}, "2 inputs, 1 outputs"),
+        ({**PROBLEM, "shown": 3}, "3 are shown"),
+        ({**PROBLEM, "shown": "1"}, "shown is '1', not a number of pairs"),
     ],
 )
 def test_a_line_that_is_no_problem_is_named(tmp_path, line, message):
@@ -99,7 +104,15 @@ def test_a_line_that_is_no_problem_is_named(tmp_path, line, message):
     assert message in str(error.value)
 
 
+def test_line_separators_inside_texts_end_no_line(tmp_path):
+    line = json.dumps({**TRIPLET, "output": "'\u2028\x85'"}, ensure_ascii=False)
+    (tmp_path / "problems.jsonl").write_text(f"{line}\n\n{line}\n", encoding="utf-8")
+    assert len(heldout.load(tmp_path / "problems.jsonl")) == 2
+
+
 def test_a_missing_file_is_named_with_its_key(tmp_path):
+    with pytest.raises(ValueError, match="no problem in it"):
+        heldout.load(written(tmp_path, "\n"))
     with pytest.raises(FileNotFoundError, match=r"evaluation\.heldout='.*none.jsonl': no such file"):
         heldout.load(tmp_path / "none.jsonl")
 

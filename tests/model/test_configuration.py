@@ -111,6 +111,19 @@ def test_to_hf_and_back(hf):
         ({"quantization_config": {"bits": 4}}, ["quantization_config", "bfloat16"]),
         ({"hidden_size": None}, ["hidden_size", "integer"]),
         ({"num_key_value_heads": 3}, ["kv_heads=3", "[1, 2, 4, 8, 16]"]),
+        ({"num_attention_heads": 0}, ["heads is 0", "at least 1"]),
+        ({"num_key_value_heads": "2"}, ["num_key_value_heads is '2'", "an integer"]),
+        ({"head_dim": 12.5}, ["head_dim is 12.5", "an integer"]),
+        ({"hidden_size": True}, ["hidden_size is True", "an integer"]),
+        ({"rope_theta": "1e6"}, ["rope_theta is '1e6'", "a number"]),
+        ({"rope_scaling": 4}, ["rope_scaling is 4", "an object"]),
+        ({"rms_norm_eps": [1e-6]}, ["rms_norm_eps is [1e-06]", "a number"]),
+        ({"max_position_embeddings": 10**400}, ["max_position_embeddings is 1000", "an integer"]),
+        ({"tie_word_embeddings": "false"}, ["tie_word_embeddings is 'false'", "true or false"]),
+        ({"eos_token_id": "<|endoftext|>"}, ["eos_token_id is '<|endoftext|>'", "a token's id"]),
+        ({"eos_token_id": [151643, None, -1]}, ["eos_token_id is -1", "a token's id"]),
+        ({"bos_token_id": 1.5}, ["bos_token_id is 1.5", "a token's id"]),
+        ({"layer_types": [["full_attention"]]}, ["layer_types holds", "full_attention"]),
     ],
 )
 def test_unsupported_configurations_name_key_value_and_fix(change, words):
@@ -126,3 +139,9 @@ def test_unsupported_configurations_name_key_value_and_fix(change, words):
 def test_impossible_sizes_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         dataclasses.replace(QWEN, **change)
+
+
+def test_a_null_is_what_is_left_out():
+    keys = ("head_dim", "rms_norm_eps", "rope_theta", "max_position_embeddings", "tie_word_embeddings", "bos_token_id")
+    left_out = {key: value for key, value in LLAMA.items() if key not in keys}
+    assert ModelConfig.from_hf(left_out | dict.fromkeys(keys)) == ModelConfig.from_hf(left_out)

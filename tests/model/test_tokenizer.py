@@ -164,6 +164,7 @@ def test_a_sentencepiece_llama_tokenizer_loads(tmp_path):
         minloglevel=2,
     )
     names = {"tokenizer_class": "LlamaTokenizer", "eos_token": "</s>", "bos_token": "<s>", "unk_token": "<unk>"}
+    names |= {"add_bos_token": True}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(names))
     config = dataclasses.replace(QWEN, family="llama", qkv_bias=False, vocab_size=320, eos_ids=(2,))
     tokenizer = load_tokenizer(tmp_path, config)
@@ -173,6 +174,59 @@ def test_a_sentencepiece_llama_tokenizer_loads(tmp_path):
         assert tokenizer.encode(text) == reference.encode(text)
         assert tokenizer.decode(tokenizer.encode(text)) == text
     assert not tokenizer.eos_ids & set(tokenizer.encode("a </s> b"))
+    # A prompt begins as transformers begins it, and a response's first space is its own.
+    import transformers
+
+    prompts = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer.encode_prompt("hello") == prompts.encode("hello") == [1, *tokenizer.encode("hello")]
+    whole = tokenizer.encode("hello world (define\n  x)")
+    for at in range(1, len(whole)):
+        before = tokenizer.decode(whole[:at])
+        assert before + tokenizer.decode_response(whole[at:]) == "hello world (define\n  x)"
+    (tmp_path / "tokenizer.model").write_bytes((tmp_path / "tokenizer.model").read_bytes()[:99])
+    with pytest.raises(ValueError, match=r"its tokenizer can't be read .*download its files again"):
+        load_tokenizer(tmp_path, config)
+
+
+def byte_level(path, **changes):
+    """A small byte-level tokenizer.json with an end token."""
+    import tokenizers
+
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    vocab = {character: number for number, character in enumerate([*sorted(alphabet), "<|endoftext|>", "<s>"])}
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocab, merges=[]))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.decoder = tokenizers.decoders.ByteLevel()
+    made.add_special_tokens(["<|endoftext|>", "<s>"])
+    content = json.loads(made.to_str()) | changes
+    (path / "tokenizer.json").write_text(json.dumps(content))
+    (path / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
+    return vocab
+
+
+def test_a_prompt_is_never_cut_and_begins_as_its_tokenizer_says(tmp_path):
+    import tokenizers
+
+    cut = {"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0}
+    padded = {"strategy": {"Fixed": 9}, "direction": "Right", "pad_id": 3, "pad_type_id": 0, "pad_token": "!"}
+    vocab = byte_level(tmp_path, truncation=cut, padding={**padded, "pad_to_multiple_of": None})
+    tokenizer = load_tokenizer(tmp_path)
+    assert len(tokenizer.encode("x" * 99)) == 99 and tokenizer.encode_prompt("x") == [vocab["x"]]
+    assert tokenizer.decode_response(tokenizer.encode(" x\u00e9")) == " x\u00e9"
+    first = tokenizers.processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", vocab["<s>"])])
+    byte_level(tmp_path, post_processor=json.loads(first.__getstate__()))
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.encode("x") == [vocab["x"]] and tokenizer.encode_prompt("x") == [vocab["<s>"], vocab["x"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [("[]", "not a JSON object"), ('{"eos_token": 5}', "eos_token .* is 5, not text")]
+)
+def test_a_tokenizer_config_of_another_form_is_named(tmp_path, content, words):
+    byte_level(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"{tmp_path}.*{words}"):
+        load_tokenizer(tmp_path)
 
 
 def test_unusable_directories_say_what_to_do(qwen, tmp_path):

@@ -184,6 +184,12 @@ def test_save_replaces_an_export_and_nothing_else(directory, tmp_path):
     with pytest.raises(ValueError, match="notes holds something that is no model"):
         weights.save(tmp_path / "notes", config, params)
     assert (tmp_path / "notes" / "mine.txt").read_text() == "mine"
+    # A run's workdir has a config.json as well.
+    (tmp_path / "run" / "checkpoints" / "64").mkdir(parents=True)
+    (tmp_path / "run" / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="run holds checkpoints, which is no part of an export"):
+        weights.save(tmp_path / "run", config, params)
+    assert (tmp_path / "run" / "checkpoints" / "64").is_dir()
     with pytest.raises(ValueError, match="remote"):
         weights.save("gs://bucket/model", config, params)
     with pytest.raises(ValueError, match="also the tokenizer_source"):
