@@ -1,0 +1,30 @@
+"""What programs of hosted languages can't do to the next program: they are all given the same files of the harness."""
+
+import pytest
+
+from executors import LANGUAGES, Job, JobKind, Limits, Pool
+
+LIMITS = Limits(wall_s=8.0, cpu_s=2.0, memory_mib=256)
+# The toplevel's own primitive makes a channel of any descriptor, without opening anything.
+WRITES_TO_DESCRIPTORS = """
+external channel : int -> out_channel = "caml_ml_open_descriptor_out"
+let write n =
+  try
+    let out = channel n in
+    output_string out "let () = exit 3;;";
+    flush out;
+    [n]
+  with Sys_error _ -> []
+let f x = List.concat_map write [5; 6]
+"""
+
+
+def test_a_program_changes_nothing_of_the_harness():
+    language = LANGUAGES["ocaml"]
+    if language.find() is None:
+        pytest.skip(language.install_hint)
+    with Pool(language, workers=1, limits=LIMITS) as pool:
+        jobs = [(WRITES_TO_DESCRIPTORS, "0"), (language.identity, language.identity_input)]
+        attack, after = pool.run_all(Job("", JobKind.EVALUATE, source, (text,)) for source, text in jobs)
+    assert attack.values == ("[]",)
+    assert after.values == (language.identity_output,)
