@@ -27,6 +27,7 @@ _FIRST_BYTES, _KEPT_BYTES = 1 << 16, 1 << 20
 _CLAIMS = frozenset(
     (b"ok", b"syntax_error", b"runtime_error", b"memory", b"output_limit", b"forbidden", b"unserialisable", b"exit")
 )
+_NAMED_SIGNALS = frozenset(signal.Signals)
 _LEAVE_S = 0.05
 _MOST_PARTS = 512  # a kernel takes 1024 at once
 
@@ -193,4 +194,6 @@ def _judge_end(status: int, usage: resource.struct_rusage, limits: Limits) -> Cl
     if number in (signal.SIGKILL, signal.SIGXCPU):
         out_of_time = usage.ru_utime + usage.ru_stime >= limits.cpu_s
         return [b"timeout" if out_of_time else b"crash", b"SIGKILL", b""]
-    return [b"crash", signal.Signals(number).name.encode(), b""]
+    # Real-time signals have no name, and a timer of the program's may send one.
+    name = signal.Signals(number).name if number in _NAMED_SIGNALS else f"signal {number}"
+    return [b"crash", name.encode(), b""]

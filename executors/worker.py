@@ -276,7 +276,7 @@ class Worker:
                 status = Status.TIMEOUT
             elif any(mark in stderr for mark in self._language.memory_errors):
                 status = Status.MEMORY
-            elif code is None or code > 128:
+            elif code is None or _signal_of(code):
                 status = Status.CRASH
             elif any(mark in stderr for mark in self._language.syntax_errors):
                 status = Status.SYNTAX_ERROR
@@ -287,14 +287,22 @@ class Worker:
         return Verdict(job_id, status, message=message, exit_code=code, stdout=stdout, stderr=stderr)
 
 
+def _signal_of(code: int) -> signal.Signals | None:
+    """The signal for which an exit code stands; None for a code of the program's own, -1 and 255 among them."""
+    try:
+        return signal.Signals(code - 128) if code > 128 else None
+    except ValueError:
+        return None
+
+
 def _judge_exit(code: int | None, seconds: float) -> Reply:
     """What the end of a process without a reply means."""
     if code is None:
         return Reply(Status.CRASH, "ReplyClosed", "the program closed the reply stream", seconds)
     if code == 128 + signal.SIGXCPU:
         return Reply(Status.TIMEOUT, seconds=seconds)
-    if code > 128 and code - 128 in signal.valid_signals():
-        return Reply(Status.CRASH, signal.Signals(code - 128).name, "", seconds)
+    if number := _signal_of(code):
+        return Reply(Status.CRASH, number.name, "", seconds)
     return Reply(Status.EXIT, "", f"the process ended with exit code {code}", seconds)
 
 
