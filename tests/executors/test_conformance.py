@@ -202,6 +202,14 @@ def test_liars_are_never_right(pool, given):
     ).correct
 
 
+def test_bytes_that_are_no_text_are_not_read_as_another_text(pool):
+    quote = pool.language.identity_input[0]
+    answers, others = (tuple(f"{quote}{text}{quote}" for text in texts) for texts in ("\ud800\udc80", "?\ufffd"))
+    for answer, other in zip(answers, others, strict=True):
+        verdict = pool.submit(Job("odd", JobKind.VALUE, inputs=(answer,), expect=(other,))).result()
+        assert verdict.correct is False, verdict
+
+
 def test_determinism(pool, given):
     for source, text in given.NONDETERMINISTIC:
         verdict = run(pool, source, text, determinism=True)
