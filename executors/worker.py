@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from executors import protocol
-from executors.contained import Contained, DeadlineExceededError, StreamClosedError
+from executors.contained import Contained, DeadlineExceededError, StreamClosedError, cpu_pause_s
 from executors.guardian import Guardian
 from executors.jobs import JobKind, Limits, Status, Verdict
 from executors.language import Interpreter, Language
@@ -319,10 +319,11 @@ def _drain(process: Contained, limits: Limits, begin: float) -> tuple[Status | N
     open_streams = set(streams)
     status = None
     while open_streams or not process.ended():
-        left_s = min(begin + limits.wall_s - time.monotonic(), limits.cpu_s - process.cpu_seconds())
-        if left_s <= 0:
+        wall_left_s, cpu_left_s = begin + limits.wall_s - time.monotonic(), limits.cpu_s - process.cpu_seconds()
+        if wall_left_s <= 0 or cpu_left_s <= 0:
             status = Status.TIMEOUT
             break
+        left_s = min(wall_left_s, cpu_pause_s(cpu_left_s))
         if not open_streams:
             # The outputs are closed but the process runs on.
             time.sleep(min(left_s, 0.002))
