@@ -126,6 +126,8 @@ def test_plain_values_are_what_a_process_says(pool, given, monkeypatch):
     texts = dict.fromkeys((*given.DISTINCT, *itertools.chain(*given.SAME), *(case[2] for case in given.CASES.values())))
     plain = [text for text in texts if re.fullmatch(pool.language.plain_value, text)]
     assert len(plain) > 3
+    # Digits to Python alone.
+    assert not re.fullmatch(pool.language.plain_value, "1\u0663")
     read_alike = []
     ask = Worker.ask
     monkeypatch.setattr(Judge, "_is_plain", lambda judge, text: False)
