@@ -210,6 +210,7 @@ class Worker:
             bound_mib=self._limits.memory_mib + self._language.memory_overhead_mib + _RESIDENT_MIB,
             tasks=self._limits.processes + _OWN_TASKS,
             threads=self._language.threads,
+            hardens=self._language.hardens,
         )
 
     def _start(self, mode: Mode, seed: int) -> Contained:
