@@ -19,6 +19,8 @@ from executors.guardian import Guardian
 
 # A program that hasn't answered by the first look is looked at again and again; asleep each time, it holds no core.
 _FIRST_LOOK_S, _LOOK_S, _LOOKS = 0.03, 0.01, 3
+_CORES = os.cpu_count() or 1
+_CPU_LOOK_S = 0.02
 
 
 class StreamClosedError(Exception):
@@ -140,7 +142,7 @@ class Contained:
             if left_s <= 0:
                 raise DeadlineExceededError
             try:
-                _wait(self._output, select.POLLIN, min(deadline, time.monotonic() + left_s))
+                _wait(self._output, select.POLLIN, min(deadline, time.monotonic() + cpu_pause_s(left_s)))
                 return
             except DeadlineExceededError:
                 if time.monotonic() >= deadline:
@@ -216,6 +218,11 @@ class Contained:
         if self._guardian is not None:
             for entry in self._listed:
                 self._guardian.remove(entry)
+
+
+def cpu_pause_s(left_s: float) -> float:
+    """How long not to look at a process that has `left_s` of processor time left: threads may use it on all cores."""
+    return max(left_s / _CORES, _CPU_LOOK_S)
 
 
 def _wait(descriptor: int, event: int, deadline: float) -> None:

@@ -82,12 +82,18 @@ def encode_text(fields: list[bytes]) -> bytes:
 
 
 def memory_file(content: bytes) -> int:
-    """A descriptor of a file in memory, read from its start. Raises OSError when it is larger than a file may be."""
-    descriptor = os.memfd_create("azr")
+    """A descriptor of a file in memory, read from its start. Raises OSError when it is larger than a file may be.
+
+    Sealed: every program is given the same files of the harness, and one that can write to a descriptor would change
+    what the next ones, and those that read values back, are run by.
+    """
+    descriptor = os.memfd_create("azr", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
     os.lseek(descriptor, 0, os.SEEK_SET)
+    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
     return descriptor
 
 

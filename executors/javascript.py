@@ -262,6 +262,7 @@ LANGUAGE = Language(
     ),
     memory_overhead_mib=1024,
     threads=False,
+    hardens=addon_path().exists(),
     fence_aliases=("js",),
     plain_value=_PLAIN_VALUE,
 )

@@ -33,6 +33,7 @@ const monotonicNs = process.hrtime.bigint;
 
 const PROGRAM_FILE = '/program.js';
 const KIND_CHARS = 100;
+const FIRST_INPUT = 4; // fields of a request before it: kind, limits, seed, source
 const UNASSISTED_BASE_MIB = 64; // what Node itself takes, where nothing but the peak is known
 const WARM_UP_ROUNDS = 30;
 const addon = process.env.AZR_JAVASCRIPT_ADDON ? require(process.env.AZR_JAVASCRIPT_ADDON) : null;
@@ -88,7 +89,7 @@ function writeBytes(descriptor, bytes) {
 // One read is enough for most requests; the memory is there before a fork.
 const requestBuffer = Buffer.alloc(1 << 16);
 
-/** The fields of the frame in the first `size` bytes as text, or null while it is incomplete. */
+/** The fields of the frame in the first `size` bytes as text, or null while it is incomplete; an input that is none: null. */
 function fieldsOf(buffer, size) {
   if (size < 4) return null;
   const count = buffer.readUInt32BE(0);
@@ -98,7 +99,10 @@ function fieldsOf(buffer, size) {
     if (at + 4 > size) return null;
     const end = at + 4 + buffer.readUInt32BE(at);
     if (end > size) return null;
-    fields.push(buffer.toString('utf8', at + 4, end));
+    const text = buffer.toString('utf8', at + 4, end);
+    // Bytes that are no UTF-8 are read as in a file of Node's in a program, and are no value in an input.
+    const isInput = fields.length >= FIRST_INPUT && text.includes('\ufffd');
+    fields.push(isInput && Buffer.compare(Buffer.from(text), buffer.subarray(at + 4, end)) !== 0 ? null : text);
     at = end;
   }
   return fields;

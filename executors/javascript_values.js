@@ -418,9 +418,10 @@ class Parser {
 
 /**
  * The value that `text` writes down; with `hasArithmetic` also sums and products of numbers, as inputs have them.
- * Throws a failure of status forbidden for anything else.
+ * Throws a failure of status forbidden for anything else, null (bytes that are no text) included.
  */
 function parse(text, hasArithmetic) {
+  if (text === null) throw failure('forbidden', 'not a value: no UTF-8');
   const parser = new Parser(text, hasArithmetic);
   const value = parser.value(0);
   parser.match(SPACE);

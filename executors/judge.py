@@ -155,8 +155,9 @@ def _unreadable(expected: Reply) -> Reply:
 
 
 def _encode(text: str) -> bytes:
-    # Lone surrogates come from bytes that were no UTF-8 (surrogateescape); others have no bytes of their own.
+    # Lone surrogates come from bytes that were no UTF-8 (surrogateescape); others have no bytes of their own, and must
+    # not become those of another text.
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return text.encode("utf-8", "replace")
+        return text.encode("utf-8", "surrogatepass")

@@ -190,7 +190,7 @@ def _fold_space(pieces: Sequence[str]) -> str:
     return "".join(folded)
 
 
-_INTEGER = r"(?:0|-?[1-9]\d{0,17})"
+_INTEGER = r"(?:0|-?[1-9][0-9]{0,17})"
 _PLAIN_VALUE = rf'{_INTEGER}|true|false|nothing|\[{_INTEGER}(?:, {_INTEGER})*\]|"[ !#%-\[\]-~]*"'
 
 LANGUAGE = Language(

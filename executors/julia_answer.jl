@@ -6,12 +6,12 @@
 # the given tier: what of this file is not compiled yet is not worth it for one request (`own_tier`).
 function answer(request::Frame, limits::Limits, target::Module, tier::Int8, own_tier::Int8=COMPILE_MIN)
     set_tier(own_tier)
-    inputs = Any[]
+    inputs, computes = Any[], field(request, 1) != "value"
     for i in 5:length(request.fields)
         text = field(request, i)
         try
             isvalid(text) || throw(Forbidden("not a value: invalid UTF-8"))
-            push!(inputs, read_value(text))
+            push!(inputs, read_value(text, computes))
         catch err
             return input_failure(err, limits)
         end

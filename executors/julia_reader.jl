@@ -1,7 +1,12 @@
 # Reading values: part of AzrValues, see julia_values.jl.
 
-# The value that `text` writes. Throws Forbidden when it is another expression, Meta.ParseError when it is none.
-function read_value(text::String)
+# Whether what is being read may hold arithmetic.
+const COMPUTES = Ref(false)
+
+# The value that `text` writes, with `computes` (for inputs) also arithmetic. Throws Forbidden when it is another
+# expression, Meta.ParseError when it is none.
+function read_value(text::String, computes::Bool)
+    COMPUTES[] = computes
     expression = Meta.parse(text)
     # Literal `nothing` parses to a symbol: the object itself means that there was nothing to parse.
     expression === nothing && throw(Meta.ParseError("an empty text is no value"))
@@ -162,7 +167,18 @@ function build_call(args, depth::Int)
     forbid("a call")
 end
 
+# Signs, and what rational and complex numbers are written with.
+function in_a_number(f::Symbol, items::Vector{Any})
+    length(items) == 1 && return f === :+ || f === :-
+    length(items) == 2 || return false
+    a, b = items
+    f === :(//) && return a isa Integer && b isa Integer
+    f === :* && return a isa Real && b === im
+    return (f === :+ || f === :-) && a isa Real && b isa Complex
+end
+
 function arithmetic(f::Symbol, items::Vector{Any})
+    COMPUTES[] || in_a_number(f, items) || forbid("arithmetic")
     f === :* && length(items) >= 2 && all(x -> x isa Union{String,Char}, items) && return string(items...)
     all(x -> x isa Number, items) && 1 <= length(items) <= 1000 || forbid("arithmetic on other things than numbers")
     if f === :^
@@ -203,7 +219,7 @@ const CONSTRUCTORS = Dict{Symbol,Any}(
     :trues => items -> trues(shape_of(items)),
     :falses => items -> falses(shape_of(items)),
     :reshape => items -> items[1] isa Array ? reshape(items[1], shape_of(items[2:end])) : forbid("a reshaped value"),
-    :repeat => items -> items[1] isa String && bounded(items[2]) * sizeof(items[1]) <= MAX_BUILT ?
+    :repeat => items -> COMPUTES[] && items[1] isa String && bounded(items[2]) * sizeof(items[1]) <= MAX_BUILT ?
         repeat(items[1], items[2]) : forbid("this repetition"),
     :tuple => items -> Tuple(items),
     :CartesianIndex => items -> CartesianIndex(Tuple(items)),

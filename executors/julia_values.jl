@@ -1,11 +1,12 @@
-# Values of Julia as text: `canonical(x, limit)` writes one, `read_value(text)` reads one.
+# Values of Julia as text: `canonical(x, limit)` writes one, `read_value(text, computes)` reads one.
 #
 # The text is what `repr` gives wherever that reads back to the same type, and a fuller form elsewhere:
 #   Int8(1), Float32[1.0], Dict{String, Any}("a" => 1), Set{Int64}(), reshape([1, 2], 2, 1), big(5)
 # Dict and Set are in the order of their elements' texts. Only values of exactly the built-in types are written; all
 # else is Unserialisable. Kinds that print and compare alike are written alike: a view, adjoint or BitArray as the array
 # it shows, a SubString as its String, and a BigInt past Int64 like an Int128 (digits). Reading interprets the parsed
-# expression itself and never evaluates it: literals, constructors of these types, arithmetic; anything else: Forbidden.
+# expression itself and never evaluates it: literals, constructors of these types and, in inputs, arithmetic; anything
+# else: Forbidden.
 #
 # Both run in the world age from before the program was loaded: its methods for show, ==, length ... do not exist here.
 module AzrValues

@@ -88,6 +88,8 @@ class Language:
     memory_errors: substrings of stderr that mark a whole program's end for lack of memory.
     threads: whether evaluated programs may start threads of the operating system; False where the runtime has none of
     its own to start and the language's threads are the runtime's.
+    hardens: whether the harness puts AZR_CHILD_FILTER on the process that runs a program, as it should; where it can't,
+    the filter from outside lets nothing be opened for writing.
     plain_value: a regular expression (whole match, no backtracking traps) of texts that are canonical as they stand,
     such as integers and flat lists of them: they need no process to be read back. Empty: every text is read back.
     canonical_program: source text to the form in which duplicates are recognised (white space and comments folded).
@@ -117,6 +119,7 @@ class Language:
     memory_errors: tuple[str, ...] = ()
     memory_overhead_mib: int = 0
     threads: bool = True
+    hardens: bool = True
     fence_aliases: tuple[str, ...] = ()
     comment_end: str = ""
     plain_value: str = ""

@@ -56,7 +56,8 @@ class Launch:
     argv: from the folder of the harness (or of the program's file), as seen inside, to the argv.
     memory_mib, cpu_s: limits of the whole process from its start; 0: the harness sets them for each request.
     bound_mib, tasks: limits of its control group, where there is one; 0: none.
-    threads: whether the process that runs untrusted code may start threads of the operating system.
+    threads: whether the process that runs untrusted code may start threads of the operating system. hardens: whether
+    the harness puts the child filter on it.
     file_mib: largest file that can be written. source_name, source: the file of a PROGRAM.
     """
 
@@ -71,6 +72,7 @@ class Launch:
     bound_mib: int = 0
     tasks: int = 0
     threads: bool = True
+    hardens: bool = True
     file_mib: int = 1
     source_name: str = ""
     source: bytes = b""

@@ -27,6 +27,7 @@ _MEMORY_ERRORS = ("not enough memory",)
 
 _HARNESS = r"""
 local type, select, pcall, error, load, rawget, rawlen = type, select, pcall, error, load, rawget, rawlen
+local rawequal = rawequal
 local raw_next, tonumber, tostring, globals = next, tonumber, tostring, _G
 local find, match, sub, byte, char = string.find, string.match, string.sub, string.byte, string.char
 local format = string.format
@@ -462,8 +463,8 @@ local function answer(kind, value_chars, message_chars, source, inputs)
   local emit = make_emitter(value_chars)
 
   local function failure(problem)
-    if problem == UNSERIALISABLE then return {"unserialisable", culprit, "the value can't be written down"} end
-    if problem == TOO_LONG then
+    if rawequal(problem, UNSERIALISABLE) then return {"unserialisable", culprit, "the value can't be written down"} end
+    if rawequal(problem, TOO_LONG) then
       return {"output_limit", "", "the value has more than " .. value_chars .. " characters"}
     end
     if problem == "not enough memory" then return {"memory", "", ""} end

@@ -27,7 +27,10 @@ _FIRST_BYTES, _KEPT_BYTES = 1 << 16, 1 << 20
 _CLAIMS = frozenset(
     (b"ok", b"syntax_error", b"runtime_error", b"memory", b"output_limit", b"forbidden", b"unserialisable", b"exit")
 )
+_NAMED_SIGNALS = frozenset(signal.Signals)
 _LEAVE_S = 0.05
+_CORES = os.cpu_count() or 1
+_CPU_LOOK_S = 0.02
 _MOST_PARTS = 512  # a kernel takes 1024 at once
 
 
@@ -141,9 +144,11 @@ def _watch(
     poll = select.poll()
     poll.register(output, select.POLLIN)
     while True:
-        left_s = min(deadline - time.monotonic(), limits.cpu_s - time.clock_gettime(clock))
-        if left_s <= 0:
+        wall_left_s, cpu_left_s = deadline - time.monotonic(), limits.cpu_s - time.clock_gettime(clock)
+        if wall_left_s <= 0 or cpu_left_s <= 0:
             return [b"timeout", b"", b""]
+        # Threads use up processor time faster than the clock runs, on all cores at most.
+        left_s = min(wall_left_s, max(cpu_left_s / _CORES, _CPU_LOOK_S))
         if not poll.poll(int(left_s * 1000) + 1):
             continue
         if not received.read(output):
@@ -193,4 +198,6 @@ def _judge_end(status: int, usage: resource.struct_rusage, limits: Limits) -> Cl
     if number in (signal.SIGKILL, signal.SIGXCPU):
         out_of_time = usage.ru_utime + usage.ru_stime >= limits.cpu_s
         return [b"timeout" if out_of_time else b"crash", b"SIGKILL", b""]
-    return [b"crash", signal.Signals(number).name.encode(), b""]
+    # Real-time signals have no name, and a timer of the program's may send one.
+    name = signal.Signals(number).name if number in _NAMED_SIGNALS else f"signal {number}"
+    return [b"crash", name.encode(), b""]

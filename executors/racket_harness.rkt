@@ -47,7 +47,7 @@
     (seed-process (request-seed current))
     (set! inputs
           (for/list ([input (in-list (request-inputs current))])
-            (read-value (bytes->string/utf-8 input #\uFFFD) evaluate?)))
+            (read-value (input->string input) evaluate?)))
     (unless evaluate?
       (for-each give inputs)
       (raise (finished #f)))
@@ -75,6 +75,11 @@
 (define (give . call-values)
   (channel-put results (box call-values))
   (channel-get go-on))
+
+;; Strictly: bytes that are no text must not be read as another text.
+(define (input->string input)
+  (with-handlers* ([exn:fail:contract? (lambda (_) (raise (refusal "forbidden" "value" "the input is no UTF-8")))])
+    (bytes->string/utf-8 input)))
 
 ;; Different seeds give other random numbers and other hash codes of objects.
 (define (seed-process seed)
@@ -146,6 +151,7 @@
 (define (answer next-request)
   (define program-thread
     (parameterize ([current-custodian (make-custodian)]
+                   [current-command-line-arguments (vector)]
                    [current-namespace program-namespace]
                    [current-security-guard no-network]
                    [exit-handler (lambda (code)

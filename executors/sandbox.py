@@ -60,7 +60,8 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) 
     if launch.mode is Mode.SERVE:
         outer = seccomp.worker_filter()
     else:
-        outer = seccomp.single_filter(namespaces, read_only=program and launch.tier is Tier.LIMITS)
+        read_only = launch.tier is Tier.LIMITS if program else not launch.hardens
+        outer = seccomp.single_filter(namespaces, read_only, program)
     inner = launch.source if program and namespaces else seccomp.child_filter(namespaces, launch.threads)
     listed: list[str] = []
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 # AUDIT_ARCH of the machines that there are programs for.
 MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
-_LD_ABS, _JA, _JEQ, _JGE, _JSET, _RET = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
+_LD_ABS, _JA, _JEQ, _JGE, _JSET, _RET, _AND = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06, 0x54
 
 CLONE_THREAD = 0x00010000
 CLONE_NEWPID = 0x20000000
@@ -34,7 +34,9 @@ _CHILD_IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 # F_SETOWN, F_SETSIG and F_SETOWN_EX make any descriptor send any signal to any process of the user; F_SETLEASE and
 # F_NOTIFY stop and watch others' writers; F_SETPIPE_SZ takes memory of the kernel's.
 _DENIED_FCNTLS = (8, 10, 15, 1024, 1026, 1031)
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _RLIMIT_CPU = 1, 0
+# The exit code with which bubblewrap and shells tell that SIGKILL ended a process.
+_KILLED = 128 + 9
 # The numbers agree on all architectures from here on; a kernel newer than this list adds only above, and so are the
 # numbers of x32.
 _FIRST_NEW = 424
@@ -73,7 +75,8 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "fchmod": (91, 52), "fchown": (93, 55), "fcntl": (72, 25), "setpriority": (141, 140),
     "sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "sched_setaffinity": (203, 122),
     "sched_setattr": (314, 274), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
-    "io_setup": (206, 0),
+    "io_setup": (206, 0), "exit": (60, 93), "exit_group": (231, 94), "timer_create": (222, 107),
+    "mq_notify": (244, 184),
 }  # fmt: skip
 
 _ALWAYS_DENIED = (
@@ -86,6 +89,8 @@ _ALWAYS_DENIED = (
 ).split()
 # What one process of a user may do to another of the same user: signals, and its share of the processor.
 _SIGNALS = "kill tkill rt_sigqueueinfo rt_tgsigqueueinfo".split()
+# How a process ends itself by SIGKILL, which PID 1 of a namespace ignores: it must not look like a kill from outside.
+_OWN_SIGNALS = "tgkill timer_create mq_notify".split()
 _PRIORITIES = "setpriority sched_setparam sched_setscheduler sched_setaffinity sched_setattr ioprio_set".split()
 _CHILD_DENIED = (
     "execve execveat fork vfork shmget shmat shmctl semget semop semctl semtimedop msgget msgsnd msgrcv msgctl mq_open "
@@ -215,18 +220,27 @@ def worker_filter() -> bytes:
 
 
 @functools.cache
-def single_filter(namespaces: bool = True, read_only: bool = False) -> bytes:
+def single_filter(namespaces: bool = True, read_only: bool = False, program: bool = False) -> bytes:
     """For a process that runs one program: as `worker_filter`, and no child processes (threads are allowed).
 
+    To leave with the exit code that stands for a kill from outside is a crash: no program blames the pool for its end.
+    For the same reason a whole `program` can't set its limit on processor time (a harness sets it).
     Without `namespaces` it shares the machine with all processes of its user and sees that user's files: no signals,
     no priorities, no change of what a file is. With `read_only` nothing is opened for writing either; to make a folder
     does nothing and succeeds, for interpreters that insist on a temporary one.
     """
     rules = Rules(_machine())
+    low_byte = (_load_argument(0), (_AND, 0, 0, 0xFF))
+    for name in ("exit", "exit_group"):
+        rules.add(name, (*low_byte, (_JEQ, 0, 1, _KILLED), _return(_KILL_PROCESS), _return(_ALLOW)))
     _deny_children(rules)
     if not namespaces:
         _deny_others(rules)
-        rules.deny(["tgkill", *_OF_OWNERS], errno.EPERM)
+        rules.deny([*_OWN_SIGNALS, *_OF_OWNERS], errno.EPERM)
+    if program:
+        rules.add("setrlimit", _by_value(0, _JEQ, (_RLIMIT_CPU,), _error(errno.EPERM), _ALLOW))
+        of_cpu = (_load_argument(1), (_JEQ, 1, 0, _RLIMIT_CPU), _return(_ALLOW))
+        rules.add("prlimit64", (*of_cpu, *_unless_zero(2, _error(errno.EPERM))))
     if read_only:
         rules.deny(_MAKE_FOLDERS, 0)
         _deny_writing(rules)
@@ -237,14 +251,14 @@ def single_filter(namespaces: bool = True, read_only: bool = False) -> bytes:
 def child_filter(namespaces: bool = True, threads: bool = True) -> bytes:
     """For the process that runs untrusted code: as `single_filter`, no exec, nothing opened for writing.
 
-    Without `namespaces` (no own PID namespace) no signal to any other process either, tgkill included. Without
+    Without `namespaces` (no own PID namespace) no signal at all, tgkill and timers' included. Without
     `threads` no new thread: only the number of tasks bounds them, and their order is not the program's to repeat.
     """
     rules = Rules(_machine())
     if not threads:
         rules.deny(["clone"], errno.EAGAIN)
     if not namespaces:
-        rules.deny(["tgkill"], errno.EPERM)
+        rules.deny(_OWN_SIGNALS, errno.EPERM)
     _deny_children(rules)
     _deny_others(rules)
     rules.deny(_CHILD_DENIED, errno.EPERM)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from executors import protocol
-from executors.contained import Contained, DeadlineExceededError, StreamClosedError
+from executors.contained import Contained, DeadlineExceededError, StreamClosedError, cpu_pause_s
 from executors.guardian import Guardian
 from executors.jobs import JobKind, Limits, Status, Verdict
 from executors.language import Interpreter, Language
@@ -210,6 +210,7 @@ class Worker:
             bound_mib=self._limits.memory_mib + self._language.memory_overhead_mib + _RESIDENT_MIB,
             tasks=self._limits.processes + _OWN_TASKS,
             threads=self._language.threads,
+            hardens=self._language.hardens,
         )
 
     def _start(self, mode: Mode, seed: int) -> Contained:
@@ -276,7 +277,7 @@ class Worker:
                 status = Status.TIMEOUT
             elif any(mark in stderr for mark in self._language.memory_errors):
                 status = Status.MEMORY
-            elif code is None or code > 128:
+            elif code is None or _signal_of(code):
                 status = Status.CRASH
             elif any(mark in stderr for mark in self._language.syntax_errors):
                 status = Status.SYNTAX_ERROR
@@ -287,14 +288,22 @@ class Worker:
         return Verdict(job_id, status, message=message, exit_code=code, stdout=stdout, stderr=stderr)
 
 
+def _signal_of(code: int) -> signal.Signals | None:
+    """The signal for which an exit code stands; None for a code of the program's own, -1 and 255 among them."""
+    try:
+        return signal.Signals(code - 128) if code > 128 else None
+    except ValueError:
+        return None
+
+
 def _judge_exit(code: int | None, seconds: float) -> Reply:
     """What the end of a process without a reply means."""
     if code is None:
         return Reply(Status.CRASH, "ReplyClosed", "the program closed the reply stream", seconds)
     if code == 128 + signal.SIGXCPU:
         return Reply(Status.TIMEOUT, seconds=seconds)
-    if code > 128 and code - 128 in signal.valid_signals():
-        return Reply(Status.CRASH, signal.Signals(code - 128).name, "", seconds)
+    if number := _signal_of(code):
+        return Reply(Status.CRASH, number.name, "", seconds)
     return Reply(Status.EXIT, "", f"the process ended with exit code {code}", seconds)
 
 
@@ -311,10 +320,11 @@ def _drain(process: Contained, limits: Limits, begin: float) -> tuple[Status | N
     open_streams = set(streams)
     status = None
     while open_streams or not process.ended():
-        left_s = min(begin + limits.wall_s - time.monotonic(), limits.cpu_s - process.cpu_seconds())
-        if left_s <= 0:
+        wall_left_s, cpu_left_s = begin + limits.wall_s - time.monotonic(), limits.cpu_s - process.cpu_seconds()
+        if wall_left_s <= 0 or cpu_left_s <= 0:
             status = Status.TIMEOUT
             break
+        left_s = min(wall_left_s, cpu_pause_s(cpu_left_s))
         if not open_streams:
             # The outputs are closed but the process runs on.
             time.sleep(min(left_s, 0.002))

@@ -126,6 +126,8 @@ def test_plain_values_are_what_a_process_says(pool, given, monkeypatch):
     texts = dict.fromkeys((*given.DISTINCT, *itertools.chain(*given.SAME), *(case[2] for case in given.CASES.values())))
     plain = [text for text in texts if re.fullmatch(pool.language.plain_value, text)]
     assert len(plain) > 3
+    # Digits to Python alone.
+    assert not re.fullmatch(pool.language.plain_value, "1\u0663")
     read_alike = []
     ask = Worker.ask
     monkeypatch.setattr(Judge, "_is_plain", lambda judge, text: False)
@@ -200,6 +202,14 @@ def test_liars_are_never_right(pool, given):
     assert run(
         pool, pool.language.identity, pool.language.identity_input, expect=(pool.language.identity_output,)
     ).correct
+
+
+def test_bytes_that_are_no_text_are_not_read_as_another_text(pool):
+    quote = pool.language.identity_input[0]
+    answers, others = (tuple(f"{quote}{text}{quote}" for text in texts) for texts in ("\ud800\udc80", "?\ufffd"))
+    for answer, other in zip(answers, others, strict=True):
+        verdict = pool.submit(Job("odd", JobKind.VALUE, inputs=(answer,), expect=(other,))).result()
+        assert verdict.correct is False, verdict
 
 
 def test_determinism(pool, given):

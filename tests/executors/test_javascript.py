@@ -13,6 +13,8 @@ import pytest
 
 from executors import Job, JobKind, Limits, Pool, Status
 from executors.javascript import LANGUAGE, canonical_program, harness_argv
+from executors.launch import Tier
+from executors.worker import Worker
 
 INTERPRETER = LANGUAGE.find()
 if INTERPRETER is None:
@@ -342,6 +344,21 @@ def test_works_without_the_addon():
             run(pool, "const f = () => { for (const a = [];;) a.push(new Uint8Array(1e7).fill(1)); };").status
             is Status.MEMORY
         )
+
+
+def test_without_the_addon_nothing_is_written_in_the_least_tier(tmp_path):
+    bare = dataclasses.replace(INTERPRETER, environment=())
+    language = dataclasses.replace(LANGUAGE, serves=False, hardens=False)
+    open_folder = tmp_path / "open"
+    open_folder.mkdir(0o777)
+    worker = Worker(language, bare, Tier.LIMITS, Limits(wall_s=20.0, cpu_s=20.0))
+    writes = f"const f = (x) => require('fs').writeFileSync({str(open_folder / 'x')!r}, x);"
+    try:
+        assert worker.ask(JobKind.EVALUATE, LANGUAGE.identity.encode(), [b"1"]).values == ("1",)
+        written = worker.ask(JobKind.EVALUATE, writes.encode(), [b"'x'"])
+    finally:
+        worker.close()
+    assert written.status is Status.RUNTIME_ERROR and "EROFS" in written.message
 
 
 @NEEDS_ADDON

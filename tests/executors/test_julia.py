@@ -30,8 +30,9 @@ VALUES = {
     "-NaN": "NaN",
     "-Inf32": "-Inf32",
     "1e22": "1.0e22",
-    "0.1+0.2": "0.30000000000000004",
-    "2^-1": "0.5",
+    "1.5 - 2.0im": "1.5 - 2.0im",
+    "-(1//2)": "-1//2",
+    "Complex(1//2, -3//4)": "Complex(1//2, -3//4)",
     "big(5)": "big(5)",
     "1180591620717411303424": "1180591620717411303424",
     "1//2": "1//2",
@@ -78,8 +79,11 @@ VALUES = {
     "Main": None,
     "Core.eval(Main, :(1))": None,
     "zeros(10^9)": None,
-    "2^(10^9)": None,
-    'repeat("a", 10^9)': None,
+    "17*23": None,
+    "2^10": None,
+    "1 + 1": None,
+    '"a" * "b"': None,
+    'repeat("a", 2)': None,
     "[" * 200 + "]" * 200: None,
 }
 
@@ -259,6 +263,15 @@ def test_values(pool, text):
         assert verdict.values == (VALUES[text],), verdict
         again = pool.submit(Job("job", JobKind.VALUE, inputs=verdict.values)).result()
         assert again.values == verdict.values
+
+
+@needs_julia
+def test_inputs_may_hold_arithmetic(pool):
+    texts = ("0.1+0.2", "2^-1", "1//2 + 17*23", '"a" * repeat("b", 2)')
+    verdict = run(pool, "f(x) = x", *texts)
+    assert verdict.values == ("0.30000000000000004", "0.5", "783//2", '"abb"')
+    for text in ("2^(10^9)", 'repeat("a", 10^9)'):
+        assert run(pool, "f(x) = x", text).status is Status.FORBIDDEN
 
 
 @needs_julia

@@ -1,12 +1,14 @@
 """Limits are punctual, apart from each other, and of the program alone; test_conformance.py has every language's."""
 
 import dataclasses
+import os
 import time
 
 import pytest
 
 from executors import Job, JobKind, Limits, Pool, Status
 from executors.cgroup import find_place
+from executors.contained import Contained
 from executors.worker import Worker
 
 LIMIT_S = 0.3
@@ -66,6 +68,20 @@ def test_cpu_time_of_threads_counts():
         verdict = pool.submit(evaluate(source)).result()
     assert verdict.status is Status.TIMEOUT
     assert verdict.seconds < 25.0
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="threads share one core")
+@pytest.mark.parametrize("kind", [JobKind.EVALUATE, JobKind.PROGRAM])
+def test_cpu_limit_of_threads_on_two_cores_is_punctual(kind, monkeypatch):
+    """Told by a clock that runs as two threads would make it run: half of the limit is all the time that there is."""
+    with Pool("python", workers=1, limits=Limits(wall_s=20.0, cpu_s=3.0), cold=True) as pool:
+        begin = time.monotonic()
+        monkeypatch.setattr(Contained, "cpu_seconds", lambda _: 2 * (time.monotonic() - begin))
+        source = "import time\ntime.sleep(100)"
+        inputs = ("0",) if kind is JobKind.EVALUATE else ()
+        verdict = pool.submit(Job("job", kind, source, inputs)).result()
+    assert verdict.status is Status.TIMEOUT
+    assert verdict.seconds < 2.5
 
 
 class UnboundedSpace(Worker):

@@ -225,6 +225,23 @@ def test_programs(pool):
     assert 0 < verdict.seconds < LIMITS.wall_s
 
 
+def test_no_program_blames_the_pool_for_its_end(pool):
+    """137 is how a kill from outside is told, and what lowers its own limit on processor time is killed just so."""
+    verdict = run_program(pool, "import sys\nsys.exit(137)")
+    assert verdict.status is Status.CRASH
+    # A code above 128 that stands for no signal is the program's own.
+    for code in (255, 163):
+        verdict = run_program(pool, f"import sys\nsys.exit({code})")
+        assert (verdict.status, verdict.exit_code) == (Status.RUNTIME_ERROR, code)
+    limit = "import resource\nprint(resource.getrlimit(0)[0] > 0, flush=True)\nresource.setrlimit(0, (1, 1))"
+    verdict = run_program(pool, limit)
+    assert (verdict.status, verdict.stdout) == (Status.RUNTIME_ERROR, "True\n")
+    with Pool("python", workers=1, limits=LIMITS, cold=True) as cold:
+        for code, status in {137: Status.CRASH, 163: Status.EXIT}.items():
+            source = f"import os\nos._exit({code})"
+            assert cold.submit(Job("", JobKind.EVALUATE, source, ("0",))).result().status is status
+
+
 def test_programs_are_contained_and_have_a_private_folder(pool):
     source = """
         import os, socket, glob

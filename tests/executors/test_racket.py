@@ -168,6 +168,12 @@ def test_each_value_is_written_down_before_the_next_call(pool):
 
 
 @needs_racket
+def test_a_program_has_no_arguments(pool):
+    source = "(require racket/cmdline)\n(command-line)\n(define (f x) (current-command-line-arguments))"
+    assert evaluate(pool, source).values == ("(vector)",)
+
+
+@needs_racket
 def test_exact_types_are_told_apart(pool):
     texts = ["1", "1.0", "#t", '"1"', "'|1|", "#\\1", "(list 1)", "(vector 1)", "(set 1)", "(cons 1 1)"]
     for answer in texts:

@@ -94,6 +94,19 @@ def test_seccomp_refuses_what_reaches_others_of_the_same_user():
     )
 
 
+def test_seccomp_refuses_timers_that_kill_their_own_process():
+    # In a PID namespace of its own a process is PID 1, which ignores what it sends itself.
+    number = seccomp._NUMBERS["timer_create"][0 if platform.machine() == "x86_64" else 1]
+    script = f"""
+        import struct
+        event, timer = ctypes.create_string_buffer(struct.pack("=qii", 0, 9, 0), 64), ctypes.c_long()
+        print(libc.syscall({number}, 1, event, ctypes.byref(timer), 0, 0))
+    """
+    assert run_under(seccomp.single_filter(), script) == run_under(seccomp.child_filter(), script) == ["0"]
+    assert run_under(seccomp.single_filter(namespaces=False), script) == ["-1"]
+    assert run_under(seccomp.child_filter(namespaces=False), script) == ["-1"]
+
+
 def test_seccomp_refuses_calls_by_other_numbers():
     # x32 numbers, clone3, io_uring_setup and a number of the future must not be ways around the list.
     if platform.machine() != "x86_64":
@@ -160,7 +173,7 @@ def test_seccomp_programs_of_both_machines(column, machine, monkeypatch):
 
 def test_seccomp_jumps_stay_inside_the_program():
     shared = (seccomp.single_filter(namespaces=False, read_only=True), seccomp.child_filter(namespaces=False))
-    for program in (seccomp.worker_filter(), seccomp.single_filter(), *shared):
+    for program in (seccomp.worker_filter(), seccomp.single_filter(program=True), *shared):
         code = [struct.unpack_from("=HBBI", program, offset) for offset in range(0, len(program), 8)]
         assert len(code) < 4096
         assert code[-1][0] == seccomp._RET

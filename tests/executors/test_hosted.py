@@ -1,0 +1,40 @@
+"""What programs of hosted languages can't do to their harness: they are all given the same files of it."""
+
+import pytest
+
+from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status
+
+LIMITS = Limits(wall_s=8.0, cpu_s=2.0, memory_mib=256)
+# The toplevel's own primitive makes a channel of any descriptor, without opening anything.
+WRITES_TO_DESCRIPTORS = """
+external channel : int -> out_channel = "caml_ml_open_descriptor_out"
+let write n =
+  try
+    let out = channel n in
+    output_string out "let () = exit 3;;";
+    flush out;
+    [n]
+  with Sys_error _ -> []
+let f x = List.concat_map write [5; 6]
+"""
+
+
+def test_a_program_changes_nothing_of_the_harness():
+    language = LANGUAGES["ocaml"]
+    if language.find() is None:
+        pytest.skip(language.install_hint)
+    with Pool(language, workers=1, limits=LIMITS) as pool:
+        jobs = [(WRITES_TO_DESCRIPTORS, "0"), (language.identity, language.identity_input)]
+        attack, after = pool.run_all(Job("", JobKind.EVALUATE, source, (text,)) for source, text in jobs)
+    assert attack.values == ("[]",)
+    assert after.values == (language.identity_output,)
+
+
+def test_an_error_s_own_equality_is_not_asked():
+    language = LANGUAGES["lua"]
+    if language.find() is None:
+        pytest.skip(language.install_hint)
+    source = "function f(x) error(setmetatable({}, {__eq = function() error('asked') end})) end"
+    with Pool(language, workers=1, limits=LIMITS) as pool:
+        verdict = pool.submit(Job("", JobKind.EVALUATE, source, ("0",))).result()
+    assert (verdict.status, verdict.error_kind) == (Status.RUNTIME_ERROR, "table")
