@@ -441,6 +441,8 @@ def _check_combinations(config: Config) -> None:
             " selfplay.train_on_estimates=True"
             f" it must be sampler.temperature={config.sampler.temperature}, so that what is trained is what was sampled"
         )
+    if config.sampler.temperature == 0.0:
+        raise ValueError("sampler.temperature=0.0: greedy samples have no distribution to train; set it above 0")
     if sum(axis == -1 for axis in (config.mesh.data, config.mesh.fsdp, config.mesh.tensor)) > 1:
         raise ValueError(f"mesh={dataclasses.asdict(config.mesh)}: only one axis may be -1")
 

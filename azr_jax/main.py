@@ -117,7 +117,12 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         rest = flags.FLAGS(list(argv), known_only=False)
     except (AttributeError, KeyError) as error:
-        sys.exit(f"error: unknown config key {_unknown_key(argv)}: {error}; configs/base.py names every key")
+        unknown = _unknown_key(argv)
+        if not unknown:
+            sys.exit(f"error: --config: the file itself ended with {error!r}; mend it (its keys are configs/base.py's)")
+        sys.exit(f"error: unknown config key {unknown}: {error}; configs/base.py names every key")
+    except SyntaxError as error:
+        sys.exit(f"error: --config: {error.filename}, line {error.lineno}: {error.msg}; mend the file")
     except OSError as error:
         sys.exit(f"error: --config: {error}; name a configuration file, such as configs/tiny.py")
     except flags.Error as error:

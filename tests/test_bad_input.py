@@ -90,6 +90,19 @@ def test_a_config_file_that_is_not_there(capsys, tmp_path):
     assert "name a configuration file" in message
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("def get_config(:\n", "line 1"),
+        ("from configs import tiny\n\n\ndef get_config():\n    return tiny.get_settings()\n", "get_settings"),
+    ],
+)
+def test_a_config_file_with_an_error_of_its_own(capsys, tmp_path, text, named):
+    (tmp_path / "mine.py").write_text(text)
+    message = error_of(capsys, tmp_path / "run", config=str(tmp_path / "mine.py"))
+    assert message.startswith("error: --config: ") and named in message and "mend" in message
+
+
 def test_an_impossible_combination(capsys, tmp_path):
     message = error_of(capsys, tmp_path / "run", learner__row_tokens=64)
     assert "learner.row_tokens=64: must be at least" in message

@@ -94,6 +94,11 @@ def test_grpo_needs_several_responses_a_prompt():
         resolved(learner__estimator="grpo", selfplay__train_on_estimates=True, selfplay__estimate_samples=1)
 
 
+def test_greedy_samples_are_no_training_data():
+    with pytest.raises(ValueError, match=r"sampler.temperature=0.0: greedy samples have no distribution"):
+        resolved(sampler__temperature=0.0)
+
+
 def test_unknown_and_missing_keys_are_named():
     mapping = base.get_config().to_dict()
     with pytest.raises(ValueError, match=r"unknown config key learner\.learn: use one of"):
