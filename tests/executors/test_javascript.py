@@ -354,7 +354,8 @@ def test_without_the_addon_nothing_is_written_in_the_least_tier(tmp_path):
     worker = Worker(language, bare, Tier.LIMITS, Limits(wall_s=20.0, cpu_s=20.0))
     writes = f"const f = (x) => require('fs').writeFileSync({str(open_folder / 'x')!r}, x);"
     try:
-        assert worker.ask(JobKind.EVALUATE, LANGUAGE.identity.encode(), [b"1"]).values == ("1",)
+        verdict = worker.ask(JobKind.EVALUATE, LANGUAGE.identity.encode(), [b"1"])
+        assert verdict.values == ("1",), verdict
         written = worker.ask(JobKind.EVALUATE, writes.encode(), [b"'x'"])
     finally:
         worker.close()
