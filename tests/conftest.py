@@ -51,6 +51,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name != "test_main.py")
 
 
+def run_script(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A shell script's end, both of its streams in `stdout`."""
+    return subprocess.run(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def on_devices(count: int) -> dict[str, str]:
     """The environment of a process with `count` CPU devices that imports the project."""
     return os.environ | {

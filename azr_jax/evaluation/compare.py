@@ -9,8 +9,18 @@ from typing import Any, TextIO
 from azr_jax.evaluation import results, scores
 
 # Settings in which two results should not differ, beside the model's.
-_SAME = ("language", "benchmark", "prompt", "n", "temperature", "top_p", "max_tokens", "policies")
-_SAME += ("problems_digest", "timeout")
+_SAME = (
+    "language",
+    "benchmark",
+    "prompt",
+    "n",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "policies",
+    "problems_digest",
+    "timeout",
+)
 
 
 def add_parser(commands: Any) -> None:

@@ -78,12 +78,10 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _problems(arguments: argparse.Namespace, suffix: str) -> list[AnyProblem]:
     if arguments.problems:
-        found = problems.load_language(arguments.problems, suffix)
-    else:
-        from azr_jax.evaluation import datasets  # imports tensorflow-datasets, which takes seconds
+        return problems.load_language(arguments.problems, suffix)
+    from azr_jax.evaluation import datasets  # imports tensorflow-datasets, which takes seconds
 
-        found = datasets.load(arguments.benchmark, suffix, arguments.data_dir)
-    return found
+    return datasets.load(arguments.benchmark, suffix, arguments.data_dir)
 
 
 def _digest(found: Sequence[AnyProblem]) -> str:
@@ -241,7 +239,7 @@ def summarise(
 
     Of fewer than ten samples the second k is their number.
     """
-    ks = sorted({1, min(samples, 10), *(k for k in (100,) if k <= samples)})
+    ks = sorted({1, min(samples, 10)} | ({100} if samples >= 100 else set()))
     statuses: dict[str, int] = {}
     broken = own_way = 0
     for each in done.values():

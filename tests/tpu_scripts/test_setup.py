@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, run_script
 
 TOOLS = "bash awk basename cat cp cut dirname env find grep head id ln mkdir mktemp mv rm sed sha256sum sort tail touch"
 # Installs a package by making its command; of several with an unknown one it installs none, as apt does.
@@ -56,15 +55,8 @@ class Machine:
         """(status, output) of a script; HOME and everything it makes are within the root."""
         environment = {"PATH": str(self.bin), "HOME": str(self.root), "CALLS": str(self.root / "calls")}
         environment |= {"TMPDIR": str(self.root)}
-        done = subprocess.run(
-            [str(self.bin / "bash"), str(self.root / "checkout" / "tpu_scripts" / script), *words],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        script_file = self.root / "checkout" / "tpu_scripts" / script
+        done = run_script([str(self.bin / "bash"), str(script_file), *words], environment)
         return done.returncode, done.stdout
 
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, run_script
 
 SCRIPTS = REPOSITORY / "tpu_scripts"
 # The interpreter of the stubbed checkout: `executors doctor` is content, a run does what `story` says for its start.
@@ -92,15 +92,7 @@ class Cloud:
             "TMPDIR": str(self.root),
             "AZR_JAX_STOP_SECONDS": "5",
         }
-        done = subprocess.run(
-            [str(self.checkout / "tpu_scripts" / "tpu.sh"), *flags, *words],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = run_script([str(self.checkout / "tpu_scripts" / "tpu.sh"), *flags, *words], environment)
         assert done.returncode == status, done.stdout
         return done.stdout
 
