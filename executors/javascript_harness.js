@@ -22,13 +22,14 @@ const { hasOwn, setPrototypeOf } = Object;
 const uncurryThis = Function.prototype.bind.bind(Function.prototype.call);
 const charCodeAt = uncurryThis(String.prototype.charCodeAt);
 const slice = uncurryThis(String.prototype.slice);
+const indexOf = uncurryThis(String.prototype.indexOf);
 const { fromCharCode } = String;
 const toText = String;
 const toNumber = Number;
-const { writeSync } = fs;
+const { parseFloat } = globalThis;
+const { readFileSync, writeSync } = fs;
 const { reallyExit } = process;
 const { compileFunction } = vm;
-const resourceUsage = process.resourceUsage.bind(process);
 const monotonicNs = process.hrtime.bigint;
 
 const PROGRAM_FILE = '/program.js';
@@ -311,13 +312,20 @@ function warmUp() {
   fs.closeSync(zeros);
 }
 
+/** Peak resident memory since this program was started; resourceUsage() would count what the process held before that. */
+function peakMemoryMib() {
+  const status = readFileSync('/proc/self/status', 'latin1');
+  const start = indexOf(status, 'VmHWM:') + 6;
+  return parseFloat(slice(status, start, start + 20)) / 1024;
+}
+
 function onceWithoutAddon(module) {
   const received = readFields(0);
   if (received === null) return;
   const request = toRequest(received);
   const startNs = monotonicNs();
   const fields = answer(request, module);
-  const memoryMib = resourceUsage().maxRSS / 1024;
+  const memoryMib = peakMemoryMib();
   if (memoryMib > request.memoryMib + UNASSISTED_BASE_MIB) {
     fields.length = 3;
     fields[0] = 'memory';

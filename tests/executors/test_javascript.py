@@ -362,6 +362,24 @@ def test_without_the_addon_nothing_is_written_in_the_least_tier(tmp_path):
     assert written.status is Status.RUNTIME_ERROR and "EROFS" in written.message
 
 
+def test_without_the_addon_a_large_trainer_takes_no_memory_from_its_programs():
+    # At exec the kernel adds to the peak of a process what it held before, which in the least tier is the trainer's.
+    bare = dataclasses.replace(INTERPRETER, environment=())
+    language = dataclasses.replace(LANGUAGE, serves=False, hardens=False)
+    held = b"x" * (400 << 20)
+    worker = Worker(language, bare, Tier.LIMITS, Limits(wall_s=20.0, cpu_s=20.0, memory_mib=256))
+    try:
+        small, large = (
+            worker.ask(JobKind.EVALUATE, source, [b"1"])
+            for source in (LANGUAGE.identity.encode(), b"const f = (x) => new Uint8Array(4e8).fill(x)[0];")
+        )
+    finally:
+        worker.close()
+    del held
+    assert small.values == ("1",), small
+    assert large.status is Status.MEMORY, large
+
+
 @NEEDS_ADDON
 @pytest.mark.slow
 @pytest.mark.skipif(not CORPUS.exists(), reason="no attack corpus beside the repository")
