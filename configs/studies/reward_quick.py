@@ -9,7 +9,9 @@ import ml_collections
 
 from configs.studies import reward_tiny
 
-ARMS = ("eq3", "eq4", "switch", "adaptive", "greedy_estimates")
+ARMS = ("eq3", "eq4", "switch", "adaptive", "greedy_estimates", "train_on_estimates")
+# Its solver starts near 0.1 in training, Racket's near 0.2.
+JAVASCRIPT_RANGE = ("reward.adaptive_low=0.1", "reward.adaptive_high=0.3")
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -33,6 +35,8 @@ def get_config() -> ml_collections.ConfigDict:
         "executor.workers=1",
     )
     full = study.languages.to_dict()
-    study.languages = ml_collections.ConfigDict({name: full[name] for name in ("javascript", "racket")})
+    study.languages = ml_collections.ConfigDict(
+        {"javascript": (*full["javascript"], *JAVASCRIPT_RANGE), "racket": full["racket"]}
+    )
     study.arms = ml_collections.ConfigDict({name: study.arms[name] for name in ARMS})
     return study
