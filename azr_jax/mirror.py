@@ -15,8 +15,10 @@ from pathlib import Path
 
 from etils import epath
 
+from azr_jax.files import REPORT_FILE, SUMMARY_FILE
+
 # What a resumed run needs of the earlier one, on a machine that may be new.
-NEEDED = ("metrics.jsonl", "transcripts.jsonl", "summary.json", "report.html")
+NEEDED = ("metrics.jsonl", "transcripts.jsonl", SUMMARY_FILE, REPORT_FILE)
 
 
 class Mirror:

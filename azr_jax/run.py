@@ -21,6 +21,7 @@ from azr_jax.alerts import Watch
 from azr_jax.config import Config, located
 from azr_jax.evaluation import heldout
 from azr_jax.evaluation.benchmarks import Benchmarks
+from azr_jax.files import REPORT_FILE, SUMMARY_FILE, ended_steps
 from azr_jax.hosts import Hosts
 from azr_jax.interpreters import open_pool, run_languages, versions
 from azr_jax.learner.state import TrainState
@@ -39,9 +40,6 @@ from azr_jax.saving import Saving
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.rewards import RewardState
 from azr_jax.verdicts import SharedPools
-
-SUMMARY_FILE = "summary.json"
-REPORT_FILE = "report.html"
 
 
 @dataclasses.dataclass
@@ -426,14 +424,10 @@ class Run:
 
     def _ended(self) -> bool:
         """Whether the export, summary and report of a run of these steps are there."""
-        if not (self.workdir / REPORT_FILE).is_file():
-            return False
         try:
-            return json.loads((self.workdir / SUMMARY_FILE).read_text())["steps"] == self.config.steps
-        except FileNotFoundError:
-            return False
-        except (ValueError, KeyError, TypeError) as error:
-            logging.warning("%s is damaged (%r): it is made again", self.workdir / SUMMARY_FILE, error)
+            return ended_steps(self.workdir) == self.config.steps
+        except ValueError as error:
+            logging.warning("%s; it is made again now", error)
             return False
 
     def _write_end(self, state: TrainState, after: Mapping[str, Any], scores: Mapping[str, float]) -> None:
@@ -466,4 +460,4 @@ class Run:
         (self.workdir / REPORT_FILE).unlink(missing_ok=True)
         (self.workdir / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
         report.write([self.workdir], self.workdir / REPORT_FILE)
-        self.mirror.push((metrics.METRICS_FILE, metrics.TENSORBOARD, "export", SUMMARY_FILE, REPORT_FILE))
+        self.mirror.push((metrics.METRICS_FILE, metrics.TENSORBOARD, "export", "figures", SUMMARY_FILE, REPORT_FILE))

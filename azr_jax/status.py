@@ -19,12 +19,10 @@ from rich.console import Console
 
 from azr_jax.alerts import alerts
 from azr_jax.config import Config, from_mapping
+from azr_jax.files import CHECKPOINTS, COMMIT_FILE, CONFIG_FILE, ended_steps
 from azr_jax.metrics import METRICS_FILE
 from azr_jax.progress import Progress, clock
 
-CONFIG_FILE, CHECKPOINTS, SUMMARY_FILE, REPORT_FILE = "config.json", "checkpoints", "summary.json", "report.html"
-# The last object of a save in a bucket.
-COMMIT_FILE = "commit_success.txt"
 _LATEST = 10
 _NOT_FINISHED = 3
 # A run that has been silent for this many of its usual steps is probably not there any more.
@@ -65,12 +63,9 @@ def is_finished(workdir: str) -> bool:
 
 
 def _is_finished(folder: epath.Path, config: Config) -> bool:
-    # A person may have had a report made of a run that goes on, or asked a finished one for more steps.
-    if not (folder / REPORT_FILE).exists() or not (folder / SUMMARY_FILE).exists():
-        return False
     try:
-        return json.loads((folder / SUMMARY_FILE).read_text())["steps"] == config.steps
-    except (ValueError, KeyError, TypeError):
+        return ended_steps(folder) == config.steps
+    except ValueError:
         return False
 
 

@@ -213,7 +213,7 @@ def test_a_damaged_summary_is_made_again(tmp_path, caplog, damage):
     assert not Run._ended(run) and not caplog.text
     (tmp_path / "summary.json").write_text(damage)
     assert not Run._ended(run)
-    assert f"{tmp_path}/summary.json is damaged" in caplog.text
+    assert f"{tmp_path}/summary.json: damaged" in caplog.text
     (tmp_path / "summary.json").write_text('{"steps": 4}')
     assert Run._ended(run)
 

@@ -144,7 +144,15 @@ launch() {
 
 run_status() { on_workers all "$(worker_words status "$RUN")"; attempt "${command[@]}"; }
 
-is_finished() { attempt gcloud storage ls "$WORKDIR/report.html" >/dev/null 2>&1; }
+# The report is the last thing that a run writes; RUN_FLAGS may ask a run that ended for more steps.
+is_finished() {
+  local wanted had
+  attempt gcloud storage ls "$WORKDIR/report.html" >/dev/null 2>&1 || return 1
+  wanted="$(sed -nE 's/.*--config\.steps[= ]([0-9]+).*/\1/p' <<<"$RUN_FLAGS")"
+  [[ -n $wanted ]] || return 0
+  had="$({ attempt gcloud storage cat "$WORKDIR/summary.json" 2>/dev/null || true; } | sed -nE 's/^ *"steps": *([0-9]+).*/\1/p')"
+  [[ ${had:-0} -ge $wanted ]]
+}
 
 # The object comes last: a save that died half-way has none.
 list_saves() { attempt gcloud storage ls "$WORKDIR/checkpoints/*/commit_success.txt"; }

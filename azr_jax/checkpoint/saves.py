@@ -24,11 +24,11 @@ from absl import logging
 from etils import epath
 
 from azr_jax.checkpoint.retention import Retention, read_scores, write_scores
-from azr_jax.checkpoint.workdir import CHECKPOINTS, location
+from azr_jax.checkpoint.workdir import location
+from azr_jax.files import CHECKPOINTS, COMMIT_FILE
 from azr_jax.learner.state import TrainState
 
 _REMOVE_ATTEMPTS = 50
-_COMMIT_FILE = "commit_success.txt"
 _HOST_FILE = "metadata"  # as Orbax names it within the item
 # A save of tens of GB to a bucket takes longer than Orbax' own 20 minutes where the network is slow; hosts wait as long
 # for one that failed amid a save.
@@ -90,7 +90,7 @@ class Manager:
         if not self.directory.exists():
             return []
         entries = [entry for entry in self.directory.iterdir() if entry.name.isdecimal() and entry.is_dir()]
-        return sorted(int(entry.name) for entry in entries if not self._remote or (entry / _COMMIT_FILE).exists())
+        return sorted(int(entry.name) for entry in entries if not self._remote or (entry / COMMIT_FILE).exists())
 
     def check_space(self, abstract_state: TrainState) -> None:
         """Says early when the saves of such a state will not fit on the local disk.
@@ -335,7 +335,7 @@ class Manager:
         """Makes a save none, so that a crash amid its deletion leaves no half save; returns what is to be deleted."""
         path = self.directory / str(step)
         if self._remote:
-            (path / _COMMIT_FILE).unlink()
+            (path / COMMIT_FILE).unlink()
             return path
         return path.rename(self.directory / f"{step}.deleted")
 

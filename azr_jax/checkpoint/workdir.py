@@ -16,10 +16,9 @@ from absl import logging
 from etils import epath
 
 from azr_jax.config import Config, differences, from_mapping
+from azr_jax.files import CHECKPOINTS, CONFIG_FILE
 from azr_jax.hosts import Hosts
 
-CONFIG_FILE = "config.json"
-CHECKPOINTS = "checkpoints"
 _SEEN_S = 5.0
 FREE_KEYS = ("steps",)
 FREE_SECTIONS = ("checkpoint.", "metrics.", "monitoring", "evaluation.", "mesh.")

@@ -12,13 +12,12 @@ import jax.numpy as jnp
 
 from azr_jax.checkpoint import export
 from azr_jax.config import SamplerSettings
+from azr_jax.files import CHECKPOINTS
 from azr_jax.model import sharding, weights
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.tokenizer import Tokenizer, load_tokenizer
 from azr_jax.model.transformer import abstract
 from azr_jax.sampler.engine import Sampler
-
-_CHECKPOINTS = "checkpoints"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,13 +41,13 @@ def load(path: str, step: int | None = None, source: str = "") -> Served:
       FileNotFoundError: no model there, with what to do.
     """
     folder = Path(path).absolute()
-    is_save = folder.parent.name == _CHECKPOINTS and folder.name.isdecimal()
+    is_save = folder.parent.name == CHECKPOINTS and folder.name.isdecimal()
     # Other trainers name their Hugging Face directories so too.
     if is_save and not (folder / "config.json").is_file():
         if step is not None:
             raise ValueError(f"--step={step}: {path!r} is the save of step {folder.name} already; leave --step out")
         path, step = str(folder.parents[1]), int(folder.name)
-    if not (Path(path) / _CHECKPOINTS).is_dir():
+    if not (Path(path) / CHECKPOINTS).is_dir():
         if step is not None:
             raise ValueError(f"--step={step}: {path!r} is no run's workdir; leave --step out")
         if source:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from azr_jax.files import CHECKPOINTS, CONFIG_FILE, SUMMARY_FILE
 from azr_jax.metrics import METRICS_FILE
 
 
@@ -45,15 +46,15 @@ def load_all(workdirs: Sequence[Path]) -> list[RunData]:
 
 def load(workdir: Path, name: str) -> RunData:
     """One run. Raises as `load_all`."""
-    if not (workdir / "config.json").is_file() and not (workdir / METRICS_FILE).is_file():
-        raise ValueError(f"{workdir}: not a run of azr_jax (neither config.json nor {METRICS_FILE}); name a workdir")
+    if not (workdir / CONFIG_FILE).is_file() and not (workdir / METRICS_FILE).is_file():
+        raise ValueError(f"{workdir}: not a run of azr_jax (neither {CONFIG_FILE} nor {METRICS_FILE}); name a workdir")
     rows = tuple(json_lines(workdir / METRICS_FILE))
-    return RunData(workdir, name, json_object(workdir / "config.json"), rows, read_summary(workdir))
+    return RunData(workdir, name, json_object(workdir / CONFIG_FILE), rows, read_summary(workdir))
 
 
 def read_summary(workdir: Path) -> dict[str, Any]:
     """summary.json, or {} before the run's end. Raises ValueError when it is damaged."""
-    return json_object(workdir / "summary.json")
+    return json_object(workdir / SUMMARY_FILE)
 
 
 def saved_buffers(workdir: Path) -> tuple[int, dict[str, Any]] | None:
@@ -62,10 +63,10 @@ def saved_buffers(workdir: Path) -> tuple[int, dict[str, Any]] | None:
     Raises:
       ValueError: the save's file is damaged.
     """
-    steps = [int(entry.name) for entry in (workdir / "checkpoints").glob("*") if entry.name.isdecimal()]
+    steps = [int(entry.name) for entry in (workdir / CHECKPOINTS).glob("*") if entry.name.isdecimal()]
     if not steps:
         return None
-    file = workdir / "checkpoints" / str(max(steps)) / "host" / "metadata"
+    file = workdir / CHECKPOINTS / str(max(steps)) / "host" / "metadata"
     content = json_object(file)
     try:
         return max(steps), content["host"]["buffers"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from azr_jax.files import CHECKPOINTS, REPORT_FILE
 from azr_jax.intervals import wilson
 from azr_jax.report.runs import read_summary
 
@@ -82,12 +83,12 @@ def summary_text(workdir: str | Path) -> str:
     """The end of a run for a terminal of 100 columns: the held-out table, and where everything is."""
     workdir = Path(workdir)
     lines = _table_lines(heldout_rows(read_summary(workdir)))
-    saves = [int(entry.name) for entry in (workdir / "checkpoints").glob("*") if entry.name.isdecimal()]
+    saves = [int(entry.name) for entry in (workdir / CHECKPOINTS).glob("*") if entry.name.isdecimal()]
     places = {
-        "checkpoint": workdir / "checkpoints" / str(max(saves, default=0)),
+        "checkpoint": workdir / CHECKPOINTS / str(max(saves, default=0)),
         "export": workdir / "export",
         "metrics": workdir / "metrics.jsonl",
-        "report": workdir / "report.html",
+        "report": workdir / REPORT_FILE,
     }
     return "\n".join(lines + [f"{name:<11}{place}" for name, place in places.items() if place.exists()])
 

@@ -18,7 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from azr_jax.config import Config, differences, from_mapping
-from azr_jax.report.runs import json_object, read_summary
+from azr_jax.files import CONFIG_FILE, ended_steps
+from azr_jax.report.runs import json_object
 
 # What may differ between a finished run and the study as it is now: nothing that its scores depend on.
 _FREE = (
@@ -179,9 +180,9 @@ def is_done(cell: Cell, config: Config) -> bool:
     Raises:
       ValueError: a damaged summary or config.json, or a run with other settings than the study now has.
     """
-    if read_summary(cell.workdir).get("steps") != config.steps:
+    if ended_steps(cell.workdir) != config.steps:
         return False
-    changed = differences(json_object(cell.workdir / "config.json"), json.loads(config.to_json()))
+    changed = differences(json_object(cell.workdir / CONFIG_FILE), json.loads(config.to_json()))
     if binding := [line for line in changed if not line.startswith(_FREE)]:
         listed = "\n  ".join(binding)
         raise ValueError(

@@ -81,6 +81,8 @@ def test_a_finished_run_counts_only_with_the_settings_that_the_study_has(tmp_pat
     cell.workdir.mkdir(parents=True)
     (cell.workdir / "config.json").write_text(config.to_json())
     (cell.workdir / "summary.json").write_text(json.dumps({"steps": config.steps}))
+    assert not grid.is_done(cell, config), "it was ended before its report"
+    (cell.workdir / "report.html").write_text("<html>")
     assert grid.is_done(cell, config)
     free = dataclasses.replace(config, checkpoint=dataclasses.replace(config.checkpoint, every=1))
     assert grid.is_done(cell, free)

@@ -128,6 +128,8 @@ def storage(words):
             found = sorted(path.iterdir())
         for each in found:
             sys.stdout.write(f"gs://{each.relative_to(ROOT / 'buckets')}{'/' if each.is_dir() else ''}\n")
+    elif words[0] == "cat":
+        sys.stdout.write(local(paths[0]).read_text())
     else:
         exclude = flag(words, "--exclude")
         source, target = map(local, paths)

@@ -30,7 +30,8 @@ for word in $line; do
     half*) mkdir -p "$run/checkpoints/${word#half}" ;;
     save*) mkdir -p "$run/checkpoints/${word#save}"; echo "saved ${word#save}"
       touch "$run/checkpoints/${word#save}/commit_success.txt" ;;
-    finish) echo x >"$run/metrics.jsonl"; echo x >"$run/report.html" ;;
+    finish*) echo x >"$run/metrics.jsonl"; echo x >"$run/report.html"
+      printf '{\\n  "steps": %s,\\n  "seconds": 1.0\\n}\\n' "${word#finish}" >"$run/summary.json" ;;
     hang) exec sleep 600 ;;
     exit*) exit "${word#exit}" ;;
   esac
@@ -129,7 +130,7 @@ def test_a_run_from_nothing_to_its_results(cloud):
     assert "finished" in output and "doctor: all well" in output
     called = [json.loads(line) for line in (cloud.root / "calls.jsonl").read_text().splitlines()]
     changing = [
-        words for words in called if not {"describe", "ls"} & set(words) and "worker.sh status" not in words[-1]
+        words for words in called if not {"describe", "ls", "cat"} & set(words) and "worker.sh status" not in words[-1]
     ]
     assert changing == [shlex.split(line)[1:] for line in printed if line.startswith("gcloud")]
     assert cloud.calls("queued-resources", "create") == [
@@ -149,6 +150,20 @@ def test_a_run_from_nothing_to_its_results(cloud):
     cloud.tpu("delete")
     assert cloud.state() == {}
     assert (cloud.root / "buckets" / "my-bucket" / "julia" / "report.html").exists()
+
+
+def test_a_finished_run_that_is_asked_for_more_steps_goes_on(cloud):
+    cloud.story("finish8 exit0", "finish12 exit0")
+    flags = {"RUN_FLAGS": "--config.steps=8 --config.mesh.tensor=2"}
+    cloud.tpu("run", **flags)
+    cloud.tpu("run", **flags)
+    cloud.tpu("run", RUN_FLAGS="")
+    assert cloud.starts() == 1
+    flags = {"RUN_FLAGS": "--config.mesh.tensor=2 --config.steps 12"}
+    assert "newest save" in cloud.tpu("status", **flags)
+    assert "finished" in cloud.tpu("run", **flags)
+    assert cloud.starts() == 2
+    assert "finished: gs://my-bucket/julia" in cloud.tpu("status", **flags)
 
 
 @pytest.mark.slow

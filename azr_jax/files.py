@@ -1,0 +1,31 @@
+"""The names of the files in a run's workdir, and whether they say that the run has ended. No jax."""
+
+from __future__ import annotations
+
+import json
+
+from etils import epath
+
+CONFIG_FILE = "config.json"
+CHECKPOINTS = "checkpoints"
+SUMMARY_FILE = "summary.json"
+REPORT_FILE = "report.html"
+# The last object of a save in a bucket.
+COMMIT_FILE = "commit_success.txt"
+
+
+def ended_steps(workdir: epath.PathLike) -> int | None:
+    """How many steps the run had that ended there; None when summary or report, its last files, are not there.
+
+    A person may have had a report made of a run that goes on, or asked a finished one for more steps.
+
+    Raises:
+      ValueError: a damaged summary.
+    """
+    summary = epath.Path(workdir) / SUMMARY_FILE
+    if not (epath.Path(workdir) / REPORT_FILE).exists() or not summary.exists():
+        return None
+    try:
+        return int(json.loads(summary.read_text())["steps"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{summary}: damaged ({error!r}); delete it: the run's own command makes it again") from error
