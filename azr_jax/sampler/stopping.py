@@ -17,14 +17,12 @@ def cut(token_ids: Sequence[int], new: int, stop: Sequence[str], decode: Decode)
     """(tokens kept, text) when a stop string was completed by the last `new` of `token_ids`, else None.
 
     The kept tokens end with the one that completes the stop string; the text ends before it. `decode` gives the text
-    of token ids. The check looks at a window only (a token holds at least one byte, so a stop string of b bytes spans
-    at most b tokens); a response is decoded whole once, when it ends.
+    of token ids. The check looks at a window only, so that it finds the same whatever `new` is: one that holds as much
+    text before the new tokens as a stop string may have there. A response is decoded whole once, when it ends.
     """
     if not stop or not new:
         return None
-    longest = max(len(word.encode("utf-8", "surrogatepass")) for word in stop)
-    window = token_ids[max(0, len(token_ids) - new - longest) :]
-    if first_stop(decode(window), stop) < 0:
+    if first_stop(decode(token_ids[_window_start(token_ids, new, stop, decode) :]), stop) < 0:
         return None
     # The fewest tokens whose text holds a stop string: text only grows, so a binary search finds it.
     low, high = len(token_ids) - new + 1, len(token_ids)
@@ -38,3 +36,17 @@ def cut(token_ids: Sequence[int], new: int, stop: Sequence[str], decode: Decode)
             low = middle + 1
     text = decode(token_ids[:high])
     return high, text[: first_stop(text, stop)]
+
+
+def _window_start(token_ids: Sequence[int], new: int, stop: Sequence[str], decode: Decode) -> int:
+    """Where to begin decoding.
+
+    A stop string of b bytes spans at most b tokens that hold any; ids that a model has and its tokenizer does not
+    (Qwen's table is padded by hundreds) hold none. A character stands for a byte at least.
+    """
+    longest = max(len(word.encode("utf-8", "surrogatepass")) for word in stop)
+    before = len(token_ids) - new
+    start = max(0, before - longest)
+    while start > 0 and len(decode(token_ids[start:before])) < longest:
+        start = max(0, start - longest)
+    return start

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from azr_jax.sampler import stopping
 
-PIECES = [b"ab", b"c</an", b"swer", b">", b" tail", "é".encode()[:1], "é".encode()[1:]]
+PIECES = [b"ab", b"c</an", b"swer", b">", b" tail", "é".encode()[:1], "é".encode()[1:], b""]
 
 
 def _decode(ids: Sequence[int]) -> str:
@@ -31,3 +31,11 @@ def test_a_stop_string_longer_ago_than_the_new_tokens_is_not_seen_again():
 def test_a_character_split_over_tokens_is_seen_when_whole():
     assert stopping.cut([0, 5], 1, ("é",), _decode) is None
     assert stopping.cut([0, 5, 6], 1, ("é",), _decode) == (3, "ab")
+
+
+def test_ids_without_text_inside_a_stop_string_hide_it_from_no_chunk():
+    """A model has more ids than its tokenizer; what a chunk holds of them must not decide where the response ends."""
+    ids = [0, 1, 7, 7, 7, 7, 7, 7, 7, 7, 7, 2, 3]
+    assert [stopping.cut(ids, new, ("</answer>",), _decode) for new in (1, 2, 13)] == [(13, "abc")] * 3
+    split = [0, 5, *[7] * 9, 6]
+    assert [stopping.cut(split, new, ("é",), _decode) for new in (1, 12)] == [(12, "ab")] * 2
