@@ -24,12 +24,15 @@ class Choice:
 
 
 def choices(config: Config, model: ModelConfig, devices: list[Any], chip: Chip) -> list[Choice]:
-    """Every mesh of fsdp and tensor that divides, quickest estimated step first. Nothing is compiled for it."""
+    """Every mesh of fsdp and tensor that divides, quickest estimated step first. Nothing is compiled for it.
+
+    Slots and rows a microbatch that the config names are kept: a mesh that does not divide them is left out.
+    """
     common = math.gcd(model.heads, model.kv_heads, model.ffn_dim, model.vocab_size, len(devices))
     found = []
     for tensor in divisors(common):
         fsdp = len(devices) // tensor
-        if model.embed_dim % fsdp:
+        if any(size % fsdp for size in (model.embed_dim, config.sampler.slots, config.learner.rows_per_microbatch)):
             continue
         mesh = dataclasses.replace(config.mesh, data=1, fsdp=fsdp, tensor=tensor)
         plan = build.setup(dataclasses.replace(config, mesh=mesh), model, devices)

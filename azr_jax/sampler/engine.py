@@ -24,6 +24,7 @@ from azr_jax.model.sharding import (
     HOST_MEMORY,
     PARAM_AXES,
     batch_sharding,
+    check_batch,
     constrain,
     leaf_name,
     local_bytes,
@@ -63,8 +64,8 @@ class Sampler:
       slots: rows decoded together, of all tiers.
 
     Raises:
-      ValueError: lengths beyond the model's positions, a mesh that does not divide the model, or (at the first
-        session) slots that memory does not hold.
+      ValueError: lengths beyond the model's positions, a mesh that does not divide the model or the slots, or (at the
+        first session) slots that memory does not hold.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class Sampler:
                 f"sampler.max_prompt_tokens + sampler.max_response_tokens = {longest} is more than the model's"
                 f" {model_config.max_positions} positions; lower one of them"
             )
+        if mesh is not None:
+            check_batch(settings.slots, mesh, "sampler.slots")
         self.model_config = model_config
         self.tokenizer = tokenizer
         self.settings = settings

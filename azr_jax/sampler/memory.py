@@ -83,14 +83,14 @@ def choose_slots(
     `parts` that rows are split over at most; a multiple of `parts` is the caller's matter.
 
     Raises:
-      ValueError: not one slot fits, or `settings.slots` do not.
+      ValueError: not one slot fits for each of the `parts`, or `settings.slots` do not.
     """
     on_cpu = devices.flat[0].platform == "cpu"
     if settings.slots and not on_cpu and not _own(devices)[0].memory_stats():
         return settings.slots
     fit, free = slots_in(config, settings, length, dtype, free_bytes(devices), parts)
-    if fit < max(1, settings.slots):
-        raise _too_small(config, settings, length, dtype, free)
+    if fit < max(parts, settings.slots):
+        raise _too_small(config, settings, length, dtype, free, parts)
     slots = settings.slots or min(fit, CPU_SLOTS if on_cpu else MOST_SLOTS * parts)
     _log(config, settings, ((slots, length),), dtype, free)
     return slots
@@ -128,12 +128,15 @@ def choose_tiers(
     return chosen
 
 
-def _too_small(config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, free: int) -> ValueError:
+def _too_small(
+    config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, free: int, parts: int = 1
+) -> ValueError:
     each, prefill = slot_bytes(config, length, dtype), prefill_bytes(config, settings.prefill_tokens, dtype)
     return ValueError(
         f"sampler.slots={settings.slots}: {max(0, free) // each} slots of {length} tokens fit in the"
         f" {(free + prefill) / 2**30:.2f} GiB there are ({each / 2**20:.1f} MiB a slot, {prefill / 2**30:.2f} GiB for"
-        " one prefill); lower sampler.slots, sampler.max_response_tokens or sampler.prefill_tokens, or use more devices"
+        f" one prefill), data x fsdp = {parts} is the least; lower sampler.slots, sampler.max_response_tokens or"
+        " sampler.prefill_tokens, or use more devices"
     )
 
 

@@ -13,10 +13,12 @@ from conftest import REPOSITORY
 from sampler.test_sizes import _Device
 from sampler.tiny import SETTINGS
 
+from azr_jax.config import from_mapping
 from azr_jax.model.sizes import QWEN2_5_CODER
-from azr_jax.plan import chips, collectives, counts
+from azr_jax.plan import build, chips, collectives, counts, sharing, suggest
 from azr_jax.plan.compiled import _needed
 from azr_jax.sampler import memory
+from configs import racket
 
 QWEN_3B = QWEN2_5_CODER["Qwen2.5-Coder-3B"]
 # As the TPU compiler writes: a scan of 36 layers whose condition compares, a loop that may end early, a reduce-scatter
@@ -162,3 +164,14 @@ def test_a_run_chooses_the_slots_that_a_plan_says():
     assert chosen == memory.slots_in(QWEN_3B, settings, 14336, "bfloat16", free, parts=8)[0]
     # With more groups of devices the smallest prefill of the longest prompt is larger, and fewer slots fit.
     assert memory.choose_slots(QWEN_3B, settings, 14336, "bfloat16", devices, parts=16) < chosen
+
+
+@pytest.mark.parametrize("override", [{"learner.rows_per_microbatch": 2}, {"sampler.slots": 6}])
+def test_no_mesh_is_suggested_that_does_not_divide_what_the_config_names(monkeypatch, override):
+    """It would be an error of a mesh that nobody asked for, after everything has been compiled."""
+    monkeypatch.setattr(build, "setup", lambda *_: None)
+    monkeypatch.setattr(sharing, "share", lambda *_: sharing.Sharing(0, False, 0, 0, 0, 0, 0))
+    config = racket.get_config()
+    config.update_from_flattened_dict(override)
+    found = suggest.choices(from_mapping(config.to_dict()), QWEN_3B, [None] * 4, chips.CHIPS["v5e"])
+    assert [(choice.fsdp, choice.tensor) for choice in found] == [(2, 2)]

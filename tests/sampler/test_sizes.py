@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
+from jax.sharding import AbstractMesh
 
 from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.sharding import MESH_AXES
 from azr_jax.sampler import buckets, memory
+from azr_jax.sampler.engine import Sampler
 
-from .tiny import SETTINGS
+from .tiny import CONFIG, SETTINGS, make_tokenizer
 
 QWEN_3B = ModelConfig(vocab_size=151936, embed_dim=2048, ffn_dim=11008, layers=36, heads=16, kv_heads=2, head_dim=128)
 
@@ -86,6 +90,22 @@ def test_slots_that_do_not_fit_are_an_error_with_the_sizes():
         memory.choose_slots(QWEN_3B, settings, 14336, "bfloat16", devices(72.0))
     with pytest.raises(ValueError, match=r"sampler\.slots=0: 0 slots"):
         memory.choose_slots(QWEN_3B, dataclasses.replace(settings, slots=0), 14336, "bfloat16", devices(1.0))
+
+
+def test_fewer_slots_than_groups_of_devices_are_an_error_and_not_more_slots_than_fit():
+    settings = dataclasses.replace(SETTINGS, slots=0)
+    small = devices(*[0.4] * 8)
+    fit = memory.slots_in(QWEN_3B, settings, 14336, "bfloat16", memory.free_bytes(small), parts=8)[0]
+    assert 0 < fit < 8
+    with pytest.raises(ValueError, match=rf"sampler\.slots=0: {fit} slots .*data x fsdp = 8"):
+        memory.choose_slots(QWEN_3B, settings, 14336, "bfloat16", small, parts=8)
+
+
+def test_slots_that_the_mesh_does_not_divide_are_an_error_at_start(world):
+    settings = dataclasses.replace(SETTINGS, slots=6)
+    mesh: Any = AbstractMesh((2, 2, 1), MESH_AXES)
+    with pytest.raises(ValueError, match=r"sampler\.slots=6 is not a multiple of data x fsdp = 2 x 2; choose 8"):
+        Sampler(world.graphdef, CONFIG, make_tokenizer(), settings, mesh)
 
 
 def test_a_device_that_does_not_tell_its_memory_needs_a_number():
