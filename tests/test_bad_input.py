@@ -281,3 +281,16 @@ def test_a_gpu_s_share_is_set_before_a_run_is_opened(monkeypatch, capsys, tmp_pa
     monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION")
     monkeypatch.setattr(Run, "open", opened)
     assert error_of(capsys, tmp_path) == "error: 0.95"
+
+
+def test_a_gpu_s_share_that_the_user_set_by_its_newer_name_stays_alone(monkeypatch, capsys, tmp_path):
+    """Both names together are an error of jax when it meets the GPU."""
+
+    def opened(*_):
+        raise ValueError(os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "alone"))
+
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "unset")
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION")
+    monkeypatch.setenv("XLA_CLIENT_MEM_FRACTION", "0.5")
+    monkeypatch.setattr(Run, "open", opened)
+    assert error_of(capsys, tmp_path) == "error: alone"

@@ -32,7 +32,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a benchmark; mistakes of the user are one line on standard error and status 2."""
     arguments = parser().parse_args(argv)
-    os.environ.setdefault(*_MEMORY_SHARE)
+    if "XLA_CLIENT_MEM_FRACTION" not in os.environ:  # the newer name, and jax refuses both together
+        os.environ.setdefault(*_MEMORY_SHARE)
     try:
         result = _run(arguments)
     except ValueError as error:

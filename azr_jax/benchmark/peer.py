@@ -65,7 +65,8 @@ def measure(size: str) -> dict[str, Any]:
     on_gpu = torch.cuda.is_available()
     if size == "full" and not on_gpu:
         raise ValueError("torch has no GPU here")
-    widths, length, count, chunk = _WORKLOADS["full" if on_gpu and size != "small" else "small"]
+    name = "full" if on_gpu and size != "small" else "small"
+    widths, length, count, chunk = _WORKLOADS[name]
     device, dtype = ("cuda", torch.bfloat16) if on_gpu else ("cpu", torch.float32)
     config = transformers.Qwen2Config(**widths, tie_word_embeddings=True, use_cache=False)
     torch.manual_seed(0)
@@ -107,6 +108,7 @@ def measure(size: str) -> dict[str, Any]:
     attention = 6.0 * widths["num_hidden_layers"] * widths["hidden_size"] * length**2 * count
     return {
         "what": f"transformers {transformers.__version__}, torch {torch.__version__}, {device}, {dtype}",
+        "size": name,
         "tokens": length,
         "sequences": count,
         "tokens_per_s": length * count / seconds,

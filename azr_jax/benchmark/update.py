@@ -59,12 +59,18 @@ def run(
             "model_tflops": flops / seconds / 1e12,
             "share_of_matmul_ceiling": flops / seconds / ceiling,
         }
-        if peer is not None and "model_tflops" in peer:
-            figures["over_peer"] = flops / seconds / 1e12 / peer["model_tflops"]
+        figures |= beside_peer(flops / seconds / 1e12, size, peer)
         if stats := jax.devices()[0].memory_stats():
             figures["peak_gib"] = stats["peak_bytes_in_use"] / 2**30
         report.add(f"update/{length}", **figures)
     return report.result
+
+
+def beside_peer(model_tflops: float, size: Size, peer: dict[str, Any] | None) -> dict[str, float]:
+    """{"over_peer": ratio}, where the peer measured this size: a torch without the GPU that jax has runs the small."""
+    if peer is None or peer.get("size") != size.name:
+        return {}
+    return {"over_peer": model_tflops / peer["model_tflops"]}
 
 
 def sequences(size: Size, count: int, length: int) -> list[TrainSequence]:
