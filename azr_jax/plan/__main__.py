@@ -75,5 +75,19 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parsing as absl does, with a flag or configuration file that is wrong as one message."""
+    try:
+        return flags.FLAGS(list(argv), known_only=False)
+    except (AttributeError, KeyError) as error:
+        sys.exit(f"error: a --config.KEY or the file names a key that configs/base.py does not have: {error}")
+    except SyntaxError as error:
+        sys.exit(f"error: --config: {error.filename}, line {error.lineno}: {error.msg}; mend the file")
+    except OSError as error:
+        sys.exit(f"error: --config: {error}; name a configuration file, such as configs/racket.py")
+    except flags.Error as error:
+        sys.exit(f"error: {error}; see python -m azr_jax.plan --help")
+
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=_parse_flags)

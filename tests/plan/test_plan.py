@@ -103,6 +103,22 @@ def test_the_command_names_the_slices_before_it_loads_anything():
     assert "v6e:{" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=configs/racket.py", "--config.sampler.no_slots=3"], "no_slots"),
+        (["--config=configs/no_config.py"], "configs/no_config.py"),
+        (["--config=configs/racket.py", "--slice=v5e:4x4"], "slice"),
+    ],
+)
+def test_a_flag_that_is_wrong_is_one_message(arguments, message):
+    command = [sys.executable, "-m", "azr_jax.plan", *arguments, "--topology=v5e:4x4"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=300)
+    assert done.returncode == 1
+    assert "error: " in done.stderr and message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_without_the_compiler_the_error_says_how_to_install_it(monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "libtpu" else found(name))
