@@ -12,6 +12,17 @@ FAMILIES = {"qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM"}
 _DEFAULT_ROPE_THETA = 10000.0
 _DEFAULT_RMS_EPSILON = 1e-6
 _DEFAULT_MAX_POSITIONS = {"qwen2": 32768, "llama": 2048}
+_ROPE_SCALING_KEYS = {
+    "linear": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LinearRopeScaling:
+    """Positions divided by `factor` (DeepSeek-Coder; transformers' `_compute_linear_scaling_rope_parameters`)."""
+
+    factor: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,7 +56,7 @@ class ModelConfig:
     qkv_bias: bool = True
     max_positions: int = 32768
     family: str = "qwen2"
-    rope_scaling: Llama3RopeScaling | None = None
+    rope_scaling: LinearRopeScaling | Llama3RopeScaling | None = None
     bos_id: int | None = None
     eos_ids: tuple[int, ...] = ()
 
@@ -137,7 +148,9 @@ class ModelConfig:
             hf["use_sliding_window"] = False
         else:
             hf |= {"attention_bias": False, "mlp_bias": False}
-        if self.rope_scaling is not None:
+        if isinstance(self.rope_scaling, LinearRopeScaling):
+            hf["rope_scaling"] = {"rope_type": "linear", "factor": self.rope_scaling.factor}
+        elif self.rope_scaling is not None:
             hf["rope_scaling"] = {
                 "rope_type": "llama3",
                 "factor": self.rope_scaling.factor,
@@ -229,7 +242,7 @@ def _check_supported(hf: Mapping[str, Any], family: str) -> None:
         )
 
 
-def _rope(hf: Mapping[str, Any]) -> tuple[float, Llama3RopeScaling | None]:
+def _rope(hf: Mapping[str, Any]) -> tuple[float, LinearRopeScaling | Llama3RopeScaling | None]:
     """(theta, scaling) from transformers 5's `rope_parameters` or 4's `rope_theta` and `rope_scaling`."""
     parameters, scaling = (hf.get(key) or {} for key in ("rope_parameters", "rope_scaling"))
     for key, value in (("rope_parameters", parameters), ("rope_scaling", scaling)):
@@ -245,22 +258,23 @@ def _rope(hf: Mapping[str, Any]) -> tuple[float, Llama3RopeScaling | None]:
         )
     if kind == "default":
         return theta, None
-    if kind != "llama3":
+    if kind not in _ROPE_SCALING_KEYS:
         raise ValueError(
-            f"config.json: rope_scaling type is {kind!r}; supported are none and 'llama3': remove rope_scaling (and "
-            "keep sequences within the original length) or use another model"
+            f"config.json: rope_scaling type is {kind!r}; supported are none, 'linear', 'llama3': remove rope_scaling "
+            "(and keep sequences within the original length) or use another model"
         )
-    missing = [
-        key
-        for key in ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-        if key not in scaling
-    ]
+    missing = [key for key in _ROPE_SCALING_KEYS[kind] if key not in scaling]
     if missing:
         raise ValueError(
-            f"config.json: rope_scaling lacks {missing}; 'llama3' needs them: use the model's own config.json"
+            f"config.json: rope_scaling lacks {missing}; {kind!r} needs them: use the model's own config.json"
         )
+    factor = _number(scaling, "factor", 0, float)
+    if factor <= 0:
+        raise ValueError(f"config.json: factor of rope_scaling is {factor}; it must be above 0: use the model's own")
+    if kind == "linear":
+        return theta, LinearRopeScaling(factor)
     return theta, Llama3RopeScaling(
-        factor=_number(scaling, "factor", 0, float),
+        factor=factor,
         low_freq_factor=_number(scaling, "low_freq_factor", 0, float),
         high_freq_factor=_number(scaling, "high_freq_factor", 0, float),
         original_max_positions=_number(scaling, "original_max_position_embeddings", 0, int),

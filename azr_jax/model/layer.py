@@ -11,7 +11,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 
-from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.configuration import LinearRopeScaling, ModelConfig
 from azr_jax.model.sharding import PARAM_AXES, gathered
 
 INIT_STD = 0.02  # transformers' initializer_range
@@ -78,12 +78,14 @@ def rope_angles(config: ModelConfig, positions: jax.Array) -> tuple[jax.Array, j
 
 
 def rope_frequencies(config: ModelConfig) -> np.ndarray:
-    """Angular frequencies theta ** (-2i / H), stretched for "llama3" (transformers' modeling_rope_utils.py)."""
+    """Angular frequencies theta ** (-2i / H), stretched as the model says (transformers' modeling_rope_utils.py)."""
     exponents = np.arange(0, config.head_dim, 2, dtype=np.float32) / np.float32(config.head_dim)
     frequencies = (np.float32(1.0) / np.float32(config.rope_theta) ** exponents).astype(np.float32)
     scaling = config.rope_scaling
     if scaling is None:
         return frequencies
+    if isinstance(scaling, LinearRopeScaling):
+        return (frequencies / np.float32(scaling.factor)).astype(np.float32)
     wavelengths = 2 * np.pi / frequencies
     low_wavelength = scaling.original_max_positions / scaling.low_freq_factor
     high_wavelength = scaling.original_max_positions / scaling.high_freq_factor

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from azr_jax.model.configuration import Llama3RopeScaling, ModelConfig
+from azr_jax.model.configuration import LinearRopeScaling, Llama3RopeScaling, ModelConfig
 
 from .tiny import QWEN
 
@@ -93,7 +93,20 @@ def test_llama3_scaling_is_read_from_both_formats():
     assert ModelConfig.from_hf(older) == config
 
 
-@pytest.mark.parametrize("hf", [QWEN_CODER_3B, LLAMA], ids=["qwen2", "llama"])
+DEEPSEEK_CODER = {k: v for k, v in LLAMA.items() if k != "rope_parameters"} | {
+    "rope_theta": 100000,
+    "rope_scaling": {"type": "linear", "factor": 4.0},
+}
+
+
+def test_linear_scaling_is_read_from_both_formats():
+    config = ModelConfig.from_hf(DEEPSEEK_CODER)
+    assert (config.rope_theta, config.rope_scaling) == (100000.0, LinearRopeScaling(4.0))
+    newer = LLAMA | {"rope_parameters": {"rope_type": "linear", "rope_theta": 100000.0, "factor": 4.0}}
+    assert ModelConfig.from_hf(newer) == config
+
+
+@pytest.mark.parametrize("hf", [QWEN_CODER_3B, LLAMA, DEEPSEEK_CODER], ids=["qwen2", "llama", "deepseek-coder"])
 def test_to_hf_and_back(hf):
     config = ModelConfig.from_hf(hf)
     assert ModelConfig.from_hf(config.to_hf()) == config
@@ -107,6 +120,8 @@ def test_to_hf_and_back(hf):
         ({"hidden_act": "gelu"}, ["hidden_act", "gelu", "silu"]),
         ({"use_sliding_window": True}, ["use_sliding_window", "True"]),
         ({"rope_scaling": {"type": "yarn", "factor": 4.0}}, ["rope_scaling", "yarn", "llama3"]),
+        ({"rope_scaling": {"type": "linear"}}, ["rope_scaling lacks ['factor']", "linear"]),
+        ({"rope_scaling": {"type": "linear", "factor": 0.0}}, ["factor of rope_scaling is 0.0", "above 0"]),
         ({"layer_types": ["sliding_attention"] * 36}, ["layer_types", "full_attention"]),
         ({"quantization_config": {"bits": 4}}, ["quantization_config", "bfloat16"]),
         ({"hidden_size": None}, ["hidden_size", "integer"]),

@@ -9,7 +9,7 @@ import torch
 from flax import nnx
 
 from azr_jax.model import weights
-from azr_jax.model.configuration import Llama3RopeScaling
+from azr_jax.model.configuration import LinearRopeScaling, Llama3RopeScaling
 from azr_jax.model.transformer import REMAT_POLICIES, Transformer, abstract
 
 from .tiny import QWEN, build, merged, rows, write_torch
@@ -30,6 +30,7 @@ CONFIGS = {
     "head_dim beyond embed_dim / heads": dataclasses.replace(QWEN, head_dim=16),
     "llama": LLAMA,
     "llama, no rope scaling": dataclasses.replace(LLAMA, rope_scaling=None, tie_embeddings=True),
+    "llama, linear rope scaling": dataclasses.replace(LLAMA, rope_scaling=LinearRopeScaling(4.0)),
 }
 
 
