@@ -9,11 +9,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from azr_jax.commands import parse_flags
 from azr_jax.config import Config, from_mapping
 
 if TYPE_CHECKING:
@@ -114,37 +115,10 @@ def _train(config: Config, workdir: str) -> None:
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parsing as absl does, with a config key or file that does not exist as one message instead of a traceback."""
-    try:
-        rest = flags.FLAGS(list(argv), known_only=False)
-    except (AttributeError, KeyError) as error:
-        unknown = _unknown_key(argv)
-        if not unknown:
-            sys.exit(f"error: --config: the file itself ended with {error!r}; mend it (its keys are configs/base.py's)")
-        sys.exit(f"error: unknown config key {unknown}: {error}; configs/base.py names every key")
-    except SyntaxError as error:
-        sys.exit(f"error: --config: {error.filename}, line {error.lineno}: {error.msg}; mend the file")
-    except OSError as error:
-        sys.exit(f"error: --config: {error}; name a configuration file, such as configs/tiny.py")
-    except flags.Error as error:
-        sys.exit(f"error: {error}; see python -m azr_jax.main --help")
+    rest = parse_flags(argv, "azr_jax.main")
     if flags.FLAGS["verbosity"].using_default_value:
         flags.FLAGS.verbosity = logging.WARNING  # app.run would take INFO, Orbax's dozens of lines a save with it
     return rest
-
-
-def _unknown_key(argv: Sequence[str]) -> str:
-    """The first override whose key configs/base.py does not have."""
-    from configs import base
-
-    overrides = (argument.partition("=")[0].lstrip("-") for argument in argv if argument.lstrip("-") != argument)
-    for name in overrides:
-        section: Any = base.get_config().to_dict()
-        for part in name.split(".")[1:]:
-            if not isinstance(section, dict) or part not in section:
-                return name
-            section = section[part]
-    return ""
 
 
 def _config_path() -> str:

@@ -84,6 +84,14 @@ def test_an_unknown_key_or_a_wrong_value_as_the_real_command(argument, named):
     assert len(done.stderr.strip().splitlines()) <= 2
 
 
+@pytest.mark.parametrize("module", ["pretrain", "study.estimation"])
+def test_an_unknown_key_where_the_configuration_has_a_default(module):
+    command = [sys.executable, "-m", f"azr_jax.{module}", "--config.stepz=3"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: unknown config key config.stepz"), done.stderr
+
+
 def test_a_config_file_that_is_not_there(capsys, tmp_path):
     message = error_of(capsys, tmp_path / "run", config="configs/tinny.py")
     assert "configs/tinny.py" in message

@@ -6,6 +6,7 @@ compiles in a third of the time, with peaks that differ by a tenth or so. Exits 
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from azr_jax.commands import parse_flags
 from azr_jax.config import Config, from_mapping
 from azr_jax.plan import chips
 
@@ -75,19 +77,5 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parsing as absl does, with a flag or configuration file that is wrong as one message."""
-    try:
-        return flags.FLAGS(list(argv), known_only=False)
-    except (AttributeError, KeyError) as error:
-        sys.exit(f"error: a --config.KEY or the file names a key that configs/base.py does not have: {error}")
-    except SyntaxError as error:
-        sys.exit(f"error: --config: {error.filename}, line {error.lineno}: {error.msg}; mend the file")
-    except OSError as error:
-        sys.exit(f"error: --config: {error}; name a configuration file, such as configs/racket.py")
-    except flags.Error as error:
-        sys.exit(f"error: {error}; see python -m azr_jax.plan --help")
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse_flags)
+    app.run(main, flags_parser=functools.partial(parse_flags, command="azr_jax.plan"))

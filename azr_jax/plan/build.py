@@ -13,7 +13,7 @@ import tokenizers
 from jax.experimental import topologies
 from jax.sharding import Mesh
 
-from azr_jax.config import Config
+from azr_jax.config import Config, located
 from azr_jax.learner.update import Learner, make_learner
 from azr_jax.model import weights
 from azr_jax.model.configuration import ModelConfig
@@ -48,7 +48,7 @@ def model_config(config: Config) -> ModelConfig:
     Raises:
       ValueError: neither.
     """
-    path = Path(config.model.path)
+    path = Path(located(config.model.path))
     if (path / "config.json").is_file():
         return weights.load_config(path)
     if path.name in QWEN2_5_CODER:

@@ -8,9 +8,11 @@ language that is left out of the pretraining, and no model: the same programs as
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,7 @@ import tokenizers
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from azr_jax.commands import parse_flags
 from azr_jax.config import Config, PretrainSettings, from_mapping
 from azr_jax.model import weights
 from azr_jax.model.configuration import ModelConfig
@@ -27,7 +30,7 @@ from azr_jax.pretrain import corpus, train, transcripts, vocabulary
 from azr_jax.pretrain.corpus import Drawn
 from azr_jax.pretrain.transcripts import Transcript
 
-_CONFIG = config_flags.DEFINE_config_file("config", "configs/tiny.py", "Configuration file; its pretrain.* keys count.")
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file (configs/tiny.py), for its pretrain.*")
 _PROBLEMS = flags.DEFINE_string("problems", "", "Write only the problem sets of this language, such as lua.")
 MODEL_NAME = "azr-tiny"
 HELD_BACK = 1000
@@ -79,7 +82,10 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: settings are --config.KEY=VALUE")
     started = time.monotonic()
-    config = from_mapping(_CONFIG.value.to_dict())
+    try:
+        config = from_mapping(_CONFIG.value.to_dict())
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     output = Path(config.pretrain.output)
     output.mkdir(parents=True, exist_ok=True)
     if language := _PROBLEMS.value:
@@ -155,4 +161,5 @@ def _fitting(
 
 
 if __name__ == "__main__":
-    app.run(main)
+    parser = functools.partial(parse_flags, command="azr_jax.pretrain", default="configs/tiny.py")
+    app.run(main, flags_parser=parser)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import json
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from azr_jax import stages
+from azr_jax.commands import parse_flags
 from azr_jax.config import Config, from_mapping
 from azr_jax.play import Proposal, Solution
 from azr_jax.selfplay import rewards
@@ -149,7 +151,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def define_flags() -> None:
     """The command's flags; not at import, since a process has one flag of a name and azr_jax.main has `config` too."""
-    config_flags.DEFINE_config_file("config", "configs/tiny.py", "Configuration file.")
+    config_flags.DEFINE_config_file("config", None, "Configuration file (configs/tiny.py).")
     flags.DEFINE_list("temperatures", ["0", "0.5", "1"], "Temperatures of the samples.")
     flags.DEFINE_integer("samples", 16, "Samples of each proposal and temperature; rows are m = 1, 2, 4, ... of them.")
     flags.DEFINE_string("out", None, "File for the samples and the table as JSON.")
@@ -184,4 +186,5 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    parser = functools.partial(parse_flags, command="azr_jax.study.estimation", default="configs/tiny.py")
+    app.run(main, flags_parser=parser)
