@@ -190,6 +190,27 @@ def test_builders_give_the_files_problems_without_tensorflow(tmp_path, monkeypat
     assert "tensorflow" not in sys.modules
 
 
+@needs_data
+def test_benchmark_data_that_another_process_prepares_meanwhile(tmp_path, monkeypatch):
+    from azr_jax.evaluation import datasets
+
+    generate, faster = datasets.MultiplE._generate_examples, []
+
+    def overtaken(builder):
+        if not faster:
+            faster.append(True)
+            faster.append(datasets.load("humaneval", "rkt", str(DATA)))
+        yield from generate(builder)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(datasets.MultiplE, "_generate_examples", overtaken)
+    assert datasets.load("humaneval", "rkt", str(DATA)) == faster[1]
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(OSError, match=r"can't be prepared there .*set XDG_CACHE_HOME"):
+        datasets.load("humaneval", "rkt", str(DATA))
+
+
 def test_a_save_names_its_own_step(tmp_path):
     from azr_jax.evaluation import models
 
