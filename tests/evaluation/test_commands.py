@@ -107,6 +107,24 @@ def test_results_are_multipl_e_s_and_resume(tmp_path):
         Results(tmp_path / "b", SETTINGS)
 
 
+def test_what_a_killed_first_write_left_is_no_other_evaluation(tmp_path):
+    (tmp_path / ".evaluation.json.part").write_text('{"settings"')
+    store = Results(tmp_path, SETTINGS)
+    store.write_manifest({})
+    assert [path.name for path in tmp_path.iterdir()] == ["evaluation.json"]
+
+
+def test_what_the_executors_failed_on_is_done_again(tmp_path):
+    store = Results(tmp_path, SETTINGS)
+    store.write(JAVASCRIPT, [judgement(True), judgement(False)], [{}, {"infrastructure": True}], ["", ""])
+    assert not store.is_done(JAVASCRIPT)
+    store.write(JAVASCRIPT, [judgement(True), judgement(False)], [{}, {}], ["", ""])
+    assert store.is_done(JAVASCRIPT)
+    (tmp_path / "twice.results.json.gz").write_bytes(b"cut off")
+    with pytest.raises(ValueError, match=r"twice\.results\.json\.gz: no results file"):
+        store.is_done(JAVASCRIPT)
+
+
 def test_results_of_evalplus_have_no_slash_in_their_names(tmp_path):
     store = Results(tmp_path, SETTINGS)
     store.write(PYTHON, [judgement(True)], [{}], [""])
