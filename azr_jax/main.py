@@ -104,6 +104,9 @@ def _train(config: Config, workdir: str) -> None:
     # jax takes three quarters of a GPU unless told otherwise, when it first meets it: as the run is opened. The 3B's
     # update wants nine tenths of 80 GB.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")
+    from azr_jax import preemption
+
+    preemption.nothing_to_save()  # loading a large model takes minutes
     from azr_jax import hosts
     from azr_jax.run import Run  # imports jax: --help and settings errors come before it
 
