@@ -136,12 +136,14 @@ def test_compare_counts_what_only_one_solves(tmp_path, capsys):
         store = Results(tmp_path / folder, SETTINGS)
         store.write_manifest({"interpreter": folder})
         for number, each in enumerate(passes):
-            store.write(from_record({**JAVASCRIPT.record, "name": f"p{number}"}), [judgement(each)], [{}], [""])
+            more = [{"infrastructure": True}] if (folder, number) == ("b", 2) else [{}]
+            store.write(from_record({**JAVASCRIPT.record, "name": f"p{number}"}), [judgement(each)], more, [""])
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     printed = capsys.readouterr().out
     assert "66.7%" in printed and "33.3%" in printed
     assert "only A solves 1, only B solves 0; McNemar's exact test p = 1" in printed
     assert "the interpreters differ" in printed
+    assert printed.count("the executors failed on") == printed.count("failed on 1 of B, which count as not solved") == 1
     assert main(["compare", str(tmp_path / "a"), str(tmp_path)]) == 2
 
 
@@ -240,6 +242,18 @@ def test_a_save_names_its_own_step(tmp_path):
         models.load(str(save))
     with pytest.raises(ValueError, match="--base_model='m'"):
         models.load(MODEL, source="m")
+
+
+def test_a_models_digest_is_of_everything_that_its_answers_depend_on(tmp_path):
+    from azr_jax.evaluation import models
+
+    found = set()
+    for name in ("config.json", "model.safetensors", "generation_config.json", "tokenizer.json", "vocab.json"):
+        (tmp_path / name).write_text("{}")
+        found.add(models._digest(tmp_path))
+    (tmp_path / "vocab.json").write_text('{"a": 0}')
+    (tmp_path / "README.md").write_text("no part of it")
+    assert len(found | {models._digest(tmp_path)}) == 6
 
 
 def test_the_benchmark_of_judging_times_both_ways(tmp_path, capsys):
