@@ -27,5 +27,5 @@ def ended_steps(workdir: epath.PathLike) -> int | None:
         return None
     try:
         return int(json.loads(summary.read_text())["steps"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{summary}: damaged ({error!r}); delete it: the run's own command makes it again") from error

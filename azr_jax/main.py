@@ -106,6 +106,9 @@ def _train(config: Config, workdir: str) -> None:
     # update wants nine tenths of 80 GB.
     if "XLA_CLIENT_MEM_FRACTION" not in os.environ:  # the newer name, and jax refuses both together
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")
+    from azr_jax import preemption
+
+    preemption.nothing_to_save()  # loading a large model takes minutes
     from azr_jax import hosts
     from azr_jax.run import Run  # imports jax: --help and settings errors come before it
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable
 from types import FrameType
@@ -10,6 +11,17 @@ from types import FrameType
 
 class Preempted(KeyboardInterrupt):
     """SIGTERM came amid work that a resumed run does again; an event loop passes a KeyboardInterrupt on."""
+
+
+def nothing_to_save() -> None:
+    """From here until a run's `Signals` SIGTERM ends the process at once, with 0 and a message: nothing is lost."""
+    signal.signal(signal.SIGTERM, _end_at_once)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, b"stopped before the run began: there is nothing to save; the same command starts it\n")
+    os._exit(0)  # as SIGTERM itself would: whatever is being opened is not asked
 
 
 class Signals:
@@ -57,5 +69,6 @@ class Signals:
     def _restore(self) -> None:
         for each, handler in self._previous.items():
             # None is a handler that was not set by Python: the distributed runtime of JAX has one.
-            signal.signal(each, signal.SIG_DFL if handler is None else handler)  # pyright: ignore[reportArgumentType]
+            is_over = handler is None or handler is _end_at_once
+            signal.signal(each, signal.SIG_DFL if is_over else handler)  # pyright: ignore[reportArgumentType]
         self._previous = {}

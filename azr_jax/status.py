@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import operator
 import statistics
 import sys
 import time
@@ -71,10 +72,13 @@ def _is_finished(folder: epath.Path, config: Config) -> bool:
 
 def _config(folder: epath.Path) -> Config:
     try:
-        return from_mapping(json.loads((folder / CONFIG_FILE).read_text()))
+        settings = json.loads((folder / CONFIG_FILE).read_text())
+        if not isinstance(settings, dict):
+            raise ValueError(f"{settings!r:.60} is no run's settings")
+        return from_mapping(settings)
     except FileNotFoundError as error:
         raise ValueError(f"{folder}: not a run of azr_jax (no {CONFIG_FILE}); name the --workdir of a run") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{folder / CONFIG_FILE}: {error}") from error
 
 
@@ -86,8 +90,8 @@ def _rows(file: epath.Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-            rows.append(row | {name: row[name] for name in ("step", "time/step_s")})
-        except (ValueError, KeyError, TypeError) as error:
+            rows.append(row | {"step": operator.index(row["step"]), "time/step_s": abs(row["time/step_s"])})
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{file}, line {number}: damaged ({error!r}); a resumed run mends or names it") from error
     return rows
 
@@ -99,7 +103,7 @@ def _state(folder: epath.Path, config: Config, rows: list[dict[str, Any]], now: 
     silent_s = (time.time() if now is None else now) - file.stat().mtime
     if not rows:
         return f"before its first step for {clock(silent_s)}"
-    usual_s = statistics.median(row["time/step_s"] for row in rows[-_LATEST:])
+    usual_s = statistics.median(row["time/step_s"] for row in rows[-_LATEST:]) or 1.0
     if silent_s > _SILENT_STEPS * usual_s:
         return f"silent for {clock(silent_s)} ({silent_s / usual_s:.0f} times a usual step): probably not running"
     return f"last step {clock(silent_s)} ago"
@@ -129,11 +133,12 @@ def _times(rows: list[dict[str, Any]]) -> str:
 
 def _memory(row: dict[str, Any]) -> str:
     parts = []
-    if "device/peak_gib" in row:
-        parts.append(f"device {row['device/peak_gib']:.2f} GiB at peak, limit {row.get('device/limit_gib', 0):.2f}")
-    if "host/memory_mib" in row:
-        parts.append(f"host {row['host/memory_mib']:.0f} MiB, {row['host/open_files']:.0f} open files,")
-        parts[-1] += f" {row['host/processes']:.0f} processes"
+    known = {key: value for key, value in row.items() if value is not None}
+    if "device/peak_gib" in known:
+        parts.append(f"device {known['device/peak_gib']:.2f} GiB at peak, limit {known.get('device/limit_gib', 0):.2f}")
+    if {"host/memory_mib", "host/open_files", "host/processes"} <= set(known):
+        parts.append(f"host {known['host/memory_mib']:.0f} MiB, {known['host/open_files']:.0f} open files,")
+        parts[-1] += f" {known['host/processes']:.0f} processes"
     return f"memory: {'; '.join(parts)}" if parts else ""
 
 

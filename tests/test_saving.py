@@ -6,6 +6,8 @@ import json
 import logging as python_logging
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -243,6 +245,17 @@ def test_a_notice_cuts_only_what_may_be_cut():
     with Signals(lambda text: None) as signals:
         os.kill(os.getpid(), signal.SIGTERM)
         assert signals.received
+
+
+@pytest.mark.parametrize(
+    ("run", "status", "said"),
+    [("", 0, "stopped before the run began"), ("s = preemption.Signals(print); s.__enter__(); s._restore()", -15, "")],
+)
+def test_a_notice_before_there_is_anything_to_save_ends_with_0(run, status, said):
+    code = f"import signal\nfrom azr_jax import preemption\npreemption.nothing_to_save()\n{run}\n"
+    code += "signal.raise_signal(signal.SIGTERM)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status and done.stderr.startswith(said)
 
 
 def test_a_notice_amid_a_write_to_the_terminal_does_not_end_the_run():

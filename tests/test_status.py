@@ -97,10 +97,29 @@ def test_errors_name_the_place(run, tmp_path_factory):
     with pytest.raises(ValueError, match=f"{empty}: not a run of azr_jax"):
         status.describe(str(empty))
     assert status.main([str(empty)]) == 1
-    for damage in ('{"step": 1}\n', "[1]\n", "\udcff\n", json.dumps({"step": 1, **ROW}) + "\nnot json\n"):
+    damaged = [json.dumps({"step": 1, **ROW} | more) + "\n" for more in ({"step": "1"}, {"time/step_s": None})]
+    for damage in (*damaged, '{"step": 1}\n', "[1]\n", "\udcff\n", json.dumps({"step": 1, **ROW}) + "\nnot json\n"):
         (run / "metrics.jsonl").write_bytes(damage.encode("utf-8", "surrogateescape"))
         with pytest.raises(ValueError, match=r"metrics\.jsonl, line \d: damaged"):
             status.describe(str(run))
+
+
+@pytest.mark.parametrize("text", ["3", "null", "[" * 100_000])
+def test_a_configuration_of_something_else_is_named(run, text):
+    (run / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"config\.json: "):
+        status.describe(str(run))
+    assert status.main(["--finished", str(run)]) == 1
+
+
+def test_what_a_row_lacks_is_left_out(run):
+    row = {"step": 4, "time/step_s": 0.0, "device/peak_gib": None, "host/memory_mib": 1.0}
+    (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    text = status.describe(str(run))
+    assert "step 4 of 500" in text and "memory" not in text
+    (run / "report.html").touch()
+    (run / "summary.json").write_text('{"steps": 1e999}')
+    assert status.main(["--finished", str(run)]) == 3
 
 
 def test_a_bucket_that_cannot_be_read_is_one_message(monkeypatch, caplog):

@@ -158,7 +158,7 @@ def _read_settings(path: epath.Path) -> dict[str, Any]:
     file = path / CONFIG_FILE
     try:
         settings = json.loads(file.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file}: damaged ({error}); restore it from a copy or choose another --workdir") from error
     if not isinstance(settings, dict) or not {"selfplay", "learner"} <= set(settings):
         raise ValueError(

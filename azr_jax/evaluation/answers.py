@@ -35,8 +35,11 @@ def completion_of(problem: AnyProblem, language: Language, mode: str, text: str)
     """The completion in a response, or why there is none.
 
     A chat answer is read as in training; one that is not in that format counts too when its last block in the
-    language is closed. A Racket answer without a #lang line gets the prompt's.
+    language is closed. A Racket answer without a #lang line gets the prompt's. EvalPlus has four spaces for a tab (its
+    providers' codegen), which Python refuses beside the prompt's spaces.
     """
+    if isinstance(problem, EvalPlusProblem):
+        text = text.replace("\t", "    ")
     if mode == COMPLETION:
         return Completion(problem.name, text)
     tags = (language.fence, *language.fence_aliases)
@@ -50,7 +53,8 @@ def completion_of(problem: AnyProblem, language: Language, mode: str, text: str)
         max_program_chars=_MOST_PROGRAM_CHARS,
     )
     if isinstance(answer, Invalid):
-        programs = [match[3] for match in _FENCED.finditer(text) if match[2].lower() in tags]
+        lines = closed.replace("\r\n", "\n").replace("\r", "\n").replace(_ANSWER_END, f"\n{_ANSWER_END}")
+        programs = [match[3] for match in _FENCED.finditer(lines) if match[2].lower() in tags]
         if not programs:
             return answer
         program = programs[-1]

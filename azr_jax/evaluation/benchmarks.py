@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from absl import logging
+
 from azr_jax.config import Config
 from azr_jax.evaluation import sampling, scores
 from azr_jax.evaluation.judging import Judge, suffix_of
@@ -43,6 +45,7 @@ class Benchmarks:
         """`eval/BENCHMARK/LANGUAGE/pass_at_1`, its 95% interval's ends `low` and `high`, and `problems`, their number.
 
         `prompt`: completion or chat, by default `evaluation.benchmark_prompt`. Each of several hosts judges its share.
+        What the executors failed on is in none of these, and an error in the log.
         """
         metrics = {}
         settings = self.config
@@ -57,9 +60,15 @@ class Benchmarks:
             workers = settings.executor.workers or None
             with Judge(suffix_of(language), workers=workers, allow_tier=settings.executor.allow_tier) as judge:
                 judged = sampling.judged_samples(sampler, params, [judge], problems, how, hosts=hosts)
-                passed = [int(samples[0].judgements[0].passed) for _, samples in judged]
+                judgements = [samples[0].judgements[0] for _, samples in judged]
+            passed = [int(each.passed) for each in judgements if not each.infrastructure]
             counts = [(1, each) for part in hosts.exchange("judged", passed) for each in part]
             name = f"eval/{benchmark}/{language}"
+            if broken := len(problems) - len(counts):
+                text = "%s: the executors failed on %d of %d problems, which are left out: `python -m executors doctor`"
+                logging.error(text, name, broken, len(problems))
+            if not counts:
+                continue
             estimate, low, high = scores.interval(counts, 1)
             metrics |= {f"{name}/pass_at_1": estimate, f"{name}/low": low, f"{name}/high": high}
             metrics[f"{name}/problems"] = float(len(counts))

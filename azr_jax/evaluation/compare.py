@@ -47,6 +47,8 @@ def main(arguments: argparse.Namespace) -> int:
         counts = [(1, int(results.passed(each[name][0]))) for name in shared]
         estimate, low, high = scores.interval(counts, 1)
         output.write(f"{label} {_label(folder)}: {estimate:.1%} (95% interval {low:.1%} to {high:.1%})\n")
+        if broken := sum(bool(each[name][0].get("infrastructure")) for name in shared):
+            output.write(f"note: the executors failed on {broken} of {label}, which count as not solved\n")
     value = scores.mcnemar(only_first, only_second)
     output.write(
         f"{len(shared)} problems in both, first samples: only A solves {only_first}, only B solves {only_second};"

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,7 @@ def load(benchmark: str, suffix: str, data_dir: str = "") -> list[AnyProblem]:
     Raises:
       ValueError: no such benchmark, a malformed file.
       FileNotFoundError: the data is neither local nor to be had, with the command that downloads it.
+      OSError: the prepared data can't be kept in the cache.
     """
     if benchmark not in BENCHMARKS:
         raise ValueError(f"--benchmark={benchmark!r}: use one of {', '.join(BENCHMARKS)}, or --problems=FILE")
@@ -125,17 +126,40 @@ def load(benchmark: str, suffix: str, data_dir: str = "") -> list[AnyProblem]:
     if directory and source is None:
         raise FileNotFoundError(f"{directory}: {missing(benchmark, suffix)}")
     tfds.disable_progress_bar()
-    settings: dict[str, Any] = {"file_format": "array_record", "source": source}
-    settings["data_dir"] = str(_cache_folder(source))
-    if suffix == "py":
-        builder: Any = Evalplus(config=benchmark, **settings)
-    else:
-        builder = MultiplE(config=f"{benchmark}-{suffix}", **settings)
-    # Its words are none of the result, which is standard output.
-    with contextlib.redirect_stdout(sys.stderr):
-        builder.download_and_prepare()
-    examples = sorted(builder.as_data_source("test"), key=lambda example: int(example["index"]))
+    folder = _cache_folder(source)
+
+    def make() -> Any:
+        settings: dict[str, Any] = {"file_format": "array_record", "source": source, "data_dir": str(folder)}
+        if suffix == "py":
+            return Evalplus(config=benchmark, **settings)
+        return MultiplE(config=f"{benchmark}-{suffix}", **settings)
+
+    examples = sorted(_prepared(make, folder).as_data_source("test"), key=lambda example: int(example["index"]))
     return [problem_files.from_record(_to_record(example)) for example in examples]
+
+
+def _prepared(make: Callable[[], Any], folder: Path) -> Any:
+    """A builder whose data is prepared below `folder`, by it or by another process that was faster.
+
+    Raises:
+      OSError: nothing can be written there.
+    """
+    builder = make()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Its words are none of the result, which is standard output.
+        with contextlib.redirect_stdout(sys.stderr):
+            builder.download_and_prepare()
+    except FileNotFoundError:
+        raise  # the data's own: what is missing, and the command that gets it
+    except OSError as error:
+        if Path(builder.data_dir).is_dir():
+            return make()
+        raise OSError(
+            f"{folder}: the benchmark can't be prepared there ({error}): free space, mend its permissions, or set"
+            " XDG_CACHE_HOME to a folder that can be written"
+        ) from error
+    return builder
 
 
 def _to_record(example: dict[str, Any]) -> dict[str, Any]:

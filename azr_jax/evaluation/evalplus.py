@@ -53,7 +53,7 @@ class Expected:
 
 
 class ExpectedCache:
-    """Reference outputs by problem; each is computed once, in the sandbox. Thread-safe."""
+    """Reference outputs by problem; each is computed once, in the sandbox, unless that itself fails. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -66,7 +66,10 @@ class ExpectedCache:
             lock = self._locks.setdefault(problem.name, threading.Lock())
         with lock:
             if problem.name not in self._known:
-                self._known[problem.name] = _reference(run, problem)
+                found = _reference(run, problem)
+                if isinstance(found, Verdict) and found.status is Status.INFRASTRUCTURE:
+                    return found  # says nothing of the next try
+                self._known[problem.name] = found
             return self._known[problem.name]
 
 

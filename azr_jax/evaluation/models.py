@@ -19,6 +19,8 @@ from azr_jax.model.tokenizer import Tokenizer, load_tokenizer
 from azr_jax.model.transformer import abstract
 from azr_jax.sampler.engine import Sampler
 
+_ALSO = ("generation_config.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Served:
@@ -66,9 +68,10 @@ def _load(folder: str, identity: dict[str, Any]) -> Served:
 
 
 def _digest(folder: Path) -> str:
-    """16 hexadecimal digits over the files that make the model."""
+    """16 hexadecimal digits over the files that make the model: weights, tokenizer of either form, end tokens."""
     digest = hashlib.sha256()
-    for file in sorted([*folder.glob("*.safetensors"), folder / "config.json", *folder.glob("tokenizer*")]):
+    patterns = ("*.safetensors", "config.json", "tokenizer*", *_ALSO)
+    for file in sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file()):
         digest.update(file.name.encode() + b"\0")
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from azr_jax.evaluation.problems import AnyProblem, EvalPlusProblem
 
 MANIFEST = "evaluation.json"
 _SUFFIX = ".results.json.gz"
+_PART = ".part"
 _NAME_BYTES = 200
 
 
@@ -42,7 +44,7 @@ class Results:
                     f"--out={str(folder)!r} holds an evaluation with {key}={earlier.get(key)!r}, not {wanted[key]!r}:"
                     " choose another --out, or delete it"
                 )
-        elif any(self.folder.iterdir()):
+        elif any(not each.name.endswith(_PART) for each in self.folder.iterdir()):
             raise ValueError(f"--out={str(folder)!r} holds something else: choose a new or empty directory")
         self.settings = wanted
 
@@ -53,9 +55,10 @@ class Results:
             other = names.setdefault(self.path(problem), problem.name)
             if other != problem.name:
                 raise ValueError(f"problems {other!r} and {problem.name!r} would have one results file: rename one")
-            if not problem.name or "\0" in problem.name or len(problem.name.encode("utf-8", "replace")) > _NAME_BYTES:
+            name = problem.name.encode("utf-8", "surrogatepass")
+            if not 0 < len(name) <= _NAME_BYTES or re.search(r"[\0\ud800-\udfff]", problem.name):
                 raise ValueError(
-                    f"problem name {problem.name!r:.80} can't name a results file: use 1 to {_NAME_BYTES} bytes"
+                    f"problem name {problem.name!r:.80} can't name a results file: use 1 to {_NAME_BYTES} bytes of text"
                 )
 
     def check_interpreter(self, version: str) -> None:
@@ -76,8 +79,13 @@ class Results:
         return self.folder / f"{problem.name.replace('/', '_')}{_SUFFIX}"
 
     def is_done(self, problem: AnyProblem) -> bool:
-        """Whether the problem's file is there."""
-        return self.path(problem).is_file()
+        """Whether the problem's file is there, and the executors failed on none of its samples.
+
+        Raises:
+          ValueError: a damaged file.
+        """
+        path = self.path(problem)
+        return path.is_file() and not any(result.get("infrastructure") for result in _read_file(path)[1])
 
     def write(
         self,
@@ -114,7 +122,7 @@ class Results:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}{_PART}")
     part.write_bytes(content)
     os.replace(part, path)
 
@@ -137,19 +145,24 @@ def read(folder: str | Path) -> dict[str, list[dict[str, Any]]]:
     Raises:
       ValueError: no result file in it, or a damaged one.
     """
-    found = {}
-    for path in sorted([*Path(folder).glob(f"*{_SUFFIX}"), *Path(folder).glob("*.results.json")]):
-        try:
-            content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-            record = json.loads(content)
-            found[record["name"]] = [{"status": each["status"], **each} for each in record["results"]]
-            if not record["results"]:
-                raise ValueError("no result in it")
-        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"{path}: no results file: {error!r}; delete it to have the problem done again") from None
+    paths = sorted([*Path(folder).glob(f"*{_SUFFIX}"), *Path(folder).glob("*.results.json")])
+    found = dict(_read_file(path) for path in paths)
     if not found:
         raise ValueError(f"{folder}: no {_SUFFIX} file in it")
     return found
+
+
+def _read_file(path: Path) -> tuple[str, list[dict[str, Any]]]:
+    """The problem's name and results. Raises ValueError for a damaged file."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        record = json.loads(content)
+        name, found = record["name"], [{"status": each["status"], **each} for each in record["results"]]
+        if not isinstance(name, str) or not found:
+            raise ValueError("no name or no result in it")
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: no results file: {error!r}; delete it to have the problem done again") from None
+    return name, found
 
 
 def passed(result: Mapping[str, Any], key: str = "status") -> bool:

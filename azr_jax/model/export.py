@@ -147,8 +147,8 @@ def _slice_layer(stack: jax.Array, layer: jax.Array, dtype: Any, sharding: Named
 def _checked_target(path: str | Path, tokenizer_source: str | Path | None) -> Path:
     if "://" in str(path):
         raise ValueError(f"save: {path} is remote; write to a local directory and copy it there")
-    path = Path(path).absolute()
-    if tokenizer_source is not None and path.resolve() == Path(tokenizer_source).resolve():
+    path = Path(path).resolve()  # a link to another disk stays: what it leads to is replaced
+    if tokenizer_source is not None and path == Path(tokenizer_source).resolve():
         raise ValueError(f"save: {path} is also the tokenizer_source; choose another directory for the export")
     if path.exists() and not path.is_dir():
         raise ValueError(f"save: {path} is a file; choose a directory")

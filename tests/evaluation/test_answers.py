@@ -28,12 +28,22 @@ def test_stop_tokens_are_for_completions_only():
         ("so </think> <answer>```julia\nf(x) = 1\n\ng(x) = 2\n```", "f(x) = 1\n\ng(x) = 2"),
         ("so </think> <answer>\n```julia\nf(x) = 1\n```\n</answer>", "f(x) = 1"),
         ("no tags\n```julia\nfirst\n```\nor\n```jl\nlast\n```\n", "last"),
+        ("no tags\r\n```julia\r\nf(x) = 1\r\n\r\ng(x) = 2\r\n```\r\nbye", "f(x) = 1\n\ng(x) = 2"),
+        ("so </think> <answer>\n```julia\nfirst\n```\n```julia\nlast\n```</answer>", "last"),
     ],
 )
 def test_the_program_of_a_chat_answer(text, program):
     completion = answers.completion_of(JULIA, LANGUAGES["julia"], "chat", text)
     assert not isinstance(completion, Invalid)
     assert (completion.text, completion.whole) == (program, True)
+
+
+def test_a_tab_is_four_spaces_to_evalplus():
+    for mode, text in (("completion", "\treturn 2 * n\n"), ("chat", "```python\n\treturn 2 * n\n```")):
+        completion = answers.completion_of(PYTHON, LANGUAGES["python"], mode, text)
+        assert not isinstance(completion, Invalid) and completion.text.rstrip() == "    return 2 * n"
+    completion = answers.completion_of(JULIA, LANGUAGES["julia"], "completion", "\treturn 1")
+    assert not isinstance(completion, Invalid) and completion.text == "\treturn 1"
 
 
 def test_a_chat_answer_in_racket_gets_its_lang_line():

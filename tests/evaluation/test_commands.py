@@ -107,6 +107,24 @@ def test_results_are_multipl_e_s_and_resume(tmp_path):
         Results(tmp_path / "b", SETTINGS)
 
 
+def test_what_a_killed_first_write_left_is_no_other_evaluation(tmp_path):
+    (tmp_path / ".evaluation.json.part").write_text('{"settings"')
+    store = Results(tmp_path, SETTINGS)
+    store.write_manifest({})
+    assert [path.name for path in tmp_path.iterdir()] == ["evaluation.json"]
+
+
+def test_what_the_executors_failed_on_is_done_again(tmp_path):
+    store = Results(tmp_path, SETTINGS)
+    store.write(JAVASCRIPT, [judgement(True), judgement(False)], [{}, {"infrastructure": True}], ["", ""])
+    assert not store.is_done(JAVASCRIPT)
+    store.write(JAVASCRIPT, [judgement(True), judgement(False)], [{}, {}], ["", ""])
+    assert store.is_done(JAVASCRIPT)
+    (tmp_path / "twice.results.json.gz").write_bytes(b"cut off")
+    with pytest.raises(ValueError, match=r"twice\.results\.json\.gz: no results file"):
+        store.is_done(JAVASCRIPT)
+
+
 def test_results_of_evalplus_have_no_slash_in_their_names(tmp_path):
     store = Results(tmp_path, SETTINGS)
     store.write(PYTHON, [judgement(True)], [{}], [""])
@@ -118,12 +136,14 @@ def test_compare_counts_what_only_one_solves(tmp_path, capsys):
         store = Results(tmp_path / folder, SETTINGS)
         store.write_manifest({"interpreter": folder})
         for number, each in enumerate(passes):
-            store.write(from_record({**JAVASCRIPT.record, "name": f"p{number}"}), [judgement(each)], [{}], [""])
+            more = [{"infrastructure": True}] if (folder, number) == ("b", 2) else [{}]
+            store.write(from_record({**JAVASCRIPT.record, "name": f"p{number}"}), [judgement(each)], more, [""])
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     printed = capsys.readouterr().out
     assert "66.7%" in printed and "33.3%" in printed
     assert "only A solves 1, only B solves 0; McNemar's exact test p = 1" in printed
     assert "the interpreters differ" in printed
+    assert printed.count("the executors failed on") == printed.count("failed on 1 of B, which count as not solved") == 1
     assert main(["compare", str(tmp_path / "a"), str(tmp_path)]) == 2
 
 
@@ -190,6 +210,27 @@ def test_builders_give_the_files_problems_without_tensorflow(tmp_path, monkeypat
     assert "tensorflow" not in sys.modules
 
 
+@needs_data
+def test_benchmark_data_that_another_process_prepares_meanwhile(tmp_path, monkeypatch):
+    from azr_jax.evaluation import datasets
+
+    generate, faster = datasets.MultiplE._generate_examples, []
+
+    def overtaken(builder):
+        if not faster:
+            faster.append(True)
+            faster.append(datasets.load("humaneval", "rkt", str(DATA)))
+        yield from generate(builder)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(datasets.MultiplE, "_generate_examples", overtaken)
+    assert datasets.load("humaneval", "rkt", str(DATA)) == faster[1]
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(OSError, match=r"can't be prepared there .*set XDG_CACHE_HOME"):
+        datasets.load("humaneval", "rkt", str(DATA))
+
+
 def test_a_save_names_its_own_step(tmp_path):
     from azr_jax.evaluation import models
 
@@ -201,6 +242,18 @@ def test_a_save_names_its_own_step(tmp_path):
         models.load(str(save))
     with pytest.raises(ValueError, match="--base_model='m'"):
         models.load(MODEL, source="m")
+
+
+def test_a_models_digest_is_of_everything_that_its_answers_depend_on(tmp_path):
+    from azr_jax.evaluation import models
+
+    found = set()
+    for name in ("config.json", "model.safetensors", "generation_config.json", "tokenizer.json", "vocab.json"):
+        (tmp_path / name).write_text("{}")
+        found.add(models._digest(tmp_path))
+    (tmp_path / "vocab.json").write_text('{"a": 0}')
+    (tmp_path / "README.md").write_text("no part of it")
+    assert len(found | {models._digest(tmp_path)}) == 6
 
 
 def test_the_benchmark_of_judging_times_both_ways(tmp_path, capsys):

@@ -6,8 +6,9 @@ import json
 import pytest
 from recorded import DATA, needs_data
 
-from azr_jax.evaluation import data_files, evaluate, problems, results
+from azr_jax.evaluation import data_files, evalplus, evaluate, problems, results
 from azr_jax.evaluation.__main__ import main, parser
+from executors import Status, Verdict
 
 PROBLEM = {"name": "p", "language": "js", "prompt": "", "tests": "", "stop_tokens": ["\n}"]}
 PLUS = {"task_id": "Mbpp/2", "prompt": "", "entry_point": "f", "canonical_solution": "", "base_input": [[[1], [2]]]}
@@ -117,7 +118,7 @@ def test_problems_that_would_share_a_results_file_are_named(tmp_path):
     store.check_names(made[:1])
     with pytest.raises(ValueError, match="'a/b' and 'a_b' would have one results file"):
         store.check_names(made)
-    for name in ("", "x" * 300, "a\0b"):
+    for name in ("", "x" * 300, "a\0b", "a\ud800"):
         with pytest.raises(ValueError, match="can't name a results file"):
             store.check_names([problems.from_record(PROBLEM | {"name": name})])
 
@@ -163,3 +164,12 @@ def test_a_damaged_manifest_is_one_message(tmp_path, capsys):
     )
     assert main(["table", str(tmp_path)]) == 2
     assert f"{tmp_path}: its evaluation.json is damaged (KeyError('model'))" in capsys.readouterr().err
+
+
+def test_a_reference_solution_that_the_executors_failed_on_is_run_again():
+    problem = problems.from_record(PLUS | {"plus_input": [[[3], [4]]], "atol": 0})
+    verdicts = [Verdict("", Status.INFRASTRUCTURE), Verdict("", Status.OK, ("[]", "[0.5, 0.5]"))]
+    cache = evalplus.ExpectedCache()
+    found = [cache.get(lambda *_: verdicts.pop(0), problem) for _ in range(3)]
+    assert found[0].status is Status.INFRASTRUCTURE
+    assert found[1] is found[2] and found[1].seconds == (0.5, 0.5)

@@ -60,3 +60,22 @@ def test_each_host_judges_its_share_and_all_get_the_score(monkeypatch):
     assert scores[0]["eval/humaneval/python/pass_at_1"] == 0.5
     assert sorted(judged) == [f"T/{number}" for number in range(1, 7)]
     assert samplers[0].asked == samplers[1].asked and len(samplers[0].asked) == 6
+
+
+def test_what_the_executors_failed_on_is_not_the_models_fault(monkeypatch, caplog):
+    config = small_config(executor__workers=1)
+
+    def judged(self, problem, completion):
+        number = int(problem.name.split("/")[1])
+        word = "OK" if number < 3 else "Exception"
+        return judging.Judgement(problem.name, word, 0, "", "", 0.0, infrastructure=number > broken)
+
+    monkeypatch.setattr(judging.Judge, "judge", judged)
+    benchmarks = Benchmarks(config, {("humaneval", "python"): [problem(number) for number in range(1, 5)]})
+    broken = 3
+    scores = benchmarks.score(Sampler(config), None, Hosts(), "completion")  # pyright: ignore[reportArgumentType]
+    assert scores["eval/humaneval/python/problems"] == 3
+    assert scores["eval/humaneval/python/pass_at_1"] == 2 / 3
+    assert "eval/humaneval/python: the executors failed on 1 of 4 problems" in caplog.text
+    broken = 0
+    assert benchmarks.score(Sampler(config), None, Hosts(), "completion") == {}  # pyright: ignore[reportArgumentType]

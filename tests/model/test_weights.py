@@ -179,6 +179,10 @@ def test_save_replaces_an_export_and_nothing_else(directory, tmp_path):
     weights.save(tmp_path / "out", config, params, shard_bytes=20_000)
     weights.save(tmp_path / "out", config, params)
     assert [file.name for file in (tmp_path / "out").glob("*.safetensors*")] == ["model.safetensors"]
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    weights.save(tmp_path / "link", config, params, shard_bytes=20_000)
+    assert (tmp_path / "link").is_symlink() and not (tmp_path / "out" / "model.safetensors").exists()
+    assert not list(tmp_path.glob(".*.partial"))
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="notes holds something that is no model"):
