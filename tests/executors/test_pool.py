@@ -261,6 +261,15 @@ def test_programs_are_contained_and_have_a_private_folder(pool):
         assert verdict.status is Status.OK, verdict
 
 
+def test_value_that_depends_on_earlier_calls_is_nondeterministic(pool):
+    counts = "calls = 0\ndef f(x):\n    global calls\n    calls += 1\n    return calls"
+    remembers = "seen = {}\ndef f(x):\n    return seen.setdefault(x, 2 * x)"
+    jobs = [Job("1", JobKind.EVALUATE, source, ("1", "2", "3"), determinism=True) for source in (counts, remembers)]
+    counted, remembered = pool.run_all(jobs)
+    assert counted.status is Status.NONDETERMINISTIC
+    assert remembered.values == ("2", "4", "6")
+
+
 def test_unknown_language_and_bad_settings_say_the_fix():
     with pytest.raises(ValueError, match=r"'cobol': use one of .*python"):
         Pool("cobol")
