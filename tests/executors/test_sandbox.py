@@ -132,6 +132,8 @@ def fate(program, machine, number, *arguments):
             (loaded,) = struct.unpack_from("=I", data, k)
         elif operation == seccomp._JA:
             at += k
+        elif operation == seccomp._AND:
+            loaded &= k
         elif operation == seccomp._RET:
             return 0 if k == seccomp._ALLOW else k - seccomp._ERRNO
         else:
@@ -158,6 +160,8 @@ def test_seccomp_programs_of_both_machines(column, machine, monkeypatch):
             ((0, 0, 0o200000), 0),
         ],
         "prlimit64": [((0, 7, 0, 1), 0), ((0, 7, 1), 1), ((0, 7, 1 << 32), 1)],
+        "socketpair": [((1, 1), 0), ((1, 0x80801), 0), ((1, 2), 1), ((1, 5), 1), ((2, 1), 1)],
+        "sendto": [((3, 0, 1), 0), ((3, 0, 1, 0, 1), 1), ((3, 0, 1, 0, 1 << 32), 1)],
         "prctl": [((1,), 1), ((4,), 0)],
         "fcntl": [((0, 1), 0), ((0, 8), 1), ((0, 15), 1), ((0, 3), 0)],
         "ioctl": [((0, 0x5401), 0), ((0, 0x5412), 25), ((0, 0x40086602), 25)],
