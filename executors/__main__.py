@@ -1,5 +1,9 @@
 """`python -m executors`: see cli.py."""
 
+import signal
+
 from executors.cli import main
 
+# Whoever started this may have left it ignored: then no process's end could be told.
+signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 raise SystemExit(main())

@@ -66,8 +66,9 @@ class Job:
     `expect`, when given, has one value text for each input: it is made canonical in a clean process, compared on the
     host, and never enters the process that runs `source`. One that can't be read is the caller's mistake: the verdict
     is `infrastructure`, never a wrong answer. `inputs` must be values of the language (literals and constructor calls);
-    anything else is `forbidden`. `determinism` runs the job in two processes with different hash seeds and answers
-    `nondeterministic` when the values differ. A PROGRAM has neither inputs nor expect.
+    anything else is `forbidden`. `determinism` runs the job in two processes with different hash seeds, the second with
+    the inputs in reverse order, and answers `nondeterministic` when the values differ. A PROGRAM has neither inputs nor
+    expect.
     Raises ValueError when the fields don't fit each other.
     """
 

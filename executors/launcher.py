@@ -72,7 +72,11 @@ def _allow(ruleset: int, path: str, access: int) -> None:
 
 
 def _open_to_all(path: str) -> bool:
-    """Whether a user without rights reaches `path`."""
+    """Whether a user without rights reads the file, or reaches the folder, `path`."""
+    if not os.path.isdir(path):
+        if not os.stat(path).st_mode & 0o004:
+            return False
+        path = os.path.dirname(path)
     while path != "/":
         if not os.stat(path).st_mode & 0o001:
             return False
@@ -82,12 +86,15 @@ def _open_to_all(path: str) -> bool:
 
 def _drop_rights(paths: list[str], writable: str) -> None:
     """No capabilities; and, as a root that may change users, nobody where that user reaches `paths`."""
-    if os.geteuid() == 0 and all(_open_to_all(path) for path in paths if os.path.isdir(path)):
+    # The writable folder is among them, closed to all others, and becomes nobody's own.
+    reached = [os.path.dirname(path) if path == writable else path for path in paths]
+    if os.geteuid() == 0 and all(_open_to_all(path) for path in reached if os.path.exists(path)):
         with contextlib.suppress(PermissionError):
             # The groups first: a root without the right to change them keeps its user, and a folder of its own.
             os.setgroups([])
             if writable:
-                os.chown(writable, _NOBODY, _NOBODY)
+                for path in (writable, *(os.path.join(writable, name) for name in os.listdir(writable))):
+                    os.chown(path, _NOBODY, _NOBODY)
             os.setgid(_NOBODY)
             os.setuid(_NOBODY)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)

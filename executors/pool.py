@@ -12,6 +12,7 @@ import itertools
 import logging
 import os
 import queue
+import signal
 import threading
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -41,7 +42,7 @@ class Pool:
     cold: a fresh interpreter for every job, the reference that warm workers agree with. allow_tier: the least
     containment to go on with ("namespaces", "landlock" or "limits").
     Raises ValueError at entry when the language isn't known or installed, the machine contains less than `allow_tier`,
-    or the language's identity program doesn't give its value.
+    this process ignores SIGCHLD, or the language's identity program doesn't give its value.
     """
 
     def __init__(
@@ -79,6 +80,12 @@ class Pool:
         interpreter = self.language.find()
         if interpreter is None:
             raise ValueError(f"{self.language.full_name} is not installed: {self.language.install_hint}")
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            # Inherited from a shell's `trap '' CHLD` or a supervisor: the kernel then keeps no process's exit status.
+            raise ValueError(
+                "SIGCHLD is ignored in this process, so how a program ended can't be told: "
+                "call signal.signal(signal.SIGCHLD, signal.SIG_DFL) first"
+            )
         self.tier = require_tier(self._allow_tier)
         level = logging.INFO if self.tier is max(Tier) else logging.WARNING
         _LOG.log(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +27,9 @@ from executors.guardian import Guardian
 from executors.launch import FILTER_PATH, OPEN_FILES, Launch, Mode, Tier, environment
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
+# What Linux gives where nobody sets anything else; threads take it from their address space.
+_STACK_KIB = 8192
+_RESTORED_BY_POPEN = {signal.SIGPIPE, signal.SIGXFSZ}
 
 
 def _high(descriptor: int) -> int:
@@ -161,9 +166,15 @@ def _launcher_argv(launch: Launch, filter_fd: int, folder: Path | None) -> list[
 
 
 def _with_limits(launch: Launch, argv: Sequence[str], group: cgroup.Group | None) -> list[str]:
-    """`argv` behind a shell that joins the group, sets limits and moves the reply stream from descriptor 1 to 3."""
+    """`argv` behind a shell that joins the group, sets limits and moves the reply stream from descriptor 1 to 3.
+
+    Nothing that this process inherited or set for itself changes a verdict: file modes, stack, signals. A machine that
+    is short of memory ends programs before whoever started them.
+    """
     blocks = max(launch.file_mib * 2048, len(launch.source) // 512 + 1, 64)
     script = cgroup.join_script(group) if group is not None else ""
+    script += "umask 022; { echo 1000 > /proc/self/oom_score_adj; "
+    script += f"ulimit -S -s {_STACK_KIB}; }} 2>/dev/null; "
     script += f"ulimit -c 0; ulimit -n {OPEN_FILES}; ulimit -f {blocks}; "
     if launch.memory_mib:
         script += f"ulimit -v {launch.memory_mib * 1024}; "
@@ -171,7 +182,28 @@ def _with_limits(launch: Launch, argv: Sequence[str], group: cgroup.Group | None
         script += f"ulimit -t {int(launch.cpu_s) + 2}; "
     if launch.mode is not Mode.PROGRAM:
         script += "exec 3>&1 1>/dev/null; "
-    return ["/bin/sh", "-c", script + 'exec "$@"', "sh", *argv]
+    return [*_default_signals(), "/bin/sh", "-c", script + 'exec "$@"', "sh", *argv]
+
+
+def _default_signals() -> tuple[str, ...]:
+    """What starts the rest of an argv with no signal blocked or ignored; nothing where that is so or can't be.
+
+    A process in the background of a script, or under nohup, ignores some, and whoever waits for signals blocks them.
+    """
+    ignored = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
+    if not signal.pthread_sigmask(signal.SIG_BLOCK, ()) and ignored <= _RESTORED_BY_POPEN:
+        return ()
+    return _env_that_resets_signals()
+
+
+@functools.cache
+def _env_that_resets_signals() -> tuple[str, ...]:
+    """`env` of GNU coreutils 8.31 or later; nothing where there is another."""
+    argv = ("/usr/bin/env", "--default-signal")
+    with contextlib.suppress(OSError):
+        if subprocess.run([*argv, "/bin/true"], capture_output=True, check=False).returncode == 0:
+            return argv
+    return ()
 
 
 def start_error(launch: Launch, timeout_s: float = 10.0) -> str:

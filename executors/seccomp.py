@@ -35,6 +35,7 @@ _CHILD_IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 # F_NOTIFY stop and watch others' writers; F_SETPIPE_SZ takes memory of the kernel's.
 _DENIED_FCNTLS = (8, 10, 15, 1024, 1026, 1031)
 _PR_SET_PDEATHSIG, _RLIMIT_CPU = 1, 0
+_AF_UNIX, _SOCK_STREAM, _SOCK_TYPES = 1, 1, 0xF
 # The exit code with which bubblewrap and shells tell that SIGKILL ended a process.
 _KILLED = 128 + 9
 # The numbers agree on all architectures from here on; a kernel newer than this list adds only above, and so are the
@@ -76,11 +77,11 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "sched_setaffinity": (203, 122),
     "sched_setattr": (314, 274), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
     "io_setup": (206, 0), "exit": (60, 93), "exit_group": (231, 94), "timer_create": (222, 107),
-    "mq_notify": (244, 184),
+    "mq_notify": (244, 184), "setsockopt": (54, 208),
 }  # fmt: skip
 
 _ALWAYS_DENIED = (
-    "socket connect accept accept4 sendto sendmsg sendmmsg bind listen socketpair ptrace syslog uselib personality "
+    "socket connect accept accept4 sendmsg sendmmsg bind listen setsockopt ptrace syslog uselib personality "
     "vhangup modify_ldt pivot_root _sysctl adjtimex chroot acct settimeofday mount umount2 swapon swapoff reboot "
     "sethostname setdomainname iopl ioperm create_module init_module delete_module quotactl nfsservctl lookup_dcookie "
     "clock_settime mbind migrate_pages move_pages kexec_load add_key request_key keyctl mknod mknodat unshare vmsplice "
@@ -204,6 +205,11 @@ def _machine() -> str:
 def _finish(rules: Rules) -> bytes:
     """`rules` with those that hold for every contained process."""
     rules.deny(_ALWAYS_DENIED, errno.EPERM)
+    # Event loops (asyncio's) wake themselves through a connected pair, which reaches nobody else.
+    family = (_load_argument(0), (_JEQ, 0, 4, _AF_UNIX))
+    stream = (_load_argument(1), (_AND, 0, 0, _SOCK_TYPES), (_JEQ, 0, 1, _SOCK_STREAM))
+    rules.add("socketpair", (*family, *stream, _return(_ALLOW), _return(_error(errno.EPERM))))
+    rules.add("sendto", _unless_zero(4, _error(errno.EPERM)))
     terminal = (_TIOCSTI, _TIOCLINUX, _TIOCSCTTY, _TIOCSETD)
     rules.add("ioctl", _by_value(1, _JEQ, terminal, _error(errno.EPERM), _ALLOW))
     # io_uring, clone3, openat2, pidfd and mount descriptors, and whatever comes later.

@@ -1,6 +1,7 @@
 """The pool: order, futures, time-outs that stall nobody, dead workers, expected values, nothing left behind."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -260,6 +261,15 @@ def test_programs_are_contained_and_have_a_private_folder(pool):
         assert verdict.status is Status.OK, verdict
 
 
+def test_value_that_depends_on_earlier_calls_is_nondeterministic(pool):
+    counts = "calls = 0\ndef f(x):\n    global calls\n    calls += 1\n    return calls"
+    remembers = "seen = {}\ndef f(x):\n    return seen.setdefault(x, 2 * x)"
+    jobs = [Job("1", JobKind.EVALUATE, source, ("1", "2", "3"), determinism=True) for source in (counts, remembers)]
+    counted, remembered = pool.run_all(jobs)
+    assert counted.status is Status.NONDETERMINISTIC
+    assert remembered.values == ("2", "4", "6")
+
+
 def test_unknown_language_and_bad_settings_say_the_fix():
     with pytest.raises(ValueError, match=r"'cobol': use one of .*python"):
         Pool("cobol")
@@ -270,6 +280,19 @@ def test_unknown_language_and_bad_settings_say_the_fix():
     missing = dataclasses.replace(LANGUAGES["python"], find=lambda: None, install_hint="get it")
     with pytest.raises(ValueError, match="not installed: get it"), Pool(missing):
         pass
+
+
+def test_ignored_ends_of_processes_are_an_error_and_the_command_heeds_them_again(tmp_path):
+    ignoring = "import os, signal, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+    enter = ignoring + "from executors import Pool\nPool('python', workers=1).__enter__()"
+    done = subprocess.run([sys.executable, "-c", enter], capture_output=True, text=True, check=False)
+    assert "ValueError: SIGCHLD is ignored in this process" in done.stderr
+    source = tmp_path / "program.py"
+    source.write_text("import os\nos._exit(3)")
+    command = ["-m", "executors", "run", "--language=python", f"--source={source}", "--program"]
+    run = ignoring + f"os.execv(sys.executable, [sys.executable, *{command}])"
+    done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout)["exit_code"] == 3, done.stderr
 
 
 def test_broken_interpreter_is_an_error_at_entry():

@@ -71,6 +71,11 @@ def test_values_canonical(pool):
             assert verdict.values == (expected,), verdict
 
 
+def test_event_loops_run_and_are_woken_by_threads(pool):
+    loop = "import asyncio\nasync def g(x):\n    return await asyncio.to_thread(abs, x)\n"
+    assert run(pool, loop + "def f(x):\n    return asyncio.run(g(x))", "-2").values == ("2",)
+
+
 def test_canonical_text_reads_back_as_itself(pool):
     texts = [text for text in VALUES.values() if text is not None]
     for verdict in pool.run_all([Job(text, JobKind.VALUE, inputs=(text,)) for text in texts]):

@@ -132,6 +132,8 @@ def fate(program, machine, number, *arguments):
             (loaded,) = struct.unpack_from("=I", data, k)
         elif operation == seccomp._JA:
             at += k
+        elif operation == seccomp._AND:
+            loaded &= k
         elif operation == seccomp._RET:
             return 0 if k == seccomp._ALLOW else k - seccomp._ERRNO
         else:
@@ -158,6 +160,8 @@ def test_seccomp_programs_of_both_machines(column, machine, monkeypatch):
             ((0, 0, 0o200000), 0),
         ],
         "prlimit64": [((0, 7, 0, 1), 0), ((0, 7, 1), 1), ((0, 7, 1 << 32), 1)],
+        "socketpair": [((1, 1), 0), ((1, 0x80801), 0), ((1, 2), 1), ((1, 5), 1), ((2, 1), 1)],
+        "sendto": [((3, 0, 1), 0), ((3, 0, 1, 0, 1), 1), ((3, 0, 1, 0, 1 << 32), 1)],
         "prctl": [((1,), 1), ((4,), 0)],
         "fcntl": [((0, 1), 0), ((0, 8), 1), ((0, 15), 1), ((0, 3), 0)],
         "ioctl": [((0, 0x5401), 0), ((0, 0x5412), 25), ((0, 0x40086602), 25)],
@@ -240,3 +244,43 @@ def test_what_an_interpreter_reads_may_lie_below_tmp(tmp_path):
     with Pool(dataclasses.replace(language, find=lambda: reads_more), workers=1) as pool:
         job = Job("1", JobKind.PROGRAM, f"print(open({str(table)!r}).read())")
         assert pool.submit(job).result().stdout == "kept\n"
+
+
+def test_what_this_process_inherited_is_not_passed_on():
+    """A background job ignores SIGINT, a trainer may block signals, and a large stack is one of every thread."""
+    parent = f"""
+        import os, resource, signal, sys
+        sys.path.insert(0, {str(REPOSITORY)!r})
+        from executors import Job, JobKind, Pool
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+        os.umask(0o077)
+        hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+        resource.setrlimit(resource.RLIMIT_STACK, (1 << 30 if hard < 0 else min(1 << 30, hard), hard))
+        source = sys.stdin.read()
+        with Pool("python", workers=1) as pool:
+            evaluated = pool.submit(Job("1", JobKind.EVALUATE, source, ("1",))).result()
+            print(*evaluated.values, evaluated.message)
+            whole = pool.submit(Job("2", JobKind.PROGRAM, source + "print(f(1))")).result()
+            print(whole.stdout, whole.stderr)
+    """
+    source = """
+        import os, resource, signal, threading
+        def f(x):
+            thread = threading.Thread(target=int)
+            thread.start()
+            thread.join()
+            blocked = [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())]
+            interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            first_to_go = open("/proc/self/oom_score_adj").read()
+            return [os.umask(0), resource.getrlimit(resource.RLIMIT_STACK)[0], blocked, interrupts, int(first_to_go)]
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(parent)],
+        input=textwrap.dedent(source),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert [line.strip() for line in done.stdout.splitlines() if line.strip()] == 2 * ["[18, 8388608, [], True, 1000]"]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from executors import LANGUAGES
 from executors.doctor import landlock_version
 from executors.launch import Tier
 from executors.probe import probe
@@ -235,3 +236,22 @@ def test_every_warm_language_works_without_namespaces(language):
         assert language == "julia"
     else:
         assert done.stdout == "timeout True\n", done.stdout + done.stderr
+
+
+def test_whole_programs_change_user_as_others_do():
+    """Whatever the modes are that this process gives to its files."""
+    if LANGUAGES["javascript"].find() is None or not landlock_version():
+        pytest.skip("javascript is not installed, or this kernel has no Landlock")
+    script = """
+        import os
+        from executors import Job, JobKind, Pool
+        os.umask(0o077)
+        with Pool("javascript", workers=1, allow_tier="limits") as pool:
+            job = Job("1", JobKind.EVALUATE, "function f(x) { return process.getuid(); }", ("1",))
+            print(*pool.submit(job).result().values)
+            program = "require('fs').appendFileSync('program.js', '//'); console.log(process.getuid())"
+            print(pool.submit(Job("2", JobKind.PROGRAM, program)).result().stdout)
+    """
+    done = run_with("root", script, namespaces=False)
+    evaluated, whole = done.stdout.split()
+    assert evaluated == whole, done.stderr
