@@ -410,11 +410,7 @@ def _check_combinations(config: Config) -> None:
             f"language_weights={config.language_weights!r}: give one positive weight for each of"
             f" languages={config.languages!r}"
         )
-    if config.selfplay.induction_shown >= config.selfplay.induction_inputs:
-        raise ValueError(
-            f"selfplay.induction_shown={config.selfplay.induction_shown}: must be below"
-            f" selfplay.induction_inputs={config.selfplay.induction_inputs}, so that some pairs are held out"
-        )
+    _check_selfplay(config)
     longest = config.sampler.max_prompt_tokens + config.sampler.max_response_tokens
     if config.learner.row_tokens < longest:
         raise ValueError(
@@ -445,6 +441,21 @@ def _check_combinations(config: Config) -> None:
         raise ValueError("sampler.temperature=0.0: greedy samples have no distribution to train; set it above 0")
     if sum(axis == -1 for axis in (config.mesh.data, config.mesh.fsdp, config.mesh.tensor)) > 1:
         raise ValueError(f"mesh={dataclasses.asdict(config.mesh)}: only one axis may be -1")
+
+
+def _check_selfplay(config: Config) -> None:
+    if config.selfplay.induction_shown >= config.selfplay.induction_inputs:
+        raise ValueError(
+            f"selfplay.induction_shown={config.selfplay.induction_shown}: must be below"
+            f" selfplay.induction_inputs={config.selfplay.induction_inputs}, so that some pairs are held out"
+        )
+    room = config.selfplay.buffer_capacity * len(config.languages)
+    for key in ("selfplay.seed_triplets", "selfplay.seed_problems"):
+        if (value := _lookup(config, key)) > room:
+            raise ValueError(
+                f"{key}={value}: the buffers of {len(config.languages)} languages hold {room}; lower it or raise"
+                f" selfplay.buffer_capacity={config.selfplay.buffer_capacity}"
+            )
 
 
 def _check_rewards(reward: RewardSettings) -> None:

@@ -150,10 +150,19 @@ class Run:
     # State.
 
     def restore(self) -> tuple[TrainState, Buffers, int]:
-        """(state, buffers, step) of the newest save, or a fresh start with step -1; the state at rest."""
+        """(state, buffers, step) of the newest save, or a fresh start with step -1; the state at rest.
+
+        Raises:
+          ValueError: a save of a later step than `steps`, or one that is not what this version saves.
+        """
         steps = self.hosts.first("saves", self.saves.steps)
         newest = max(steps, default=None)
         restored = None
+        if newest is not None and newest > self.config.steps:
+            raise ValueError(
+                f"steps={self.config.steps}: {self.workdir} has a save of step {newest} already; set steps to at least"
+                " that, or choose another --workdir"
+            )
         if newest is not None:
             restored = self.saves.restore(self.learner.abstract_state, self.learner.shardings, newest)
         if restored is None:

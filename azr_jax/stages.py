@@ -35,12 +35,24 @@ class Played:
 
 
 def starting_buffers(config: Config, player: Player) -> Buffers:
-    """Buffers with nothing but each language's identity triplet."""
+    """Buffers with nothing but each language's identity triplet.
+
+    Raises:
+      ValueError: `sampler.max_prompt_tokens` is too small for a proposer's shortest prompt, so that nothing can begin.
+    """
     canonical = {name: language.canonical_program for name, language in player.languages.items()}
     buffers = Buffers.empty(config.selfplay.buffer_capacity, canonical)
     for name, language in player.languages.items():
         identity = Triplet(name, language.identity, language.identity_input, language.identity_output)
         buffers[name].add_triplet(identity, new_for=())
+        for kind in TaskType:
+            source = identity if kind is TaskType.INDUCTION else None
+            prompt = _proposer_prompt(config, player, name, kind, source, ())
+            if not player.fits(prompt):
+                raise ValueError(
+                    f"sampler.max_prompt_tokens={config.sampler.max_prompt_tokens}: the shortest prompt of the {kind}"
+                    f" proposer in {name} is longer; raise it"
+                )
     return buffers
 
 
@@ -107,26 +119,28 @@ def proposer_tasks(
         for number, language in enumerate(chosen):
             task_id = f"{name}/propose/{kind}/{number}"
             if kind is TaskType.INDUCTION:
-                source = buffers[language].draw_program(rng)
-                prompt = prompts.propose_induction(
-                    player.languages[language],
-                    source.program,
-                    config.selfplay.induction_inputs,
-                    config.selfplay.prompt_template,
-                )
-                tasks.append(Task(task_id, Role.PROPOSE, kind, language, prompt, source))
+                source, references = buffers[language].draw_program(rng), ()
             else:
-                references = buffers[language].references(config.selfplay.references, rng)
-                prompt = _proposer_prompt(config, player, language, kind, references)
-                tasks.append(Task(task_id, Role.PROPOSE, kind, language, prompt))
+                source, references = None, buffers[language].references(config.selfplay.references, rng)
+            prompt = _proposer_prompt(config, player, language, kind, source, references)
+            tasks.append(Task(task_id, Role.PROPOSE, kind, language, prompt, source))
     return _fitting(player, tasks)
 
 
 def _proposer_prompt(
-    config: Config, player: Player, language: str, kind: TaskType, references: Sequence[Triplet]
+    config: Config,
+    player: Player,
+    language: str,
+    kind: TaskType,
+    source: Triplet | None,
+    references: Sequence[Triplet],
 ) -> str:
+    """An induction proposer's prompt shows the source's program, the others' as many of the references as fit."""
+    known, template = player.languages[language], config.selfplay.prompt_template
+    if source is not None:
+        return prompts.propose_induction(known, source.program, config.selfplay.induction_inputs, template)
     while True:
-        prompt = prompts.propose_triplet(player.languages[language], kind, references, config.selfplay.prompt_template)
+        prompt = prompts.propose_triplet(known, kind, references, template)
         if player.fits(prompt) or not references:
             return prompt
         references = references[:-1]

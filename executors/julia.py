@@ -141,7 +141,16 @@ def canonical_program(source: str) -> str:
     """`source` without comments, indentation, blank lines and doubled spaces; line ends and strings stay as they are.
 
     Line ends separate statements in Julia and a space can separate elements (`[1 -2]`), so neither is removed whole.
+    A source whose strings interpolate each other deeper than Python's stack is given back without the space around it.
     """
+    try:
+        return _fold_space(_pieces(source))
+    except RecursionError:
+        return source.strip()
+
+
+def _pieces(source: str) -> list[str]:
+    """The code in single characters, with comments and runs of space as one space, and whole literals."""
     pieces: list[str] = []
     at = 0
     source = source.replace("\r\n", "\n")
@@ -168,7 +177,7 @@ def canonical_program(source: str) -> str:
         else:
             pieces.append(character)
             at += 1
-    return _fold_space(pieces)
+    return pieces
 
 
 def _fold_space(pieces: Sequence[str]) -> str:

@@ -561,11 +561,12 @@ def program_argv(interpreter: Interpreter, file: str) -> list[str]:
     return [*interpreter.argv, file]
 
 
+# A long bracket without its end is no token, so that no text is searched for such ends again and again.
 _TOKEN = re.compile(
     r"(?P<space>\s+|--(?!\[=*\[)[^\n]*|--\[(?P<comment>=*)\[.*?\](?P=comment)\])"
     r"|(?P<literal>\[(?P<long>=*)\[.*?\](?P=long)\]|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*')"
     r"|(?P<word>[^\W\d]\w*|(?:0[xX][\da-fA-F.]+|\d[\d.]*|\.\d+)(?:[eEpP][+-]?)?\w*)"
-    r"|(?P<mark>\.{1,3}|[<>=~/:]=|<<|>>|//|::|[-+*/%^#&~|<>=(){}\[\];:,])",
+    r"|(?P<mark>\.{1,3}|[<>=~/:]=|<<|>>|//|::|\[(?!=*\[)|[-+*/%^#&~|<>=(){}\];:,])",
     re.DOTALL,
 )
 

@@ -189,6 +189,18 @@ def test_a_workdir_of_another_run_or_of_something_else(capsys, tmp_path, saved_r
     assert newest(saved_run) == 1
 
 
+def test_fewer_steps_than_are_saved_already(capsys, saved_run):
+    """Its summary would give the later weights' score and export as those of fewer steps."""
+    message = error_of(capsys, saved_run, steps=0)
+    assert f"steps=0: {saved_run} has a save of step 1 already; set steps to at least that" in message
+    assert newest(saved_run) == 1
+
+
+def test_a_prompt_limit_that_no_proposer_can_keep(capsys, tmp_path):
+    message = error_of(capsys, tmp_path / "run", sampler__max_prompt_tokens=16, evaluation__heldout="")
+    assert "sampler.max_prompt_tokens=16: the shortest prompt of the induction proposer in python is longer" in message
+
+
 def test_a_checkpoint_cut_off_half_way(capsys, tmp_path, saved_run):
     workdir = shutil.copytree(saved_run, tmp_path / "run")
     file = max((workdir / "checkpoints" / "1").rglob("*"), key=lambda path: path.stat().st_size)

@@ -57,6 +57,8 @@ def test_language_configs_carry_table_3(language):
         ("languages", (), ("languages", "at least one")),
         ("languages", ("racket", "julia"), ("language_weights", "one positive weight")),
         ("selfplay__induction_shown", 10, ("selfplay.induction_shown", "10", "below")),
+        ("selfplay__buffer_capacity", 100, ("selfplay.seed_triplets=256", "hold 100", "selfplay.buffer_capacity=100")),
+        ("selfplay__seed_problems", 16385, ("selfplay.seed_problems=16385", "hold 16384", "lower it")),
         ("learner__row_tokens", 4096, ("learner.row_tokens", "4096", "14240")),
         ("sampler__top_p", 0.0, ("sampler.top_p", "0.0", "above 0")),
         ("sampler__prefill_tokens", 64, ("sampler.prefill_tokens", "64", "6144")),

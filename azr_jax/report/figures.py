@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from azr_jax.report import curriculum
 from azr_jax.report.arms import Arm
@@ -285,19 +285,32 @@ def _entropy(arms: Sequence[Arm]) -> Figure:
     return Figure("entropy", "Entropy, gradients and lengths", "Of the sampled responses and the update.", tuple(made))
 
 
+# Parts that do not overlap, as they are stacked: together they are the step and the save before it.
+_TIME_CASES: dict[str, tuple[tuple[str, ...], Callable[..., float]]] = {
+    "prefill": (("prefill",), lambda prefill: prefill),
+    "decode": (("decode",), lambda decode: decode),
+    "sampling, the rest": (("sampling", "prefill", "decode"), lambda whole, *parts: max(0.0, whole - sum(parts))),
+    "waiting": (("waiting",), lambda waiting: waiting),
+    "play, the rest": (("play", "sampling", "waiting"), lambda whole, *parts: max(0.0, whole - sum(parts))),
+    "update": (("update",), lambda update: update),
+    "evaluate": (("evaluate",), lambda evaluate: evaluate),
+    "the rest": (("step", "play", "update", "evaluate"), lambda whole, *parts: max(0.0, whole - sum(parts))),
+    "save": (("save",), lambda save: save),
+}
+
+
 def _time(arms: Sequence[Arm]) -> Figure:
     made = []
     for arm in arms:
-        names = [name for name in names_with([arm], "time/") if name != "step_s"]
-        keys = tuple(f"time/{name}" for name in names)
         cases: dict[str, Case] = {
-            name.removesuffix("_s"): (COLORS[number % len(COLORS)], (key,), lambda seconds: seconds)
-            for number, (name, key) in enumerate(zip(names, keys, strict=True))
+            label: (COLORS[number], tuple(f"time/{name}_s" for name in names), function)
+            for number, (label, (names, function)) in enumerate(_TIME_CASES.items())
         }
-        rest = ("time/step_s", *keys)
-        cases["update and the rest"] = (GREY, rest, lambda whole, *parts: max(0.0, whole - sum(parts)))
         made.append(stack(joined("seconds a step", arm, arms), arm, cases, share=False))
     made += panels("programs a second", arms, {"programs": "exec/programs_per_s"})
     made += panels("tokens sampled a second", arms, {"tokens": "sample/tokens_per_s"})
-    caption = "Time of each phase of a step. Waiting: the device was idle until programs had finished."
+    caption = (
+        "Time of each phase of a step, and how long the save before it held it. Waiting: the device was idle until"
+        " programs had finished."
+    )
     return Figure("time", "Time of a step", caption, tuple(made))

@@ -81,9 +81,9 @@ def conclusions(study: Study, arms: dict[str, list[Result]]) -> list[str]:
         if math.isnan(change.p):
             verdict = "one seed, so nothing can be said of noise"
         sentences.append(f"{arm}: accuracy changes by {_points(change)} points from start to end ({verdict}).")
-    others = [arm for arm in arms if arm != study.baseline]
     if study.baseline not in arms:
         return sentences
+    others = [arm for arm in arms if arm != study.baseline and _share_a_seed(arms[arm], arms[study.baseline])]
     compared = [paired(arms[arm], arms[study.baseline]) for arm in others]
     for arm, difference, p in zip(others, compared, holm([one.p for one in compared]), strict=True):
         if math.isnan(p):
@@ -91,17 +91,26 @@ def conclusions(study: Study, arms: dict[str, list[Result]]) -> list[str]:
         else:
             verdict = f"{'larger than' if p < 0.05 else 'not told apart from'} noise, adjusted p = {p:.3f}"
         sentences.append(f"{arm} ends {_points(difference)} points from {study.baseline}, seed by seed ({verdict}).")
+    sentences += [
+        f"{arm} is not compared with {study.baseline}: they have no finished seed in common."
+        for arm in arms
+        if arm not in (study.baseline, *others)
+    ]
     return [*sentences, *_order(arms)]
+
+
+def _share_a_seed(one: Sequence[Result], other: Sequence[Result]) -> bool:
+    return not {result.seed for result in one}.isdisjoint(result.seed for result in other)
 
 
 def _order(arms: dict[str, list[Result]]) -> list[str]:
     """The arms by their mean, and whether the paper's order shows, with the noise of each of its steps."""
     ranked = ranking(arms)
     sentences = ["By mean final accuracy: " + ", ".join(f"{arm} {100 * mean:.1f}" for arm, mean in ranked) + "."]
-    if any(arm not in arms for arm in PAPER_ORDER):
+    pairs = list(itertools.pairwise(PAPER_ORDER))
+    if any(arm not in arms for arm in PAPER_ORDER) or not all(_share_a_seed(arms[a], arms[b]) for a, b in pairs):
         return sentences
     means = dict(ranked)
-    pairs = list(itertools.pairwise(PAPER_ORDER))
     holds = all(means[a] > means[b] for a, b in pairs)
     gaps = [paired(arms[a], arms[b]) for a, b in pairs]
     told = [f"{a} less {b} {_points(gap)}" for (a, b), gap in zip(pairs, gaps, strict=True)]

@@ -38,3 +38,10 @@ def test_an_error_s_own_equality_is_not_asked():
     with Pool(language, workers=1, limits=LIMITS) as pool:
         verdict = pool.submit(Job("", JobKind.EVALUATE, source, ("0",))).result()
     assert (verdict.status, verdict.error_kind) == (Status.RUNTIME_ERROR, "table")
+
+
+def test_a_lua_text_with_an_open_long_bracket_is_compared_as_it_is():
+    canonical = LANGUAGES["lua"].canonical_program
+    assert canonical("return [[  a") == "return [[  a"
+    assert canonical("--[==[  a") == "--[==[  a"
+    assert canonical("return t[ [[  a]] ]  [1]") == "return t [ [[  a]] ] [ 1 ]"

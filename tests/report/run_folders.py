@@ -22,7 +22,15 @@ FIGURES = (
 def step_metrics(step: int) -> dict[str, float]:
     share = step / 40
     metrics = {"propose/valid": 0.5, "propose/reward": -0.2, "solve/reward": share, "ppo/entropy": 1.0 - share}
-    metrics |= {"time/step_s": 4.0, "time/sampling_s": 2.0, "time/waiting_s": 0.5, "ppo/grad_norm": 0.7}
+    metrics |= {
+        "time/step_s": 6.0,
+        "time/play_s": 3.0,
+        "time/update_s": 1.5,
+        "time/evaluate_s": 0.5,
+        "time/save_s": 0.25,
+    }
+    metrics |= {"time/sampling_s": 2.0, "time/prefill_s": 0.5, "time/decode_s": 1.25, "time/waiting_s": 0.5}
+    metrics |= {"time/save_s": 0.25, "time/save_write_s": 0.75, "time/cpu_s": 5.0, "ppo/grad_norm": 0.7}
     metrics |= {
         "propose/outcome/valid": 0.5,
         "solve/outcome/correct": share,

@@ -173,6 +173,17 @@ def test_one_seed_says_that_it_says_nothing():
     assert len(sentences) == 4 and all("one seed" in sentence for sentence in sentences[:3])
 
 
+def test_arms_without_a_seed_in_common_are_reported_and_not_compared():
+    """A study that is going on, or one with failed runs, has such arms."""
+    made = study(arms={arm: () for arm in ("eq3", "eq4", "switch")}, baseline="eq3")
+    arms = {"eq3": [result("eq3", 0, 0.2, 0.3)], "eq4": [result("eq4", 1, 0.2, 0.3)]}
+    arms["switch"] = [result("switch", seed, 0.2, 0.4) for seed in (0, 1)]
+    *_, told, left_out, ranked = page.conclusions(made, arms)
+    assert told.startswith("switch ends +10.0 points from eq3")
+    assert left_out == "eq4 is not compared with eq3: they have no finished seed in common."
+    assert ranked.startswith("By mean final accuracy: switch 40.0")
+
+
 @pytest.mark.slow
 def test_a_real_grid_runs_reports_and_resumes(tmp_path):
     file = tmp_path / "small.py"
