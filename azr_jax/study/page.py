@@ -59,7 +59,7 @@ def write(study: Study, results: Sequence[Result], out: Path, unfinished: Sequen
             lines += [f"{title}:", "", *_markdown(head, rows), ""]
             body.append(f"<p>{html.escape(title)}</p>{_html(head, rows)}")
         sentences = conclusions(study, arms)
-        lines += [*sentences, ""]
+        lines += [*(f"- {sentence}" for sentence in sentences), ""]
         body.append("".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences))
     text = "\n".join(lines)
     (out / "study.md").write_text(text, encoding="utf-8")
