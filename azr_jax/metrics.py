@@ -13,20 +13,17 @@ import importlib.util
 import json
 import math
 import os
-import socket
-import struct
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import logging
-from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboardX.record_writer import masked_crc32c
-from tensorboardX.summary import scalar
 
 from azr_jax.config import MetricsSettings
+from azr_jax.files import append
+
+if TYPE_CHECKING:
+    from azr_jax.tensorboard import Events
 
 METRICS_FILE = "metrics.jsonl"
 TRANSCRIPTS_FILE = "transcripts.jsonl"
@@ -42,7 +39,7 @@ class Writers:
         self._workdir = Path(workdir)
         self._settings = settings
         self._purge_step: int | None = None
-        self._events: _Events | None = None
+        self._events: Events | None = None
         self._wandb = _start_wandb(self._workdir, settings, config_json) if settings.wandb else None
 
     def __enter__(self) -> Writers:
@@ -63,7 +60,11 @@ class Writers:
         _append_rows(self._workdir / METRICS_FILE, [{"step": step, **metrics}])
         finite = {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
         if self._settings.tensorboard:
-            self._events = self._events or _Events(self._workdir / TENSORBOARD, self._purge_step)
+            if self._events is None:
+                # tensorboardX imports torch where there is one, which takes seconds.
+                from azr_jax.tensorboard import Events
+
+                self._events = Events(self._workdir / TENSORBOARD, self._purge_step)
             self._events.write(step, finite)
         if self._wandb is not None:
             try:
@@ -100,58 +101,8 @@ class Writers:
         self._purge_step = step + 1
 
 
-class _Events:
-    """TensorBoard's file in `folder`, a step's scalars in one append; later steps than `purge_step` are to be hidden.
-
-    Not tensorboardX' own writer: a full disk ends its thread, and then its queue holds the run for ever.
-    """
-
-    def __init__(self, folder: Path, purge_step: int | None) -> None:
-        # tensorboardX' name has seconds only: a quick restart overwrote the file.
-        self._file = folder / f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{time.time_ns()}"
-        self._unwritten = _record(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        if purge_step is not None:
-            self._unwritten += _record(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
-
-    def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Appends the step and those before it that could not be written."""
-        values = [entry for key, value in metrics.items() for entry in scalar(key, value).value]
-        self._unwritten += _record(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            _append(self._file, self._unwritten)
-        except OSError as error:
-            logging.warning("TensorBoard's copy of step %d waits for the next: %s", step, error)
-        else:
-            self._unwritten = b""
-
-
-def _record(event: Event) -> bytes:
-    """An event as TFRecord: length, its checksum, content, its checksum."""
-    content = event.SerializeToString()
-    length = struct.pack("<Q", len(content))
-    sums = [struct.pack("<I", masked_crc32c(part)) for part in (length, content)]
-    return length + sums[0] + content + sums[1]
-
-
 def _append_rows(file: Path, rows: list[dict[str, Any]]) -> None:
-    _append(file, "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows).encode("ascii"))
-
-
-def _append(file: Path, content: bytes) -> None:
-    """Appends all of the content or none."""
-    start = file.stat().st_size if file.exists() else 0
-    try:
-        with file.open("ab") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        if file.exists() and file.stat().st_size > start:  # what is read-only can't be cut either
-            os.truncate(file, start)
-        raise OSError(
-            f"{file}: can't be written ({error}); free space there or make it writable, then run the same command again"
-        ) from error
+    append(file, "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows).encode("ascii"))
 
 
 def _truncate(file: Path, step: int) -> int:
