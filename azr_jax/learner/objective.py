@@ -37,10 +37,15 @@ def score(
     batch: Batch,
     logit_chunk: int,
     temperature: float,
+    sums: Any = None,
 ) -> Scores:
-    """The forward pass. The head's gradient reaches the trunk, as in PPO with a shared network."""
+    """The forward pass. The head's gradient reaches the trunk, as in PPO with a shared network.
+
+    With `sums`, a tree as `params`, the gradient of the layers' weights is theirs in `sums` plus their own.
+    """
     model = nnx.merge(graphdef, params)
-    hidden_RTD = model.hidden(batch.tokens_RT, batch.positions_RT, batch.segment_ids_RT)
+    added = None if sums is None else nnx.merge(graphdef, sums).layers.stacked()
+    hidden_RTD = model.hidden(batch.tokens_RT, batch.positions_RT, batch.segment_ids_RT, added)
     logprobs_RT, entropy_RT = model.token_logprobs(hidden_RTD, batch.targets_RT, logit_chunk, temperature)
     if value_head is None:
         return Scores(logprobs_RT, entropy_RT, jnp.zeros_like(logprobs_RT))

@@ -63,6 +63,7 @@ class Learner:
         self.settings, self.mesh = settings, mesh
         if model.attention_kernel == "cudnn" and jax.default_backend() != "cpu":  # not where it is only lowered
             attention_check.errors(model.config, model.compute_dtype, model.attention_kernel)
+        self._adds_in_place = model.remat == "full"
         self.rows_per_microbatch = settings.rows_per_microbatch or mesh.shape["data"] * mesh.shape["fsdp"]
         check_batch(self.rows_per_microbatch, mesh, "learner.rows_per_microbatch")
         initialise = functools.partial(init_state, config=model.config, settings=settings, dtype=model.compute_dtype)
@@ -177,8 +178,10 @@ class Learner:
             "apply": self.apply_program.lower(abstract, gradients, statistics),
         }
 
-    def _loss(self, tree: Any, experience: Experience, first: jax.Array, denominator: jax.Array) -> Any:
-        scores = self._score(tree["policy"], tree["value_head"], experience.batch)
+    def _loss(
+        self, tree: Any, experience: Experience, first: jax.Array, denominator: jax.Array, sums: Any = None
+    ) -> Any:
+        scores = self._score(tree["policy"], tree["value_head"], experience.batch, sums=sums)
         return objective.objective(scores, experience, first, denominator, self.settings)
 
     def _old_policy(self, params: Any, value_head: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
@@ -195,8 +198,12 @@ class Learner:
         denominator: jax.Array,
     ) -> tuple[Any, Any]:
         """Adds one microbatch's gradient and statistics."""
-        more, new = jax.grad(self._loss, has_aux=True)(tree, experience, first, denominator)
-        return jax.tree.map(jnp.add, gradients, more), objective.add_statistics(statistics, new)
+        sums = gradients["policy"] if self._adds_in_place else None
+        more, new = jax.grad(self._loss, has_aux=True)(tree, experience, first, denominator, sums)
+        added = jax.tree.map(jnp.add, gradients, more)
+        if sums is not None:
+            added["policy"]["layers"] = more["policy"]["layers"]
+        return added, objective.add_statistics(statistics, new)
 
     def _apply(self, state: TrainState, gradients: Any, statistics: Any) -> tuple[TrainState, dict[str, Any]]:
         """One optimizer step, or none when loss or gradient is not finite."""

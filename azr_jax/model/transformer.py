@@ -7,6 +7,7 @@ Architecture after transformers' modeling_qwen2.py and modeling_llama.py.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 
 from azr_jax.model import attention
+from azr_jax.model.accumulation import scan_adding
 from azr_jax.model.cache import KVCache, init_cache, insert
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.embedding import embed
@@ -89,12 +91,20 @@ class Transformer(nnx.Module):
         if not config.tie_embeddings:
             self.head_VD = nnx.Param(normal(rngs.params(), table_VD, dtype))
 
-    def hidden(self, tokens_BT: jax.Array, positions_BT: jax.Array, segment_ids_BT: jax.Array) -> jax.Array:
+    def hidden(
+        self,
+        tokens_BT: jax.Array,
+        positions_BT: jax.Array,
+        segment_ids_BT: jax.Array,
+        sums: dict[str, jax.Array] | None = None,
+    ) -> jax.Array:
         """Final hidden states BTD (normed, ready for the head); attention is causal within equal segment ids.
 
-        Segment id 0 is padding: its outputs mean nothing and no other segment sees it. Positions feed RoPE only.
+        Segment id 0 is padding: its outputs mean nothing and no other segment sees it. Positions feed RoPE only. With
+        `sums`, shaped as `layers.stacked()`, the gradient of the layers' weights is `sums` plus their own (see
+        `scan_adding`; for remat="full").
         """
-        hidden_BTD, _ = self._forward(tokens_BT, positions_BT, segment_ids_BT, keep_keys=False)
+        hidden_BTD, _ = self._forward(tokens_BT, positions_BT, segment_ids_BT, keep_keys=False, sums=sums)
         return hidden_BTD
 
     def prefill(
@@ -152,14 +162,20 @@ class Transformer(nnx.Module):
         return self.embed_VD if self.config.tie_embeddings else self.head_VD
 
     def _forward(
-        self, tokens_BT: jax.Array, positions_BT: jax.Array, segment_ids_BT: jax.Array, keep_keys: bool
+        self,
+        tokens_BT: jax.Array,
+        positions_BT: jax.Array,
+        segment_ids_BT: jax.Array,
+        keep_keys: bool,
+        sums: dict[str, jax.Array] | None = None,
     ) -> tuple[jax.Array, Any]:
-        angles = rope_angles(self.config, positions_BT)
+        context = (rope_angles(self.config, positions_BT), segment_ids_BT)
         # Between layers, where a backward pass keeps them, hidden states are split over tensor too; in a layer not.
         splits = not keep_keys and self.mesh is not None and tokens_BT.shape[1] % self.mesh.shape["tensor"] == 0
         between = ("batch", "sequence" if splits else "length", "activation")
 
-        def body(hidden_BTD: jax.Array, layer: dict[str, jax.Array]) -> Any:
+        def layer_of(context: Any, hidden_BTD: jax.Array, layer: dict[str, jax.Array]) -> tuple[jax.Array, Any]:
+            angles, segment_ids_BT = context
             hidden_BTD = constrain(hidden_BTD, self.mesh, ("batch", "length", "activation"))
             inputs = attention_inputs(self.config, layer, hidden_BTD, angles, self.mesh)
             query_BTNH, key_BTKH, value_BTKH = (
@@ -174,11 +190,16 @@ class Transformer(nnx.Module):
             hidden_BTD = constrain(hidden_BTD, self.mesh, between)
             return hidden_BTD, (key_BTKH, value_BTKH) if keep_keys else None
 
-        if self.remat != "none":
-            body = jax.checkpoint(body, policy=REMAT_POLICIES[self.remat], prevent_cse=False)
         hidden_BTD = embed(self.embed_VD[...], tokens_BT, self.compute_dtype, self.mesh)
         hidden_BTD = constrain(hidden_BTD, self.mesh, between)
-        hidden_BTD, keys = jax.lax.scan(body, hidden_BTD, self.layers.stacked())
+        if sums is not None:
+            stacked = self.layers.stacked()
+            hidden_BTD, keys = scan_adding(lambda *one: layer_of(*one)[0], context, hidden_BTD, stacked, sums), None
+        else:
+            body = functools.partial(layer_of, context)
+            if self.remat != "none":
+                body = jax.checkpoint(body, policy=REMAT_POLICIES[self.remat], prevent_cse=False)
+            hidden_BTD, keys = jax.lax.scan(body, hidden_BTD, self.layers.stacked())
         return rms_norm(hidden_BTD, self.norm_D[...], self.config.rms_epsilon), keys
 
 
