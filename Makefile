@@ -5,12 +5,12 @@ export TF_CPP_MIN_LOG_LEVEL ?= 1
 .PHONY: help setup setup-demo setup-test demo test test-devices test-slow lint clean
 
 help:
-	@echo "make demo       set up, then the embedded model learns Racket by self-play (runs/tiny)"
-	@echo "make test       set up everything, then the default tests"
+	@echo "make demo          set up, then the embedded model learns Racket by self-play (runs/tiny)"
+	@echo "make test          set up everything, then the default tests"
 	@echo "make test-devices  several devices and hosts, compiling for a TPU: what CI runs after make test"
-	@echo "make test-slow  the tests that make test leaves out and this machine can run"
-	@echo "make lint       ruff, pyright, import-linter"
-	@echo "make setup      set up everything: Python packages, every interpreter, compiled parts"
+	@echo "make test-slow     the tests that make test leaves out and this machine can run"
+	@echo "make lint          ruff, pyright, import-linter"
+	@echo "make setup         set up everything: Python packages, every interpreter, compiled parts"
 
 setup-demo:
 	@tpu_scripts/setup_python.sh
