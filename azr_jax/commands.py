@@ -1,7 +1,8 @@
-"""Flags of the commands that take a configuration file: what is wrong with them is one message, not a traceback."""
+"""What the commands share: flags with a configuration file, whose mistakes are one message, and a GPU's memory."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -30,6 +31,15 @@ def parse_flags(argv: Sequence[str], command: str, default: str = "") -> list[st
         sys.exit(f"error: --config: {error}; name a configuration file, such as configs/tiny.py")
     except flags.Error as error:
         sys.exit(f"error: {error}; see python -m {command} --help")
+
+
+def take_device_memory() -> None:
+    """Has jax take 95% of a GPU's memory, not three quarters, unless the environment says how much.
+
+    To be called before jax meets its devices. The 3B's update wants nine tenths of 80 GB.
+    """
+    if "XLA_CLIENT_MEM_FRACTION" not in os.environ:  # the newer name, and jax refuses both together
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")
 
 
 def _unknown_key(argv: Sequence[str]) -> str:

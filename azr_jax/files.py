@@ -12,6 +12,8 @@ CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
+METRICS_FILE = "metrics.jsonl"
+TRANSCRIPTS_FILE = "transcripts.jsonl"
 # The last object of a save in a bucket.
 COMMIT_FILE = "commit_success.txt"
 

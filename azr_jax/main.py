@@ -5,7 +5,6 @@ The same command again resumes. `train()` is the loop; what its stages do is in 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from azr_jax.commands import parse_flags
+from azr_jax.commands import parse_flags, take_device_memory
 from azr_jax.config import Config, from_mapping
 
 if TYPE_CHECKING:
@@ -102,10 +101,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _train(config: Config, workdir: str) -> None:
-    # jax takes three quarters of a GPU unless told otherwise, when it first meets it: as the run is opened. The 3B's
-    # update wants nine tenths of 80 GB.
-    if "XLA_CLIENT_MEM_FRACTION" not in os.environ:  # the newer name, and jax refuses both together
-        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")
+    take_device_memory()  # jax meets the devices as the run is opened
     from azr_jax import preemption
 
     preemption.nothing_to_save()  # loading a large model takes minutes

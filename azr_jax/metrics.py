@@ -20,13 +20,11 @@ from typing import TYPE_CHECKING, Any
 from absl import logging
 
 from azr_jax.config import MetricsSettings
-from azr_jax.files import append
+from azr_jax.files import METRICS_FILE, TRANSCRIPTS_FILE, append
 
 if TYPE_CHECKING:
     from azr_jax.tensorboard import Events
 
-METRICS_FILE = "metrics.jsonl"
-TRANSCRIPTS_FILE = "transcripts.jsonl"
 TENSORBOARD = "tensorboard"
 
 

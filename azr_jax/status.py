@@ -20,8 +20,7 @@ from rich.console import Console
 
 from azr_jax.alerts import alerts
 from azr_jax.config import Config, from_mapping
-from azr_jax.files import CHECKPOINTS, COMMIT_FILE, CONFIG_FILE, ended_steps
-from azr_jax.metrics import METRICS_FILE
+from azr_jax.files import CHECKPOINTS, COMMIT_FILE, CONFIG_FILE, METRICS_FILE, ended_steps
 from azr_jax.progress import Progress, clock
 
 _LATEST = 10

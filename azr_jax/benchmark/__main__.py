@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-# jax takes three quarters of a GPU unless told otherwise, which does not hold the 3B's float32 state and activations.
-_MEMORY_SHARE = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")
+from azr_jax.commands import take_device_memory
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,8 +30,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a benchmark; mistakes of the user are one line on standard error and status 2."""
     arguments = parser().parse_args(argv)
-    if "XLA_CLIENT_MEM_FRACTION" not in os.environ:  # the newer name, and jax refuses both together
-        os.environ.setdefault(*_MEMORY_SHARE)
+    take_device_memory()
     try:
         result = _run(arguments)
     except ValueError as error:

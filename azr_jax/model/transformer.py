@@ -192,14 +192,14 @@ class Transformer(nnx.Module):
 
         hidden_BTD = embed(self.embed_VD[...], tokens_BT, self.compute_dtype, self.mesh)
         hidden_BTD = constrain(hidden_BTD, self.mesh, between)
+        stacked = self.layers.stacked()
         if sums is not None:
-            stacked = self.layers.stacked()
             hidden_BTD, keys = scan_adding(lambda *one: layer_of(*one)[0], context, hidden_BTD, stacked, sums), None
         else:
             body = functools.partial(layer_of, context)
             if self.remat != "none":
                 body = jax.checkpoint(body, policy=REMAT_POLICIES[self.remat], prevent_cse=False)
-            hidden_BTD, keys = jax.lax.scan(body, hidden_BTD, self.layers.stacked())
+            hidden_BTD, keys = jax.lax.scan(body, hidden_BTD, stacked)
         return rms_norm(hidden_BTD, self.norm_D[...], self.config.rms_epsilon), keys
 
 

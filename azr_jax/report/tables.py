@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from azr_jax.files import CHECKPOINTS, REPORT_FILE
+from azr_jax.files import CHECKPOINTS, METRICS_FILE, REPORT_FILE
 from azr_jax.intervals import wilson
 from azr_jax.report.runs import read_summary
 
@@ -87,7 +87,7 @@ def summary_text(workdir: str | Path) -> str:
     places = {
         "checkpoint": workdir / CHECKPOINTS / str(max(saves, default=0)),
         "export": workdir / "export",
-        "metrics": workdir / "metrics.jsonl",
+        "metrics": workdir / METRICS_FILE,
         "report": workdir / REPORT_FILE,
     }
     return "\n".join(lines + [f"{name:<11}{place}" for name, place in places.items() if place.exists()])

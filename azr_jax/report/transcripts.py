@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from azr_jax.metrics import TRANSCRIPTS_FILE
+from azr_jax.files import TRANSCRIPTS_FILE
 from azr_jax.report.runs import RunData, parsed_row
 
 # What a browser holds without strain; measured in docs/benchmarks.md.
