@@ -297,7 +297,7 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
 
 _CHOICES = {
     "model.compute_dtype": ("bfloat16", "float32"),
-    "model.remat": ("full", "attention", "gate", "dots", "none"),
+    "model.remat": ("auto", "full", "attention", "gate", "dots", "none"),
     "model.attention": ("auto", "xla", "cudnn", "splash"),
     "mesh.resting_state": ("auto", "device", "host"),
     "selfplay.program_tags": ("own", "any"),

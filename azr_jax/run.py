@@ -24,6 +24,7 @@ from azr_jax.evaluation.benchmarks import Benchmarks
 from azr_jax.files import REPORT_FILE, SUMMARY_FILE, ended_steps
 from azr_jax.hosts import Hosts
 from azr_jax.interpreters import open_pool, run_languages, versions
+from azr_jax.learner import remat
 from azr_jax.learner.state import TrainState
 from azr_jax.learner.update import Learner, make_learner
 from azr_jax.mirror import Mirror
@@ -100,7 +101,7 @@ class Run:
         graphdef, shapes = abstract(
             model_config,
             compute_dtype=dtype,
-            remat=config.model.remat,
+            remat=remat.choose(model_config, config.learner, config.model, mesh),
             attention_kernel=config.model.attention,
             mesh=mesh,
         )

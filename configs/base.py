@@ -110,7 +110,7 @@ def get_config() -> ml_collections.ConfigDict:
         {
             "path": "weights/Qwen2.5-Coder-3B",
             "compute_dtype": "bfloat16",
-            "remat": "full",  # full | attention | gate | dots | none: what the backward pass recomputes
+            "remat": "auto",  # auto | full | attention | gate | dots | none: what the backward pass computes again
             "attention": "auto",  # auto | xla | cudnn | splash
         }
     )

@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--size", choices=("auto", "full", "small"), default="auto", help="auto: full on a GPU")
     top.add_argument("--only", default="", metavar="NAMES", help="some of the sampler's workloads, by commas")
     top.add_argument("--repeats", type=int, default=3, help="timed runs, of which the median counts")
-    top.add_argument("--remat", default="attention", help="of the update: full | attention | gate | dots | none")
+    top.add_argument("--remat", default="auto", help="of the update: auto | full | attention | gate | dots | none")
     top.add_argument("--no-peer", action="store_true", help="leave out the update in PyTorch")
     return top
 

@@ -47,25 +47,3 @@ def roofline_s(
     contexts = (lengths_R * prompts_R + lengths_R * (lengths_R + 1) // 2).sum()
     weights = float(matmul_parameters(config)) * itemsize * int(lengths_R.max())
     return (weights + float(contexts) * key_bytes(config, itemsize)) / bytes_per_s
-
-
-def training_bytes(config: ModelConfig, tokens: int, remat: str, logit_chunk: int) -> dict[str, int]:
-    """Bytes on one device at the peak of `accumulate` with `tokens` a microbatch in bfloat16; a count, not a plan.
-
-    Masters, two moments, the accumulated gradient and the microbatch's own (all float32); what the backward pass keeps
-    of each layer; a layer at work; float32 logits of a chunk, their gradient, and the head's gradient.
-    """
-    D, F, H = config.embed_dim, config.ffn_dim, config.head_dim
-    N, K = config.heads, config.kv_heads
-    block = (N + 2 * K) * H + N * H + D  # query, key and value; the kernel's output; the hidden state after it
-    kept = {"full": 0, "attention": block, "gate": block + F, "dots": block + 2 * F + D}
-    if remat not in kept:
-        raise ValueError(f"remat={remat!r}: this count knows {', '.join(kept)}")
-    statistics = 0 if remat == "full" else 4 * 32 * N  # float32 a head and token, for each of 32 segments a row
-    return {
-        "state": 3 * 4 * config.parameters,
-        "gradients": 2 * 4 * config.parameters,
-        "kept": tokens * config.layers * (2 * (D + kept[remat]) + statistics),
-        "layer": tokens * 2 * (4 * F + 6 * D + 3 * N * H),
-        "logits": logit_chunk * config.vocab_size * 4 * 3 + 4 * config.vocab_size * D,
-    }

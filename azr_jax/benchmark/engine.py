@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from azr_jax.benchmark.sizes import Size
 from azr_jax.config import Config, from_mapping
+from azr_jax.learner import remat
 from azr_jax.learner.update import Learner, make_learner
 from azr_jax.model.layer import INIT_STD
 from azr_jax.model.sharding import leaf_name, make_mesh, param_shardings
@@ -35,7 +36,7 @@ class Engine:
     tokenizer: Tokenizer
 
     @classmethod
-    def make(cls, size: Size, remat: str = "full") -> Engine:
+    def make(cls, size: Size, policy: str = remat.AUTO) -> Engine:
         """Table 3's settings but for the size's lengths.
 
         Raises:
@@ -45,14 +46,18 @@ class Engine:
         config = base.get_config()
         config.update_from_flattened_dict(
             {
-                "model.remat": remat,
+                "model.remat": policy,
                 "model.compute_dtype": size.compute_dtype,
                 "learner.logit_chunk": size.logit_chunk,
+                "learner.row_tokens": size.row_tokens,
+                "learner.rows_per_microbatch": size.rows_per_microbatch,
             }
         )
         settings = from_mapping(config.to_dict())
+        policy = remat.choose(size.model, settings.learner, settings.model, mesh)
+        settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, remat=policy))
         dtype = jnp.dtype(size.compute_dtype)
-        graphdef, shapes = abstract(size.model, compute_dtype=dtype, remat=remat, mesh=mesh)
+        graphdef, shapes = abstract(size.model, compute_dtype=dtype, remat=policy, mesh=mesh)
         # Real text work on the host: the embedded tokenizer, which knows part of the ids. None of them ends a response.
         embedded = load_tokenizer(_EMBEDDED)
         vocab_size = size.model.vocab_size
@@ -91,9 +96,4 @@ class Engine:
 
     def learner(self) -> Learner:
         """A learner for rows of the size's length."""
-        settings = dataclasses.replace(
-            self.config.learner,
-            row_tokens=self.size.row_tokens,
-            rows_per_microbatch=self.size.rows_per_microbatch,
-        )
-        return make_learner(self.graphdef, self.shapes, settings, self.mesh)
+        return make_learner(self.graphdef, self.shapes, self.config.learner, self.mesh)

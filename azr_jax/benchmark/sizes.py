@@ -85,7 +85,7 @@ FULL = Size(
     rows_per_microbatch=1,
     batch_per_task=64,
     max_prompt_tokens=6144,
-    logit_chunk=1024,
+    logit_chunk=2048,
 )
 SMALL = Size(
     name="small",

@@ -55,7 +55,7 @@ def run(report: machine.Report, size: Size, arguments: argparse.Namespace, peer:
     state, _ = _step(size, sampler, learner, state, seed=0)
     report.add("warm_up", seconds=time.perf_counter() - started)
     state, figures = _step(size, sampler, learner, state, seed=1)
-    report.add("step", **figures, tiers=[list(tier) for tier in sampler.tiers], remat=arguments.remat)
+    report.add("step", **figures, tiers=[list(tier) for tier in sampler.tiers], remat=engine.config.model.remat)
     return report.result
 
 

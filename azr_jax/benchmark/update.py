@@ -12,8 +12,9 @@ from flax import nnx
 
 from azr_jax.benchmark import counts, machine
 from azr_jax.benchmark.engine import Engine
-from azr_jax.benchmark.sizes import FULL, Size
+from azr_jax.benchmark.sizes import Size
 from azr_jax.learner.packing import TASK_GROUPS, TrainSequence, pack
+from azr_jax.learner.remat import update_bytes
 from azr_jax.model import attention_check
 
 _MICROBATCHES = 2  # as few as show what the optimizer's step costs beside them
@@ -26,14 +27,17 @@ def run(
     ceiling = machine.matmul_flops(size, arguments.repeats)
     report.add("ceilings", matmul_tflops=ceiling / 1e12)
     engine = Engine.make(size, arguments.remat)
+    policy = engine.config.model.remat
     kernel = nnx.merge(engine.graphdef, engine.shapes).attention_kernel
     report.add("attention", kernel=kernel, **attention_check.errors(size.model, jnp.dtype(size.compute_dtype), kernel))
     if peer is not None:
         report.add("peer", **peer)
-    parts = counts.training_bytes(FULL.model, FULL.row_tokens, "attention", FULL.logit_chunk)
-    report.add(
-        "counted_gib_3b", **{name: value / 2**30 for name, value in (parts | {"sum": sum(parts.values())}).items()}
-    )
+    itemsize = jnp.dtype(size.compute_dtype).itemsize
+    if policy != "none":
+        parts = update_bytes(size.model, engine.config.learner, policy, size.rows_per_microbatch, itemsize=itemsize)
+        report.add(
+            "counted_gib", **{name: value / 2**30 for name, value in (parts | {"sum": sum(parts.values())}).items()}
+        )
     learner = engine.learner()
     state = learner.init(engine.params(size.compute_dtype))
     for length in size.updates:
@@ -53,7 +57,7 @@ def run(
             "sequences": len(made),
             "rows": rows,
             "tokens_a_row": size.row_tokens,
-            "remat": arguments.remat,
+            "remat": policy,
             "seconds": seconds,
             "tokens_per_s": len(made) * length / seconds,
             "model_tflops": flops / seconds / 1e12,

@@ -24,7 +24,7 @@ from azr_jax.learner.metrics import update_metrics
 from azr_jax.learner.objective import Experience
 from azr_jax.learner.packing import Batch, empty_rows, take_rows
 from azr_jax.learner.state import TrainState, decay_mask, init_state, state_shardings
-from azr_jax.model import attention_check
+from azr_jax.model import attention_check, compiling
 from azr_jax.model.sharding import HOST_MEMORY, batch_sharding, check_batch, replicated
 
 
@@ -63,7 +63,8 @@ class Learner:
         self.settings, self.mesh = settings, mesh
         if model.attention_kernel == "cudnn" and jax.default_backend() != "cpu":  # not where it is only lowered
             attention_check.errors(model.config, model.compute_dtype, model.attention_kernel)
-        self._adds_in_place = model.remat == "full"
+        # Who asks for no remat has memory for a second gradient; layers taken one at a time would keep all their casts.
+        self._adds_in_place = model.remat != "none"
         self.rows_per_microbatch = settings.rows_per_microbatch or mesh.shape["data"] * mesh.shape["fsdp"]
         check_batch(self.rows_per_microbatch, mesh, "learner.rows_per_microbatch")
         initialise = functools.partial(init_state, config=model.config, settings=settings, dtype=model.compute_dtype)
@@ -88,23 +89,29 @@ class Learner:
             out_shardings=(gradients, everywhere),
         )
         policy, head = self.shardings.params, self.shardings.value_head
-        self.score_program = jax.jit(self._old_policy, in_shardings=(policy, head, rows), out_shardings=everywhere)
+        told = compiling.options(self.mesh)
+        self.score_program = jax.jit(
+            self._old_policy, in_shardings=(policy, head, rows), out_shardings=everywhere, compiler_options=told
+        )
         self.reference_program = jax.jit(
             lambda params, batch: self._old_policy(params, None, batch),
             in_shardings=(policy, rows),
             out_shardings=everywhere,
+            compiler_options=told,
         )
         self.accumulate_program = jax.jit(
             self._accumulate,
             in_shardings=(gradients, gradients, everywhere, rows, everywhere, everywhere),
             out_shardings=(gradients, everywhere),
             donate_argnums=(1, 2),
+            compiler_options=told,
         )
         self.apply_program = jax.jit(
             self._apply,
             in_shardings=(self.shardings, gradients, everywhere),
             out_shardings=(self.shardings, everywhere),
             donate_argnums=(0,),
+            compiler_options=told,
         )
 
     def init(self, params: Any) -> TrainState:

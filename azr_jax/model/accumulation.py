@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,8 +22,8 @@ def scan_adding(
     """`body(context, hidden, layer)` over the layers of `stacked`, whose gradient is `sums` plus what it really is.
 
     With `jax.grad` alone a microbatch's gradient lies in memory whole beside the sums that it is added to. Here the
-    sums are updated in place when the caller donates them. Keeps the input of each layer and computes the rest again,
-    as remat="full" does; `context` and `sums` have no gradient of their own.
+    sums are updated in place when the caller donates them. Of each layer its input is kept and what the backward pass
+    wants besides the weights: under jax.checkpoint, what its policy says. `context` and `sums` have no gradient.
     """
 
     @jax.custom_vjp
@@ -31,25 +32,46 @@ def scan_adding(
         return jax.lax.scan(lambda hidden, layer: (body(context, hidden, layer), None), hidden, stacked)[0]
 
     def forward(context: Any, hidden: jax.Array, stacked: Weights, sums: Weights) -> tuple[jax.Array, Any]:
-        hidden, inputs = jax.lax.scan(lambda hidden, layer: (body(context, hidden, layer), hidden), hidden, stacked)
-        return hidden, (context, inputs, stacked, sums)
+        def step(hidden: jax.Array, layer: Weights) -> Any:
+            out, pull_back = jax.vjp(functools.partial(body, context), hidden, layer)
+            return out, (hidden, _without(pull_back, (context, hidden, layer)))
+
+        hidden, each = jax.lax.scan(step, hidden, stacked)
+        return hidden, (context, each, stacked, sums)
 
     def backward(kept: Any, cotangent: jax.Array) -> tuple[None, jax.Array, Weights, None]:
-        context, inputs, stacked, sums = kept
+        context, (inputs, pull_backs), stacked, sums = kept
 
-        def step(carry: tuple[jax.Array, Weights], layer_inputs: tuple[jax.Array, Weights, jax.Array]) -> Any:
+        def step(carry: tuple[jax.Array, Weights], one: tuple[jax.Array, Any, Weights, jax.Array]) -> Any:
             cotangent, sums = carry
-            hidden, layer, index = layer_inputs
-            _, pull_back = jax.vjp(lambda hidden, layer: body(context, hidden, layer), hidden, layer)
-            cotangent, gradients = pull_back(cotangent)
+            hidden, pull_back, layer, index = one
+            cotangent, gradients = pull_back((context, hidden, layer), cotangent)
             return (cotangent, {name: _add_at(sums[name], gradients[name], index) for name in sums}), None
 
-        each = (inputs, stacked, jnp.arange(len(inputs), dtype=jnp.int32))
+        each = (inputs, pull_backs, stacked, jnp.arange(len(inputs), dtype=jnp.int32))
         (cotangent, sums), _ = jax.lax.scan(step, (cotangent, sums), each, reverse=True)
         return None, cotangent, sums, None
 
     run.defvjp(forward, backward)
     return run(context, hidden, stacked, sums)
+
+
+def _without(pull_back: Any, given: Any) -> Callable[[Any, jax.Array], Any]:
+    """`pull_back` of jax.vjp as a pytree that holds none of the arrays of `given`, which its calls are given again.
+
+    Kept with each layer's, the weights would be copied.
+    """
+    leaves, structure = jax.tree.flatten(pull_back)
+    places = {id(leaf): place for place, leaf in enumerate(jax.tree.leaves(given))}
+    found = tuple(places.get(id(leaf)) for leaf in leaves)
+    own = [leaf for leaf, place in zip(leaves, found, strict=True) if place is None]
+
+    def call(own: list[jax.Array], given: Any, cotangent: jax.Array) -> Any:
+        rest, again = iter(own), jax.tree.leaves(given)
+        whole = [next(rest) if place is None else again[place] for place in found]
+        return jax.tree.unflatten(structure, whole)(cotangent)
+
+    return jax.tree_util.Partial(call, own)
 
 
 def _add_at(sums: jax.Array, more: jax.Array, index: jax.Array) -> jax.Array:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-from jax.experimental import mesh_utils
+import numpy as np
+from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -200,3 +201,10 @@ def check_batch(rows: int, mesh: Mesh | AbstractMesh, name: str) -> None:
 def local_bytes(tree: Any) -> int:
     """Bytes of a tree of arrays, or of shapes with shardings, on one of its devices."""
     return sum(leaf.dtype.itemsize * math.prod(leaf.sharding.shard_shape(leaf.shape)) for leaf in jax.tree.leaves(tree))
+
+
+def least_of_hosts(value: int) -> int:
+    """The least of all hosts' values (int32): they have to choose alike. Every host must call it."""
+    if jax.process_count() == 1:
+        return value
+    return int(np.min(multihost_utils.process_allgather(np.int32(value))))

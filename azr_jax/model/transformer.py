@@ -102,7 +102,7 @@ class Transformer(nnx.Module):
 
         Segment id 0 is padding: its outputs mean nothing and no other segment sees it. Positions feed RoPE only. With
         `sums`, shaped as `layers.stacked()`, the gradient of the layers' weights is `sums` plus their own (see
-        `scan_adding`; for remat="full").
+        `scan_adding`; not for remat="none", which would keep each layer's weights in the compute dtype too).
         """
         hidden_BTD, _ = self._forward(tokens_BT, positions_BT, segment_ids_BT, keep_keys=False, sums=sums)
         return hidden_BTD
@@ -192,14 +192,14 @@ class Transformer(nnx.Module):
 
         hidden_BTD = embed(self.embed_VD[...], tokens_BT, self.compute_dtype, self.mesh)
         hidden_BTD = constrain(hidden_BTD, self.mesh, between)
+        body = layer_of
+        if self.remat != "none":
+            body = jax.checkpoint(layer_of, policy=REMAT_POLICIES[self.remat], prevent_cse=False)
         stacked = self.layers.stacked()
         if sums is not None:
-            hidden_BTD, keys = scan_adding(lambda *one: layer_of(*one)[0], context, hidden_BTD, stacked, sums), None
+            hidden_BTD, keys = scan_adding(lambda *one: body(*one)[0], context, hidden_BTD, stacked, sums), None
         else:
-            body = functools.partial(layer_of, context)
-            if self.remat != "none":
-                body = jax.checkpoint(body, policy=REMAT_POLICIES[self.remat], prevent_cse=False)
-            hidden_BTD, keys = jax.lax.scan(body, hidden_BTD, stacked)
+            hidden_BTD, keys = jax.lax.scan(functools.partial(body, context), hidden_BTD, stacked)
         return rms_norm(hidden_BTD, self.norm_D[...], self.config.rms_epsilon), keys
 
 

@@ -1,7 +1,8 @@
-"""Whether a run fits a TPU slice, without one: `python -m azr_jax.plan --config=FILE --topology=v5e:4x4 [--json]`.
+"""Whether a run fits TPUs or GPUs, without them: `python -m azr_jax.plan --config=FILE --topology=v5e:4x4 [--json]`.
 
-Compiles the run's own programs with libtpu for the slice's chips; minutes of one core. `JAX_OPTIMIZATION_LEVEL=O0`
-compiles in a third of the time, with peaks that differ by a tenth or so. Exits with 1 where the run does not fit.
+Compiles the run's own programs for these chips: with libtpu, minutes of one core (`JAX_OPTIMIZATION_LEVEL=O0` takes a
+third of the time, with peaks that differ by a tenth or so); with jax's CUDA plugin, half a minute. Exits with 1 where
+the run does not fit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from azr_jax.config import Config, from_mapping
 from azr_jax.plan import chips
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, such as configs/racket.py.")
-_TOPOLOGY = flags.DEFINE_string("topology", None, "Generation and shape in chips, such as v5e:4x4.")
+_TOPOLOGY = flags.DEFINE_string("topology", None, "Chips and their shape, such as v5e:4x4 or h100:1.")
 _JSON = flags.DEFINE_bool("json", False, "Also write the plan as one JSON object, on the last line.")
 
 
@@ -32,8 +33,8 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError("--config and --topology are needed: --config=configs/racket.py --topology=v5e:4x4")
     try:
         config = from_mapping(_CONFIG.value.to_dict())
-        chips.parse(_TOPOLOGY.value)
-        chips.configure()
+        _, chip, _ = chips.parse(_TOPOLOGY.value)
+        chips.configure(chip)
         planned = make(config, _TOPOLOGY.value, _say)
     except (ValueError, RuntimeError, OSError) as error:
         if logging.get_verbosity() >= logging.DEBUG:
@@ -56,11 +57,11 @@ def make(config: Config, topology: str, say: Any) -> dict[str, Any]:
 
     _, chip, _ = chips.parse(topology)
     model, devices = build.model_config(config), build.topology_devices(topology)
-    plan = build.setup(config, model, devices)
+    plan = build.setup(config, model, devices, chip.hbm_gib)
     shared = sharing.share(plan, chip.hbm_gib)
     say(table.memory_text(topology, plan, shared, chip))
     compiled = {}
-    for name, lowered in build.lowered(plan, max(shared.slots, plan.sampler.parts)):
+    for name, lowered in build.lowered(plan, shared.tiers or ((plan.sampler.parts, plan.sampler.max_length),)):
         compiled[name] = compile_program(lowered)
         logging.info("%s compiled in %.0f s", name, compiled[name].seconds)
     found = verdict.programs(plan, shared, compiled)

@@ -1,22 +1,25 @@
-"""The run's own programs, lowered for a slice at the config's true shapes. Nothing is allocated and nothing runs."""
+"""The run's own programs, lowered for a slice or GPUs at the config's true shapes. Nothing is allocated or run."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import tokenizers
+from jax._src.cudnn import fused_attention_stablehlo as fused
 from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from azr_jax.config import Config, located
+from azr_jax.learner import remat
 from azr_jax.learner.update import Learner, make_learner
-from azr_jax.model import weights
+from azr_jax.model import cudnn_attention, weights
 from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.cudnn_attention import MOST_SEGMENTS
 from azr_jax.model.sharding import batch_sharding, make_mesh, replicated
 from azr_jax.model.sizes import QWEN2_5_CODER
 from azr_jax.model.tokenizer import Tokenizer
@@ -66,22 +69,31 @@ def topology_devices(topology: str) -> list[Any]:
       ValueError: a name that `chips.parse` does not know.
     """
     _, chip, shape = chips.parse(topology)
+    if chip.platform == "cuda":
+        # jax asks the GPU that is there, not the one that is compiled for; all that are planned have what is asked.
+        fused.check_compute_capability = lambda capability: float(capability) <= cudnn_attention.LEAST_CAPABILITY
+        described = {"target_config": chip.target, "topology": f"1x1x{shape}"}
+        return list(topologies.get_topology_desc(platform="cuda", **described).devices)
     options: dict[str, Any] = {"chip_config_name": chip.config_name} if chip.config_name else {}
     if shape == "1x1":
         options["chips_per_host_bounds"] = [1, 1, 1]
     return list(topologies.get_topology_desc(topology, platform="tpu", **options).devices)
 
 
-def setup(config: Config, model: ModelConfig, devices: list[Any]) -> Setup:
-    """Learner and sampler as `Run.open` makes them, with the config's mesh over these devices.
+def setup(config: Config, model: ModelConfig, devices: list[Any], hbm_gib: float) -> Setup:
+    """Learner and sampler as `Run.open` makes them, with the config's mesh over these devices of `hbm_gib`.
+
+    Its `config` says which remat policy "auto" comes to.
 
     Raises:
       ValueError: a mesh that does not divide the devices or the model's sizes; lengths beyond the model's positions.
     """
     mesh = make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices=devices)
     dtype = jnp.dtype(config.model.compute_dtype)
+    policy = remat.choose(model, config.learner, config.model, mesh, int(hbm_gib * 2**30))
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, remat=policy))
     graphdef, shapes = abstract(
-        model, compute_dtype=dtype, remat=config.model.remat, attention_kernel=config.model.attention, mesh=mesh
+        model, compute_dtype=dtype, remat=policy, attention_kernel=config.model.attention, mesh=mesh
     )
     # A sampler that may be greedy (temperature 0) is no policy to learn: the same error as in a run.
     learner = make_learner(graphdef, shapes, config.learner, mesh, config.sampler.temperature)
@@ -91,38 +103,38 @@ def setup(config: Config, model: ModelConfig, devices: list[Any]) -> Setup:
     tokenizer = Tokenizer(backend=empty, eos_ids=eos_ids, pad_id=0, vocab_size=model.vocab_size)
     sampler = Sampler(graphdef, model, tokenizer, config.sampler, mesh, dtype)
     state = _placed(learner.abstract_state, learner.shardings)
-    return Setup(config, model, mesh, learner, sampler, state, sampler.served_shapes(state.params))
+    return Setup(config, model, mesh, learner, sampler, state, _served(sampler, state.params))
 
 
-def lowered(plan: Setup, slots: int) -> Iterator[tuple[str, jax.stages.Lowered]]:
-    """(name, program) of reshard, prefill, decode, accumulate and apply; `slots` rows decode together."""
+def lowered(plan: Setup, tiers: Sequence[tuple[int, int]]) -> Iterator[tuple[str, jax.stages.Lowered]]:
+    """(name, program) of reshard, prefill, decode, accumulate and apply; `tiers` of (slots, positions) decode."""
     sampler = plan.sampler
     yield "reshard", sampler.reshard_program(plan.state.params).lower(plan.state.params)
     yield "prefill", sampler.programs.prefill.lower(plan.served, *prefill_shapes(plan))
-    yield "decode", sampler.programs.decode.lower(plan.served, _key(plan), *decode_shapes(plan, slots))
+    yield "decode", sampler.programs.decode.lower(plan.served, _key(plan), *decode_shapes(plan, tiers))
     yield from plan.learner.lower().items()
 
 
 def prefill_shapes(plan: Setup) -> tuple[jax.ShapeDtypeStruct, ...]:
     """Arguments of the largest prefill that a session makes, besides the weights."""
     settings = plan.config.sampler
-    rows, tokens = buckets.largest_prefill(settings.max_prompt_tokens, settings.prefill_tokens, plan.sampler.parts)
+    if plan.sampler.tuning.packs_prefill:
+        rows, tokens, prompts = 1, max(settings.prefill_tokens, settings.max_prompt_tokens), MOST_SEGMENTS
+    else:
+        sizes = (settings.max_prompt_tokens, settings.prefill_tokens, plan.sampler.parts)
+        rows, tokens = buckets.largest_prefill(*sizes)
+        prompts = rows
     by_row, everywhere = batch_sharding(plan.mesh), replicated(plan.mesh)
     grid_BT = jax.ShapeDtypeStruct((rows, tokens), jnp.int32, sharding=by_row)
-    return grid_BT, grid_BT, grid_BT, jax.ShapeDtypeStruct((rows,), jnp.int32, sharding=everywhere)
+    return grid_BT, grid_BT, grid_BT, jax.ShapeDtypeStruct((prompts,), jnp.int32, sharding=everywhere)
 
 
-def decode_shapes(plan: Setup, slots: int) -> tuple[Any, programs.Rows]:
-    """(caches, rows) of a decode chunk over `slots` full-length slots."""
+def decode_shapes(plan: Setup, tiers: Sequence[tuple[int, int]]) -> tuple[tuple[Any, ...], programs.Rows]:
+    """(caches, rows) of a decode chunk over all `tiers` of (slots, positions)."""
     sampler = plan.sampler
-    caches = decoding.cache_shapes(
-        plan.model,
-        slots,
-        sampler.max_length,
-        sampler.compute_dtype,
-        plan.mesh,
-        sampler.tuning.implementation,
-    )
+    like = (sampler.compute_dtype, plan.mesh, sampler.tuning.implementation)
+    caches = tuple(decoding.cache_shapes(plan.model, slots, length, *like) for slots, length in tiers)
+    slots = sum(slots for slots, _ in tiers)
     by_row = batch_sharding(plan.mesh)
 
     def row(dtype: Any, *more: int) -> jax.ShapeDtypeStruct:
@@ -136,7 +148,16 @@ def decode_shapes(plan: Setup, slots: int) -> tuple[Any, programs.Rows]:
         temperature_B=row(jnp.float32),
         id_words_B2=row(jnp.uint32, 2),
     )
-    return (caches,), rows
+    return caches, rows
+
+
+def _served(sampler: Sampler, params: Any) -> Any:
+    if not sampler.tuning.unstacks:
+        return sampler.served_shapes(params)
+    assert sampler.mesh is not None and sampler.mesh.size == 1
+    here = replicated(sampler.mesh)
+    made = jax.eval_shape(sampler.reshard_program(params), params)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), made)
 
 
 def _placed(shapes: Any, shardings: Any) -> Any:

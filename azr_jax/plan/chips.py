@@ -1,4 +1,4 @@
-"""TPU generations: what a chip has, and the slices that can be planned. No jax: read before libtpu is configured."""
+"""TPUs and GPUs: what a chip has, and the slices that can be planned. No jax: read before it is configured."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import os
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Chip:
-    """What one device (a chip, or half of a tpu7x) has, by Google's pages on each generation.
+    """What one device (a chip, or half of a tpu7x) has, by Google's pages on each generation and NVIDIA's data sheets.
 
     Attributes:
-      hbm_gib: what the compiler lets programs use, by its own message when a program is too large.
+      hbm_gib: what the compiler lets programs use, by its own message when a program is too large; of a GPU what
+        `commands.take_device_memory` has jax take.
       tflops: peak of bfloat16 matrix products, 10^12 a second.
       hbm_gbps: peak memory bandwidth, 10^9 bytes a second.
       ici_gbps: what one device can send to its neighbours at once, 10^9 bytes a second (half of "bidirectional").
       devices: jax devices of one chip.
-      shapes: slices of this generation that this command knows.
+      shapes: slices of this generation that this command knows; of GPUs, their number in one machine.
       config_name: for the topology description.
+      target: of a GPU, what its compiler is told of it: XLA's GpuTargetConfigProto as text.
     """
 
     hbm_gib: float
@@ -28,8 +30,55 @@ class Chip:
     devices: int
     shapes: tuple[str, ...]
     config_name: str = ""
+    target: str = ""
+
+    @property
+    def platform(self) -> str:
+        """As jax.experimental.topologies names it."""
+        return "cuda" if self.target else "tpu"
 
 
+# Of both: the H200 has the H100's processor with more memory. Limits of compute capability 9.0 from the CUDA C++
+# Programming Guide ("Technical Specifications per Compute Capability"). Without the versions the compiler takes the
+# driver to be too old for what it would put into one CUDA graph.
+_HOPPER = """
+gpu_device_info {{
+  cuda_compute_capability {{ major: 9 }}
+  threads_per_warp: 32
+  threads_per_block_limit: 1024
+  threads_per_core_limit: 2048
+  block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535
+  block_dim_limit_z: 65535
+  registers_per_block_limit: 65536
+  registers_per_core_limit: 65536
+  shared_memory_per_block: 49152
+  shared_memory_per_block_optin: 232448
+  shared_memory_per_core: 233472
+  core_count: 132
+  fpus_per_core: 128
+  clock_rate_ghz: 1.98
+  l2_cache_size: 52428800
+  memory_bandwidth: {bandwidth}
+  device_memory_size: {memory}
+  runtime_version: "12.9.0"
+  driver_version: "12.9.0"
+  compile_time_toolkit_version: "12.9.0"
+}}
+platform_name: "CUDA"
+dnn_version_info {{ major: 9 minor: 10 }}
+runtime_version {{ major: 12 minor: 9 }}
+device_description_str: "{name}"
+"""
+_H100_BYTES, _H200_BYTES = 84_929_347_584, 150_754_820_096
+
+
+def _hopper(name: str, memory: int, hbm_gbps: float) -> Chip:
+    target = _HOPPER.format(name=name, memory=memory, bandwidth=int(hbm_gbps * 1e9))
+    return Chip(_GPU_SHARE * memory / 2**30, 989.0, hbm_gbps, 450.0, 1, ("1", "2", "4", "8"), target=target)
+
+
+_GPU_SHARE = 0.95
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 _CUBE = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4")
 
@@ -39,11 +88,13 @@ CHIPS: dict[str, Chip] = {
     "v5p": Chip(95.74, 459.0, 2765.0, 300.0, 1, _CUBE),
     "v6e": Chip(31.25, 918.0, 1638.0, 400.0, 1, _FLAT),
     "tpu7x": Chip(94.75, 1153.5, 3690.0, 300.0, 2, _CUBE),
+    "h100": _hopper("NVIDIA H100 80GB HBM3", _H100_BYTES, 3350.0),
+    "h200": _hopper("NVIDIA H200", _H200_BYTES, 4800.0),
 }
 
 
 def parse(topology: str) -> tuple[str, Chip, str]:
-    """(generation, chip, shape) of a name such as "v5e:4x4".
+    """(generation, chip, shape) of a name such as "v5e:4x4" or "h100:1".
 
     Raises:
       ValueError: a name that is none of those, listing them.
@@ -63,12 +114,20 @@ def chip_count(shape: str) -> int:
     return count
 
 
-def configure() -> None:
-    """Makes this process one that compiles for TPUs without having any; before jax is imported.
+def configure(chip: Chip) -> None:
+    """Makes this process one that compiles for such chips without having any; before jax is imported.
 
     Raises:
-      RuntimeError: the TPU compiler is not installed, with the command that installs it.
+      RuntimeError: the chip's compiler is not installed, with the command that installs it.
     """
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    if chip.platform == "cuda":
+        if not any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13)):
+            raise RuntimeError(
+                "azr_jax.plan needs jax's CUDA plugin to compile for a GPU, and no GPU: install it with `pip install -c"
+                " constraints.txt '.[cuda]'`"
+            )
+        return
     if importlib.util.find_spec("libtpu") is None:
         raise RuntimeError(
             "azr_jax.plan needs the TPU compiler, which is in the package libtpu (Linux on x86-64): install it with"
@@ -76,7 +135,6 @@ def configure() -> None:
         )
     # No TPU is looked for; the same values serve every generation. Two processes at a time would else meet on a lock.
     os.environ |= {
-        "JAX_PLATFORMS": "cpu",
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_ACCELERATOR_TYPE": "v5litepod-16",
         "TPU_WORKER_HOSTNAMES": "localhost",

@@ -12,8 +12,6 @@ import dataclasses
 from azr_jax.model.configuration import ModelConfig
 
 _BF16, _F32 = 2, 4
-# Forward passes' worth of layer work in one update: forward, backward (twice), and what remat computes again.
-_PASSES = {"none": 3.0, "dots": 3.0, "gate": 3.75, "attention": 4.0, "full": 4.0}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,12 +66,14 @@ def decode_step(config: ModelConfig, slots: int, context: float, parts: int, ten
 def accumulate(config: ModelConfig, rows: int, tokens: int, remat: str, devices: int, tensor: int) -> Work:
     """The gradient of one microbatch, added to the sum; parameters and gradients split over all `devices`."""
     layers, head = layer_matmul_parameters(config), head_parameters(config)
-    forward = 2.0 * rows * tokens * layers + causal_attention_flops(config, rows, tokens)
+    attention = causal_attention_flops(config, rows, tokens)
+    forward = 2.0 * rows * tokens * layers + attention
     head_forward = 2.0 * rows * tokens * head
     # The head's logits are always computed again: they are never kept.
-    flops = _PASSES[remat] * forward + 4.0 * head_forward
+    again = 2.0 * rows * tokens * _computed_again(config, remat) + (attention if remat in ("full", "dots") else 0.0)
+    flops = 3.0 * forward + again + 4.0 * head_forward
     local = rows * tokens * tensor / devices
-    passes = _PASSES[remat]
+    passes = 3.0 + again / forward
     # Gathered weights are written and read in each pass (twice by the backward pass's two products).
     weights = _BF16 * (layers + head) / tensor * 2 * passes + _F32 * 4 * config.parameters / devices
     activations = passes * local * _activation_bytes(config, tensor)
@@ -89,6 +89,15 @@ def apply(config: ModelConfig, devices: int) -> Work:
 def reshard(config: ModelConfig, devices: int, tensor: int) -> Work:
     """float32 masters read, cast, and the bfloat16 weights written whole over fsdp."""
     return Work(0.0, 0.0, config.parameters * (_F32 / devices + _BF16 / tensor))
+
+
+def _computed_again(config: ModelConfig, remat: str) -> int:
+    """Weights of the matrix products that the backward pass computes again. The last of a layer never is: what it
+    gives is the next layer's input.
+    """
+    matrix = config.layers * config.embed_dim * config.ffn_dim
+    again = {"full": layer_matmul_parameters(config) - matrix, "attention": 2 * matrix, "gate": matrix}
+    return again.get(remat, 0)
 
 
 def _activation_bytes(config: ModelConfig, tensor: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 from azr_jax.plan import counts
 from azr_jax.plan.build import Setup
@@ -33,15 +34,17 @@ class Step:
         return self.sampling_s + self.update_s
 
 
-def works(plan: Setup, slots: int) -> dict[str, Work]:
+def works(plan: Setup, tiers: Sequence[tuple[int, int]]) -> dict[str, Work]:
     """Work of each program; of decode, that of one token for every slot with its slot full."""
     model, mesh, sampler = plan.model, plan.mesh, plan.sampler
     tensor, parts = mesh.shape["tensor"], sampler.parts
+    slots = max(1, sum(slots for slots, _ in tiers))
+    context = sum(slots * length for slots, length in tiers) / slots
     rows, tokens = prefill_size(plan)
     return {
         "reshard": counts.reshard(model, mesh.size, tensor),
         "prefill": counts.prefill(model, rows, tokens, parts, tensor),
-        "decode": counts.decode_step(model, slots, sampler.max_length, parts, tensor),
+        "decode": counts.decode_step(model, slots, context, parts, tensor),
         "accumulate": _accumulate(plan),
         "apply": counts.apply(model, mesh.size),
     }

@@ -14,18 +14,23 @@ from azr_jax.sampler import memory
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sharing:
-    """`slots` of the sampler; `evicted`: the learner's state leaves for the host's memory while sampling.
+    """`tiers` of the sampler's (slots, positions); `evicted`: the learner's state leaves for the host while sampling.
 
     `beside` and `alone` are the slots that fit with the state on the device and without. Bytes are of one device.
     """
 
-    slots: int
+    tiers: tuple[tuple[int, int], ...]
     evicted: bool
     beside: int
     alone: int
     state_bytes: int
     moment_bytes: int
     served_bytes: int
+
+    @property
+    def slots(self) -> int:
+        """Rows decoded together; 0 where not one fits."""
+        return sum(slots for slots, _ in self.tiers)
 
 
 def share(plan: Setup, hbm_gib: float) -> Sharing:
@@ -37,13 +42,22 @@ def share(plan: Setup, hbm_gib: float) -> Sharing:
     state, served = local_bytes(plan.state), local_bytes(plan.served)
     moments = state - local_bytes(plan.state.params)
 
-    def fitting(beside: int) -> int:
-        free = (hbm_gib * 2**30 - served - beside) * plan.mesh.size * memory.TPU_SHARE
-        sizes = (plan.model, settings, sampler.max_length, sampler.compute_dtype)
-        return memory.slots_in(*sizes, int(free), sampler.parts)[0] // sampler.parts * sampler.parts
+    on_tpu = plan.mesh.devices.flat[0].platform == "tpu"
+    sizes = (plan.model, settings, sampler.max_length, sampler.compute_dtype)
+    chosen = settings.slots or not sampler.tuning.tiers
 
-    beside, alone = fitting(state), fitting(0)
+    def fitting(beside: int) -> tuple[tuple[int, int], ...]:
+        share = memory.TPU_SHARE if on_tpu else memory.ACCELERATOR_SHARE
+        free = int((hbm_gib * 2**30 - served - beside) * plan.mesh.size * share)
+        slots = memory.slots_in(*sizes, free, sampler.parts)[0] // sampler.parts * sampler.parts
+        if chosen or not slots:
+            return ((min(slots, memory.MOST_SLOTS * sampler.parts), sampler.max_length),) if slots else ()
+        return memory.tiers_in(*sizes, free)
+
+    tiers_beside, tiers_alone = fitting(state), fitting(0)
+    beside, alone = (sum(slots for slots, _ in tiers) for tiers in (tiers_beside, tiers_alone))
     where = plan.config.mesh.resting_state
-    evicted = where == "host" or (where == "auto" and memory.state_must_leave(settings, beside, alone))
-    slots = settings.slots or min(alone if evicted else beside, memory.MOST_SLOTS * sampler.parts)
-    return Sharing(slots, evicted, beside, alone, state, moments, served)
+    leaves = on_tpu and memory.state_must_leave(settings, beside, alone)
+    evicted = where == "host" or (where == "auto" and leaves)
+    tiers = ((settings.slots, sampler.max_length),) if settings.slots else tiers_alone if evicted else tiers_beside
+    return Sharing(tiers, evicted, beside, alone, state, moments, served)

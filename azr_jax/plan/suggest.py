@@ -35,7 +35,7 @@ def choices(config: Config, model: ModelConfig, devices: list[Any], chip: Chip) 
         if any(size % fsdp for size in (model.embed_dim, config.sampler.slots, config.learner.rows_per_microbatch)):
             continue
         mesh = dataclasses.replace(config.mesh, data=1, fsdp=fsdp, tensor=tensor)
-        plan = build.setup(dataclasses.replace(config, mesh=mesh), model, devices)
+        plan = build.setup(dataclasses.replace(config, mesh=mesh), model, devices, chip.hbm_gib)
         shared = sharing.share(plan, chip.hbm_gib)
         step = estimate.step(plan, shared.slots, chip) if shared.slots else None
         found.append(Choice(fsdp, tensor, shared, step))

@@ -22,8 +22,9 @@ def memory_text(topology: str, plan: Setup, sharing: Sharing, chip: Chip) -> str
             f" data={mesh['data']} fsdp={mesh['fsdp']} tensor={mesh['tensor']}",
             f"update: {plan.learner.rows_per_microbatch} rows of {config.learner.row_tokens} tokens a microbatch,"
             f" remat={config.model.remat}",
-            f"sampler: {sharing.slots} slots of {plan.sampler.max_length} positions"
-            f" ({sharing.beside} fit beside the learner's state, {sharing.alone} without)",
+            "sampler: "
+            + (" and ".join(f"{slots} slots of {length} positions" for slots, length in sharing.tiers) or "no slots")
+            + f" ({sharing.beside} fit beside the learner's state, {sharing.alone} without)",
             f"learner's state: {sharing.state_bytes / GIB:.2f} GiB a device, {place}"
             f" (mesh.resting_state={config.mesh.resting_state}); served weights: {sharing.served_bytes / GIB:.2f} GiB",
         )
@@ -32,7 +33,7 @@ def memory_text(topology: str, plan: Setup, sharing: Sharing, chip: Chip) -> str
 
 def programs_text(plan: Setup, sharing: Sharing, chip: Chip, found: list[Program]) -> str:
     """A line a program: GiB of one device; work of our own count."""
-    works = estimate.works(plan, max(1, sharing.slots))
+    works = estimate.works(plan, sharing.tiers)
     rows: list[tuple[str, ...]] = [_COLUMNS]
     for one in found:
         compiled, work = one.compiled, works[one.name]

@@ -36,7 +36,7 @@ def programs(plan: Setup, sharing: Sharing, compiled: dict[str, Compiled]) -> li
     While updating: nothing of the sampler, whose session has ended; the moments lie beside the gradient's program.
     """
     rest = 0 if sharing.evicted else sharing.state_bytes
-    caches = local_bytes(build.decode_shapes(plan, sharing.slots)[0])
+    caches = local_bytes(build.decode_shapes(plan, sharing.tiers)[0])
     params = sharing.state_bytes - sharing.moment_bytes
     beside = {
         "reshard": max(0, rest - params),
@@ -61,13 +61,15 @@ def as_json(topology: str, plan: Setup, sharing: Sharing, chip: Chip, found: lis
         "topology": topology,
         "mesh": mesh,
         "slots": sharing.slots,
+        "tiers": [list(tier) for tier in sharing.tiers],
+        "remat": plan.config.model.remat,
         "programs": entries | {"update": update | {"accumulate": accumulate, "apply": apply}},
         "fits": not problems(found, sharing, chip),
     }
 
 
 def _entry(one: Program, plan: Setup, sharing: Sharing, chip: Chip) -> dict[str, Any]:
-    compiled, work = one.compiled, estimate.works(plan, max(1, sharing.slots))[one.name]
+    compiled, work = one.compiled, estimate.works(plan, sharing.tiers)[one.name]
     kinds = collectives.by_kind(list(compiled.collectives))
     return {
         "peak_gib": _gib(one.peak),

@@ -27,6 +27,7 @@ from azr_jax.model.sharding import (
     check_batch,
     constrain,
     leaf_name,
+    least_of_hosts,
     local_bytes,
     param_shardings,
     place,
@@ -216,7 +217,7 @@ class Sampler:
             memory.slots_in(*sizes, free, self.parts)[0] // self.parts * self.parts
             for free in (beside, beside + int(share * local_bytes(state)))
         )
-        return bool(memory.least_of_hosts(int(memory.state_must_leave(self.settings, slots_beside, slots_alone))))
+        return bool(least_of_hosts(int(memory.state_must_leave(self.settings, slots_beside, slots_alone))))
 
     def _choose_tiers(self) -> None:
         devices = memory.one_device() if self.mesh is None else self.mesh.devices
@@ -224,7 +225,7 @@ class Sampler:
         if self.tuning.tiers and not self.settings.slots:
             self.tiers = memory.choose_tiers(*sizes)
             return
-        slots = memory.least_of_hosts(max(memory.choose_slots(*sizes, self.parts) // self.parts, 1) * self.parts)
+        slots = least_of_hosts(max(memory.choose_slots(*sizes, self.parts) // self.parts, 1) * self.parts)
         self.tiers = ((slots, self.max_length),)
         fits = memory.fits_twice(self.model_config, slots, self.max_length, self.compute_dtype, devices)
-        self.elastic = bool(memory.least_of_hosts(int(fits)))
+        self.elastic = bool(least_of_hosts(int(fits)))

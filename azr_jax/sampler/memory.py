@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from jax.experimental import multihost_utils
 
 from azr_jax.config import SamplerSettings
 from azr_jax.model.configuration import ModelConfig
@@ -99,7 +98,18 @@ def choose_slots(
 def choose_tiers(
     config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, devices: np.ndarray
 ) -> tuple[tuple[int, int], ...]:
-    """(slots, positions) of up to TIERS caches, shortest first, that share the memory beside one prefill evenly, and
+    """`tiers_in` what the devices have free.
+
+    Raises:
+      ValueError: not one slot of `length` positions fits.
+    """
+    return tiers_in(config, settings, length, dtype, free_bytes(devices))
+
+
+def tiers_in(
+    config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, free: int
+) -> tuple[tuple[int, int], ...]:
+    """(slots, positions) of up to TIERS caches, shortest first, that share `free` bytes beside one prefill evenly, and
     MOST_SLOTS where there is more memory than these take.
 
     The last holds `length` positions; the others are shorter by TIER_RATIO each, down to SHORTEST_TIER. A row moves up
@@ -109,7 +119,7 @@ def choose_tiers(
     Raises:
       ValueError: not one slot of `length` positions fits.
     """
-    free = free_bytes(devices) - prefill_bytes(config, settings.prefill_tokens, dtype)
+    free -= prefill_bytes(config, settings.prefill_tokens, dtype)
     lengths = [length]
     while len(lengths) < TIERS and (shorter := int(lengths[0] / TIER_RATIO)) >= SHORTEST_TIER:
         lengths.insert(0, shorter + -shorter % _TIER_MULTIPLE)
@@ -160,13 +170,6 @@ def fits_twice(config: ModelConfig, slots: int, length: int, dtype: Any, devices
 def _own(devices: np.ndarray) -> list[Any]:
     """The devices of this host; those of another only that one can ask, see least_of_hosts."""
     return [device for device in devices.flat if device.process_index == jax.process_index()]
-
-
-def least_of_hosts(value: int) -> int:
-    """The least of all hosts' values: they have to choose alike. Every host must call it."""
-    if jax.process_count() == 1:
-        return value
-    return int(np.min(multihost_utils.process_allgather(np.int32(value))))
 
 
 def _host_bytes() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
 from azr_jax.model.accumulation import scan_adding
@@ -42,8 +43,24 @@ def test_the_gradient_is_the_sums_and_what_it_really_is():
         np.testing.assert_allclose(of_stacked[name], sum_ + expected[name], rtol=1e-6)
 
 
-def test_the_models_gradient_with_sums_is_the_one_without_and_the_sums():
-    model = Transformer(QWEN, rngs=nnx.Rngs(0), compute_dtype=jnp.float32)
+def test_what_is_kept_of_each_layer_is_its_input_and_what_the_policy_says():
+    """Weights and context that the backward pass needs are not kept again, layer by layer."""
+    stacked = {"w": arrays(L, D, D, seed=0), "b": arrays(L, D, seed=1)}
+    context, hidden_BD = arrays(B, D, seed=2), arrays(B, D, seed=3)
+
+    def kept(policy) -> list[tuple[int, ...]]:
+        one = jax.checkpoint(body, policy=policy, prevent_cse=False)
+        loss = jax.grad(lambda stacked: jnp.sum(scan_adding(one, context, hidden_BD, stacked, stacked)))
+        forward = next(eqn for eqn in jax.make_jaxpr(loss)(stacked).eqns if eqn.primitive.name == "scan")
+        return [variable.aval.shape for variable in forward.outvars[1:]]
+
+    assert kept(jax.checkpoint_policies.nothing_saveable) == [(L, B, D)]
+    assert kept(jax.checkpoint_policies.dots_saveable) == [(L, B, D)] * 2
+
+
+@pytest.mark.parametrize("remat", ["full", "attention", "gate"])
+def test_the_models_gradient_with_sums_is_the_one_without_and_the_sums(remat):
+    model = Transformer(QWEN, rngs=nnx.Rngs(0), compute_dtype=jnp.float32, remat=remat)
     graphdef, params = nnx.split(model)
     sums = jax.tree.map(lambda x: jnp.full_like(x, 3.0), params)
     inputs = rows(QWEN, 2, 24)

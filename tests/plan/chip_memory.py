@@ -7,7 +7,7 @@ import sys
 
 from azr_jax.plan import chips
 
-chips.configure()
+chips.configure(chips.CHIPS["v5e"])
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -16,6 +16,8 @@ from jax.sharding import SingleDeviceSharding  # noqa: E402
 from azr_jax.plan import build  # noqa: E402
 
 for name, chip in chips.CHIPS.items():
+    if chip.platform != "tpu":
+        continue
     device = SingleDeviceSharding(build.topology_devices(f"{name}:{'2x2' if '2x2' in chip.shapes else '2x2x1'}")[0])
     tall = jax.ShapeDtypeStruct((300_000, 1024), jnp.float32, sharding=device)
     try:

@@ -123,7 +123,7 @@ def test_without_the_compiler_the_error_says_how_to_install_it(monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "libtpu" else found(name))
     with pytest.raises(RuntimeError, match=r"libtpu.*pip install -c constraints\.txt libtpu"):
-        chips.configure()
+        chips.configure(chips.CHIPS["v5e"])
 
 
 def test_what_a_refused_program_needs_is_read_from_the_message():
@@ -146,10 +146,15 @@ def test_an_update_is_six_flops_a_weight_and_token_and_attention():
     weights = counts.layer_matmul_parameters(QWEN_3B) + counts.head_parameters(QWEN_3B)
     attention = 3 * counts.causal_attention_flops(QWEN_3B, 16, 14336)
     assert work.model_flops == pytest.approx(6.0 * weights * 16 * 14336 + attention)
-    # Full recomputation is one more forward pass.
-    assert work.flops == pytest.approx(work.model_flops * 4 / 3)
-    kept = counts.accumulate(QWEN_3B, rows=16, tokens=14336, remat="none", devices=16, tensor=1)
-    assert work.model_flops == kept.model_flops < kept.flops < work.flops
+    # Full recomputation is one more forward pass but for each layer's last product.
+    down = 2.0 * 16 * 14336 * QWEN_3B.layers * QWEN_3B.embed_dim * QWEN_3B.ffn_dim
+    assert work.flops == pytest.approx(work.model_flops * 4 / 3 - down)
+
+    def flops(remat: str) -> float:
+        return counts.accumulate(QWEN_3B, rows=16, tokens=14336, remat=remat, devices=16, tensor=1).flops
+
+    assert work.model_flops < flops("none") < flops("gate") < flops("attention") < work.flops
+    assert flops("attention") - flops("gate") == pytest.approx(flops("gate") - flops("none")) == pytest.approx(down)
 
 
 def test_a_decode_step_reads_weights_and_caches_once():
@@ -186,7 +191,7 @@ def test_a_run_chooses_the_slots_that_a_plan_says():
 def test_no_mesh_is_suggested_that_does_not_divide_what_the_config_names(monkeypatch, override):
     """It would be an error of a mesh that nobody asked for, after everything has been compiled."""
     monkeypatch.setattr(build, "setup", lambda *_: None)
-    monkeypatch.setattr(sharing, "share", lambda *_: sharing.Sharing(0, False, 0, 0, 0, 0, 0))
+    monkeypatch.setattr(sharing, "share", lambda *_: sharing.Sharing((), False, 0, 0, 0, 0, 0))
     config = racket.get_config()
     config.update_from_flattened_dict(override)
     found = suggest.choices(from_mapping(config.to_dict()), QWEN_3B, [None] * 4, chips.CHIPS["v5e"])

@@ -11,7 +11,8 @@ import sys
 
 from azr_jax.plan import chips
 
-chips.configure()
+_, CHIP, _ = chips.parse(sys.argv[2])
+chips.configure(CHIP)
 
 from azr_jax.config import from_mapping  # noqa: E402
 from azr_jax.model.sharding import local_bytes  # noqa: E402
@@ -28,8 +29,9 @@ def main(file: str, topology: str) -> None:
     config.mesh.tensor = 2
     config.sampler.slots = SLOTS
     model = dataclasses.replace(QWEN2_5_CODER["Qwen2.5-Coder-3B"], layers=2)
-    plan = build.setup(from_mapping(config.to_dict()), model, build.topology_devices(topology))
-    caches, rows = build.decode_shapes(plan, SLOTS)
+    plan = build.setup(from_mapping(config.to_dict()), model, build.topology_devices(topology), CHIP.hbm_gib)
+    tiers = ((SLOTS, plan.sampler.max_length),)
+    caches, rows = build.decode_shapes(plan, tiers)
     sizes = {
         "caches": local_bytes(caches),
         "rows": local_bytes(rows),
@@ -40,7 +42,7 @@ def main(file: str, topology: str) -> None:
         "layer_cache": local_bytes(caches[0].k[0]),
     }
     programs = {}
-    for name, lowered in build.lowered(plan, SLOTS):
+    for name, lowered in build.lowered(plan, tiers):
         compiled = lowered.compile()
         memory, text = compiled.memory_analysis(), compiled.as_text()
         programs[name] = {

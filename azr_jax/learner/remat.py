@@ -1,0 +1,88 @@
+"""What an update's memory is made of, by count, and the remat policy that it leaves room for (`model.remat=auto`)."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from absl import logging
+from jax.sharding import Mesh
+
+from azr_jax.config import LearnerSettings, ModelSettings
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.cudnn_attention import MOST_SEGMENTS
+from azr_jax.model.sharding import least_of_hosts
+
+AUTO = "auto"
+# Least computed twice first. "dots" keeps more than "gate" and computes attention again; "none" keeps norms and
+# activations in float32, more than all the rest.
+_POLICIES = ("gate", "attention", "full")
+# Beside the count: what the compiler's own peaks are above it (2% at most, tests/plan/test_compiled_for_gpu.py),
+# buffers of libraries, and an allocator that cannot move what it holds.
+_SPARE = 0.05
+
+
+def update_bytes(
+    model: ModelConfig,
+    settings: LearnerSettings,
+    remat: str,
+    rows: int,
+    fsdp: int = 1,
+    tensor: int = 1,
+    itemsize: int = 2,
+) -> dict[str, int]:
+    """Bytes on one device at the peak of the gradient's program with `rows` of `settings.row_tokens` there.
+
+    Masters and two moments, and the accumulated gradient (float32, split over fsdp and tensor); the reference of a KL
+    term; what the backward pass keeps of each layer; then either a layer at work, or logits of a chunk, their gradient
+    and the head's. `itemsize` is the compute dtype's.
+
+    Raises:
+      ValueError: a policy that is not counted.
+    """
+    D, F, H, N, K = model.embed_dim, model.ffn_dim, model.head_dim, model.heads, model.kv_heads
+    heads = (N + 2 * K) * H
+    block = heads + N * H + D  # query, key and value; the kernel's output; the hidden state after it
+    kept = {"full": 0, "attention": block, "gate": block + F, "dots": heads + D + 2 * F}
+    if remat not in kept:
+        raise ValueError(f"remat={remat!r}: this count knows {', '.join(kept)}")
+    tokens = rows * settings.row_tokens
+    # float32 a head, token and segment
+    statistics = 4 * MOST_SEGMENTS * N if remat in ("attention", "gate") else 0
+    chunk = rows * min(settings.logit_chunk, settings.row_tokens)
+    head = model.vocab_size * D
+    split = fsdp * tensor
+    layer = tokens * itemsize * (4 * F + 6 * D + 3 * N * H) // tensor
+    logits = chunk * model.vocab_size * 4 * 2 // tensor + (4 + itemsize) * head // tensor
+    return {
+        "state": 3 * 4 * model.parameters // split,
+        "gradients": 4 * model.parameters // split,
+        "reference": itemsize * model.parameters // split if settings.kl_coef > 0 else 0,
+        "kept": tokens * model.layers * (itemsize * (D + kept[remat]) + statistics) // tensor,
+        "at_work": max(layer, logits),
+    }
+
+
+def choose(
+    model: ModelConfig, settings: LearnerSettings, asked: ModelSettings, mesh: Mesh, device_bytes: int = 0
+) -> str:
+    """`asked.remat`; for "auto" on GPUs the policy that computes least again and fits, elsewhere "full".
+
+    `device_bytes` is what jax may take of each device; 0 for what they say. On TPUs what fits is a matter of
+    compiling: see azr_jax.plan.
+    """
+    if asked.remat != AUTO:
+        return asked.remat
+    if mesh.devices.flat[0].platform not in ("gpu", "cuda"):
+        return "full"
+    if not device_bytes:
+        device_bytes = 2**20 * least_of_hosts(jax.local_devices()[0].memory_stats()["bytes_limit"] // 2**20)
+    groups = mesh.shape["data"] * mesh.shape["fsdp"]
+    rows = max(1, (settings.rows_per_microbatch or groups) // groups)
+    sizes = (rows, mesh.shape["fsdp"], mesh.shape["tensor"])
+    itemsize = jnp.dtype(asked.compute_dtype).itemsize
+    counts = {policy: update_bytes(model, settings, policy, *sizes, itemsize=itemsize) for policy in _POLICIES}
+    room = (1 - _SPARE) * device_bytes
+    chosen = next((policy for policy, parts in counts.items() if sum(parts.values()) <= room), _POLICIES[-1])
+    parts = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in counts[chosen].items())
+    logging.info("update: remat=%s for %.1f GiB a device: %s", chosen, device_bytes / 2**30, parts)
+    return chosen
