@@ -2,13 +2,13 @@
 PYTHON_BIN := .venv/bin/python
 export TF_CPP_MIN_LOG_LEVEL ?= 1
 
-.PHONY: help setup setup-demo setup-test demo test test-devices test-slow lint clean
+.PHONY: help setup setup-demo setup-test demo test test-ci test-slow lint clean
 
 help:
 	@echo "make demo          set up, then the embedded model learns Racket by self-play (runs/tiny)"
 	@echo "make test          set up everything, then the default tests"
-	@echo "make test-devices  several devices and hosts, compiling for a TPU: what CI runs after make test"
-	@echo "make test-slow     the tests that make test leaves out and this machine can run"
+	@echo "make test-ci       what CI runs after that: the long ones, several devices and hosts, compiling for a TPU"
+	@echo "make test-slow     all that make test leaves out and this machine can run: hours"
 	@echo "make lint          ruff, pyright, import-linter"
 	@echo "make setup         set up everything: Python packages, every interpreter, compiled parts"
 
@@ -34,14 +34,11 @@ demo: setup-demo
 test: setup-test
 	$(PYTHON_BIN) -m pytest -n 3 --dist loadfile
 
-# Of the slow tests those of several devices and hosts, and of compiling for a TPU: minutes.
-test-devices: setup-test
-	XLA_FLAGS= $(PYTHON_BIN) -m pytest -m "slow or tpu_plan" -n 2 --dist loadfile tests/plan tests/learner/test_devices.py \
-	  tests/sampler/test_engine.py::test_eight_devices_sample_what_one_does \
-	  tests/hosts/test_many_processes.py::test_two_processes_are_one_process_with_two_devices
+test-ci: setup-test
+	$(PYTHON_BIN) -m pytest -m "(ci and not slow) or tpu_plan" -n 3 --dist loadfile
 
 test-slow: setup-test
-	XLA_FLAGS= $(PYTHON_BIN) -m pytest -m "slow or tpu_plan" -n 3 --dist loadfile
+	XLA_FLAGS= $(PYTHON_BIN) -m pytest -m "slow or ci or tpu_plan" -n 3 --dist loadfile
 	$(PYTHON_BIN) -m pytest tests/model tests/sampler tests/learner --devices=8 -n 2 --dist loadfile
 
 lint: setup-test

@@ -10,7 +10,9 @@ import mmap
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +51,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # A file is one worker's: the one that takes longest goes first, or the others are done before it is half-way.
     items.sort(key=lambda item: item.path.name != "test_main.py")
+
+
+def ci_in(values: Iterable[str], *long: str) -> list[Any]:
+    """Parameters of a test, of which `long` take so long that CI runs them and `make test` does not."""
+    return [pytest.param(value, marks=pytest.mark.ci) if value in long else pytest.param(value) for value in values]
 
 
 def run_script(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -130,7 +130,9 @@ def test_every_kth_and_the_best_save_stay_over_restarts(tmp_path):
 
 # Orbax leaves coroutines of the reads and writes that fail.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::RuntimeWarning")
-@pytest.mark.parametrize("damage", ["cut", pytest.param("deleted", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "damage", [pytest.param("cut", marks=pytest.mark.ci), pytest.param("deleted", marks=pytest.mark.slow)]
+)
 def test_damage_is_an_error_or_harmless_for_every_file(tmp_path, damage):
     _, state = made()
     errors = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import rows, small_config
+from conftest import ci_in, rows, small_config
 
 from azr_jax import stages
 from azr_jax.play import Player
@@ -123,7 +123,7 @@ KINDS = ("syntax", "runtime", "wrong", None)
 SETTINGS = small_config().reward
 
 
-@pytest.fixture(scope="module", params=sorted(PROGRAMS))
+@pytest.fixture(scope="module", params=ci_in(sorted(PROGRAMS), "julia"))
 def pool(request):
     language = LANGUAGES[request.param]
     if language.find() is None:

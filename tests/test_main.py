@@ -147,6 +147,7 @@ def lines(file: Path) -> int:
     return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
+@pytest.mark.ci
 def test_trap_06_interrupted_equals_uninterrupted(finished, command, tmp_path):
     """Ctrl-C reaches the whole process group, the executors' workers too; the run saves and the command goes on."""
     workdir = tmp_path / "cut"

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import REPOSITORY, small_config
+from conftest import REPOSITORY, ci_in, small_config
 from flax import nnx
 
 from azr_jax import stages
@@ -82,7 +82,7 @@ def test_trap_01_the_estimation_temperature_is_a_setting_of_its_own():
 # 2, 3 and 4, in every language: answers are data, values are whole, and the same in another process.
 
 
-@pytest.fixture(scope="module", params=["racket", "julia", "javascript", "python"])
+@pytest.fixture(scope="module", params=ci_in(("racket", "julia", "javascript", "python"), "julia"))
 def pool(request):
     language = LANGUAGES[request.param]
     if language.find() is None:

@@ -145,7 +145,10 @@ CHEATS = {
 PROBLEMS = {"rkt": RACKET, "jl": JULIA, "js": JAVASCRIPT, "py": PYTHON}
 
 
-@pytest.fixture(params=[pytest.param(suffix, marks=needs(suffix)) for suffix in PROBLEMS])
+# Julia's compiler needs its time.
+@pytest.fixture(
+    params=[pytest.param(each, marks=[needs(each), *[pytest.mark.ci] * (each == "jl")]) for each in PROBLEMS]
+)
 def judge(request, sound_judge):
     return sound_judge(request.param)
 

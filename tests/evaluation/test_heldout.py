@@ -138,6 +138,7 @@ def test_counts_leave_out_what_the_executors_failed_on():
     assert not any("abduction" in key for key in metrics)
 
 
+@pytest.mark.ci
 def test_answers_depend_on_the_name_and_not_on_the_other_problems(opened):
     params = opened.learner.init(opened.params).params
     problems = heldout.load(FILES[[file.stem for file in FILES].index("heldout_python")], 12)

@@ -23,7 +23,12 @@ def differing(items, judgements, key):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "count"), [pytest.param(*each, marks=needs(each[0])) for each in (("rkt", 40), ("js", 45), ("jl", 6))]
+    ("suffix", "count"),
+    [
+        pytest.param("rkt", 40, marks=needs("rkt")),
+        pytest.param("js", 45, marks=needs("js")),
+        pytest.param("jl", 6, marks=[needs("jl"), pytest.mark.ci]),
+    ],
 )
 def test_sound_judgement_of_some_recorded_completions(suffix, count, sound_judge):
     items = some(recorded(suffix), count)

@@ -17,6 +17,7 @@ import re
 import time
 
 import pytest
+from conftest import ci_in
 
 from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status
 from executors.judge import Judge
@@ -49,7 +50,8 @@ def slow_start(language):
     return getattr(corpus(language), "SLOW_START", False)
 
 
-@pytest.fixture(scope="module", params=sorted(LANGUAGES))
+# Those whose programs take longest.
+@pytest.fixture(scope="module", params=ci_in(sorted(LANGUAGES), "julia", "r"))
 def pool(request):
     language = LANGUAGES[request.param]
     if language.find() is None:

@@ -23,8 +23,6 @@ from test_main import assert_same_run, untimed
 
 from azr_jax.metrics import METRICS_FILE
 
-pytestmark = pytest.mark.slow
-
 STEPS = 2
 ROUNDING = 1e-5
 SETTINGS = {
@@ -115,6 +113,7 @@ def assert_same_up_to_rounding(one: Path, other: Path) -> None:
             assert right[key] == pytest.approx(value, rel=limit, abs=limit), key
 
 
+@pytest.mark.ci
 def test_two_processes_are_one_process_with_two_devices(command, two_devices, tmp_path):
     workdir = tmp_path / "run"
     first, second = finish(command, workdir, 2)
@@ -128,11 +127,13 @@ def test_two_processes_are_one_process_with_two_devices(command, two_devices, tm
     ).read_bytes()
 
 
+@pytest.mark.slow
 def test_two_devices_are_one_up_to_rounding(command, two_devices, tmp_path):
     finish(command, tmp_path / "run", 1)
     assert_same_up_to_rounding(two_devices, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_four_processes_are_one_up_to_rounding(command, two_devices, tmp_path):
     workdir = tmp_path / "run"
     finish(command, workdir, 4)
@@ -140,6 +141,7 @@ def test_four_processes_are_one_up_to_rounding(command, two_devices, tmp_path):
 
 
 @pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.slow
 def test_a_killed_host_ends_the_others_and_the_same_commands_resume(command, two_devices, tmp_path, killed):
     workdir = tmp_path / "run"
     with started(command, workdir, 2) as hosts:
@@ -154,6 +156,7 @@ def test_a_killed_host_ends_the_others_and_the_same_commands_resume(command, two
     assert_same_run(two_devices, workdir, STEPS)
 
 
+@pytest.mark.slow
 def test_a_notice_to_one_host_saves_on_all_and_another_mesh_goes_on(command, two_devices, tmp_path):
     """Two hosts stop in their first step; one process with two devices in another mesh does what is left."""
     workdir = tmp_path / "run"
@@ -171,6 +174,7 @@ def test_a_notice_to_one_host_saves_on_all_and_another_mesh_goes_on(command, two
     assert_same_up_to_rounding(two_devices, workdir)
 
 
+@pytest.mark.slow
 def test_a_save_of_two_hosts_goes_on_with_four(command, two_devices, tmp_path):
     workdir = tmp_path / "run"
     finish(command, workdir, 2, steps=1)
@@ -179,6 +183,7 @@ def test_a_save_of_two_hosts_goes_on_with_four(command, two_devices, tmp_path):
     assert_same_up_to_rounding(two_devices, workdir)
 
 
+@pytest.mark.slow
 def test_a_mesh_that_does_not_divide_is_an_error_on_every_host(command, tmp_path):
     workdir = tmp_path / "run"
     with started(command, workdir, 2, mesh__data=3) as hosts:

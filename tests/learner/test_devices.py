@@ -40,7 +40,7 @@ def run(folder: pathlib.Path, devices: int, *meshes: str) -> dict[str, dict[str,
     return {name: dict(np.load(folder / f"{name}.npz")) for name in meshes}
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_eight_devices_equal_one(tmp_path):
     one = run(tmp_path, 1, "1x1x1")["1x1x1"]
     arrays = [name for name in one if name not in ("shard", "metrics")]

@@ -48,7 +48,9 @@ def test_xla_equals_numpy(kv_heads):
     np.testing.assert_allclose(attention.attend(*given, "xla"), _naive(*given), atol=1e-5)
 
 
-@pytest.mark.parametrize(("T", "kv_heads"), [(128, 2), pytest.param(200, 1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("T", "kv_heads"), [pytest.param(128, 2, marks=pytest.mark.ci), pytest.param(200, 1, marks=pytest.mark.slow)]
+)
 def test_splash_equals_the_reference_in_interpret_mode(T, kv_heads):
     query, key, value, ids = inputs(1, T, 2, kv_heads, 128, segments=2)
 

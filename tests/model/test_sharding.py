@@ -46,6 +46,7 @@ def _assert_equal_to_one_device(result, layout):
     assert result[f"{layout} cache"] < 1e-4
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("layout", ["mesh", "serving"])
 def test_eight_devices_give_the_results_of_one(eight_devices, layout):
     _assert_equal_to_one_device(eight_devices, layout)

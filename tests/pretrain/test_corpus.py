@@ -4,6 +4,7 @@ import collections
 import random
 
 import pytest
+from conftest import ci_in
 
 from azr_jax.evaluation import heldout
 from azr_jax.pretrain import corpus, transcripts
@@ -23,7 +24,7 @@ SPLITS = corpus.splits(
 )
 
 
-@pytest.mark.parametrize("language", ["racket", "julia", "javascript", "python", "lua"])
+@pytest.mark.parametrize("language", ci_in(("racket", "julia", "javascript", "python", "lua"), "julia"))
 def test_the_real_interpreter_agrees_on_every_operation(language):
     if LANGUAGES[language].find() is None:
         pytest.skip(f"{language} is not installed: {LANGUAGES[language].install_hint}")
@@ -42,6 +43,7 @@ def test_a_disagreement_with_the_interpreter_is_an_error(monkeypatch):
         corpus.run("python", drawn, workers=1)
 
 
+@pytest.mark.ci
 def test_held_out_programs_are_not_pretraining_programs_by_canonical_text():
     for language in CONFIG.pretrain.languages:
         canonical = LANGUAGES[language].canonical_program

@@ -44,6 +44,7 @@ def test_a_document_longer_than_a_row_is_an_error():
         train.pack([([1, 2, 3], [4, 5])], row_tokens=4, prompt_weight=0.0)
 
 
+@pytest.mark.ci
 def test_training_learns_a_pattern():
     rng = np.random.default_rng(0)
     documents = [([start, start], [start + 1, start + 2, 1]) for start in rng.integers(2, 20, 6400)]
@@ -124,6 +125,7 @@ def test_the_shipped_model_is_an_ordinary_hugging_face_directory():
     assert isinstance(parsed, Answer), response
 
 
+@pytest.mark.ci
 def test_training_again_gives_the_same_weights():
     rng = np.random.default_rng(1)
     documents = [([start, start], [start + 1, 1]) for start in rng.integers(2, 20, 160)]

@@ -177,7 +177,7 @@ def test_moving_rows_between_cache_sizes_changes_no_sample(world):
 MESHES = ("2x2x2", "8x1x1", "1x8x1", "4x2x1", "2x4x1", "4x1x2", "1x4x2")
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_eight_devices_sample_what_one_does(world, tmp_path):
     """The same tokens to the bit, at temperature 0 and at 1."""
     output = tmp_path / "rollouts.json"

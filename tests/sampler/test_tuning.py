@@ -83,7 +83,9 @@ def test_the_device_is_sent_a_chunk_before_the_host_has_seen_the_last(world):
     assert session.metrics.decode_steps == 24
 
 
-@pytest.mark.parametrize("tuned", [AHEAD, pytest.param(Tuning(), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "tuned", [pytest.param(AHEAD, marks=pytest.mark.ci), pytest.param(Tuning(), marks=pytest.mark.slow)]
+)
 def test_rows_move_to_longer_slots_as_they_grow(world, tuned, monkeypatch):
     moved: list[tuple[int, int]] = []
     move = slots.Slots._move
