@@ -23,6 +23,30 @@ REPOSITORY = Path(__file__).parents[1]
 QUICK_COMPILE = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
 
 
+# Files whose tests share the fixture `opened`: what is compiled for one is compiled for all.
+OPENED = ("test_traps.py", "test_stages.py", "test_play.py", "test_heldout.py")
+# Files of tests that take half a minute and more, the longest first.
+LONGEST = (
+    "test_compiled_for_tpu.py",
+    "test_main.py",
+    *OPENED,
+    "test_conformance.py",
+    "test_attacks.py",
+    "test_update.py",
+    "test_tiers.py",
+    "test_julia.py",
+    "test_many_processes.py",
+    "test_verdicts.py",
+    "test_transformer.py",
+    "test_tokenizer.py",
+    "test_engine.py",
+    "test_cudnn_attention.py",
+    "test_sharding.py",
+    "test_endings.py",
+    "test_cheats.py",
+)
+
+
 def _known_to_xla(flag: str) -> bool:
     """XLA ends the process at a flag that it does not know; its library names those that it does."""
     package = importlib.util.find_spec("jaxlib")
@@ -48,9 +72,25 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={count}"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With --dist loadfile: a file is one worker's, and so are all that share the session's open run."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = Path(super()._split_scope(nodeid))
+            return "opened" if file.name in OPENED else str(file)
+
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # A file is one worker's: the one that takes longest goes first, or the others are done before it is half-way.
-    items.sort(key=lambda item: item.path.name != "test_main.py")
+    # The longest go first (with --no-loadscope-reorder), or the other workers are done before the last is half-way.
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
 def ci_in(values: Iterable[str], *long: str) -> list[Any]:

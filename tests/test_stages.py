@@ -183,6 +183,7 @@ def test_estimates_are_on_policy_data(step):
     assert metrics["ppo/first_ratio_max"] == 1.0 and metrics["ppo/mismatch_mean"] < 1e-3
 
 
+@pytest.mark.ci
 def test_learning_changes_the_weights_and_permuted_rewards_change_them_otherwise(step):
     opened, *_, scored, _ = step
 

@@ -54,6 +54,7 @@ def train(chosen, length: int, reward_of, steps: int, count: int = 32):
     return means, history
 
 
+@pytest.mark.ci
 def test_trrpp_raises_the_reward_of_two_opposite_tasks():
     """Task 0 wants an even token, task 3 an odd one for a hundredth of the reward: whitening makes them equal."""
 

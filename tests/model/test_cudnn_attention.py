@@ -52,7 +52,9 @@ def _contract(query, key, value, *, q_seqlen, kv_seqlen, q_offsets, kv_offsets, 
     return out
 
 
-@pytest.mark.parametrize("version", [(0, 10, 2), pytest.param((0, 11, 2), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "version", [pytest.param((0, 10, 2), marks=pytest.mark.ci), pytest.param((0, 11, 2), marks=pytest.mark.slow)]
+)
 def test_segments_reach_the_kernel_as_it_wants_them(monkeypatch, version):
     monkeypatch.setattr(fused, "dot_product_attention", _contract)
     monkeypatch.setattr(jax, "__version_info__", version)
@@ -129,6 +131,7 @@ def test_decode_attention_lowers_for_cuda_on_the_cache_as_it_lies(hopper):
     assert not re.search(rf"stablehlo\.(transpose|convert|concatenate).*{slots}x{S}x{K}x{H}", text)
 
 
+@pytest.mark.ci
 def test_a_long_row_in_chunks_equals_whole_scores(monkeypatch):
     query, key, value, ids = inputs(1, 40, 4, 2, 8, segments=3)
     whole = attention.attend(query, key, value, ids, "xla")

@@ -57,6 +57,7 @@ def test_splash_on_a_mesh_gives_the_results_of_one_device(tmp_path_factory):
     _assert_equal_to_one_device(_run_eight_devices(tmp_path_factory, "splash"), "mesh")
 
 
+@pytest.mark.ci
 def test_weights_lie_in_parts_and_come_back_from_a_sharded_export(eight_devices):
     assert eight_devices["shard_fraction"] == 1 / 4  # fsdp x tensor
     assert eight_devices["files"] > 2

@@ -16,12 +16,12 @@ from configs import tiny
 from executors import LANGUAGES
 
 CONFIG = tiny.get_config()
-SPLITS = corpus.splits(
-    CONFIG.seed,
-    CONFIG.selfplay.induction_inputs,
-    CONFIG.pretrain.heldout,
-    dict(zip(CONFIG.pretrain.languages, CONFIG.pretrain.programs, strict=True)),
-)
+
+
+@pytest.fixture(scope="module")
+def splits():
+    counts = dict(zip(CONFIG.pretrain.languages, CONFIG.pretrain.programs, strict=True))
+    return corpus.splits(CONFIG.seed, CONFIG.selfplay.induction_inputs, CONFIG.pretrain.heldout, counts)
 
 
 @pytest.mark.parametrize("language", ci_in(("racket", "julia", "javascript", "python", "lua"), "julia"))
@@ -44,30 +44,30 @@ def test_a_disagreement_with_the_interpreter_is_an_error(monkeypatch):
 
 
 @pytest.mark.ci
-def test_held_out_programs_are_not_pretraining_programs_by_canonical_text():
+def test_held_out_programs_are_not_pretraining_programs_by_canonical_text(splits):
     for language in CONFIG.pretrain.languages:
         canonical = LANGUAGES[language].canonical_program
-        pretraining = {canonical(item.program.source(language)) for item in SPLITS[language]}
+        pretraining = {canonical(item.program.source(language)) for item in splits[language]}
         for split in ("heldout", "validation"):
-            reserved = {canonical(item.program.source(language)) for item in SPLITS[split]}
+            reserved = {canonical(item.program.source(language)) for item in splits[split]}
             assert len(reserved) >= 300
             assert not reserved & pretraining
 
 
-def test_the_shipped_held_out_problems_are_those_of_the_split():
+def test_the_shipped_held_out_problems_are_those_of_the_split(splits):
     canonical = LANGUAGES["racket"].canonical_program
     problems = heldout.load("azr_jax/embedded/heldout_racket.jsonl")
     assert len(problems) >= 300
     assert collections.Counter(kind for kind, _ in problems).keys() == set(TaskType)
     shipped = {canonical(item.program) for _, item in problems}
-    assert shipped == {canonical(item.program.source("racket")) for item in SPLITS["heldout"]}
+    assert shipped == {canonical(item.program.source("racket")) for item in splits["heldout"]}
 
 
-def test_lua_is_in_no_pretraining_and_its_held_out_programs_are_those_of_the_other_languages():
+def test_lua_is_in_no_pretraining_and_its_held_out_programs_are_those_of_the_other_languages(splits):
     assert "lua" not in CONFIG.pretrain.languages and "lua" not in LANGUAGE_ORDER
     for split in ("heldout", "validation"):
         problems = heldout.load(f"azr_jax/embedded/{split}_lua.jsonl")
-        assert [item.program for _, item in problems] == [item.program.source("lua") for item in SPLITS[split]]
+        assert [item.program for _, item in problems] == [item.program.source("lua") for item in splits[split]]
         others = heldout.load(f"azr_jax/embedded/{split}_racket.jsonl")
         assert [kind for kind, _ in problems] == [kind for kind, _ in others]
 

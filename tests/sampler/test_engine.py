@@ -155,6 +155,7 @@ def test_a_stop_string_cuts_text_and_tokens(world, chunk):
     assert len(stopped.logprobs) == len(stopped.token_ids)
 
 
+@pytest.mark.ci
 def test_moving_rows_between_cache_sizes_changes_no_sample(world):
     """Slots shrink from 128 to 64 and positions grow from 128 to 192 while rows are in flight."""
     requests = [Request(f"r{i}", prompt(i, 20 + i % 20), 12 if i % 8 else 120 + i % 20, 1.0) for i in range(80)]
