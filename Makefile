@@ -30,9 +30,9 @@ setup-test: setup
 demo: setup-demo
 	$(PYTHON_BIN) -m azr_jax.main --config=configs/tiny.py --workdir=runs/tiny
 
-# Four processes on two cores: a third of a test's time is waiting, for limits and for programs that start.
+# Three processes on two cores: a third of a test's time is waiting, for limits and for programs that start.
 test: setup-test
-	$(PYTHON_BIN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(PYTHON_BIN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-ci: setup-test
 	$(PYTHON_BIN) -m pytest -m "(ci and not slow) or tpu_plan" -n 3 --dist loadfile --no-loadscope-reorder

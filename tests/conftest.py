@@ -23,8 +23,9 @@ REPOSITORY = Path(__file__).parents[1]
 QUICK_COMPILE = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
 
 
-# Files whose tests share the fixture `opened`: what is compiled for one is compiled for all.
+# Files whose tests share a fixture of the session that takes long to make: an open run, a page.
 OPENED = ("test_traps.py", "test_stages.py", "test_play.py", "test_heldout.py")
+TOGETHER = dict.fromkeys(OPENED, "opened") | dict.fromkeys(("test_page.py", "test_browser.py"), "page")
 # Files of tests that take half a minute and more, the longest first.
 LONGEST = (
     "test_compiled_for_tpu.py",
@@ -74,7 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With --dist loadfile: a file is one worker's, and so are all that share the session's open run."""
+    """With --dist loadfile: a file is one worker's, and so are those that share what takes long to make."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -82,7 +83,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = Path(super()._split_scope(nodeid))
-            return "opened" if file.name in OPENED else str(file)
+            return TOGETHER.get(file.name, str(file))
 
     return Scheduling(config, log)
 

@@ -62,6 +62,7 @@ def estimated(run, temperature: float, samples: int = 4) -> list[float]:
     return [mean_accuracy(tries) for tries in run.player.run(params, 0, together)]
 
 
+@pytest.mark.ci
 def test_trap_01_greedy_estimates_are_zero_or_one_and_sampled_ones_are_not(opened):
     greedy, sampled = estimated(opened, 0.0), estimated(opened, 1.0)
     assert set(greedy) <= {0.0, 1.0}
@@ -223,6 +224,7 @@ def test_trap_08_the_log_probabilities_are_of_the_whole_distribution(opened):
 # 9. Log-probabilities of sampler and trainer.
 
 
+@pytest.mark.ci
 def test_trap_09_the_first_ratio_is_one_and_the_mismatch_is_reported(opened):
     run = opened
     state = run.learner.init(run.params)

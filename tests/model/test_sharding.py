@@ -65,6 +65,7 @@ def test_weights_lie_in_parts_and_come_back_from_a_sharded_export(eight_devices)
     assert eight_devices["loaded"] == 0.0
 
 
+@pytest.mark.ci
 def test_decode_on_a_mesh_keeps_the_cache_in_place(eight_devices):
     # A CPU reads one of the four layers into a temporary; a copied keys or values buffer would be half of all.
     assert eight_devices["temporary_bytes"] < 0.4 * eight_devices["cache_bytes_a_device"]

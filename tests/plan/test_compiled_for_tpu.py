@@ -82,7 +82,8 @@ def test_a_chip_has_the_memory_that_the_compiler_says():
 
     done = python(str(Path(__file__).with_name("chip_memory.py")))
     told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
-    assert told == {name: f"{chip.hbm_gib:.2f}" for name, chip in CHIPS.items()}, done.stderr[-2000:]
+    known = {name: f"{chip.hbm_gib:.2f}" for name, chip in CHIPS.items() if chip.platform == "tpu"}
+    assert told == known, done.stderr[-2000:]
 
 
 def test_weights_are_cast_before_they_are_gathered(planned):

@@ -54,6 +54,7 @@ def test_held_out_programs_are_not_pretraining_programs_by_canonical_text(splits
             assert not reserved & pretraining
 
 
+@pytest.mark.ci
 def test_the_shipped_held_out_problems_are_those_of_the_split(splits):
     canonical = LANGUAGES["racket"].canonical_program
     problems = heldout.load("azr_jax/embedded/heldout_racket.jsonl")
@@ -63,6 +64,7 @@ def test_the_shipped_held_out_problems_are_those_of_the_split(splits):
     assert shipped == {canonical(item.program.source("racket")) for item in splits["heldout"]}
 
 
+@pytest.mark.ci
 def test_lua_is_in_no_pretraining_and_its_held_out_programs_are_those_of_the_other_languages(splits):
     assert "lua" not in CONFIG.pretrain.languages and "lua" not in LANGUAGE_ORDER
     for split in ("heldout", "validation"):
