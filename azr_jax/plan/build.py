@@ -103,7 +103,7 @@ def setup(config: Config, model: ModelConfig, devices: list[Any], hbm_gib: float
     tokenizer = Tokenizer(backend=empty, eos_ids=eos_ids, pad_id=0, vocab_size=model.vocab_size)
     sampler = Sampler(graphdef, model, tokenizer, config.sampler, mesh, dtype)
     state = _placed(learner.abstract_state, learner.shardings)
-    return Setup(config, model, mesh, learner, sampler, state, _served(sampler, state.params))
+    return Setup(config, model, mesh, learner, sampler, state, sampler.served_shapes(state.params))
 
 
 def lowered(plan: Setup, tiers: Sequence[tuple[int, int]]) -> Iterator[tuple[str, jax.stages.Lowered]]:
@@ -149,15 +149,6 @@ def decode_shapes(plan: Setup, tiers: Sequence[tuple[int, int]]) -> tuple[tuple[
         id_words_B2=row(jnp.uint32, 2),
     )
     return caches, rows
-
-
-def _served(sampler: Sampler, params: Any) -> Any:
-    if not sampler.tuning.unstacks:
-        return sampler.served_shapes(params)
-    assert sampler.mesh is not None and sampler.mesh.size == 1
-    here = replicated(sampler.mesh)
-    made = jax.eval_shape(sampler.reshard_program(params), params)
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), made)
 
 
 def _placed(shapes: Any, shardings: Any) -> Any:

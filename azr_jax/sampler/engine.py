@@ -9,6 +9,8 @@ batch, the order of requests or the chunk size (up to rounding, which differs be
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.experimental.layout import Format, Layout
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from azr_jax.config import SamplerSettings
 from azr_jax.model.configuration import ModelConfig
@@ -41,6 +43,14 @@ from azr_jax.sampler.requests import Request
 from azr_jax.sampler.session import Session
 from azr_jax.sampler.tuning import Tuning
 from azr_jax.types import Rollout
+
+
+def _without_layers(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """One layer of a stacked array."""
+    sharding = leaf.sharding
+    assert isinstance(sharding, NamedSharding)
+    one = NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[1:]))
+    return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype, sharding=one)
 
 
 def _on_device(leaf: jax.Array) -> jax.Array:
@@ -141,6 +151,8 @@ class Sampler:
         if isinstance(params, serving.Weights):
             return params
         params = jax.tree.map(_on_device, params)
+        if self.tuning.unstacks:
+            return self.reshard_program(params)(params)
         alike = jax.tree.map(
             lambda leaf, to: (
                 leaf.dtype == to.dtype
@@ -149,12 +161,27 @@ class Sampler:
             params,
             self.served_shapes(params),
         )
-        if jax.tree.all(alike) and not self.tuning.unstacks:
-            return params
-        return self.reshard_program(params)(params)
+        return params if jax.tree.all(alike) else self.reshard_program(params)(params)
 
     def served_shapes(self, params: Any) -> Any:
-        """Dtypes and, on a mesh, shardings of the served weights, in the tree of `params` (arrays or their shapes)."""
+        """Dtypes and, on a mesh, shardings of the served weights of such `params` (arrays or their shapes)."""
+        stacked = self._stacked_shapes(params)
+        if not self.tuning.unstacks:
+            return stacked
+        made = jax.eval_shape(functools.partial(serving.unstacked, self._graphdef), stacked)
+        if self.mesh is None:
+            return made
+        if self.mesh.size == 1:
+            here = replicated(self.mesh)
+            return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), made)
+        by_name = {leaf_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(stacked)}
+        layers = [{name: _without_layers(by_name[name]) for name in layer} for layer in made.layers]
+        head_VD = None if made.head_VD is None else by_name["head_VD"]
+        return dataclasses.replace(
+            made, embed_VD=by_name["embed_VD"], norm_D=by_name["norm_D"], head_VD=head_VD, layers=layers
+        )
+
+    def _stacked_shapes(self, params: Any) -> Any:
         nowhere = jax.tree.map(lambda _: None, params)
         mesh, config = self.mesh, self.model_config
         shardings = nowhere if mesh is None else param_shardings(params, mesh, config, serving=True)
@@ -182,7 +209,7 @@ class Sampler:
             target = jax.tree.map(
                 lambda leaf: leaf.sharding if leaf.format is None else leaf.format, self.served_shapes(params)
             )
-            self._reshard = jax.jit(reshard, out_shardings=None if self.mesh is None or unstacks else target)
+            self._reshard = jax.jit(reshard, out_shardings=None if self.mesh is None else target)
         return self._reshard
 
     def _served_dtype(self, path: tuple[Any, ...], leaf: Any) -> Any:

@@ -69,8 +69,10 @@ def of_params(graphdef: nnx.GraphDef[Transformer], params: Any) -> Weights:
 
 
 def unstacked(graphdef: nnx.GraphDef[Transformer], params: Any) -> Weights:
-    """Weights in buffers of their own, projections side by side; inside a jitted function, for one device."""
+    """Weights in buffers of their own, on one device with projections side by side; inside a jitted function."""
     weights = of_model(nnx.merge(graphdef, params))
+    if weights.mesh is not None and weights.mesh.size > 1:
+        return weights  # each projection's heads are split over the devices by themselves
     return dataclasses.replace(weights, layers=[side_by_side(layer) for layer in weights.layers])
 
 

@@ -23,7 +23,7 @@ class Tuning:
       overlaps: a chunk is sent before the host has seen the last one's tokens. Rows that have ended, which the device
         knows by itself, then keep their slots for one chunk more.
       fixed_steps: a chunk always runs to its end. A loop that may end early asks the host after each step on a GPU.
-      unstacks: served weights lie in buffers of their own, projections side by side (serving.unstacked).
+      unstacks: served weights lie in buffers of their own (serving.unstacked).
       tiers: slots of several lengths where memory chooses their number.
       slices_inside: stacked weights are sliced in each step. Sliced before the loop, the TPU compiler copies them all.
       layouts: of served weights by name, most major axis first; what is not named lies as jax has it. With few rows the
@@ -65,6 +65,6 @@ def choose(mesh: Mesh | None, compute_dtype: Any, head_dim: int) -> Tuning:
         packs_prefill=parts == 1,
         overlaps=True,
         fixed_steps=True,
-        unstacks=parts == 1,
+        unstacks=True,
         tiers=parts == 1,
     )

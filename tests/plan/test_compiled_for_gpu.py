@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import REPOSITORY
@@ -21,17 +23,22 @@ pytestmark = [
 GIB = 2**30
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("plan")
+def plan_of(topology: str, folder: Path, *arguments: str) -> dict[str, Any]:
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
         "XLA_FLAGS": f"--xla_dump_to={folder} --xla_dump_hlo_pass_re=NONE",
     }
-    command = [sys.executable, "-m", "azr_jax.plan", "--config=configs/racket.py", "--topology=h100:1", "--json"]
+    command = [sys.executable, "-m", "azr_jax.plan", "--config=configs/racket.py", f"--topology={topology}", "--json"]
+    command += arguments
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=1800, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1]), folder
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plan")
+    return plan_of("h100:1", folder), folder
 
 
 def text(planned, program: str, kind: str) -> str:
@@ -69,3 +76,10 @@ def test_the_gradient_is_added_in_place(planned):
     # What "gate" keeps is 20 GiB; a gradient of the layers beside the sums would be 10 more.
     assert update["alias_gib"] == pytest.approx(11.5, abs=0.1)
     assert update["temp_gib"] < 24
+
+
+def test_the_7b_fits_eight_of_them_and_a_step_copies_no_weights(tmp_path):
+    """Sliced out of stacked arrays before the chunk's loop, the weights lay there twice: 12 GiB."""
+    plan = plan_of("h100:8", tmp_path, "--config.model.path=weights/Qwen2.5-Coder-7B")
+    assert plan["fits"] and plan["slots"] > 400
+    assert plan["programs"]["decode"]["temp_gib"] < 0.2

@@ -1,5 +1,7 @@
 """Run by test_engine.py in its own process with eight CPU devices: samples on meshes given as DATAxFSDPxTENSOR.
 
+A mesh with "/unstacked" behind it serves each layer's weights in buffers of their own, as GPUs do.
+
 The weights are float32 and lie as a learner's do. Writes what each mesh gives to the file named first on the command
 line.
 """
@@ -20,6 +22,7 @@ from azr_jax.model.sharding import make_mesh, param_shardings
 from azr_jax.model.transformer import abstract
 from azr_jax.sampler import programs
 from azr_jax.sampler.engine import Sampler
+from azr_jax.sampler.tuning import Tuning
 
 from .tiny import CONFIG, SETTINGS, greedy_and_random_requests, make_tokenizer, make_world
 
@@ -36,29 +39,44 @@ def _rows(slots: int) -> programs.Rows:
     )
 
 
-def _sampled(mesh: jax.sharding.Mesh) -> dict[str, Any]:
+def _sampled(mesh: jax.sharding.Mesh, unstacks: bool) -> dict[str, Any]:
     graphdef, _ = abstract(CONFIG, compute_dtype=jnp.float32, mesh=mesh)
     params = make_world().params
     params = jax.device_put(params, param_shardings(params, mesh, CONFIG))
     settings = dataclasses.replace(SETTINGS, slots=8)
-    sampler = Sampler(graphdef, CONFIG, make_tokenizer(), settings, mesh, jnp.float32)
+    tuned = Tuning(unstacks=unstacks)
+    sampler = Sampler(graphdef, CONFIG, make_tokenizer(), settings, mesh, jnp.float32, tuned)
     rollouts = list(sampler.generate(params, greedy_and_random_requests(), seed=0))
     caches = sampler.new_caches(8, 256)
-    arguments = (sampler.serve(params), jax.random.key(0), (caches,), sampler.place_rows(_rows(8)))
+    served = sampler.serve(params)
+    arguments = (served, jax.random.key(0), (caches,), sampler.place_rows(_rows(8)))
     compiled = sampler.programs.decode.lower(*arguments).compile()
     local = caches.k[0].addressable_shards[0].data
     return {
         "tokens": {rollout.request_id: rollout.token_ids for rollout in rollouts},
         "logprobs": {rollout.request_id: rollout.logprobs for rollout in rollouts},
         "shards": 8 // local.shape[0],
+        "served_as_said": jax.tree.all(
+            jax.tree.map(
+                lambda leaf, said: (
+                    leaf.dtype == said.dtype and leaf.sharding.is_equivalent_to(said.sharding, leaf.ndim)
+                ),
+                served,
+                sampler.served_shapes(params),
+            )
+        ),
+        "served_buffers": len(jax.tree.leaves(served)),
         # Whole caches that the step holds besides the donated ones.
         "cache_copies": compiled.memory_analysis().temp_size_in_bytes // (local.nbytes * 2 * CONFIG.layers),
     }
 
 
 def _main(output: Path, *sizes: str) -> None:
-    meshes = {name: make_mesh(*map(int, name.split("x"))) for name in sizes}
-    output.write_text(json.dumps({name: _sampled(mesh) for name, mesh in meshes.items()}), encoding="utf-8")
+    results = {}
+    for name in sizes:
+        size, _, form = name.partition("/")
+        results[name] = _sampled(make_mesh(*map(int, size.split("x"))), form == "unstacked")
+    output.write_text(json.dumps(results), encoding="utf-8")
 
 
 if __name__ == "__main__":
