@@ -364,11 +364,12 @@ def test_a_workdir_is_made_and_reopened(tmp_path):
 def test_other_settings_are_listed_and_stop_a_resume(tmp_path):
     open_workdir(tmp_path, config(), allow_config_change=False)
     (tmp_path / "checkpoints").mkdir()
-    other = config(seed=1, learner__clip_epsilon=0.3, steps=9)
+    other = config(seed=1, learner__clip_epsilon=0.3, steps=9, model__remat="gate")
     with pytest.raises(ValueError) as caught:
         open_workdir(tmp_path, other, allow_config_change=False)
     assert "learner.clip_epsilon: 0.2 -> 0.3" in str(caught.value) and "seed: 0 -> 1" in str(caught.value)
-    assert "steps" not in str(caught.value) and "--allow_config_change" in str(caught.value)
+    assert "steps" not in str(caught.value) and "remat" not in str(caught.value)
+    assert "--allow_config_change" in str(caught.value)
     assert read_config(tmp_path) == config()
     open_workdir(tmp_path, other, allow_config_change=True)
     assert read_config(tmp_path) == other

@@ -20,7 +20,7 @@ from azr_jax.files import CHECKPOINTS, CONFIG_FILE
 from azr_jax.hosts import Hosts
 
 _SEEN_S = 5.0
-FREE_KEYS = ("steps",)
+FREE_KEYS = ("steps", "model.remat")
 FREE_SECTIONS = ("checkpoint.", "metrics.", "monitoring", "evaluation.", "mesh.")
 
 
@@ -41,11 +41,10 @@ def location(workdir: str | os.PathLike[str]) -> epath.Path:
 def open_workdir(workdir: str | os.PathLike[str], config: Config, allow_config_change: bool) -> None:
     """Makes the workdir and its config.json, or checks that it belongs to a run with these settings.
 
-    `steps` and everything under `checkpoint`, `metrics`, `monitoring`, `evaluation` and `mesh` do not change what a
-    step computes (the mesh no more than its rounding): they may differ from those of the earlier start, and
-    config.json then gets the new ones. Any other
-    difference needs `allow_config_change`, once something is saved: a start that failed for a wrong setting leaves
-    nothing to protect.
+    `steps`, `model.remat` and everything under `checkpoint`, `metrics`, `monitoring`, `evaluation` and `mesh` do not
+    change what a step computes (remat and mesh no more than its rounding): they may differ from those of the earlier
+    start, and config.json then gets the new ones. Any other difference needs `allow_config_change`, once something is
+    saved: a start that failed for a wrong setting leaves nothing to protect.
 
     Raises:
       ValueError: the workdir holds something else, or a run with other settings; each difference is named.
