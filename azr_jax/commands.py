@@ -9,6 +9,8 @@ from typing import Any
 
 from absl import flags
 
+GPU_SHARE = 0.95  # of a GPU's memory, that jax takes
+
 
 def parse_flags(argv: Sequence[str], command: str, default: str = "") -> list[str]:
     """Parses as absl does, for `app.run`; ends with 1 where a flag, a key or the file is wrong.
@@ -39,7 +41,7 @@ def take_device_memory() -> None:
     To be called before jax meets its devices. The 3B's update wants nine tenths of 80 GB.
     """
     if "XLA_CLIENT_MEM_FRACTION" not in os.environ:  # the newer name, and jax refuses both together
-        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(GPU_SHARE))
 
 
 def _unknown_key(argv: Sequence[str]) -> str:

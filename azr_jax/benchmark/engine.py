@@ -53,11 +53,9 @@ class Engine:
                 "learner.rows_per_microbatch": size.rows_per_microbatch,
             }
         )
-        settings = from_mapping(config.to_dict())
-        policy = remat.choose(size.model, settings.learner, settings.model, mesh)
-        settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, remat=policy))
+        settings = remat.resolved(from_mapping(config.to_dict()), size.model, mesh)
         dtype = jnp.dtype(size.compute_dtype)
-        graphdef, shapes = abstract(size.model, compute_dtype=dtype, remat=policy, mesh=mesh)
+        graphdef, shapes = abstract(size.model, compute_dtype=dtype, remat=settings.model.remat, mesh=mesh)
         # Real text work on the host: the embedded tokenizer, which knows part of the ids. None of them ends a response.
         embedded = load_tokenizer(_EMBEDDED)
         vocab_size = size.model.vocab_size

@@ -32,8 +32,8 @@ def run(
     report.add("attention", kernel=kernel, **attention_check.errors(size.model, jnp.dtype(size.compute_dtype), kernel))
     if peer is not None:
         report.add("peer", **peer)
-    itemsize = jnp.dtype(size.compute_dtype).itemsize
     if policy != "none":
+        itemsize = jnp.dtype(size.compute_dtype).itemsize
         parts = update_bytes(size.model, engine.config.learner, policy, size.rows_per_microbatch, itemsize=itemsize)
         report.add(
             "counted_gib", **{name: value / 2**30 for name, value in (parts | {"sum": sum(parts.values())}).items()}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from absl import logging
 from jax.sharding import Mesh
 
-from azr_jax.config import LearnerSettings, ModelSettings
+from azr_jax.config import Config, LearnerSettings, ModelSettings
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.cudnn_attention import MOST_SEGMENTS
 from azr_jax.model.sharding import least_of_hosts
@@ -86,3 +88,9 @@ def choose(
     parts = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in counts[chosen].items())
     logging.info("update: remat=%s for %.1f GiB a device: %s", chosen, device_bytes / 2**30, parts)
     return chosen
+
+
+def resolved(config: Config, model: ModelConfig, mesh: Mesh, device_bytes: int = 0) -> Config:
+    """`config` with the policy that `choose` gives as its `model.remat`."""
+    policy = choose(model, config.learner, config.model, mesh, device_bytes)
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, remat=policy))

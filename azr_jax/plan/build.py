@@ -19,7 +19,6 @@ from azr_jax.learner import remat
 from azr_jax.learner.update import Learner, make_learner
 from azr_jax.model import cudnn_attention, weights
 from azr_jax.model.configuration import ModelConfig
-from azr_jax.model.cudnn_attention import MOST_SEGMENTS
 from azr_jax.model.sharding import batch_sharding, make_mesh, replicated
 from azr_jax.model.sizes import QWEN2_5_CODER
 from azr_jax.model.tokenizer import Tokenizer
@@ -90,10 +89,9 @@ def setup(config: Config, model: ModelConfig, devices: list[Any], hbm_gib: float
     """
     mesh = make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices=devices)
     dtype = jnp.dtype(config.model.compute_dtype)
-    policy = remat.choose(model, config.learner, config.model, mesh, int(hbm_gib * 2**30))
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, remat=policy))
+    config = remat.resolved(config, model, mesh, int(hbm_gib * 2**30))
     graphdef, shapes = abstract(
-        model, compute_dtype=dtype, remat=policy, attention_kernel=config.model.attention, mesh=mesh
+        model, compute_dtype=dtype, remat=config.model.remat, attention_kernel=config.model.attention, mesh=mesh
     )
     # A sampler that may be greedy (temperature 0) is no policy to learn: the same error as in a run.
     learner = make_learner(graphdef, shapes, config.learner, mesh, config.sampler.temperature)
@@ -119,7 +117,7 @@ def prefill_shapes(plan: Setup) -> tuple[jax.ShapeDtypeStruct, ...]:
     """Arguments of the largest prefill that a session makes, besides the weights."""
     settings = plan.config.sampler
     if plan.sampler.tuning.packs_prefill:
-        rows, tokens, prompts = 1, max(settings.prefill_tokens, settings.max_prompt_tokens), MOST_SEGMENTS
+        rows, tokens, prompts = 1, settings.prefill_tokens, cudnn_attention.MOST_SEGMENTS
     else:
         sizes = (settings.max_prompt_tokens, settings.prefill_tokens, plan.sampler.parts)
         rows, tokens = buckets.largest_prefill(*sizes)

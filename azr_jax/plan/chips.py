@@ -6,6 +6,8 @@ import dataclasses
 import importlib.util
 import os
 
+from azr_jax.commands import GPU_SHARE
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Chip:
@@ -75,10 +77,9 @@ _H100_BYTES, _H200_BYTES = 84_929_347_584, 150_754_820_096
 
 def _hopper(name: str, memory: int, hbm_gbps: float) -> Chip:
     target = _HOPPER.format(name=name, memory=memory, bandwidth=int(hbm_gbps * 1e9))
-    return Chip(_GPU_SHARE * memory / 2**30, 989.0, hbm_gbps, 450.0, 1, ("1", "2", "4", "8"), target=target)
+    return Chip(GPU_SHARE * memory / 2**30, 989.0, hbm_gbps, 450.0, 1, ("1", "2", "4", "8"), target=target)
 
 
-_GPU_SHARE = 0.95
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 _CUBE = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4")
 
@@ -114,19 +115,24 @@ def chip_count(shape: str) -> int:
     return count
 
 
+def has_cuda_compiler() -> bool:
+    """Whether a CUDA plugin of jax is installed, which has XLA's compiler for GPUs."""
+    return any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
+
+
 def configure(chip: Chip) -> None:
     """Makes this process one that compiles for such chips without having any; before jax is imported.
 
     Raises:
       RuntimeError: the chip's compiler is not installed, with the command that installs it.
     """
-    os.environ["JAX_PLATFORMS"] = "cpu"
     if chip.platform == "cuda":
-        if not any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13)):
+        if not has_cuda_compiler():
             raise RuntimeError(
                 "azr_jax.plan needs jax's CUDA plugin to compile for a GPU, and no GPU: install it with `pip install -c"
                 " constraints.txt '.[cuda]'`"
             )
+        os.environ["JAX_PLATFORMS"] = "cpu"
         return
     if importlib.util.find_spec("libtpu") is None:
         raise RuntimeError(
@@ -135,6 +141,7 @@ def configure(chip: Chip) -> None:
         )
     # No TPU is looked for; the same values serve every generation. Two processes at a time would else meet on a lock.
     os.environ |= {
+        "JAX_PLATFORMS": "cpu",
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_ACCELERATOR_TYPE": "v5litepod-16",
         "TPU_WORKER_HOSTNAMES": "localhost",

@@ -147,7 +147,9 @@ PROBLEMS = {"rkt": RACKET, "jl": JULIA, "js": JAVASCRIPT, "py": PYTHON}
 
 # Julia's compiler needs its time.
 @pytest.fixture(
-    params=[pytest.param(each, marks=[needs(each), *[pytest.mark.ci] * (each == "jl")]) for each in PROBLEMS]
+    params=[
+        pytest.param(each, marks=[needs(each), pytest.mark.ci] if each == "jl" else needs(each)) for each in PROBLEMS
+    ]
 )
 def judge(request, sound_judge):
     return sound_judge(request.param)

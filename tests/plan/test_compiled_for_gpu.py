@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -13,14 +12,15 @@ from typing import Any
 import pytest
 from conftest import REPOSITORY
 
+from azr_jax.plan import chips
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13)),
+        not chips.has_cuda_compiler(),
         reason="jax's CUDA plugin, which has the GPU's compiler, is not installed: pip install '.[cuda]'",
     ),
 ]
-GIB = 2**30
 
 
 def plan_of(topology: str, folder: Path, *arguments: str) -> dict[str, Any]:
