@@ -24,12 +24,12 @@ from azr_jax.config import Config, from_mapping
 from azr_jax.learner.packing import Batch
 from azr_jax.learner.state import TrainState
 from azr_jax.main import train_or_save
-from azr_jax.metrics import METRICS_FILE
 from azr_jax.model.tokenizer import Tokenizer
-from azr_jax.run import Run
+from azr_jax.run.run import Run
 from azr_jax.sampler.requests import Request, id_words
 from azr_jax.sampler.session import SessionMetrics
 from azr_jax.types import Rollout, StopReason
+from azr_jax.workdir.metrics import METRICS_FILE
 
 CAPACITY = 32
 # What may grow from the early window to the last one: (metric, share, plus this much).

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from azr_jax.commands import parse_flags, take_device_memory
 from azr_jax.config import Config, from_mapping
+from azr_jax.flags import parse_flags, take_device_memory
 
 if TYPE_CHECKING:
-    from azr_jax.run import Run
+    from azr_jax.run.run import Run
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, such as configs/racket.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is kept; runs/NAME of the config file when not given.")
@@ -32,7 +32,7 @@ _ALLOW_CONFIG_CHANGE = flags.DEFINE_bool("allow_config_change", False, "Resume a
 
 def train(run: Run) -> None:
     """The whole run: seed, then steps of propose, validate, estimate, solve, check, update, save, evaluate."""
-    from azr_jax import stages
+    from azr_jax.loop import stages
 
     config, player, learner = run.config, run.player, run.learner
     state, buffers, step = run.restore()
@@ -76,7 +76,7 @@ def train(run: Run) -> None:
 
 def train_or_save(run: Run) -> None:
     """The run, to its end or to a SIGTERM that cuts a step short: then the state before that is saved."""
-    from azr_jax.preemption import Preempted
+    from azr_jax.loop.interruption import Preempted
 
     try:
         train(run)
@@ -102,11 +102,11 @@ def main(argv: Sequence[str]) -> None:
 
 def _train(config: Config, workdir: str) -> None:
     take_device_memory()  # jax meets the devices as the run is opened
-    from azr_jax import preemption
+    from azr_jax.loop import interruption as preemption
 
     preemption.nothing_to_save()  # loading a large model takes minutes
-    from azr_jax import hosts
-    from azr_jax.run import Run  # imports jax: --help and settings errors come before it
+    from azr_jax.hosts import hosts
+    from azr_jax.run.run import Run  # imports jax: --help and settings errors come before it
 
     joined = hosts.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _EXCHANGE_PORT.value)
     with joined, Run.open(config, workdir, _ALLOW_CONFIG_CHANGE.value, joined) as run:

@@ -206,7 +206,7 @@ def command(tmp_path_factory) -> Command:
 @pytest.fixture(scope="session")
 def opened(tmp_path_factory):
     """A Run of the small settings, open: model, sampler, learner and a pool of real Python workers."""
-    from azr_jax.run import Run
+    from azr_jax.run.run import Run
 
     with Run.open(small_config(), str(tmp_path_factory.mktemp("opened"))) as run:
         yield run

@@ -18,10 +18,11 @@ import time
 
 from absl import app
 
-from azr_jax import main, stages
+from azr_jax import main
 from azr_jax.checkpoint.saves import Manager
-from azr_jax.play import Player
-from azr_jax.run import Run
+from azr_jax.loop import stages
+from azr_jax.loop.play import Player
+from azr_jax.run.run import Run
 
 KINDS = ("seeding", "propose", "estimate", "solve", "update", "save", "evaluation")
 

@@ -17,7 +17,7 @@ from absl import flags
 from conftest import REPOSITORY, SMALL, small_config
 
 from azr_jax import main
-from azr_jax.run import Run
+from azr_jax.run.run import Run
 
 EMBEDDED = REPOSITORY / "azr_jax" / "embedded" / "azr-tiny"
 

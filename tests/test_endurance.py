@@ -5,8 +5,10 @@ import re
 
 import pytest
 
-from azr_jax import endurance, play, run
+from azr_jax import endurance
 from azr_jax.endurance import CAPACITY, growth
+from azr_jax.loop import play
+from azr_jax.run import run
 
 FULL = {"buffer/python/triplets_size": CAPACITY, "buffer/python/problems_size": CAPACITY}
 FLAT = {"host/memory_mib": 900.0, "host/open_files": 50, "host/processes": 6, "time/cpu_s": 0.05, **FULL}

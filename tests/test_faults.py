@@ -18,8 +18,8 @@ import pytest
 from conftest import REPOSITORY, rows
 
 from azr_jax import endurance
-from azr_jax.metrics import METRICS_FILE
-from azr_jax.play import Player
+from azr_jax.loop.play import Player
+from azr_jax.workdir.metrics import METRICS_FILE
 from executors import Pool, Status
 from executors.cgroup import find_place
 from tests.executors.processes import descendants, still_running

@@ -7,8 +7,8 @@ import json
 import pytest
 from conftest import ci_in, rows, small_config
 
-from azr_jax import stages
-from azr_jax.play import Player
+from azr_jax.loop import stages
+from azr_jax.loop.play import Player
 from azr_jax.selfplay import validation
 from azr_jax.selfplay.rewards import SOLVER_REWARDS, RewardState, error_kind
 from azr_jax.types import Answer, InductionProblem, Role, Task, TaskType, Triplet

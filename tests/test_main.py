@@ -18,8 +18,8 @@ import transformers
 from conftest import REPOSITORY, rows
 
 from azr_jax.checkpoint import Manager
-from azr_jax.metrics import METRICS_FILE
 from azr_jax.model import sharding, weights
+from azr_jax.workdir.metrics import METRICS_FILE
 
 STEPS = 3
 SETTINGS = {

@@ -15,7 +15,7 @@ from conftest import REPOSITORY, rows
 from killed_run import KINDS
 from test_main import assert_same_run, wait_for
 
-from azr_jax.metrics import METRICS_FILE
+from azr_jax.workdir.metrics import METRICS_FILE
 
 pytestmark = pytest.mark.slow
 

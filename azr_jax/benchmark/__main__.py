@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from azr_jax.commands import take_device_memory
+from azr_jax.flags import take_device_memory
 
 
 def parser() -> argparse.ArgumentParser:

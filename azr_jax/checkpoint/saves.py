@@ -24,9 +24,9 @@ from absl import logging
 from etils import epath
 
 from azr_jax.checkpoint.retention import Retention, read_scores, write_scores
-from azr_jax.checkpoint.workdir import location
-from azr_jax.files import CHECKPOINTS, COMMIT_FILE
 from azr_jax.learner.state import TrainState
+from azr_jax.workdir.files import CHECKPOINTS, COMMIT_FILE
+from azr_jax.workdir.opening import location
 
 _REMOVE_ATTEMPTS = 50
 _HOST_FILE = "metadata"  # as Orbax names it within the item

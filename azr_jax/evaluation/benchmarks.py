@@ -11,7 +11,7 @@ from azr_jax.config import Config
 from azr_jax.evaluation import sampling, scores
 from azr_jax.evaluation.judging import Judge, suffix_of
 from azr_jax.evaluation.problems import AnyProblem
-from azr_jax.hosts import Hosts
+from azr_jax.hosts.hosts import Hosts
 from azr_jax.sampler.engine import Sampler
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from azr_jax.config import Config, located
 from azr_jax.evaluation.problems import read_lines
-from azr_jax.play import Player, Solution, solver_task
+from azr_jax.loop.play import Player, Solution, solver_task
 from azr_jax.selfplay.validation import is_dropped
 from azr_jax.types import InductionProblem, Task, TaskType, Triplet
 

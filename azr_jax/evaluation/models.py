@@ -12,12 +12,12 @@ import jax.numpy as jnp
 
 from azr_jax.checkpoint import export
 from azr_jax.config import SamplerSettings
-from azr_jax.files import CHECKPOINTS
 from azr_jax.model import sharding, weights
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.tokenizer import Tokenizer, load_tokenizer
 from azr_jax.model.transformer import abstract
 from azr_jax.sampler.engine import Sampler
+from azr_jax.workdir.files import CHECKPOINTS
 
 _ALSO = ("generation_config.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
 

@@ -10,7 +10,7 @@ from typing import Any
 from azr_jax.evaluation import answers
 from azr_jax.evaluation.judging import Completion, Judge, Judgement
 from azr_jax.evaluation.problems import AnyProblem
-from azr_jax.hosts import Hosts
+from azr_jax.hosts.hosts import Hosts
 from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.requests import Request
 from azr_jax.types import Invalid, Rollout

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from azr_jax.intervals import Z_95, wilson
+from azr_jax.evaluation.intervals import Z_95, wilson
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:

@@ -16,8 +16,8 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from azr_jax.commands import parse_flags
 from azr_jax.config import Config, from_mapping
+from azr_jax.flags import parse_flags
 from azr_jax.plan import chips
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, such as configs/racket.py.")

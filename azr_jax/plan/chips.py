@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 import os
 
-from azr_jax.commands import GPU_SHARE
+from azr_jax.flags import GPU_SHARE
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ import tokenizers
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from azr_jax.commands import parse_flags
 from azr_jax.config import Config, PretrainSettings, from_mapping
+from azr_jax.flags import parse_flags
 from azr_jax.model import weights
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.pretrain import corpus, train, transcripts, vocabulary

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from azr_jax.files import CHECKPOINTS, CONFIG_FILE, METRICS_FILE, SUMMARY_FILE
+from azr_jax.workdir.files import CHECKPOINTS, CONFIG_FILE, METRICS_FILE, SUMMARY_FILE
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from azr_jax.files import CHECKPOINTS, METRICS_FILE, REPORT_FILE
-from azr_jax.intervals import wilson
+from azr_jax.evaluation.intervals import wilson
 from azr_jax.report.runs import read_summary
+from azr_jax.workdir.files import CHECKPOINTS, METRICS_FILE, REPORT_FILE
 
 MODES = ("greedy", "sampled")
 

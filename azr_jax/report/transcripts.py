@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from azr_jax.files import TRANSCRIPTS_FILE
 from azr_jax.report.runs import RunData, parsed_row
+from azr_jax.workdir.files import TRANSCRIPTS_FILE
 
 # What a browser holds without strain; measured in docs/benchmarks.md.
 MAX_TRANSCRIPTS = 6000

@@ -22,10 +22,10 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from azr_jax import stages
-from azr_jax.commands import parse_flags
 from azr_jax.config import Config, from_mapping
-from azr_jax.play import Proposal, Solution
+from azr_jax.flags import parse_flags
+from azr_jax.loop import stages
+from azr_jax.loop.play import Proposal, Solution
 from azr_jax.selfplay import rewards
 from azr_jax.selfplay.estimates import accuracy, accuracy_metrics
 from azr_jax.selfplay.validation import is_dropped
@@ -104,7 +104,7 @@ def measure(
 
     Raises what `Run.open` does.
     """
-    from azr_jax.run import Run
+    from azr_jax.run.run import Run
 
     with Run.open(config, workdir) as run:
         state = run.learner.init(run.params)

@@ -18,8 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from azr_jax.config import Config, differences, from_mapping
-from azr_jax.files import CONFIG_FILE, ended_steps
 from azr_jax.report.runs import json_object
+from azr_jax.workdir.files import CONFIG_FILE, ended_steps
 
 # What may differ between a finished run and the study as it is now: nothing that its scores depend on.
 _FREE = (

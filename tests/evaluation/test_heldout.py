@@ -7,7 +7,7 @@ import pytest
 from conftest import REPOSITORY
 
 from azr_jax.evaluation import heldout
-from azr_jax.play import Solution
+from azr_jax.loop.play import Solution
 from azr_jax.types import InductionProblem, Role, Rollout, StopReason, Task, TaskType, Triplet
 
 FILES = sorted((REPOSITORY / "azr_jax" / "embedded").glob("heldout_*.jsonl"))

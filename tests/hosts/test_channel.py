@@ -17,7 +17,7 @@ import pytest
 from conftest import REPOSITORY
 from thread_hosts import QUICK, on_all, open_channels
 
-from azr_jax.channel import Channel, HostLostError, Listener, join, own_addresses
+from azr_jax.hosts.channel import Channel, HostLostError, Listener, join, own_addresses
 
 RESUMES = "start the same command on every host again"
 
@@ -122,7 +122,7 @@ def test_hosts_that_do_not_find_each_other_say_which_and_where():
 
 STUCK = """
 import sys, time
-from azr_jax.channel import Patience, join
+from azr_jax.hosts.channel import Patience, join
 port, token = sys.argv[1:]
 channel = join(["127.0.0.1"], int(port), token, 1, 2, patience=Patience(0.1, 60.0, 0.5))
 channel.exchange("ready", None)

@@ -9,9 +9,9 @@ import pytest
 from conftest import small_config
 from thread_hosts import on_all, open_channels
 
-from azr_jax.channel import HostLostError
 from azr_jax.checkpoint import open_on_all_hosts
-from azr_jax.hosts import Hosts, connect, is_tpu_machine
+from azr_jax.hosts.channel import HostLostError
+from azr_jax.hosts.hosts import Hosts, connect, is_tpu_machine
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_what_fails_since_a_host_has_ended_is_no_failure_of_its_own(hosts):
 
 
 def test_a_workdir_that_a_host_does_not_see_is_an_error(hosts, tmp_path, monkeypatch):
-    monkeypatch.setattr("azr_jax.checkpoint.workdir._SEEN_S", 0.2)
+    monkeypatch.setattr("azr_jax.workdir.opening._SEEN_S", 0.2)
     config = small_config()
     shared = tmp_path / "shared"
     assert on_all(hosts, lambda one: open_on_all_hosts(shared, config, False, one)) == [None] * 3

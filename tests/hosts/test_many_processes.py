@@ -21,7 +21,7 @@ import pytest
 from conftest import REPOSITORY, rows
 from test_main import assert_same_run, untimed
 
-from azr_jax.metrics import METRICS_FILE
+from azr_jax.workdir.metrics import METRICS_FILE
 
 STEPS = 2
 ROUNDING = 1e-5

@@ -11,7 +11,7 @@ from conftest import on_devices
 PROGRAM = """
 import sys
 from conftest import small_config
-from azr_jax.run import Run
+from azr_jax.run.run import Run
 
 for number, (changes, words) in enumerate(eval(sys.argv[2])):
     try:

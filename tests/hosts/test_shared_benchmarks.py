@@ -8,7 +8,7 @@ from thread_hosts import on_all, open_channels
 from azr_jax.evaluation import judging
 from azr_jax.evaluation.benchmarks import Benchmarks
 from azr_jax.evaluation.problems import EvalPlusProblem
-from azr_jax.hosts import Hosts
+from azr_jax.hosts.hosts import Hosts
 from azr_jax.model.tokenizer import load_tokenizer
 from azr_jax.model.weights import load_config
 from azr_jax.types import Rollout, StopReason

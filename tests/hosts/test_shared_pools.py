@@ -10,10 +10,10 @@ import json
 import pytest
 from thread_hosts import on_all, open_channels
 
-from azr_jax import verdicts
-from azr_jax.hosts import Hosts
-from azr_jax.preemption import Preempted
-from azr_jax.verdicts import SharedPools
+from azr_jax.hosts.hosts import Hosts
+from azr_jax.loop import pools as verdicts
+from azr_jax.loop.interruption import Preempted
+from azr_jax.loop.pools import SharedPools
 from executors import Job, JobKind, Pool, Status, Verdict
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 
-from azr_jax.channel import Channel, Listener, Patience, join
+from azr_jax.hosts.channel import Channel, Listener, Patience, join
 
 # A busy machine may let a thread wait for seconds: nothing but silence itself is to be taken for silence.
 QUICK = Patience(beat_s=0.05, silent_s=60.0, grace_s=0.2)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from azr_jax.config import MetricsSettings, from_mapping
-from azr_jax.metrics import Writers
+from azr_jax.workdir.metrics import Writers
 from configs import tiny
 
 KINDS = ("deduction", "abduction", "induction")

@@ -16,8 +16,8 @@ from absl import logging
 from etils import epath
 
 from azr_jax.config import Config, differences, from_mapping
-from azr_jax.files import CHECKPOINTS, CONFIG_FILE
-from azr_jax.hosts import Hosts
+from azr_jax.hosts.hosts import Hosts
+from azr_jax.workdir.files import CHECKPOINTS, CONFIG_FILE
 
 _SEEN_S = 5.0
 FREE_KEYS = ("steps", "model.remat")

@@ -9,7 +9,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from azr_jax.telemetry import Stopwatch, device_metrics, host_metrics, profiled
+from azr_jax.monitor.telemetry import Stopwatch, device_metrics, host_metrics, profiled
 
 
 def test_a_phase_lasts_until_the_next_and_comes_again():

@@ -17,11 +17,11 @@ import pytest
 from conftest import REPOSITORY, ci_in, small_config
 from flax import nnx
 
-from azr_jax import stages
 from azr_jax.config import from_mapping
 from azr_jax.learner.packing import TrainSequence, pack
+from azr_jax.loop import stages
+from azr_jax.loop.play import mean_accuracy, solver_task
 from azr_jax.model.transformer import abstract
-from azr_jax.play import mean_accuracy, solver_task
 from azr_jax.sampler.requests import Request
 from azr_jax.selfplay.estimates import accuracy_metrics
 from azr_jax.selfplay.rewards import RewardState

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from absl import logging
 
 from azr_jax.config import MetricsSettings
-from azr_jax.files import METRICS_FILE, TRANSCRIPTS_FILE, append
+from azr_jax.workdir.files import METRICS_FILE, TRANSCRIPTS_FILE, append
 
 if TYPE_CHECKING:
-    from azr_jax.tensorboard import Events
+    from azr_jax.workdir.tensorboard import Events
 
 TENSORBOARD = "tensorboard"
 
@@ -60,7 +60,7 @@ class Writers:
         if self._settings.tensorboard:
             if self._events is None:
                 # tensorboardX imports torch where there is one, which takes seconds.
-                from azr_jax.tensorboard import Events
+                from azr_jax.workdir.tensorboard import Events
 
                 self._events = Events(self._workdir / TENSORBOARD, self._purge_step)
             self._events.write(step, finite)

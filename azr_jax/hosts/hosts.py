@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from azr_jax.channel import Channel, HostLostError, Listener, join, own_addresses
+from azr_jax.hosts.channel import Channel, HostLostError, Listener, join, own_addresses
 
 Value = TypeVar("Value")
 

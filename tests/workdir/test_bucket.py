@@ -13,9 +13,9 @@ from fake_bucket import serving
 from test_checkpoint import HOST, assert_same, changed, config, made, restored
 from test_main import assert_same_run, wait_for
 
-from azr_jax import status
 from azr_jax.checkpoint import Manager, open_workdir, read_config
-from azr_jax.mirror import Mirror
+from azr_jax.monitor import status
+from azr_jax.workdir.mirror import Mirror
 
 RUN = "gs://bucket/folder/run"
 

@@ -1,4 +1,4 @@
-"""`python -m azr_jax.status`: a run seen from its files."""
+"""`python -m azr_jax.monitor.status`: a run seen from its files."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import REPOSITORY, small_config
 
-from azr_jax import status
+from azr_jax.monitor import status
 
 ROW = {
     "time/step_s": 60.0,

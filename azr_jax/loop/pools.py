@@ -16,8 +16,8 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from azr_jax.hosts import Hosts
-from azr_jax.preemption import Preempted
+from azr_jax.hosts.hosts import Hosts
+from azr_jax.loop.interruption import Preempted
 from executors import Job, Pool, Status, Verdict
 
 # How long a host with nothing to sample waits for one of its own programs before it asks what the others have.

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from azr_jax.play import mean_accuracy, solver_task
+from azr_jax.loop.play import mean_accuracy, solver_task
 from azr_jax.types import Role, StopReason, Task, TaskType, Triplet
 from executors import Job, JobKind, Status
 
@@ -106,7 +106,7 @@ def test_invalid_proposals_are_not_estimated(opened):
         proposing = asyncio.create_task(opened.player.propose(task("p", "gibberish"), buffers["python"], 1))
         return await proposing, await opened.player.estimate(proposing, 3, 1.0)
 
-    from azr_jax import stages
+    from azr_jax.loop import stages
 
     buffers = stages.starting_buffers(opened.config, opened.player)
     proposal, tries = run(opened, play)

@@ -8,13 +8,13 @@ from typing import Any
 
 from absl import logging
 
-from azr_jax.channel import HostLostError
 from azr_jax.checkpoint import Manager
-from azr_jax.hosts import Hosts
+from azr_jax.hosts.channel import HostLostError
+from azr_jax.hosts.hosts import Hosts
 from azr_jax.learner.state import TrainState
-from azr_jax.metrics import METRICS_FILE, TENSORBOARD, TRANSCRIPTS_FILE, Writers
-from azr_jax.mirror import Mirror
-from azr_jax.record import StepRecord
+from azr_jax.loop.record import StepRecord
+from azr_jax.workdir.metrics import METRICS_FILE, TENSORBOARD, TRANSCRIPTS_FILE, Writers
+from azr_jax.workdir.mirror import Mirror
 
 
 class Saving:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from azr_jax.config import Config
+from azr_jax.loop.pools import SharedPools
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.sampler.engine import Sampler, Session
 from azr_jax.sampler.requests import Request
@@ -22,7 +23,6 @@ from azr_jax.selfplay.buffers import LanguageBuffers
 from azr_jax.selfplay.estimates import accuracy
 from azr_jax.selfplay.parsing import ANY_TAG, parse
 from azr_jax.types import Answer, InductionProblem, Invalid, Role, Rollout, Task, TaskType, Triplet
-from azr_jax.verdicts import SharedPools
 from executors import Job, Language, Pool, Verdict
 
 Result = TypeVar("Result")

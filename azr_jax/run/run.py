@@ -16,31 +16,34 @@ import jax.numpy as jnp
 from absl import logging
 from rich.console import Console
 
-from azr_jax import checkpoint, metrics, report, stages, telemetry
-from azr_jax.alerts import Watch
+from azr_jax import checkpoint, report
 from azr_jax.config import Config, located
 from azr_jax.evaluation import heldout
 from azr_jax.evaluation.benchmarks import Benchmarks
-from azr_jax.files import REPORT_FILE, SUMMARY_FILE, ended_steps
-from azr_jax.hosts import Hosts
-from azr_jax.interpreters import open_pool, run_languages, versions
+from azr_jax.hosts.hosts import Hosts
 from azr_jax.learner import remat
 from azr_jax.learner.state import TrainState
 from azr_jax.learner.update import Learner, make_learner
-from azr_jax.mirror import Mirror
+from azr_jax.loop import stages
+from azr_jax.loop.interruption import Preempted, Signals
+from azr_jax.loop.play import Player
+from azr_jax.loop.pools import SharedPools
+from azr_jax.loop.record import StepRecord
 from azr_jax.model import sharding, weights
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.tokenizer import Tokenizer, load_tokenizer
 from azr_jax.model.transformer import abstract
-from azr_jax.play import Player
-from azr_jax.preemption import Preempted, Signals
-from azr_jax.progress import Progress
-from azr_jax.record import StepRecord
+from azr_jax.monitor import telemetry
+from azr_jax.monitor.alerts import Watch
+from azr_jax.monitor.display import Progress
+from azr_jax.run.interpreters import open_pool, run_languages, versions
+from azr_jax.run.saving import Saving
 from azr_jax.sampler.engine import Sampler
-from azr_jax.saving import Saving
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.rewards import RewardState
-from azr_jax.verdicts import SharedPools
+from azr_jax.workdir import metrics
+from azr_jax.workdir.files import REPORT_FILE, SUMMARY_FILE, ended_steps
+from azr_jax.workdir.mirror import Mirror
 
 
 @dataclasses.dataclass

@@ -15,11 +15,11 @@ from etils import epath
 
 from azr_jax.checkpoint.retention import SCORES_FILE, Retention, read_scores, write_scores
 from azr_jax.config import MetricsSettings
-from azr_jax.metrics import Writers
-from azr_jax.mirror import Mirror
-from azr_jax.preemption import Preempted, Signals
-from azr_jax.record import StepRecord
-from azr_jax.saving import Saving
+from azr_jax.loop.interruption import Preempted, Signals
+from azr_jax.loop.record import StepRecord
+from azr_jax.run.saving import Saving
+from azr_jax.workdir.metrics import Writers
+from azr_jax.workdir.mirror import Mirror
 
 SETTINGS = MetricsSettings(tensorboard=False, wandb=False, wandb_project="", transcripts_per_step=1)
 STEPS = list(range(0, 100, 10))
@@ -252,7 +252,7 @@ def test_a_notice_cuts_only_what_may_be_cut():
     [("", 0, "stopped before the run began"), ("s = preemption.Signals(print); s.__enter__(); s._restore()", -15, "")],
 )
 def test_a_notice_before_there_is_anything_to_save_ends_with_0(run, status, said):
-    code = f"import signal\nfrom azr_jax import preemption\npreemption.nothing_to_save()\n{run}\n"
+    code = f"import signal\nfrom azr_jax.loop import interruption as preemption\npreemption.nothing_to_save()\n{run}\n"
     code += "signal.raise_signal(signal.SIGTERM)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == status and done.stderr.startswith(said)

@@ -17,7 +17,7 @@ from azr_jax.learner.advantages import sequence_advantages
 from azr_jax.learner.packing import TrainSequence, pack, task_group
 from azr_jax.learner.state import TrainState
 from azr_jax.learner.update import Learner
-from azr_jax.play import Player, Proposal, Solution, mean_accuracy, solver_task
+from azr_jax.loop.play import Player, Proposal, Solution, mean_accuracy, solver_task
 from azr_jax.selfplay import prompts, rewards
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.randomness import stream

@@ -382,7 +382,7 @@ def test_a_run_that_saved_nothing_takes_other_settings(tmp_path):
 
 
 def test_two_runs_are_kept_out_of_one_workdir(tmp_path):
-    source = "import sys; from azr_jax.checkpoint.workdir import held\nwith held(sys.argv[1]): pass"
+    source = "import sys; from azr_jax.workdir.opening import held\nwith held(sys.argv[1]): pass"
     with held(tmp_path):
         with pytest.raises(ValueError, match=r"another run is going on there"), held(tmp_path):
             pass

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from azr_jax.alerts import REPEAT_STEPS, Watch, alerts
 from azr_jax.config import from_mapping
+from azr_jax.monitor.alerts import REPEAT_STEPS, Watch, alerts
 from configs import base
 
 SETTINGS = from_mapping(base.get_config().to_dict()).monitoring

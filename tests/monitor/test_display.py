@@ -7,7 +7,7 @@ import math
 import pytest
 from rich.console import Console
 
-from azr_jax.progress import Progress, clock
+from azr_jax.monitor.display import Progress, clock
 
 FULL = {
     "propose/valid": 1.0,

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from conftest import small_config
 
-from azr_jax import stages
-from azr_jax.play import Proposal, Solution
-from azr_jax.record import StepRecord, _proposals
+from azr_jax.loop import stages
+from azr_jax.loop.play import Proposal, Solution
+from azr_jax.loop.record import StepRecord, _proposals
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.rewards import RewardState
 from azr_jax.types import InductionProblem, Role, Rollout, StopReason, Task, TaskType, Triplet

@@ -6,14 +6,14 @@ import collections
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from azr_jax.play import Clock, Proposal, Solution, mean_accuracy
+from azr_jax.loop.play import Clock, Proposal, Solution, mean_accuracy
+from azr_jax.loop.stages import Played, rollouts
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.curriculum import program_metrics
 from azr_jax.selfplay.diversity import diversity
 from azr_jax.selfplay.estimates import accuracy_histogram, accuracy_metrics
 from azr_jax.selfplay.rewards import ERROR_KINDS, error_kind
 from azr_jax.selfplay.validation import is_dropped
-from azr_jax.stages import Played, rollouts
 from azr_jax.types import Role, Scored, StopReason, TaskType, Triplet
 from executors.language import Language
 

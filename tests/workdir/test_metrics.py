@@ -13,8 +13,8 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import RecordWriter
 
 from azr_jax.config import MetricsSettings
-from azr_jax.intervals import wilson
-from azr_jax.metrics import Writers
+from azr_jax.evaluation.intervals import wilson
+from azr_jax.workdir.metrics import Writers
 
 SETTINGS = MetricsSettings(tensorboard=False, wandb=False, wandb_project="azr_jax", transcripts_per_step=2)
 
@@ -219,5 +219,7 @@ def test_wilson_by_hand_and_by_its_definition():
 
 
 def test_metrics_progress_and_report_need_no_jax():
-    source = "import sys, azr_jax.metrics, azr_jax.progress, azr_jax.report; sys.exit('jax' in sys.modules)"
+    source = (
+        "import sys, azr_jax.workdir.metrics, azr_jax.monitor.display, azr_jax.report; sys.exit('jax' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", source], check=False).returncode == 0

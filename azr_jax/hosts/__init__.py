@@ -1,0 +1,1 @@
+"""Several hosts that take part in one run."""

@@ -1,0 +1,173 @@
+"""`python -m azr_jax.status WORKDIR`: how a run is doing, from its files alone; WORKDIR may be on gs://. No jax.
+
+With --finished it prints nothing and ends with 0 when the run has finished, with 3 when it has not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import operator
+import statistics
+import sys
+import time
+from typing import Any
+
+from absl import logging
+from etils import epath
+from rich.console import Console
+
+from azr_jax.config import Config, from_mapping
+from azr_jax.monitor.alerts import alerts
+from azr_jax.monitor.display import Progress, clock
+from azr_jax.workdir.files import CHECKPOINTS, COMMIT_FILE, CONFIG_FILE, METRICS_FILE, ended_steps
+
+_LATEST = 10
+_NOT_FINISHED = 3
+# A run that has been silent for this many of its usual steps is probably not there any more.
+_SILENT_STEPS = 5
+
+
+def describe(workdir: str, now: float | None = None) -> str:
+    """The status as text of lines of at most 100 columns, alerts excepted; `now` is in seconds since 1970.
+
+    Raises:
+      ValueError: no run there, or a damaged file, which it names.
+    """
+    folder = epath.Path(workdir)
+    config = _config(folder)
+    rows = _rows(folder / METRICS_FILE)
+    step = rows[-1]["step"] if rows else 0
+    lines = [f"{workdir}: step {step} of {config.steps}, {_state(folder, config, rows, now)}"]
+    lines.append(_saves(folder, rows))
+    if rows:
+        latest = rows[-_LATEST:]
+        progress = Progress(config.steps, Console(file=io.StringIO()))
+        for row in latest:
+            progress.update(row["step"], {key: value for key, value in row.items() if value is not None})
+        lines += [progress.line(), _times(latest), _memory(rows[-1])]
+        found = alerts(rows[-1], config.monitoring)
+        lines += [f"alert {one.name}: {one}" for one in found] or ["no alerts"]
+    return "\n".join(line for line in lines if line)
+
+
+def is_finished(workdir: str) -> bool:
+    """Whether the run there has written summary and report of all its steps, the last thing that it does.
+
+    Raises:
+      ValueError: as `describe`.
+    """
+    folder = epath.Path(workdir)
+    return _is_finished(folder, _config(folder))
+
+
+def _is_finished(folder: epath.Path, config: Config) -> bool:
+    try:
+        return ended_steps(folder) == config.steps
+    except ValueError:
+        return False
+
+
+def _config(folder: epath.Path) -> Config:
+    try:
+        settings = json.loads((folder / CONFIG_FILE).read_text())
+        if not isinstance(settings, dict):
+            raise ValueError(f"{settings!r:.60} is no run's settings")
+        return from_mapping(settings)
+    except FileNotFoundError as error:
+        raise ValueError(f"{folder}: not a run of azr_jax (no {CONFIG_FILE}); name the --workdir of a run") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{folder / CONFIG_FILE}: {error}") from error
+
+
+def _rows(file: epath.Path) -> list[dict[str, Any]]:
+    if not file.exists():
+        return []
+    *lines, _ = file.read_bytes().split(b"\n")  # what follows the last newline is still being written
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            rows.append(row | {"step": operator.index(row["step"]), "time/step_s": abs(row["time/step_s"])})
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"{file}, line {number}: damaged ({error!r}); a resumed run mends or names it") from error
+    return rows
+
+
+def _state(folder: epath.Path, config: Config, rows: list[dict[str, Any]], now: float | None) -> str:
+    if _is_finished(folder, config):
+        return "finished"
+    file = folder / (METRICS_FILE if rows else CONFIG_FILE)
+    silent_s = (time.time() if now is None else now) - file.stat().mtime
+    if not rows:
+        return f"before its first step for {clock(silent_s)}"
+    usual_s = statistics.median(row["time/step_s"] for row in rows[-_LATEST:]) or 1.0
+    if silent_s > _SILENT_STEPS * usual_s:
+        return f"silent for {clock(silent_s)} ({silent_s / usual_s:.0f} times a usual step): probably not running"
+    return f"last step {clock(silent_s)} ago"
+
+
+def _saves(folder: epath.Path, rows: list[dict[str, Any]]) -> str:
+    place = folder / CHECKPOINTS
+    entries = [entry for entry in place.iterdir() if entry.name.isdecimal()] if place.exists() else []
+    if "://" in str(folder):
+        entries = [entry for entry in entries if (entry / COMMIT_FILE).exists()]
+    steps = sorted(int(entry.name) for entry in entries)
+    seconds = rows[-1].get("time/save_write_s") if rows else None
+    how_long = f" (the last took {seconds:.1f} s to write)" if seconds else ""
+    return f"saves: {', '.join(map(str, steps)) or 'none yet'}{how_long}"
+
+
+def _times(rows: list[dict[str, Any]]) -> str:
+    def mean(key: str) -> float:
+        return statistics.fmean(row.get(key) or 0.0 for row in rows)
+
+    play = (
+        f"play {mean('time/play_s'):.1f} ({mean('time/sampling_s'):.1f} sampling, {mean('time/waiting_s'):.1f} waiting)"
+    )
+    parts = [play, *(f"{name} {mean(f'time/{name}_s'):.1f}" for name in ("update", "evaluate", "save"))]
+    return f"seconds a step: {', '.join(parts)}"
+
+
+def _memory(row: dict[str, Any]) -> str:
+    parts = []
+    known = {key: value for key, value in row.items() if value is not None}
+    if "device/peak_gib" in known:
+        parts.append(f"device {known['device/peak_gib']:.2f} GiB at peak, limit {known.get('device/limit_gib', 0):.2f}")
+    if {"host/memory_mib", "host/open_files", "host/processes"} <= set(known):
+        parts.append(f"host {known['host/memory_mib']:.0f} MiB, {known['host/open_files']:.0f} open files,")
+        parts[-1] += f" {known['host/processes']:.0f} processes"
+    return f"memory: {'; '.join(parts)}" if parts else ""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; 0, 1 after an error message, or 3 (see above)."""
+    parser = argparse.ArgumentParser(prog="python -m azr_jax.monitor.status", description=__doc__)
+    parser.add_argument("workdir", metavar="WORKDIR", help="the run's --workdir")
+    parser.add_argument("--finished", action="store_true", help="only say by the exit status whether it has finished")
+    args = parser.parse_args(arguments)
+    try:
+        if args.finished:
+            return 0 if is_finished(args.workdir) else _NOT_FINISHED
+        sys.stdout.write(describe(args.workdir) + "\n")
+    except (ValueError, OSError) as error:
+        logging.error("%s", error)
+        return 1
+    except Exception as error:
+        if "://" not in args.workdir:
+            raise
+        # A storage client's own errors: no credentials, no rights, no such bucket, no client.
+        logging.error(
+            "%s: can't be read (%s: %s); look at its name, your rights (`gcloud auth application-default login`) and"
+            " whether the package gcsfs is installed",
+            args.workdir,
+            type(error).__name__,
+            error,
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Everything a run keeps on disk, each fact in one place."""
