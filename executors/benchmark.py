@@ -15,10 +15,11 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from executors import cgroup, julia
 from executors.jobs import Job, JobKind, Limits, Status, Verdict
 from executors.language import Language
+from executors.languages import julia
 from executors.pool import Pool
+from executors.sandbox import cgroup
 
 _PAGE_MIB = os.sysconf("SC_PAGESIZE") / 2**20
 

@@ -14,23 +14,14 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from executors import (
-    LANGUAGES,
-    Job,
-    JobKind,
-    Language,
-    Limits,
-    Pool,
-    Verdict,
-    javascript,
-    load_languages,
-    racket,
-)
-from executors.launch import Tier
+from executors import LANGUAGES, Job, JobKind, Language, Limits, Pool, Verdict, load_languages
+from executors.sandbox.launch import Tier
 
 _LIMITS = Limits()
-# Languages that work without, but start several times slower.
-_BUILDS: dict[str, Callable[[], Path]] = {"racket": racket.compile_harness, "javascript": javascript.build_addon}
+# Languages that work without what is built, but start several times slower.
+_BUILDS: dict[str, Callable[[], Path]] = {
+    name: language.build for name, language in LANGUAGES.items() if language.build
+}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from executors import LANGUAGES, cgroup, seccomp
-from executors.launch import TIER_MEANING, Tier
+from executors import LANGUAGES
 from executors.pool import Pool
-from executors.probe import best_tier, probe
+from executors.sandbox import cgroup, seccomp
+from executors.sandbox.launch import TIER_MEANING, Tier
+from executors.sandbox.probe import best_tier, probe
 
 _LANDLOCK_CREATE_RULESET = 444
 

@@ -1,9 +1,9 @@
 """For languages whose interpreter can't contain itself: a Python process in the sandbox starts it for each program.
 
-Such a language is one file: its harness is a text in it, in the interpreter's own language, that reads one request on
-descriptor 0 and writes one reply, and needs neither system calls nor a foreign function interface. What language.py
-asks of a harness (fresh process, limits, no capabilities, seccomp) is done by hosted_harness.py before the interpreter
-starts. A request holds these fields, a reply those of language.py without the two measurements:
+The harness of such a language is a file in the interpreter's own language that reads one request on descriptor 0 and
+writes one reply, and needs neither system calls nor a foreign function interface. What language.py asks of a harness
+(fresh process, limits, no capabilities, seccomp) is done by inside/hosted.py before the interpreter starts.
+A request holds these fields, a reply those of language.py without the two measurements:
   kind, most characters of a value, most characters of a message, hash seed, source, input 1, ..., input n
 As text: the number of fields and a line feed, then for each its length in bytes in decimal, a line feed and the bytes.
 The address space is limited from the interpreter's start, so the limit is `memory_mib` plus that of a bare interpreter;
@@ -13,17 +13,12 @@ temporary folder; nothing can be written.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from executors import python
 from executors.language import Interpreter
-
-HARNESS = Path(__file__).with_name("hosted_harness.py")
-# What names the harness's files inside, in the interpreter's arguments or in the files themselves.
-FILES = ("/proc/self/fd/5", "/proc/self/fd/6")
+from executors.languages import python
 
 
 def interpreter(
@@ -40,8 +35,7 @@ def interpreter(
 
 
 def harness_argv(
-    arguments: Sequence[str],
-    files: Callable[[], Sequence[bytes]],
+    arguments: Callable[[Interpreter, str], Sequence[str]],
     *,
     memory_overhead_mib: int,
     memory_errors: Sequence[str],
@@ -50,20 +44,20 @@ def harness_argv(
 ) -> Callable[[Interpreter, str, str], list[str]]:
     """`Language.harness_argv` of a hosted language.
 
-    arguments: of the interpreter; files: the contents of FILES, one or two. reply: the descriptor to reply on; 2 for an
-    interpreter that can write to no other. memory_errors: what the interpreter writes there when its memory ends.
-    value_environment: more of the environment where values are read and no program is run.
+    arguments: from the interpreter and the path of the harness, as seen inside, to the interpreter's arguments.
+    reply: the descriptor to reply on; 2 for an interpreter that can write to no other. memory_errors: what the
+    interpreter writes there when its memory ends. value_environment: more of the environment where values are read and
+    no program is run.
     """
 
     def argv(found: Interpreter, harness: str, mode: str) -> list[str]:
         plan = {
-            "argv": [*found.argv, *arguments],
-            "files": [base64.b64encode(content).decode() for content in files()],
+            "argv": [*found.argv, *arguments(found, harness)],
             "reply": reply,
             "memory_overhead_mib": memory_overhead_mib,
             "memory_errors": list(memory_errors),
             "value_environment": dict(value_environment or {}),
         }
-        return [*python.harness_argv(python.find(), harness, mode), json.dumps(plan)]
+        return [*python.harness_argv(python.find(), "{inside}/hosted.py", mode), json.dumps(plan)]
 
     return argv

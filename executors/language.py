@@ -1,7 +1,8 @@
 """The `Language` record: everything the pool and the prompts need to know of one language.
 
-A language is one file in this package (`racket.py`, `lua.py`, ...) or in a directory the user names, that binds
-`LANGUAGE = Language(...)`, plus the harness its interpreter runs (beside it or as text in it).
+A language is a folder of executors/languages, or of a directory that the user names: a package that binds
+`LANGUAGE = Language(...)`, and the files that its interpreter reads, the harness first. (A single file NAME.py beside
+its harness does as well.)
 
 The harness protocol. A harness is started inside the sandbox with the argv of `harness_argv` and gets requests on
 descriptor 0 and writes replies on descriptor 3; descriptors 1 and 2 are /dev/null. A message is a frame: u32 count,
@@ -19,10 +20,12 @@ The untrusted program's own process only claims a value; harness code that runs 
 before it. The host accepts only known statuses, never `infrastructure` or `nondeterministic`, and has every claimed
 value read back by a "value" request in a clean child: a canonical text that doesn't give itself is `unserialisable`.
 
-What the sandbox gives a harness. Its folder (that of `harness`) read-only at /azr/harness; an otherwise read-only
+What the sandbox gives a harness. Its folder (that of `harness`) read-only at /azr/harness; executors/inside, which a
+harness in Python may import, at /azr/inside (a word of `harness_argv` that begins with {inside} is there); a read-only
 system without network; no writable folder at all for "evaluate" and "value"; environment: PATH, HOME=/, LANG=C.UTF-8,
 TZ=UTC, those of `Interpreter.environment` (where the text {hash_seed} becomes the worker's hash seed, different in the
 second process of a determinism check), and these:
+  AZR_INSIDE        path of executors/inside
   AZR_CHILD_FILTER  path of a seccomp program, raw `struct sock_filter[]` (8 bytes an instruction, native byte order)
   AZR_NEW_PID       "1": the harness holds CAP_SYS_ADMIN in its user namespace and starts every child with raw
                     clone(CLONE_NEWPID | SIGCHLD); "0": namespaces are refused on this machine, use clone(SIGCHLD)
@@ -86,6 +89,7 @@ class Language:
     forbidden: source substrings or reader-level names refused before running, only where the language needs it.
     memory_overhead_mib: address space that the bare interpreter needs on top of a job's limit (PROGRAM jobs).
     memory_errors: substrings of stderr that mark a whole program's end for lack of memory.
+    build: compiles what makes the language start faster, once a machine, and gives its path; None: there is nothing.
     threads: whether evaluated programs may start threads of the operating system; False where the runtime has none of
     its own to start and the language's threads are the runtime's.
     hardens: whether the harness puts AZR_CHILD_FILTER on the process that runs a program, as it should; where it can't,
@@ -117,6 +121,7 @@ class Language:
     forbidden: tuple[str, ...] = ()
     syntax_errors: tuple[str, ...] = ()
     memory_errors: tuple[str, ...] = ()
+    build: Callable[[], Path] | None = None
     memory_overhead_mib: int = 0
     threads: bool = True
     hardens: bool = True

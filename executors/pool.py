@@ -17,12 +17,12 @@ import threading
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
-from executors.guardian import Guardian
 from executors.jobs import Job, JobKind, Limits, Status, Verdict
 from executors.judge import Judge, ValueCache
 from executors.language import Language
-from executors.launch import TIER_MEANING, Tier
-from executors.probe import require_tier
+from executors.sandbox.guardian import Guardian
+from executors.sandbox.launch import TIER_MEANING, Tier
+from executors.sandbox.probe import require_tier
 from executors.worker import Worker
 
 # Workers beyond those asked for, for each of them: started only while programs sleep.

@@ -10,13 +10,13 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from executors import protocol
-from executors.contained import Contained, DeadlineExceededError, StreamClosedError, cpu_pause_s
-from executors.guardian import Guardian
+from executors.inside import protocol
 from executors.jobs import JobKind, Limits, Status, Verdict
 from executors.language import Interpreter, Language
-from executors.launch import Launch, Mode, Tier
-from executors.sandbox import start, start_error
+from executors.sandbox.contained import Contained, DeadlineExceededError, StreamClosedError, cpu_pause_s
+from executors.sandbox.guardian import Guardian
+from executors.sandbox.launch import Launch, Mode, Tier
+from executors.sandbox.start import start, start_error
 
 # Julia compiles for 5 s of a core before it serves: with ten times as much to do as there are cores, for a minute.
 START_TIMEOUT_S = 180.0

@@ -1,4 +1,4 @@
-"""docs/add_a_language.md, followed to the letter: its two files in a temporary folder, and the whole loop with them."""
+"""docs/add_a_language.md, followed to the letter: its files in a temporary folder, and the whole loop with them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from conftest import REPOSITORY, rows
 from executors import Job, JobKind, Limits, Pool, Status, load_languages
 
 PAGE = REPOSITORY / "docs" / "add_a_language.md"
-BLOCK = re.compile(r"`(executors|configs)/(\w+\.py)`:\n\n```python\n(.*?)\n```\n", re.DOTALL)
+BLOCK = re.compile(r"`((?:executors|configs)/[\w/]+\.py)`:\n\n```python\n(.*?)\n```\n", re.DOTALL)
+NAMES = ["executors/languages/prefix/__init__.py", "executors/languages/prefix/interpreter.py", "configs/prefix.py"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """The page's files, by themselves."""
-    made = tmp_path_factory.mktemp("prefix")
+    root = tmp_path_factory.mktemp("prefix")
     blocks = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
-    assert [(room, name) for room, name, _ in blocks] == [("executors", "prefix.py"), ("configs", "prefix.py")]
-    for room, name, text in blocks:
-        (made / room).mkdir()
-        (made / room / name).write_text(text + "\n", encoding="utf-8")
-    return made
+    assert [name for name, _ in blocks] == NAMES
+    for name, text in blocks:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text + "\n", encoding="utf-8")
+    return root
 
 
 CASES = [
@@ -41,7 +42,7 @@ CASES = [
 
 
 def test_the_language_of_the_page_runs_contained(folder):
-    (language,) = load_languages(folder / "executors").values()
+    (language,) = load_languages(folder / "executors" / "languages").values()
     with Pool(language, workers=1, limits=Limits(wall_s=20.0, cpu_s=5.0, memory_mib=128)) as pool:
         for source, given, status, value in CASES:
             verdict = pool.submit(Job("1", JobKind.EVALUATE, source, (given,), determinism=True)).result()
@@ -56,7 +57,7 @@ def test_the_language_of_the_page_runs_contained(folder):
 def test_the_whole_loop_learns_in_the_language_of_the_page(folder, tmp_path):
     workdir = tmp_path / "run"
     changes = {
-        "language_directory": str(folder / "executors"),
+        "language_directory": str(folder / "executors" / "languages"),
         "steps": 1,
         "selfplay.batch_per_task": 8,
         "executor.wall_s": 20.0,

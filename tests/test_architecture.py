@@ -14,7 +14,7 @@ import pytest
 from conftest import REPOSITORY
 
 from azr_jax.config import _CHOICES
-from executors.launch import Tier
+from executors.sandbox.launch import Tier
 
 SOURCES = sorted(path for room in ("azr_jax", "configs", "executors") for path in (REPOSITORY / room).rglob("*.py"))
 # Removed or deprecated in the newest jax: DESIGN names their successors.

@@ -128,7 +128,7 @@ def test_a_missing_interpreter(capsys, tmp_path, monkeypatch):
 
 def test_a_missing_sandbox(capsys, tmp_path, monkeypatch):
     """Without bubblewrap the run stops and says so, rather than go on with less."""
-    from executors import probe
+    from executors.sandbox import probe
 
     for name in ("python3", "racket"):
         if shutil.which(name):

@@ -21,7 +21,7 @@ from azr_jax import endurance
 from azr_jax.loop.play import Player
 from azr_jax.workdir.metrics import METRICS_FILE
 from executors import Pool, Status
-from executors.cgroup import find_place
+from executors.sandbox.cgroup import find_place
 from tests.executors.processes import descendants, still_running
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 LANGUAGE_FILE = """
 import dataclasses
 from pathlib import Path
-from executors import python
+from executors.languages import python
 
 def harness_argv(interpreter, harness, mode):
     argv = python.LANGUAGE.harness_argv(interpreter, harness, mode)

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from executors import Job, JobKind, Limits, Pool, Status
-from executors.cgroup import find_place, join_script
-from executors.guardian import Guardian, folder, group, process
-from executors.launch import Tier
-from executors.probe import probe
+from executors.sandbox.cgroup import find_place, join_script
+from executors.sandbox.guardian import Guardian, folder, group, process
+from executors.sandbox.launch import Tier
+from executors.sandbox.probe import probe
 from tests.executors.processes import descendants, marked_language, processes_with, still_running
 
 REPOSITORY = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ PARENT = """
     sys.path.insert(0, {repository!r})
     import executors.pool
     from executors import *
-    from executors.launch import Tier
+    from executors.sandbox.launch import Tier
     executors.pool.require_tier = lambda allow: Tier[{tier!r}]
     source = "import time\\ndef f(x):\\n    time.sleep(0.2)\\n    return x\\nf(1)"
     inputs = () if {kind!r} == "program" else ("0",)
@@ -138,8 +138,8 @@ def test_nothing_outlives_a_killed_parent(cold, kind, tier, tmp_path):
 PROBING = """
     import sys
     sys.path.insert(0, {repository!r})
-    from executors import cgroup, probe
-    from executors.launch import Tier
+    from executors.sandbox import cgroup, probe
+    from executors.sandbox.launch import Tier
     print("open", flush=True)
     while True:
         for _ in range(50):

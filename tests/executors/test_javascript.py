@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from executors import Job, JobKind, Limits, Pool, Status
-from executors.javascript import LANGUAGE, canonical_program, harness_argv
-from executors.launch import Tier
+from executors.languages.javascript import LANGUAGE, canonical_program, harness_argv
+from executors.sandbox.launch import Tier
 from executors.worker import Worker
 
 INTERPRETER = LANGUAGE.find()

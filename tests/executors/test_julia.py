@@ -8,7 +8,7 @@ import pytest
 from conformance.julia import PROGRAMS
 
 from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status
-from executors.julia import canonical_program, harness_argv
+from executors.languages.julia import canonical_program, harness_argv
 
 JULIA = LANGUAGES["julia"]
 LIMITS = Limits(wall_s=4.0, cpu_s=2.0, memory_mib=256, value_chars=4096)

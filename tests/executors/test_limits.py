@@ -7,8 +7,8 @@ import time
 import pytest
 
 from executors import Job, JobKind, Limits, Pool, Status
-from executors.cgroup import find_place
-from executors.contained import Contained
+from executors.sandbox.cgroup import find_place
+from executors.sandbox.contained import Contained
 from executors.worker import Worker
 
 LIMIT_S = 0.3

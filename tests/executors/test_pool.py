@@ -303,7 +303,7 @@ def test_broken_interpreter_is_an_error_at_entry():
 
 
 def test_languages_of_a_user_directory(tmp_path):
-    text = "import dataclasses\nfrom executors import python\n"
+    text = "import dataclasses\nfrom executors.languages import python\n"
     text += "LANGUAGE = dataclasses.replace(python.LANGUAGE, name='mine')\n"
     (tmp_path / "mine.py").write_text(text)
     (tmp_path / "other.py").write_text("raise RuntimeError('not a language file')\n")

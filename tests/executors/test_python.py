@@ -5,7 +5,7 @@ import re
 import pytest
 
 from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status
-from executors.python import canonical_program
+from executors.languages.python import canonical_program
 
 PYTHON = LANGUAGES["python"]
 

@@ -10,9 +10,10 @@ import time
 import pytest
 from racket_programs import ANY_VALUE, SCANS_MEMORY, VALUES
 
-from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status, protocol
-from executors.launch import Tier
-from executors.racket import canonical_program, compile_harness
+from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status
+from executors.inside import protocol
+from executors.languages.racket import canonical_program, compile_harness
+from executors.sandbox.launch import Tier
 
 RACKET = LANGUAGES["racket"]
 LIMITS = Limits(wall_s=20.0, cpu_s=10.0, memory_mib=256, value_chars=4096)

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from executors import LANGUAGES, Job, JobKind, Pool, protocol, seccomp
-from executors.launch import parse_tier
-from executors.probe import require_tier
+from executors import LANGUAGES, Job, JobKind, Pool
+from executors.inside import protocol
+from executors.sandbox import seccomp
+from executors.sandbox.launch import parse_tier
+from executors.sandbox.probe import require_tier
 from tests.executors.filters import INSTALL_FILTER
 
 REPOSITORY = Path(__file__).parents[2]

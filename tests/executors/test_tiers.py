@@ -16,8 +16,8 @@ import pytest
 
 from executors import LANGUAGES
 from executors.doctor import landlock_version
-from executors.launch import Tier
-from executors.probe import probe
+from executors.sandbox.launch import Tier
+from executors.sandbox.probe import probe
 from tests.executors.filters import INSTALL_FILTER
 
 REPOSITORY = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ RIGHTS = {
     "ordinary user": None,
 }
 REFUSE_NAMESPACES = """
-from executors import seccomp
+from executors.sandbox import seccomp
 rules = seccomp.Rules(seccomp._machine())
 rules.deny(["unshare", "mount", "setns", "pivot_root"], 1)
 namespaces = seccomp._OTHER_NAMESPACES | seccomp.CLONE_NEWPID

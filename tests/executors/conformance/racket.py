@@ -5,7 +5,7 @@ import re
 import subprocess
 
 from executors import Status, Verdict
-from executors.racket import compile_harness
+from executors.languages.racket import compile_harness
 
 SLOW_START = True
 SAMPLE = 2
@@ -189,7 +189,7 @@ _REFERENCE = """
 def reference(programs, folder):
     """What Racket itself gives for each program as a file."""
     runner = folder / "reference.rkt"
-    runner.write_text(_REFERENCE.strip().replace("VALUES", str(compile_harness() / "racket_values.rkt")))
+    runner.write_text(_REFERENCE.strip().replace("VALUES", str(compile_harness() / "values.rkt")))
     lines = []
     for index, (source, text) in enumerate(programs):
         (folder / str(index)).mkdir()

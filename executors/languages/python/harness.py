@@ -1,0 +1,171 @@
+"""The Python harness: runs inside the sandbox, started by the pool. The protocol is described in language.py.
+
+As a server it loads the libraries once and starts every request in a fresh child in its own PID namespace.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import resource
+import struct
+import sys
+import time
+import types
+from collections.abc import Callable, Sequence
+
+sys.path.insert(0, os.environ["AZR_INSIDE"])
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import values as value_texts
+from hardening import REPLY_DESCRIPTOR, Limits, close_descriptors, harden, hide, leave_parent
+from supervision import Claim, Received, read_request, serve, write_frame
+
+del sys.path[:2]
+
+# What programs import most: loaded once, so that every program finds them at no cost.
+_PRELOADED = (
+    "abc bisect cmath collections.abc contextlib copy dataclasses datetime decimal enum fractions functools heapq "
+    "itertools json math operator random re statistics string typing"
+).split()
+
+
+def make_writer(descriptor: int) -> Callable[[Claim], None]:
+    """The function that writes a frame to `descriptor` and leaves; bound before any program runs, as `make_answer`."""
+    write, leave, size, join = os.write, os._exit, len, bytes.join
+    pack = struct.Struct(">I").pack
+
+    def send(fields: Claim) -> None:
+        parts = [pack(size(fields))]
+        for field in fields:
+            parts += (pack(size(field)), field)
+        data = join(b"", parts)
+        while data:
+            data = data[write(descriptor, data) :]
+        leave(0)
+
+    return send
+
+
+def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Claim]:  # noqa: C901 - one closure
+    """The function from kind, source and inputs to the claim; its primitives are bound before any program runs."""
+    emit = value_texts.make_emitter()
+    text_of, name_of, cut, encode, kind_of = str, type.__getattribute__, str.__getitem__, str.encode, type
+    unserialisable, too_long, base, slice_to = (
+        value_texts.UnserialisableError,
+        value_texts.TooLongError,
+        BaseException,
+        slice(limits.message_chars),
+    )
+    value_chars = limits.value_chars
+    memory_error, system_exit = MemoryError, SystemExit
+    reserve = [bytes(1 << 18)]
+
+    def failure(error: BaseException) -> Claim:
+        kind = kind_of(error)
+        if kind is memory_error:
+            reserve.clear()
+            return [b"memory", b"MemoryError", b""]
+        if kind is unserialisable:
+            return [b"unserialisable", bounded(error.args[0]), b"the value can't be written down"]
+        if kind is too_long:
+            return [b"output_limit", b"", encode(f"the value has more than {value_chars} characters")]
+        status = b"exit" if kind is system_exit else b"runtime_error"
+        try:
+            message = text_of(error)
+        except base:
+            message = ""
+        return [status, bounded(name_of(kind, "__name__")), bounded(message)]
+
+    def bounded(text: str) -> bytes:
+        return encode(cut(text, slice_to), "utf-8", "backslashreplace")
+
+    def answer(kind: bytes, source: bytes, inputs: Sequence[bytes]) -> Claim:
+        try:
+            values = [value_texts.parse(text.decode()) for text in inputs]
+        except (value_texts.NotAValueError, UnicodeDecodeError) as error:
+            return [b"forbidden", b"NotAValue", bounded(text_of(error))]
+        try:
+            if kind == b"value":
+                return [b"ok", b"", b"", *[encode(emit(value, value_chars)) for value in values]]
+            sys.set_int_max_str_digits(sys.int_info.default_max_str_digits)
+            code = compile(source, "program.py", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError) as error:
+            return [b"syntax_error", bounded(name_of(kind_of(error), "__name__")), bounded(text_of(error))]
+        except base as error:
+            return failure(error)
+        try:
+            module = _main_module()
+            exec(code, module.__dict__)  # noqa: S102 - this process exists to run it
+            function = module.__dict__.get("f")
+            if function is None:
+                return [b"runtime_error", b"NameError", b"the program defines no function f"]
+            claim = [b"ok", b"", b""]
+            for value in values:
+                claim.append(encode(emit(function(value), value_chars)))
+            return claim
+        except base as error:
+            return failure(error)
+
+    return answer
+
+
+def _main_module() -> types.ModuleType:
+    module = types.ModuleType("__main__")
+    module.__dict__.update(__file__="program.py", __builtins__=sys.modules["builtins"])
+    sys.modules["__main__"] = module
+    sys.argv = ["program.py"]
+    return module
+
+
+def _child(request: list[bytes], reply: int, seccomp_program: bytes) -> None:
+    leave_parent(reply)
+    limits = Limits(request[1])
+    harden(limits, seccomp_program)
+    send = make_writer(REPLY_DESCRIPTOR)
+    send(make_answer(limits)(request[0], request[3], request[4:]))
+
+
+def run_server(seccomp_program: bytes, new_pid: bool) -> None:
+    """Answer requests until the end of the input, each in a fresh child."""
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    hide()
+    # Collections in a child would copy every page that holds an object's header.
+    gc.collect()
+    gc.freeze()
+    serve(lambda request, reply: _child(request, reply, seccomp_program), new_pid)
+
+
+def once(seccomp_program: bytes) -> None:
+    """Answer one request in this process."""
+    write_frame([b"ready"])
+    fields = read_request(Received())
+    if fields is None:
+        return
+    request = [bytes(field) for field in fields]
+    start = time.monotonic()
+    clock, usage, send = time.monotonic, resource.getrusage, make_writer(REPLY_DESCRIPTOR)
+    limits = Limits(request[1])
+    close_descriptors(3)
+    harden(limits, seccomp_program)
+    claim = make_answer(limits)(request[0], request[3], request[4:])
+    measured = [b"%.6f" % (clock() - start), b"%.1f" % (usage(0).ru_maxrss / 1024)]
+    send([*claim[:3], *measured, *claim[3:]])
+
+
+def main() -> None:
+    """Serve, or answer one request, as the argument says."""
+    import site
+
+    site.setquit()
+    with open(os.environ["AZR_CHILD_FILTER"], "rb") as file:
+        seccomp_program = file.read()
+    new_pid = os.environ["AZR_NEW_PID"] == "1"
+    if "--serve" in sys.argv:
+        run_server(seccomp_program, new_pid)
+    else:
+        once(seccomp_program)
+
+
+main()

@@ -1,0 +1,146 @@
+"""R: its own executable under R's home, started afresh for each program. Tested with 4.2.2.
+
+Programs are files as `Rscript FILE` runs them: expression by expression in the global environment, with the default
+packages; a file that doesn't parse runs up to the line in which it doesn't. f is called with the value itself.
+
+Values: NULL, logical, integer, double, complex, character and raw vectors, and lists, with names and all other
+attributes (matrices, factors, data frames and other S3 objects as `structure(...)`, attributes in alphabetical order).
+A vector of one element is written as that element, `NA` with its type but for the logical one, and strings in UTF-8.
+`1`, `1L`, `TRUE` and `"1"` differ; so do `0` and `-0`, and `NA` and `NaN`. R's strings hold no NUL, and there are no
+big integers. Functions, environments, S4 objects, language and what nests deeper than R's parser reads are no values.
+An input may use c, list, structure, matrix, array, data.frame, factor, `:` and the like with such values inside.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from executors import hosted
+from executors.language import Interpreter, Language
+
+# What R maps with its default packages and locale.
+_OVERHEAD_MIB = 192
+_MEMORY_ERRORS = ("cannot allocate", "memory exhausted", "Cannot allocate memory")
+_CONFIG = Path("/etc/R")
+_FLAGS = ("--no-echo", "--no-restore", "--no-save", "--no-environ", "--no-init-file")
+_PROFILE = Path(__file__).resolve().with_name("profile.R")
+
+
+@functools.cache
+def _probe(command: str) -> tuple[str, str] | None:
+    """R's home and version."""
+    try:
+        home = subprocess.run([command, "RHOME"], capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+        said = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    version = re.search(r"R version (\d[\d.]*)", said)
+    return (home, version[1]) if version else None
+
+
+def find() -> Interpreter | None:
+    """The executable in the home of the `R` on PATH: `R` itself is a shell script, and those start processes."""
+    command = shutil.which("R")
+    probed = _probe(command) if command else None
+    if probed is None:
+        return None
+    home, version = probed
+    executable = os.path.join(home, "bin", "exec", "R")
+    if not os.path.exists(executable):
+        return None
+    read_only = [_PROFILE] if Path(home).is_relative_to("/usr") else [_PROFILE, Path(home)]
+    if _CONFIG.is_dir():
+        read_only.append(_CONFIG)
+    environment = {
+        "R_HOME": home,
+        "R_PROFILE": str(_PROFILE),
+        "R_SHARE_DIR": _beside(home, "/usr/share/R/share", "share"),
+        "R_INCLUDE_DIR": _beside(home, "/usr/share/R/include", "include"),
+        "R_DOC_DIR": _beside(home, "/usr/share/R/doc", "doc"),
+        "LD_LIBRARY_PATH": os.path.join(home, "lib"),
+        # One thread each: results that don't depend on the machine, and no program starts any.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        # R insists on a temporary folder. A whole program starts in the only one that it can write; for others it is
+        # made in /tmp, which does nothing.
+        "TMPDIR": ".",
+    }
+    return hosted.interpreter((executable,), version, read_only, list(environment.items()))
+
+
+def _beside(home: str, debian: str, name: str) -> str:
+    return debian if home == "/usr/lib/R" else os.path.join(home, name)
+
+
+def program_argv(interpreter: Interpreter, file: str) -> list[str]:
+    """The argv of a whole program."""
+    return [*interpreter.argv, *_FLAGS, f"--file={file}"]
+
+
+_PIECE = re.compile(
+    r"(?P<space>[^\S\n]+|\#[^\n]*)|(?P<line>\n)"
+    r"|(?P<token>[rR](?P<quote>[\"'])(?P<dashes>-*)(?:\(.*?\)|\[.*?\]|\{.*?\})(?P=dashes)(?P=quote)"
+    r"|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`|%[^%\n]*%"
+    r"|(?:0[xX][\da-fA-F.]+(?:[pP][+-]?\d+)?|(?:\d[\d.]*|\.\d+)(?:[eE][+-]?\d+)?)[Li]?"
+    r"|[^\W\d](?:\w|\.)*|\.(?:\w|\.)*"
+    r"|<<-|->>|\|>|<-|->|<=|>=|==|!=|&&|\|\||:::|::|:=|\[\[|.)",
+    re.DOTALL,
+)
+
+
+def canonical_program(source: str) -> str:
+    """`source` without comments and blank lines, one space between tokens; line ends stay, they end expressions."""
+    lines: list[list[str]] = [[]]
+    for match in _PIECE.finditer(source.replace("\r\n", "\n")):
+        if match["line"]:
+            lines.append([])
+        elif match["token"]:
+            lines[-1].append(match["token"])
+    return "\n".join(" ".join(line) for line in lines if line)
+
+
+_DOUBLE = r"-?(?:0|[1-9][0-9]{0,4}|(?:0\.(?!0000)|[1-9][0-9]{0,6}\.)[0-9]{0,6}[1-9])"
+_INTEGER = r"(?:0L|-?[1-9][0-9]{0,8}L)"
+_STRING = r'"[ !#-\[\]-~]*"'
+
+
+def _vector(atom: str) -> str:
+    return rf"{atom}|c\({atom}(?:, {atom})+\)"
+
+
+LANGUAGE = Language(
+    name="r",
+    full_name="R",
+    fence="r",
+    comment="#",
+    extension=".R",
+    find=find,
+    install_hint="install R 4 or later (Debian: apt install r-base-core) so that `R` is on PATH",
+    harness=Path(__file__).with_name("harness.R"),
+    harness_argv=hosted.harness_argv(
+        lambda _, harness: [*_FLAGS, f"--file={harness}"],
+        memory_overhead_mib=_OVERHEAD_MIB,
+        memory_errors=_MEMORY_ERRORS,
+        reply=2,
+        # Values are made of what the package base has; to load the others takes half of the time.
+        value_environment={"R_DEFAULT_PACKAGES": "NULL"},
+    ),
+    program_argv=program_argv,
+    identity="f <- function(x) {\n  x\n}",
+    identity_input='"Hello World"',
+    identity_output='"Hello World"',
+    example="f <- function(a) {\n  a\n}",
+    canonical_program=canonical_program,
+    serves=True,
+    once=False,
+    syntax_errors=("Error: unexpected ", "Error: attempt to use zero-length variable name", "Error: '\\"),
+    memory_errors=_MEMORY_ERRORS,
+    memory_overhead_mib=_OVERHEAD_MIB,
+    threads=False,
+    plain_value="|".join(("TRUE|FALSE|NULL", _vector(_DOUBLE), _vector(_INTEGER), _vector(_STRING))),
+)

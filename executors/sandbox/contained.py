@@ -1,0 +1,234 @@
+"""A started contained process: frames to it and from it, its limits on the way, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from executors.inside import protocol
+from executors.sandbox.cgroup import Group
+from executors.sandbox.guardian import Guardian
+
+# A program that hasn't answered by the first look is looked at again and again; asleep each time, it holds no core.
+_FIRST_LOOK_S, _LOOK_S, _LOOKS = 0.03, 0.01, 3
+_CORES = os.cpu_count() or 1
+_CPU_LOOK_S = 0.02
+
+
+class StreamClosedError(Exception):
+    """The contained process closed its reply stream before a frame was complete."""
+
+
+class DeadlineExceededError(Exception):
+    """The deadline passed before a frame was complete."""
+
+
+class Contained:
+    """A started contained process; not safe across threads.
+
+    pid: the process inside, 0 when it isn't known. folder and group: deleted when the process is killed. listed: what
+    the guardian must forget then.
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        pid: int,
+        folder: Path | None = None,
+        group: Group | None = None,
+        guardian: Guardian | None = None,
+        listed: Sequence[str] = (),
+    ) -> None:
+        self.process = process
+        self.pid = pid
+        self.peak_memory_mib = 0.0
+        self._folder = folder
+        self._group = group
+        self._guardian = guardian
+        self._listed = listed
+        self._memory_kills = self._shortages = 0
+        self.starved = False
+        self._received = bytearray()
+        self._killed = False
+        assert process.stdout is not None
+        self._output = process.stdout.fileno()
+        os.set_blocking(self._output, False)
+        if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
+
+    def send(self, fields: Sequence[bytes], deadline: float) -> None:
+        """Write a frame. Raises StreamClosedError (the process has gone) or DeadlineExceededError (it doesn't read)."""
+        assert self.process.stdin is not None
+        descriptor = self.process.stdin.fileno()
+        data = memoryview(protocol.encode(fields))
+        while data:
+            try:
+                written = os.write(descriptor, data)
+                data = data[written:]
+            except BlockingIOError:
+                _wait(descriptor, select.POLLOUT, deadline)
+            except BrokenPipeError:
+                raise StreamClosedError from None
+
+    def receive(
+        self, deadline: float, max_bytes: int, cpu_s: float = 0.0, on_sleep: Callable[[], None] | None = None
+    ) -> list[bytes]:
+        """The next frame. Raises StreamClosedError, DeadlineExceededError (the CPU limit is one too) and FrameError.
+
+        `on_sleep` is called once when nothing inside has been running for a while.
+        """
+        if on_sleep is not None:
+            self._watch_sleep(deadline, on_sleep)
+        while True:
+            frame = protocol.decode(self._received, max_bytes)
+            if frame is not None:
+                fields, length = frame
+                del self._received[:length]
+                return fields
+            self._wait_output(deadline, cpu_s)
+            try:
+                chunk = os.read(self._output, 1 << 16)
+            except BlockingIOError:
+                continue
+            if not chunk:
+                raise StreamClosedError
+            self._received += chunk
+
+    def _watch_sleep(self, deadline: float, on_sleep: Callable[[], None]) -> None:
+        """Wait until there is output, the deadline is near, or everything inside sleeps (then call `on_sleep`)."""
+        asleep, pause_s = 0, _FIRST_LOOK_S
+        while time.monotonic() + pause_s < deadline:
+            with contextlib.suppress(DeadlineExceededError):
+                _wait(self._output, select.POLLIN, time.monotonic() + pause_s)
+                return
+            asleep = asleep + 1 if self.is_asleep() else 0
+            if asleep == _LOOKS:
+                on_sleep()
+                return
+            pause_s = _LOOK_S
+
+    def is_asleep(self) -> bool:
+        """Whether no thread inside runs or waits for a core or a disk; False when that can't be told."""
+        found, frontier = False, [self.pid] if self.pid else []
+        while frontier:
+            pid = frontier.pop()
+            try:
+                tasks = os.listdir(f"/proc/{pid}/task")
+                for task in tasks:
+                    with open(f"/proc/{pid}/task/{task}/stat", "rb") as file:
+                        if file.read().rpartition(b")")[2].split()[0] in (b"R", b"D"):
+                            return False
+                    with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                        frontier += map(int, file.read().split())
+            except OSError:
+                return False
+            found = True
+        return found
+
+    def _wait_output(self, deadline: float, cpu_s: float) -> None:
+        if not cpu_s or not self.pid:
+            _wait(self._output, select.POLLIN, deadline)
+            return
+        while True:
+            left_s = cpu_s - self.cpu_seconds()
+            if left_s <= 0:
+                raise DeadlineExceededError
+            try:
+                _wait(self._output, select.POLLIN, min(deadline, time.monotonic() + cpu_pause_s(left_s)))
+                return
+            except DeadlineExceededError:
+                if time.monotonic() >= deadline:
+                    raise
+
+    def cpu_seconds(self) -> float:
+        """CPU time used so far by the process inside; 0 when it can't be read (it has ended)."""
+        try:
+            return time.clock_gettime((~self.pid << 3) | 2) if self.pid else 0.0
+        except OSError:
+            return 0.0
+
+    def ended(self, wait: bool = False) -> bool:
+        """Whether the started process has ended, by now or with `wait` in the end."""
+        if self.process.returncode is None:
+            # Not Popen.wait, which throws the peak of memory away.
+            pid, status, usage = os.wait4(self.process.pid, 0 if wait else os.WNOHANG)
+            if pid:
+                self.process.returncode = os.waitstatus_to_exitcode(status)
+                # A child's peak begins with that of the process that forked it, which may be a large trainer.
+                if usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+                    self.peak_memory_mib = max(self.peak_memory_mib, usage.ru_maxrss / 1024)
+        return self.process.returncode is not None
+
+    def exit_code(self, timeout_s: float) -> int | None:
+        """The exit code (128 + signal for a death by signal); None when it still runs after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while not self.ended():
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.001)
+        code = self.process.returncode
+        return 128 - code if code < 0 else code
+
+    def look_at_memory(self) -> None:
+        """Bring `peak_memory_mib` up to date while the process inside still runs."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            text = Path(f"/proc/{self.pid}/status").read_text() if self.pid else ""
+            self.peak_memory_mib = max(self.peak_memory_mib, int(text.split("VmHWM:")[1].split()[0]) / 1024)
+
+    def ran_out_of_memory(self) -> bool:
+        """Whether the kernel killed something inside for its own memory since the last call.
+
+        `starved` then says whether it did so though the group was within its bound: the machine had no more. Without a
+        control group both are False.
+        """
+        if self._group is None:
+            return False
+        kills, shortages = self._group.memory_kills(), self._group.own_shortages()
+        killed, was_short = kills > self._memory_kills, shortages > self._shortages
+        self._memory_kills, self._shortages = kills, shortages
+        self.starved = killed and not was_short
+        return killed and was_short
+
+    def kill(self) -> None:
+        """Kill everything inside and close the descriptors. Safe to call twice."""
+        if self._killed:
+            return
+        self._killed = True
+        # The group: while bubblewrap still sets up its child, that child has no death signal yet.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.ended(wait=True)
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._group is not None:
+            self.peak_memory_mib = self._group.peak_mib() or self.peak_memory_mib
+            self._group.remove()
+        if self._guardian is not None:
+            for entry in self._listed:
+                self._guardian.remove(entry)
+
+
+def cpu_pause_s(left_s: float) -> float:
+    """How long not to look at a process that has `left_s` of processor time left: threads may use it on all cores."""
+    return max(left_s / _CORES, _CPU_LOOK_S)
+
+
+def _wait(descriptor: int, event: int, deadline: float) -> None:
+    left_s = deadline - time.monotonic()
+    poll = select.poll()
+    poll.register(descriptor, event)
+    # Rounded up: a wait of zero would spin.
+    if left_s <= 0 or not poll.poll(int(left_s * 1000) + 1):
+        raise DeadlineExceededError

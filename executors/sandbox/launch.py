@@ -1,0 +1,101 @@
+"""What is started inside a sandbox (`Launch`), in which way (`Mode`), and what contains it (`Tier`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from executors.language import Interpreter
+
+HARNESS_DIR = "/azr/harness"
+INSIDE_DIR = "/azr/inside"
+# What every harness may use: in the tier namespaces it is shown at INSIDE_DIR.
+INSIDE = Path(__file__).resolve().parent.parent / "inside"
+FILTER_PATH = "/azr/child_filter.bpf"
+PROGRAM_DIR = "/tmp"
+_BASE_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8", "TZ": "UTC"}
+OPEN_FILES = 256
+
+
+class Tier(enum.IntEnum):
+    """What contains a program, best last. Names are those of `allow_tier` in the configuration."""
+
+    LIMITS = 1
+    LANDLOCK = 2
+    NAMESPACES = 3
+
+
+TIER_MEANING = {
+    Tier.NAMESPACES: "own user, process, network, mount and IPC namespaces (bubblewrap), seccomp, resource limits",
+    Tier.LANDLOCK: "Landlock (reads only the interpreter's files, writes nothing), seccomp, resource limits; programs "
+    "see the machine's process list, and share its process numbers",
+    Tier.LIMITS: "seccomp and resource limits only: programs can read every file that this user can read",
+}
+
+
+class Mode(enum.StrEnum):
+    """`SERVE`: a warm harness. `ONCE`: a harness for one request. `PROGRAM`: a file and its real interpreter."""
+
+    SERVE = "--serve"
+    ONCE = "--once"
+    PROGRAM = "program"
+
+
+def parse_tier(name: str) -> Tier:
+    """The tier called `name` ("namespaces", "landlock" or "limits"); ValueError for other names."""
+    try:
+        return Tier[name.upper()]
+    except KeyError:
+        names = ", ".join(tier.name.lower() for tier in reversed(Tier))
+        raise ValueError(f"allow_tier is {name!r}: use one of {names}") from None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Launch:
+    """What to start: see `sandbox.start`.
+
+    argv: from the folder of the harness (or of the program's file), as seen inside, to the argv; a word of it that
+    begins with {inside} names a file of executors/inside.
+    memory_mib, cpu_s: limits of the whole process from its start; 0: the harness sets them for each request.
+    bound_mib, tasks: limits of its control group, where there is one; 0: none.
+    threads: whether the process that runs untrusted code may start threads of the operating system. hardens: whether
+    the harness puts the child filter on it.
+    file_mib: largest file that can be written. source_name, source: the file of a PROGRAM.
+    """
+
+    mode: Mode
+    argv: Callable[[str], Sequence[str]]
+    interpreter: Interpreter
+    tier: Tier
+    hash_seed: int = 0
+    harness_dir: Path | None = None
+    memory_mib: int = 0
+    cpu_s: float = 0.0
+    bound_mib: int = 0
+    tasks: int = 0
+    threads: bool = True
+    hardens: bool = True
+    file_mib: int = 1
+    source_name: str = ""
+    source: bytes = b""
+
+
+def command(launch: Launch, folder: str, inside: str) -> list[str]:
+    """The argv of `launch`, with `folder` and that of executors/inside as they are seen inside."""
+    return [
+        inside + word.removeprefix("{inside}") if word.startswith("{inside}") else word for word in launch.argv(folder)
+    ]
+
+
+def environment(launch: Launch, filter_path: str, inside: str) -> dict[str, str]:
+    """The whole environment of the contained process; the paths are those seen inside."""
+    variables = dict(_BASE_ENVIRONMENT)
+    seed = str(launch.hash_seed)
+    variables.update((name, value.replace("{hash_seed}", seed)) for name, value in launch.interpreter.environment)
+    if launch.mode is not Mode.PROGRAM:
+        variables["AZR_CHILD_FILTER"] = filter_path
+        variables["AZR_INSIDE"] = inside
+        variables["AZR_NEW_PID"] = "1" if launch.tier is Tier.NAMESPACES else "0"
+    return variables

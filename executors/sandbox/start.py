@@ -1,0 +1,235 @@
+"""How a contained process is started.
+
+The process is started by Popen without preexec_fn (safe in a process that holds threads and JAX), from the thread that
+owns it: its death signal follows that thread. Nothing of the parent's environment is passed on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from executors.inside import protocol
+from executors.sandbox import bubblewrap, cgroup, guardian, seccomp
+from executors.sandbox.contained import Contained, DeadlineExceededError, StreamClosedError
+from executors.sandbox.guardian import Guardian
+from executors.sandbox.launch import (
+    FILTER_PATH,
+    INSIDE,
+    INSIDE_DIR,
+    OPEN_FILES,
+    Launch,
+    Mode,
+    Tier,
+    command,
+    environment,
+)
+
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+# What Linux gives where nobody sets anything else; threads take it from their address space.
+_STACK_KIB = 8192
+_RESTORED_BY_POPEN = {signal.SIGPIPE, signal.SIGXFSZ}
+
+
+def _high(descriptor: int) -> int:
+    """A copy of `descriptor` above those that the contained process is given (0 to 3)."""
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+
+
+@contextlib.contextmanager
+def _passed(contents: Sequence[bytes]) -> Iterator[list[int]]:
+    """Descriptors of memory files that hold `contents`, closed at the end."""
+    descriptors = []
+    try:
+        for content in contents:
+            with os.fdopen(os.memfd_create("azr", os.MFD_CLOEXEC), "wb") as file:
+                file.write(content)
+                file.flush()
+                file.seek(0)
+                descriptors.append(_high(file.fileno()))
+        yield descriptors
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) -> Contained:
+    """Start a contained process; its replies (standard output for PROGRAM) are `Contained.receive`'s.
+
+    With `explain` its standard error is kept. Raises OSError when a program that the sandbox is made of can't be
+    started, ValueError when the interpreter can't be used in the tier.
+    """
+    program = launch.mode is Mode.PROGRAM
+    namespaces = launch.tier is Tier.NAMESPACES
+    if launch.mode is Mode.SERVE:
+        outer = seccomp.worker_filter()
+    else:
+        read_only = launch.tier is Tier.LIMITS if program else not launch.hardens
+        outer = seccomp.single_filter(namespaces, read_only, program)
+    inner = launch.source if program and namespaces else seccomp.child_filter(namespaces, launch.threads)
+    listed: list[str] = []
+
+    def list_entry(entry: str) -> None:
+        if watch is not None:
+            watch.add(entry)
+            listed.append(entry)
+
+    with _passed([outer, inner]) as (filter_fd, file_fd), _report_pipe() as (report_read, writer):
+        report_write = writer.fileno()
+        group = _make_group(launch, list_entry)
+        folder = None
+        if namespaces:
+            argv = bubblewrap.argv(launch, filter_fd, file_fd, report_write)
+            filter_path = FILTER_PATH
+        else:
+            folder = _program_folder(launch, list_entry) if program else None
+            argv = _launcher_argv(launch, filter_fd, folder)
+            filter_path = f"/proc/self/fd/{file_fd}"
+        process = subprocess.Popen(
+            _with_limits(launch, argv, group),
+            stdin=subprocess.DEVNULL if program else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if program or explain else subprocess.DEVNULL,
+            env=environment(launch, filter_path, INSIDE_DIR if namespaces else str(INSIDE)),
+            cwd="/",
+            pass_fds=(filter_fd, file_fd, report_write),
+            bufsize=0,
+            start_new_session=True,
+        )
+        list_entry(guardian.process(-process.pid))
+        writer.close()
+        pid = _reported_pid(report_read) if namespaces else process.pid
+        if pid:
+            list_entry(guardian.process(pid))
+    return Contained(process, pid, folder, group, watch, listed)
+
+
+def _make_group(launch: Launch, list_entry: Callable[[str], None]) -> cgroup.Group | None:
+    place = cgroup.find_place() if launch.bound_mib else None
+    if place is None:
+        return None
+    group = place.new_group()
+    for path in group.folders:
+        list_entry(guardian.group(path))
+    group.make(launch.bound_mib, launch.tasks)
+    return group
+
+
+@contextlib.contextmanager
+def _report_pipe() -> Iterator[tuple[int, BinaryIO]]:
+    """The read end, and the write end as a file: its number must never be closed twice, it may be another thread's."""
+    read, low_write = os.pipe()
+    with os.fdopen(_high(low_write), "wb", buffering=0) as writer:
+        os.close(low_write)
+        try:
+            yield read, writer
+        finally:
+            os.close(read)
+
+
+def _reported_pid(report_read: int) -> int:
+    """The process inside, as bubblewrap tells it; 0 when it ended before telling."""
+    data = b""
+    while chunk := os.read(report_read, 4096):
+        data += chunk
+        if b"}" in data:
+            break
+    try:
+        return int(json.loads(data)["child-pid"])
+    except (ValueError, KeyError):
+        return 0
+
+
+def _program_folder(launch: Launch, list_entry: Callable[[str], None]) -> Path:
+    # Named before it is made, so that at no time it would outlive a kill of this process.
+    folder = Path(tempfile.gettempdir()).resolve() / f"azr_program_{secrets.token_hex(8)}"
+    list_entry(guardian.folder(folder))
+    folder.mkdir(0o700)
+    folder.joinpath(launch.source_name).write_bytes(launch.source)
+    return folder
+
+
+def _launcher_argv(launch: Launch, filter_fd: int, folder: Path | None) -> list[str]:
+    if launch.interpreter.root is not None:
+        raise ValueError(f"the interpreter in {launch.interpreter.root} needs namespaces: install one in the system")
+    inside = str(folder or launch.harness_dir)
+    plan = {
+        "argv": command(launch, inside, str(INSIDE)),
+        "read_only": [inside, str(INSIDE), *map(str, launch.interpreter.read_only)],
+        "writable": str(folder) if folder else "",
+        "landlock": launch.tier is Tier.LANDLOCK,
+        "filter": filter_fd,
+    }
+    python = getattr(sys, "_base_executable", sys.executable)
+    return [python, "-I", "-S", "-B", str(_LAUNCHER), json.dumps(plan)]
+
+
+def _with_limits(launch: Launch, argv: Sequence[str], group: cgroup.Group | None) -> list[str]:
+    """`argv` behind a shell that joins the group, sets limits and moves the reply stream from descriptor 1 to 3.
+
+    Nothing that this process inherited or set for itself changes a verdict: file modes, stack, signals. A machine that
+    is short of memory ends programs before whoever started them.
+    """
+    blocks = max(launch.file_mib * 2048, len(launch.source) // 512 + 1, 64)
+    script = cgroup.join_script(group) if group is not None else ""
+    script += "umask 022; { echo 1000 > /proc/self/oom_score_adj; "
+    script += f"ulimit -S -s {_STACK_KIB}; }} 2>/dev/null; "
+    script += f"ulimit -c 0; ulimit -n {OPEN_FILES}; ulimit -f {blocks}; "
+    if launch.memory_mib:
+        script += f"ulimit -v {launch.memory_mib * 1024}; "
+    if launch.cpu_s:
+        script += f"ulimit -t {int(launch.cpu_s) + 2}; "
+    if launch.mode is not Mode.PROGRAM:
+        script += "exec 3>&1 1>/dev/null; "
+    return [*_default_signals(), "/bin/sh", "-c", script + 'exec "$@"', "sh", *argv]
+
+
+def _default_signals() -> tuple[str, ...]:
+    """What starts the rest of an argv with no signal blocked or ignored; nothing where that is so or can't be.
+
+    A process in the background of a script, or under nohup, ignores some, and whoever waits for signals blocks them.
+    """
+    ignored = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
+    if not signal.pthread_sigmask(signal.SIG_BLOCK, ()) and ignored <= _RESTORED_BY_POPEN:
+        return ()
+    return _env_that_resets_signals()
+
+
+@functools.cache
+def _env_that_resets_signals() -> tuple[str, ...]:
+    """`env` of GNU coreutils 8.31 or later; nothing where there is another."""
+    argv = ("/usr/bin/env", "--default-signal")
+    with contextlib.suppress(OSError):
+        if subprocess.run([*argv, "/bin/true"], capture_output=True, check=False).returncode == 0:
+            return argv
+    return ()
+
+
+def start_error(launch: Launch, timeout_s: float = 10.0) -> str:
+    """Why `launch` does not start: it is started again and its standard error kept, for a message to a person."""
+    process = start(launch, explain=True)
+    try:
+        ready = process.receive(time.monotonic() + timeout_s, 1 << 16)
+        return f"it started the second time ({ready!r}); is the machine overloaded?"
+    except DeadlineExceededError:
+        return f"it does not answer within {timeout_s:g} s"
+    except (StreamClosedError, protocol.FrameError):
+        code = process.exit_code(timeout_s)
+        assert process.process.stderr is not None
+        os.set_blocking(process.process.stderr.fileno(), False)
+        text = (process.process.stderr.read() or b"").decode("utf-8", "replace").strip()
+        return f"exit code {code}: {text[-500:] or 'nothing on standard error'}"
+    finally:
+        process.kill()
