@@ -94,6 +94,7 @@ class Language:
     its own to start and the language's threads are the runtime's.
     hardens: whether the harness puts AZR_CHILD_FILTER on the process that runs a program, as it should; where it can't,
     the filter from outside lets nothing be opened for writing.
+    benchmark_suffix: the language's name in the file names of MultiPL-E ("rkt", "jl"); empty: it has none of this language.
     plain_value: a regular expression (whole match, no backtracking traps) of texts that are canonical as they stand,
     such as integers and flat lists of them: they need no process to be read back. Empty: every text is read back.
     canonical_program: source text to the form in which duplicates are recognised (white space and comments folded).
@@ -127,6 +128,7 @@ class Language:
     hardens: bool = True
     fence_aliases: tuple[str, ...] = ()
     comment_end: str = ""
+    benchmark_suffix: str = ""
     plain_value: str = ""
     tree_size: Callable[[str], tuple[int, int] | None] | None = None
 

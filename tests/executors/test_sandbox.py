@@ -231,7 +231,7 @@ def test_sandbox_shows_nothing_of_the_machine(monkeypatch):
         assert seen["/home"] is None
         assert seen["/tmp"] == []
         assert set(seen["/etc"]) <= {"alternatives", "ld.so.cache"}
-        assert seen["/azr"] == ["child_filter.bpf", "harness"]
+        assert seen["/azr"] == ["child_filter.bpf", "harness", "inside"]
         assert not {"sda", "kvm", "mem", "tty", "ptmx", "shm"} & set(seen["/dev"])
         assert os.path.basename(str(REPOSITORY)) not in seen["/"]
 

@@ -265,5 +265,6 @@ LANGUAGE = Language(
     threads=False,
     hardens=addon_path().exists(),
     fence_aliases=("js",),
+    benchmark_suffix="js",
     plain_value=_PLAIN_VALUE,
 )

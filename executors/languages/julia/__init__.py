@@ -224,5 +224,6 @@ LANGUAGE = Language(
     memory_errors=("OutOfMemoryError()",),
     memory_overhead_mib=768,
     fence_aliases=("jl",),
+    benchmark_suffix="jl",
     plain_value=_PLAIN_VALUE,
 )

@@ -117,5 +117,6 @@ LANGUAGE = Language(
     memory_errors=_MEMORY_ERRORS,
     memory_overhead_mib=_OVERHEAD_MIB,
     threads=False,
+    benchmark_suffix="lua",
     plain_value=rf"nil|{_ATOM}|\{{(?:{_ATOM}(?:, {_ATOM})*)?\}}",
 )

@@ -167,5 +167,6 @@ LANGUAGE = Language(
     memory_overhead_mib=_OVERHEAD_MIB,
     threads=False,
     fence_aliases=("ml",),
+    benchmark_suffix="ml",
     plain_value=rf"{_ATOM}|\[(?:{_ATOM}(?:; {_ATOM})*)?\]",
 )

@@ -96,6 +96,7 @@ LANGUAGE = Language(
     memory_errors=("MemoryError",),
     memory_overhead_mib=64,
     fence_aliases=("py", "python3"),
+    benchmark_suffix="py",
     plain_value=_PLAIN_VALUE,
     tree_size=tree_size,
 )

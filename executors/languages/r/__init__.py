@@ -142,5 +142,6 @@ LANGUAGE = Language(
     memory_errors=_MEMORY_ERRORS,
     memory_overhead_mib=_OVERHEAD_MIB,
     threads=False,
+    benchmark_suffix="r",
     plain_value="|".join(("TRUE|FALSE|NULL", _vector(_DOUBLE), _vector(_INTEGER), _vector(_STRING))),
 )

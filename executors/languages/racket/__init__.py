@@ -276,6 +276,7 @@ LANGUAGE = Language(
     memory_overhead_mib=192,
     build=compile_harness,
     fence_aliases=("scheme", "rkt"),
+    benchmark_suffix="rkt",
     plain_value=_PLAIN_VALUE,
     tree_size=tree_size,
 )
