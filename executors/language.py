@@ -94,8 +94,8 @@ class Language:
     its own to start and the language's threads are the runtime's.
     hardens: whether the harness puts AZR_CHILD_FILTER on the process that runs a program, as it should; where it can't,
     the filter from outside lets nothing be opened for writing.
-    benchmark_suffix: the language's name in the file names of MultiPL-E ("rkt", "jl"); empty: it has none of this language.
-    plain_value: a regular expression (whole match, no backtracking traps) of texts that are canonical as they stand,
+    benchmark_suffix: MultiPL-E's name of the language, which its files have ("rkt", "jl"); empty: it has none of it.
+    plain_value: a regular expression (of the whole text, never exponential) of texts that are canonical as they stand,
     such as integers and flat lists of them: they need no process to be read back. Empty: every text is read back.
     canonical_program: source text to the form in which duplicates are recognised (white space and comments folded).
     tree_size: source text to (nodes, depth) of the language's own syntax tree, or None of a text that has none; for
