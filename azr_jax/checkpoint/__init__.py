@@ -5,6 +5,7 @@ directory of one.
 """
 
 from azr_jax.checkpoint.saves import Manager
-from azr_jax.workdir.opening import held, open_on_all_hosts, open_workdir, read_config
+from azr_jax.workdir.opening import held, open_on_all_hosts, open_workdir
+from azr_jax.workdir.settings import read_config
 
 __all__ = ["Manager", "held", "open_on_all_hosts", "open_workdir", "read_config"]

@@ -12,7 +12,7 @@ from azr_jax.config import located
 from azr_jax.model import weights
 from azr_jax.model.sharding import make_mesh, param_shardings
 from azr_jax.model.transformer import abstract
-from azr_jax.workdir.opening import read_config
+from azr_jax.workdir.settings import read_config
 
 
 def export(workdir: str, out: str | Path, step: int | None = None, model: str = "") -> int:

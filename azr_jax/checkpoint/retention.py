@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from absl import logging
 from etils import epath
 
+from azr_jax.workdir import atomic
+
 SCORES_FILE = "scores.json"
 
 
@@ -48,6 +50,4 @@ def read_scores(directory: epath.Path) -> dict[int, float]:
 
 def write_scores(directory: epath.Path, scores: Mapping[int, float]) -> None:
     """Replaces the file in one move."""
-    partial = directory / f".{SCORES_FILE}.partial"
-    partial.write_text(json.dumps(scores))
-    partial.replace(directory / SCORES_FILE)
+    atomic.write(directory / SCORES_FILE, json.dumps(scores))

@@ -25,11 +25,12 @@ from etils import epath
 
 from azr_jax.checkpoint.retention import Retention, read_scores, write_scores
 from azr_jax.learner.state import TrainState
+from azr_jax.workdir import atomic
 from azr_jax.workdir.files import CHECKPOINTS, COMMIT_FILE
-from azr_jax.workdir.opening import location
+from azr_jax.workdir.saved import host_file, is_whole, saved_host, saved_steps, step_of
+from azr_jax.workdir.settings import location
 
 _REMOVE_ATTEMPTS = 50
-_HOST_FILE = "metadata"  # as Orbax names it within the item
 # A save of tens of GB to a bucket takes longer than Orbax' own 20 minutes where the network is slow; hosts wait as long
 # for one that failed amid a save.
 _WRITE_TIMEOUT_S = 1800
@@ -87,10 +88,7 @@ class Manager:
 
     def steps(self) -> list[int]:
         """The saved steps, oldest first."""
-        if not self.directory.exists():
-            return []
-        entries = [entry for entry in self.directory.iterdir() if entry.name.isdecimal() and entry.is_dir()]
-        return sorted(int(entry.name) for entry in entries if not self._remote or (entry / COMMIT_FILE).exists())
+        return saved_steps(self.directory.parent)
 
     def check_space(self, abstract_state: TrainState) -> None:
         """Says early when the saves of such a state will not fit on the local disk.
@@ -167,9 +165,7 @@ class Manager:
         self.settle()
         try:
             if step in self.steps() and not jax.process_index():
-                place = self.directory / str(step) / "host"
-                (place / ".partial").write_text(json.dumps({"step": step, "host": host}))
-                (place / ".partial").replace(place / _HOST_FILE)
+                atomic.write(host_file(self.directory.parent, step), json.dumps({"step": step, "host": host}))
         except Exception as error:
             raise self._failed(step, error) from error
 
@@ -238,18 +234,21 @@ class Manager:
         params = _named(wanted.params)
         training = _named(wanted.replace(params=None))
         self._check_fits(chosen, {"params": params, "training": training})
+        try:
+            host = saved_host(self.directory.parent, chosen)
+        except ValueError as error:
+            raise self._damaged(chosen, error) from error
         items = self._read(
             chosen,
             ocp.args.Composite(
                 params=ocp.args.StandardRestore(params),
                 training=ocp.args.StandardRestore(training),
-                host=ocp.args.JsonRestore(),
             ),
         )
         state = _unnamed(wanted.replace(params=None), items.training).replace(
             params=_unnamed(wanted.params, items.params)
         )
-        return chosen, state, self._host(chosen, items.host)
+        return chosen, state, host
 
     def restore_params(self, abstract_params: Any, shardings: Any, step: int | None = None) -> tuple[int, Any] | None:
         """(step, parameters) of a save, without its optimizer state; the rest as `restore`."""
@@ -299,11 +298,6 @@ class Manager:
         except Exception as error:  # Orbax raises a bare Exception for a data file that is too short
             raise self._damaged(step, error.__cause__ or error) from error
 
-    def _host(self, step: int, content: Any) -> dict[str, Any]:
-        if not isinstance(content, dict) or content.get("step") != step or not isinstance(content.get("host"), dict):
-            raise self._damaged(step, ValueError("its host item is not of this step"))
-        return content["host"]
-
     def _damaged(self, step: int, error: BaseException) -> ValueError:
         path = self.directory / str(step)
         older = [each for each in self.steps() if each < step]
@@ -349,9 +343,8 @@ class Manager:
         self._join_deletion()
         if jax.process_index() or not self.directory.exists():
             return
-        saved = self.steps() if self._remote else []
         for entry in self.directory.iterdir():
-            half = self._remote and entry.name.isdecimal() and int(entry.name) not in saved
+            half = self._remote and step_of(entry) is not None and not is_whole(entry)
             if half or _LEFTOVER.fullmatch(entry.name):
                 logging.warning("deleting %s, left over from a save that did not end", entry)
                 _remove(entry)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 import time
 import zlib
@@ -17,10 +16,10 @@ from typing import Any
 
 from azr_jax.evaluation.judging import Judgement
 from azr_jax.evaluation.problems import AnyProblem, EvalPlusProblem
+from azr_jax.workdir import atomic
 
 MANIFEST = "evaluation.json"
 _SUFFIX = ".results.json.gz"
-_PART = ".part"
 _NAME_BYTES = 200
 
 
@@ -44,7 +43,7 @@ class Results:
                     f"--out={str(folder)!r} holds an evaluation with {key}={earlier.get(key)!r}, not {wanted[key]!r}:"
                     " choose another --out, or delete it"
                 )
-        elif any(not each.name.endswith(_PART) for each in self.folder.iterdir()):
+        elif any(not each.name.endswith(atomic.PARTIAL) for each in self.folder.iterdir()):
             raise ValueError(f"--out={str(folder)!r} holds something else: choose a new or empty directory")
         self.settings = wanted
 
@@ -72,7 +71,7 @@ class Results:
 
     def write_manifest(self, fields: Mapping[str, Any]) -> None:
         """The settings with what is known beside them."""
-        _write_whole(self._path, (json.dumps({"settings": self.settings, **fields}, indent=2) + "\n").encode())
+        atomic.write(self._path, (json.dumps({"settings": self.settings, **fields}, indent=2) + "\n").encode())
 
     def path(self, problem: AnyProblem) -> Path:
         """The problem's file."""
@@ -118,13 +117,7 @@ class Results:
             }
             for judgement, fields in zip(judgements, more, strict=True)
         ]
-        _write_whole(self.path(problem), gzip.compress(json.dumps(record, indent=2).encode(), mtime=0))
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}{_PART}")
-    part.write_bytes(content)
-    os.replace(part, path)
+        atomic.write(self.path(problem), gzip.compress(json.dumps(record, indent=2).encode(), mtime=0))
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:

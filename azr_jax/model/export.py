@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from azr_jax.model.checkpoint_names import FileTensor, file_tensors
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.safetensors_files import INDEX_FILE, WEIGHTS_FILE
 from azr_jax.model.sharding import leaf_name
+from azr_jax.workdir import atomic
 
 COPIED_FILES = (
     "generation_config.json",
@@ -64,24 +64,14 @@ def save(
     if dtype.name not in _DTYPES:
         raise ValueError(f"save: dtype is {dtype.name}; choose one of {_DTYPES}")
     path = _checked_target(path, tokenizer_source)
-    partial = path.with_name(f".{path.name}.partial")
     writer = jax.process_index() == 0
-    try:
+    with atomic.folder(path, writer) as partial:
         if writer:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
             hf = {**config.to_hf(), "torch_dtype": dtype.name}
             (partial / "config.json").write_text(json.dumps(hf, indent=2) + "\n", encoding="utf-8")
             for file in _tokenizer_files(tokenizer_source):
                 shutil.copyfile(file, partial / file.name)
         _write_weights(partial, config, weights, dtype, shard_bytes, writer)
-    except OSError:
-        shutil.rmtree(partial, ignore_errors=True)  # room on a full disk
-        raise
-    if writer:
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(partial, path)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"export {path}")
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
-import operator
 import statistics
 import sys
 import time
@@ -18,10 +16,13 @@ from absl import logging
 from etils import epath
 from rich.console import Console
 
-from azr_jax.config import Config, from_mapping
+from azr_jax.config import Config
 from azr_jax.monitor.alerts import alerts
 from azr_jax.monitor.display import Progress, clock
-from azr_jax.workdir.files import CHECKPOINTS, COMMIT_FILE, CONFIG_FILE, METRICS_FILE, ended_steps
+from azr_jax.workdir import json_lines
+from azr_jax.workdir.files import CONFIG_FILE, METRICS_FILE, ended_steps
+from azr_jax.workdir.saved import saved_steps
+from azr_jax.workdir.settings import read_config
 
 _LATEST = 10
 _NOT_FINISHED = 3
@@ -36,7 +37,7 @@ def describe(workdir: str, now: float | None = None) -> str:
       ValueError: no run there, or a damaged file, which it names.
     """
     folder = epath.Path(workdir)
-    config = _config(folder)
+    config = read_config(workdir)
     rows = _rows(folder / METRICS_FILE)
     step = rows[-1]["step"] if rows else 0
     lines = [f"{workdir}: step {step} of {config.steps}, {_state(folder, config, rows, now)}"]
@@ -59,7 +60,7 @@ def is_finished(workdir: str) -> bool:
       ValueError: as `describe`.
     """
     folder = epath.Path(workdir)
-    return _is_finished(folder, _config(folder))
+    return _is_finished(folder, read_config(workdir))
 
 
 def _is_finished(folder: epath.Path, config: Config) -> bool:
@@ -69,29 +70,13 @@ def _is_finished(folder: epath.Path, config: Config) -> bool:
         return False
 
 
-def _config(folder: epath.Path) -> Config:
-    try:
-        settings = json.loads((folder / CONFIG_FILE).read_text())
-        if not isinstance(settings, dict):
-            raise ValueError(f"{settings!r:.60} is no run's settings")
-        return from_mapping(settings)
-    except FileNotFoundError as error:
-        raise ValueError(f"{folder}: not a run of azr_jax (no {CONFIG_FILE}); name the --workdir of a run") from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{folder / CONFIG_FILE}: {error}") from error
-
-
 def _rows(file: epath.Path) -> list[dict[str, Any]]:
-    if not file.exists():
-        return []
-    *lines, _ = file.read_bytes().split(b"\n")  # what follows the last newline is still being written
     rows = []
-    for number, line in enumerate(lines, start=1):
+    for number, row in enumerate(json_lines.rows(file), start=1):
         try:
-            row = json.loads(line)
-            rows.append(row | {"step": operator.index(row["step"]), "time/step_s": abs(row["time/step_s"])})
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"{file}, line {number}: damaged ({error!r}); a resumed run mends or names it") from error
+            rows.append(row | {"time/step_s": abs(row["time/step_s"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{file}, line {number}: damaged ({error!r}); delete the line") from error
     return rows
 
 
@@ -109,14 +94,9 @@ def _state(folder: epath.Path, config: Config, rows: list[dict[str, Any]], now: 
 
 
 def _saves(folder: epath.Path, rows: list[dict[str, Any]]) -> str:
-    place = folder / CHECKPOINTS
-    entries = [entry for entry in place.iterdir() if entry.name.isdecimal()] if place.exists() else []
-    if "://" in str(folder):
-        entries = [entry for entry in entries if (entry / COMMIT_FILE).exists()]
-    steps = sorted(int(entry.name) for entry in entries)
     seconds = rows[-1].get("time/save_write_s") if rows else None
     how_long = f" (the last took {seconds:.1f} s to write)" if seconds else ""
-    return f"saves: {', '.join(map(str, steps)) or 'none yet'}{how_long}"
+    return f"saves: {', '.join(map(str, saved_steps(folder))) or 'none yet'}{how_long}"
 
 
 def _times(rows: list[dict[str, Any]]) -> str:

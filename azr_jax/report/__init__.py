@@ -12,6 +12,7 @@ from pathlib import Path
 from azr_jax.report import drawing, figures, page, runs
 from azr_jax.report.arms import arms_of
 from azr_jax.report.tables import summary_text
+from azr_jax.workdir import atomic
 
 __all__ = ["summary_text", "write"]
 
@@ -33,6 +34,4 @@ def write(workdirs: Sequence[Path], out: Path, data_dir: str = "") -> None:
     directory = out.absolute().parent / "figures"
     drawn = drawing.draw(made, directory)
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(page.render(arms, made, drawn, directory, out, data_dir), encoding="utf-8")
-    partial.replace(out)
+    atomic.write(out, page.render(arms, made, drawn, directory, out, data_dir))

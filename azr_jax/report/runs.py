@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from azr_jax.workdir.files import CHECKPOINTS, CONFIG_FILE, METRICS_FILE, SUMMARY_FILE
+from azr_jax.workdir import json_lines
+from azr_jax.workdir.files import CONFIG_FILE, METRICS_FILE, SUMMARY_FILE
+from azr_jax.workdir.json_lines import json_object
+from azr_jax.workdir.saved import host_file, saved_host, saved_steps
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def load(workdir: Path, name: str) -> RunData:
     """One run. Raises as `load_all`."""
     if not (workdir / CONFIG_FILE).is_file() and not (workdir / METRICS_FILE).is_file():
         raise ValueError(f"{workdir}: not a run of azr_jax (neither {CONFIG_FILE} nor {METRICS_FILE}); name a workdir")
-    rows = tuple(json_lines(workdir / METRICS_FILE))
+    rows = tuple(json_lines.rows(workdir / METRICS_FILE))
     return RunData(workdir, name, json_object(workdir / CONFIG_FILE), rows, read_summary(workdir))
 
 
@@ -62,49 +64,14 @@ def saved_buffers(workdir: Path) -> tuple[int, dict[str, Any]] | None:
     Raises:
       ValueError: the save's file is damaged.
     """
-    steps = [int(entry.name) for entry in (workdir / CHECKPOINTS).glob("*") if entry.name.isdecimal()]
-    if not steps:
+    newest = max(saved_steps(workdir), default=None)
+    if newest is None:
         return None
-    file = workdir / CHECKPOINTS / str(max(steps)) / "host" / "metadata"
-    content = json_object(file)
     try:
-        return max(steps), content["host"]["buffers"]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{file}: holds no buffers ({error!r}); the save is damaged or of another version") from error
-
-
-def json_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a run's file, one a step or response; none of a file that is not there. Raises as `load_all`."""
-    if not file.is_file():
-        return
-    with file.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.endswith(b"\n"):
-                return  # the run is writing it, or died there
-            yield parsed_row(line, f"{file}, line {number}")
-
-
-def parsed_row(line: bytes, place: str) -> dict[str, Any]:
-    """The object of one line, which has a step. Raises ValueError naming `place`."""
-    row = _parsed(line, place)
-    if not isinstance(row.get("step"), int):
-        raise ValueError(f"{place}: no integer `step`; delete the line")
-    return row
-
-
-def json_object(file: Path) -> dict[str, Any]:
-    """The object of a file, {} when there is no such file. Raises as `load_all`."""
-    return _parsed(file.read_bytes(), str(file)) if file.is_file() else {}
-
-
-def _parsed(content: bytes, place: str) -> dict[str, Any]:
-    try:
-        value = json.loads(content)
-    except ValueError as error:
-        raise ValueError(f"{place}: damaged ({error}); delete it or restore it from a copy") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{place}: not a JSON object; delete it or restore it from a copy")
-    return value
+        return newest, saved_host(workdir, newest)["buffers"]
+    except KeyError as error:
+        file = host_file(workdir, newest)
+        raise ValueError(f"{file}: holds no buffers; the save is damaged or of another version") from error
 
 
 def _is_number(value: Any) -> bool:

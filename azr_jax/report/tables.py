@@ -9,7 +9,8 @@ from typing import Any
 
 from azr_jax.evaluation.intervals import wilson
 from azr_jax.report.runs import read_summary
-from azr_jax.workdir.files import CHECKPOINTS, METRICS_FILE, REPORT_FILE
+from azr_jax.workdir.files import METRICS_FILE, REPORT_FILE
+from azr_jax.workdir.saved import save_folder, saved_steps
 
 MODES = ("greedy", "sampled")
 
@@ -83,9 +84,8 @@ def summary_text(workdir: str | Path) -> str:
     """The end of a run for a terminal of 100 columns: the held-out table, and where everything is."""
     workdir = Path(workdir)
     lines = _table_lines(heldout_rows(read_summary(workdir)))
-    saves = [int(entry.name) for entry in (workdir / CHECKPOINTS).glob("*") if entry.name.isdecimal()]
     places = {
-        "checkpoint": workdir / CHECKPOINTS / str(max(saves, default=0)),
+        "checkpoint": save_folder(workdir, max(saved_steps(workdir), default=0)),
         "export": workdir / "export",
         "metrics": workdir / METRICS_FILE,
         "report": workdir / REPORT_FILE,

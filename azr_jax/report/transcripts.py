@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from azr_jax.report.runs import RunData, parsed_row
+from azr_jax.report.runs import RunData
+from azr_jax.workdir import json_lines
 from azr_jax.workdir.files import TRANSCRIPTS_FILE
 
 # What a browser holds without strain; measured in docs/benchmarks.md.
@@ -67,7 +68,7 @@ def _sampled(file: Path, every: int) -> Iterator[dict[str, Any]]:
             task = _task_of(line)
             seen[task] = seen.get(task, 0) + 1
             if (seen[task] - 1) % every == 0:
-                yield parsed_row(line, f"{file}, line {number}")
+                yield json_lines.row(line, f"{file}, line {number}")
 
 
 def _task_of(line: bytes) -> bytes:

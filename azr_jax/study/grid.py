@@ -7,7 +7,6 @@ import concurrent.futures
 import dataclasses
 import functools
 import importlib.util
-import json
 import os
 import queue
 import subprocess
@@ -17,21 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from azr_jax.config import Config, differences, from_mapping
-from azr_jax.report.runs import json_object
-from azr_jax.workdir.files import CONFIG_FILE, ended_steps
-
-# What may differ between a finished run and the study as it is now: nothing that its scores depend on.
-_FREE = (
-    "steps:",
-    "checkpoint.",
-    "metrics.",
-    "monitoring.",
-    "mesh.",
-    "pretrain.",
-    "executor.workers:",
-    "evaluation.every:",
-)
+from azr_jax.config import Config, from_mapping
+from azr_jax.workdir.files import ended_steps
+from azr_jax.workdir.settings import binding, changed_settings
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -182,9 +169,8 @@ def is_done(cell: Cell, config: Config) -> bool:
     """
     if ended_steps(cell.workdir) != config.steps:
         return False
-    changed = differences(json_object(cell.workdir / CONFIG_FILE), json.loads(config.to_json()))
-    if binding := [line for line in changed if not line.startswith(_FREE)]:
-        listed = "\n  ".join(binding)
+    if refused := binding(changed_settings(cell.workdir, config), scores=True):
+        listed = "\n  ".join(refused)
         raise ValueError(
             f"{cell.workdir}: this run ended with other settings than the study has (old -> new):\n  {listed}\nmend the"
             " study file, choose another --out, or delete the folder to run it again"

@@ -1,12 +1,10 @@
-"""The files in a run's workdir: their names, whether they say that the run has ended, and appending. No jax."""
+"""The files in a run's workdir: their names, and whether they say that the run has ended. No jax."""
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
-
 from etils import epath
+
+from azr_jax.workdir.json_lines import json_object
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -30,22 +28,6 @@ def ended_steps(workdir: epath.PathLike) -> int | None:
     if not (epath.Path(workdir) / REPORT_FILE).exists() or not summary.exists():
         return None
     try:
-        return int(json.loads(summary.read_text())["steps"])
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        return int(json_object(summary)["steps"])
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"{summary}: damaged ({error!r}); delete it: the run's own command makes it again") from error
-
-
-def append(file: Path, content: bytes) -> None:
-    """Appends all of the content or none."""
-    start = file.stat().st_size if file.exists() else 0
-    try:
-        with file.open("ab") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        if file.exists() and file.stat().st_size > start:  # what is read-only can't be cut either
-            os.truncate(file, start)
-        raise OSError(
-            f"{file}: can't be written ({error}); free space there or make it writable, then run the same command again"
-        ) from error

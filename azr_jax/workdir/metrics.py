@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from absl import logging
 
 from azr_jax.config import MetricsSettings
-from azr_jax.workdir.files import METRICS_FILE, TRANSCRIPTS_FILE, append
+from azr_jax.workdir import json_lines
+from azr_jax.workdir.files import METRICS_FILE, TRANSCRIPTS_FILE
 
 if TYPE_CHECKING:
     from azr_jax.workdir.tensorboard import Events
@@ -55,7 +56,7 @@ class Writers:
         Raises:
           OSError: metrics.jsonl can't be written, with the path and the fix; it then ends with the step before.
         """
-        _append_rows(self._workdir / METRICS_FILE, [{"step": step, **metrics}])
+        json_lines.append(self._workdir / METRICS_FILE, [{"step": step, **metrics}])
         finite = {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
         if self._settings.tensorboard:
             if self._events is None:
@@ -76,7 +77,7 @@ class Writers:
         Raises:
           OSError: as `write`.
         """
-        _append_rows(self._workdir / TRANSCRIPTS_FILE, [{"step": step, **row} for row in rows])
+        json_lines.append(self._workdir / TRANSCRIPTS_FILE, [{"step": step, **row} for row in rows])
 
     def truncate_after(self, step: int) -> None:
         """Forgets what was written of later steps; call it before the first `write` of a resumed run.
@@ -87,7 +88,7 @@ class Writers:
         Raises:
           ValueError: a line in the middle of a file that is no JSON object with a step.
         """
-        last = _truncate(self._workdir / METRICS_FILE, step)
+        last = json_lines.keep_until(self._workdir / METRICS_FILE, step)
         if last < step:
             logging.warning(
                 "%s ends with step %d, the save is of step %d: metrics of the steps between are lost, training is not",
@@ -95,47 +96,8 @@ class Writers:
                 last,
                 step,
             )
-        _truncate(self._workdir / TRANSCRIPTS_FILE, step)
+        json_lines.keep_until(self._workdir / TRANSCRIPTS_FILE, step)
         self._purge_step = step + 1
-
-
-def _append_rows(file: Path, rows: list[dict[str, Any]]) -> None:
-    append(file, "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows).encode("ascii"))
-
-
-def _truncate(file: Path, step: int) -> int:
-    """Drops the lines of later steps; gives the last step that is there, 0 for none."""
-    if not file.exists():
-        return 0
-    lines = file.read_bytes().splitlines(keepends=True)
-    kept, last = [], 0
-    for number, line in enumerate(lines, start=1):
-        try:
-            if (found := json.loads(line)["step"]) <= step and line.endswith(b"\n"):
-                kept.append(line)
-                last = found
-        except (ValueError, TypeError, KeyError) as error:
-            if number < len(lines):
-                raise ValueError(
-                    f"{file}, line {number}: no JSON object with a step ({error!r}); delete the line, or the file"
-                ) from error
-    if len(kept) < len(lines):
-        partial = file.with_name(f".{file.name}.partial")
-        partial.write_bytes(b"".join(kept))
-        partial.replace(file)
-    return last
-
-
-def _finite(value: Any) -> Any:
-    """Numbers that JSON has no word for become None; NumPy numbers become Python's."""
-    if isinstance(value, Mapping):
-        return {str(key): _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    number = float(value)
-    return number if math.isfinite(number) else None
 
 
 def _start_wandb(workdir: Path, settings: MetricsSettings, config_json: str) -> Any:

@@ -14,7 +14,7 @@ from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttr
 from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import scalar
 
-from azr_jax.workdir.files import append
+from azr_jax.workdir.atomic import append
 
 
 class Events:

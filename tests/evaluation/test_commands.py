@@ -108,7 +108,7 @@ def test_results_are_multipl_e_s_and_resume(tmp_path):
 
 
 def test_what_a_killed_first_write_left_is_no_other_evaluation(tmp_path):
-    (tmp_path / ".evaluation.json.part").write_text('{"settings"')
+    (tmp_path / ".evaluation.json.partial").write_text('{"settings"')
     store = Results(tmp_path, SETTINGS)
     store.write_manifest({})
     assert [path.name for path in tmp_path.iterdir()] == ["evaluation.json"]

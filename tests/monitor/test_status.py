@@ -36,8 +36,9 @@ def run(tmp_path):
     rows = [json.dumps({"step": step, **ROW}) for step in (1, 2, 3)]
     (tmp_path / "metrics.jsonl").write_text("\n".join(rows) + '\n{"step": 4, "ti')
     os.utime(tmp_path / "metrics.jsonl", (WRITTEN, WRITTEN))
-    for name in ("0", "2", "3.orbax-checkpoint-tmp"):
+    for name in ("0", "2", "3.orbax-checkpoint-tmp", "00", "\u0663"):
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    (tmp_path / "checkpoints" / "5").write_text("a stray file")
     return tmp_path
 
 
@@ -126,7 +127,7 @@ def test_a_bucket_that_cannot_be_read_is_one_message(monkeypatch, caplog):
     def refused(folder):
         raise LookupError("no credentials were found")
 
-    monkeypatch.setattr(status, "_config", refused)
+    monkeypatch.setattr(status, "read_config", refused)
     assert status.main(["gs://bucket/run"]) == status.main(["--finished", "gs://bucket/run"]) == 1
     assert caplog.text.count("gs://bucket/run: can't be read (LookupError: no credentials were found)") == 2
     with pytest.raises(LookupError):

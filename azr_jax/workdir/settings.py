@@ -1,0 +1,88 @@
+"""The settings that a workdir's run was started with, and which of them may change. No jax."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from etils import epath
+
+from azr_jax.config import Config, differences, from_mapping
+from azr_jax.workdir.files import CONFIG_FILE
+from azr_jax.workdir.json_lines import json_object
+
+# What a later start may change, and why: the only list of it. A name that ends in a dot is a whole section.
+MAY_CHANGE = {
+    "steps": "how long the run goes on",
+    "checkpoint.": "when it is saved",
+    "metrics.": "where its numbers go",
+    "monitoring.": "what is watched",
+    "mesh.": "where arrays lie: no more than rounding",
+    "model.remat": "what is recomputed: no more than rounding",
+    "executor.workers": "how many programs run at a time",
+    "evaluation.": "what is scored, not what is trained",
+    "pretrain.": "no part of a run",
+}
+# Of these, what the scores of a finished run depend on: the parts of a study must agree on it.
+_CHANGES_SCORES = "evaluation."
+_EXCEPT = "evaluation.every"
+
+
+def binding(changed: Iterable[str], scores: bool = False) -> list[str]:
+    """Of `config.differences` those that make another run of it; with `scores` also those that its scores depend on."""
+    return [line for line in changed if not _may_change(line.split(":")[0], scores)]
+
+
+def _may_change(key: str, scores: bool) -> bool:
+    if scores and key.startswith(_CHANGES_SCORES) and key != _EXCEPT:
+        return False
+    return any(key == name or (name.endswith(".") and key.startswith(name)) for name in MAY_CHANGE)
+
+
+def changed_settings(workdir: epath.PathLike, config: Config) -> list[str]:
+    """`config.differences` of the workdir's settings and these. Raises ValueError as `read_settings`."""
+    return differences(read_settings(workdir), json.loads(config.to_json()))
+
+
+def read_config(workdir: epath.PathLike) -> Config:
+    """The settings that the workdir's run was last started with. Raises ValueError as `read_settings`."""
+    path = location(workdir)
+    settings = read_settings(path)
+    try:
+        return from_mapping(settings)
+    except ValueError as error:
+        raise ValueError(f"{path / CONFIG_FILE}: {error}") from error
+
+
+def read_settings(workdir: epath.PathLike) -> dict[str, Any]:
+    """config.json as it is.
+
+    Raises:
+      ValueError: no run of azr_jax there, or a config.json that is damaged or of another version.
+    """
+    path = location(workdir)
+    settings = json_object(path / CONFIG_FILE)
+    if not settings and not (path / CONFIG_FILE).exists():
+        raise ValueError(f"{path}: not a run of azr_jax (no {CONFIG_FILE}); name the --workdir of a run")
+    if not {"selfplay", "learner"} <= set(settings):
+        raise ValueError(
+            f"{path}: not a run of azr_jax (its {CONFIG_FILE} is of something else); choose another --workdir"
+        )
+    return settings
+
+
+def location(workdir: epath.PathLike) -> epath.Path:
+    """The workdir as an absolute local path, or as it is when it is remote (gs://...).
+
+    Raises:
+      ValueError: a remote place of a kind that nothing here can reach.
+    """
+    name = os.fspath(workdir)
+    if "://" in name and not name.startswith("gs://"):
+        raise ValueError(f"--workdir={name}: choose a local folder or gs://BUCKET/FOLDER")
+    if name.startswith("gs://") and importlib.util.find_spec("gcsfs") is None:
+        raise ValueError(f"--workdir={name}: the package gcsfs is not installed; `pip install gcsfs`")
+    return epath.Path(name if "://" in name else os.path.abspath(name))
