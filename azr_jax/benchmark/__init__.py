@@ -1,1 +1,1 @@
-"""How fast the engine is: `python -m azr_jax.benchmark {sampler,update,step} --json`; see docs/benchmarks.md."""
+"""The old name of `azr_jax.speed`, kept so that commands written down elsewhere go on working."""

@@ -11,7 +11,7 @@ from conftest import REPOSITORY, on_devices
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "azr_jax.benchmark", *arguments]
+    command = [sys.executable, "-m", "azr_jax.speed", *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, cwd=REPOSITORY, env=on_devices(1), timeout=900, check=False
     )

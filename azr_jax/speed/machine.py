@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from azr_jax.benchmark.sizes import Size
+from azr_jax.speed.sizes import Size
 
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 _CHAINED = 8  # calls between two looks at the clock, so that what a launch costs is not counted

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from azr_jax.benchmark import __main__ as command
-from azr_jax.benchmark.sizes import FULL, SMALL
-from azr_jax.benchmark.update import beside_peer
+from azr_jax.speed import __main__ as command
+from azr_jax.speed.sizes import FULL, SMALL
+from azr_jax.speed.update import beside_peer
 
 
 def test_only_a_peer_of_the_same_size_is_compared_with():

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from azr_jax.benchmark import counts, requests
-from azr_jax.benchmark.sizes import QWEN_3B, Lengths
 from azr_jax.model.configuration import ModelConfig
+from azr_jax.speed import counts, requests
+from azr_jax.speed.sizes import QWEN_3B, Lengths
 
 SMALL = ModelConfig(vocab_size=10, embed_dim=4, ffn_dim=8, layers=2, heads=2, kv_heads=1, head_dim=2)
 

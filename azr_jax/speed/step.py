@@ -19,15 +19,15 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from azr_jax.benchmark import machine, requests
-from azr_jax.benchmark.engine import Engine
-from azr_jax.benchmark.sizes import Size
 from azr_jax.learner.packing import TASK_GROUPS, TrainSequence, pack
 from azr_jax.learner.state import TrainState
 from azr_jax.learner.update import Learner
 from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.requests import Request, samples_of
 from azr_jax.sampler.session import Session
+from azr_jax.speed import machine, requests
+from azr_jax.speed.engine import Engine
+from azr_jax.speed.sizes import Size
 from azr_jax.types import Rollout
 
 PROGRAM_S = 0.05

@@ -11,13 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from azr_jax.benchmark import counts, machine, requests
-from azr_jax.benchmark.engine import Engine
-from azr_jax.benchmark.sizes import Size
 from azr_jax.sampler import programs
 from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.requests import Request
 from azr_jax.sampler.session import SessionMetrics
+from azr_jax.speed import counts, machine, requests
+from azr_jax.speed.engine import Engine
+from azr_jax.speed.sizes import Size
 
 
 def run(report: machine.Report, size: Size, arguments: argparse.Namespace, peer: None) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def run(size: str) -> dict[str, Any]:
     """{"tokens_per_s", "model_tflops", ...}, or {"missing": why} where it cannot run."""
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
         return {"missing": "torch or transformers is not installed"}
-    command = [sys.executable, "-m", "azr_jax.benchmark.peer", size]
+    command = [sys.executable, "-m", "azr_jax.speed.peer", size]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return {"missing": (done.stderr.strip().splitlines() or ["no output"])[-1][:300]}

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from azr_jax.benchmark import counts, machine
-from azr_jax.benchmark.engine import Engine
-from azr_jax.benchmark.sizes import Size
 from azr_jax.learner.packing import TASK_GROUPS, TrainSequence, pack
 from azr_jax.learner.remat import update_bytes
 from azr_jax.model import attention_check
+from azr_jax.speed import counts, machine
+from azr_jax.speed.engine import Engine
+from azr_jax.speed.sizes import Size
 
 _MICROBATCHES = 2  # as few as show what the optimizer's step costs beside them
 

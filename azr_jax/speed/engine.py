@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from azr_jax.benchmark.sizes import Size
 from azr_jax.config import Config, from_mapping
 from azr_jax.learner import remat
 from azr_jax.learner.update import Learner, make_learner
@@ -19,6 +18,7 @@ from azr_jax.model.sharding import leaf_name, make_mesh, param_shardings
 from azr_jax.model.tokenizer import Tokenizer, load_tokenizer
 from azr_jax.model.transformer import abstract
 from azr_jax.sampler.engine import Sampler
+from azr_jax.speed.sizes import Size
 from configs import base
 
 _EMBEDDED = Path(__file__).resolve().parents[1] / "embedded" / "azr-tiny"
@@ -50,6 +50,8 @@ class Engine:
                 "model.compute_dtype": size.compute_dtype,
                 "learner.logit_chunk": size.logit_chunk,
                 "learner.row_tokens": size.row_tokens,
+                "sampler.max_prompt_tokens": size.max_prompt_tokens,
+                "sampler.max_response_tokens": size.lengths.cap,
                 "learner.rows_per_microbatch": size.rows_per_microbatch,
             }
         )

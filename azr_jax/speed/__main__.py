@@ -1,0 +1,63 @@
+"""The command line of the benchmarks: workloads at full size on a GPU, at small shapes elsewhere; random weights.
+
+Each figure stands beside a peer or a ceiling measured in the same run. With --json the last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from azr_jax.flags import take_device_memory
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and flags."""
+    top = argparse.ArgumentParser(prog="python -m azr_jax.speed", description=__doc__)
+    top.add_argument("what", choices=("sampler", "update", "step"))
+    top.add_argument("--json", action="store_true", help="end with one line that is a JSON object")
+    top.add_argument("--size", choices=("auto", "full", "small"), default="auto", help="auto: full on a GPU")
+    top.add_argument("--only", default="", metavar="NAMES", help="some of the sampler's workloads, by commas")
+    top.add_argument("--repeats", type=int, default=3, help="timed runs, of which the median counts")
+    top.add_argument("--remat", default="auto", help="of the update: auto | full | attention | gate | dots | none")
+    top.add_argument("--no-peer", action="store_true", help="leave out the update in PyTorch")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a benchmark; mistakes of the user are one line on standard error and status 2."""
+    arguments = parser().parse_args(argv)
+    take_device_memory()
+    try:
+        result = _run(arguments)
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    if arguments.json:
+        sys.stdout.write(json.dumps(result) + "\n")
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.repeats < 1:
+        raise ValueError(f"--repeats={arguments.repeats}: use at least 1")
+    if arguments.only and arguments.what != "sampler":
+        raise ValueError(f"--only={arguments.only}: only the sampler's workloads can be chosen; leave it out")
+    peer = None
+    if arguments.what == "update" and not arguments.no_peer:
+        from azr_jax.speed import peer as peers  # in a process of its own, before jax takes the GPU's memory
+
+        peer = peers.run(arguments.size)
+    from azr_jax.speed import machine, sampler, sizes, step, update
+
+    commands = {"sampler": sampler.run, "update": update.run, "step": step.run}
+    size = sizes.choose(arguments.size)
+    report = machine.Report(arguments.what, size)
+    return commands[arguments.what](report, size, arguments, peer)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
