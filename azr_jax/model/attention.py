@@ -80,6 +80,18 @@ def attend(
     return KERNELS[implementation](query_BTNH, key_BSKH, value_BSKH, segment_ids_BT, mesh)
 
 
+def within_segments(
+    segment_ids_BT: jax.Array, implementation: str, mesh: Mesh | None
+) -> Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, tuple[jax.Array, jax.Array]]]:
+    """`attend` as `layer.decoder_layer` takes it; what it keeps are the keys and values [B, T, K, H]."""
+
+    def attend_rows(query_BTNH: jax.Array, key_BTKH: jax.Array, value_BTKH: jax.Array) -> Any:
+        attended_BTNH = attend(query_BTNH, key_BTKH, value_BTKH, segment_ids_BT, implementation, mesh)
+        return attended_BTNH, (key_BTKH, value_BTKH)
+
+    return attend_rows
+
+
 def attend_cache(
     query_BNH: jax.Array,
     key: jax.Array,

@@ -1,7 +1,11 @@
-"""One decoder layer: pure functions of a dict of its weights, and the module that holds every layer's, stacked."""
+"""One decoder layer, written once for training, prefill and decoding, and the module that holds all layers, stacked.
+
+What attention reads is the caller's choice: `decoder_layer` takes a function for it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,7 +19,13 @@ from azr_jax.model.configuration import LinearRopeScaling, ModelConfig
 from azr_jax.model.sharding import PARAM_AXES, gathered
 
 INIT_STD = 0.02  # transformers' initializer_range
-GATE_NAME = "gate"  # of the gate's product, for remat policies
+# Checkpoint names of what a remat policy may keep of a layer: what attention reads, its sum with the input, the gate.
+ATTENTION_NAMES = ("query", "key", "value")
+MIDDLE_NAME = "middle"
+GATE_NAME = "gate"
+
+# From (query [..., N, H], key [..., K, H], value [..., K, H]) to (attended [..., N, H], what the caller keeps).
+Attend = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, Any]]
 
 
 class Layer(nnx.Module):
@@ -103,6 +113,27 @@ def rotate(heads: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
     cos, sin = (angle[..., None, :] for angle in angles)
     first, second = jnp.split(heads.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate((first * cos - second * sin, second * cos + first * sin), axis=-1).astype(heads.dtype)
+
+
+def decoder_layer(
+    config: ModelConfig,
+    layer: dict[str, jax.Array],
+    hidden: jax.Array,
+    angles: tuple[jax.Array, jax.Array],
+    attend: Attend,
+    mesh: Mesh | None,
+) -> tuple[jax.Array, Any]:
+    """Attention and feed-forward, each added to the hidden states [..., D].
+
+    `layer` holds one layer's weights, `angles` is `rope_angles` of the positions. Returns the new hidden states and
+    what `attend` returned beside its output: nothing, the keys and values, or the updated cache.
+    """
+    inputs = attention_inputs(config, layer, hidden, angles, mesh)
+    query, key, value = (checkpoint_name(array, name) for array, name in zip(inputs, ATTENTION_NAMES, strict=True))
+    attended, kept = attend(query, key, value)
+    hidden = hidden + attention_output(layer, attended.astype(hidden.dtype), mesh)
+    hidden = checkpoint_name(hidden, MIDDLE_NAME)
+    return hidden + feed_forward(config, layer, hidden, mesh), kept
 
 
 def attention_inputs(

@@ -53,8 +53,6 @@ PARAM_AXES: dict[str, tuple[str, ...]] = {
     "down_LFD": ("layers", "ffn", "embed"),
 }
 
-CACHE_AXES = ("layers", "batch", "kv_heads", "length", "head_dim")
-
 
 def make_mesh(data: int = 1, fsdp: int = -1, tensor: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh with axes (data, fsdp, tensor), all Auto; -1 on one axis means the devices that the others leave.
@@ -145,11 +143,6 @@ def readable(array: jax.Array, mesh: Mesh | None) -> jax.Array:
     if mesh is None or not mesh.is_multi_process:
         return array
     return jax.lax.with_sharding_constraint(array, replicated(mesh))
-
-
-def cache_sharding(mesh: Mesh) -> NamedSharding:
-    """For the [L, slots, K, T, H] buffers of a KVCache."""
-    return NamedSharding(mesh, spec(CACHE_AXES))
 
 
 def param_shardings(abstract_params: Any, mesh: Mesh, config: ModelConfig, serving: bool = False) -> Any:

@@ -13,37 +13,33 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 
 from azr_jax.model import attention
 from azr_jax.model.accumulation import scan_adding
-from azr_jax.model.cache import KVCache, init_cache, insert
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.embedding import embed
 from azr_jax.model.layer import (
+    ATTENTION_NAMES,
     GATE_NAME,
     INIT_STD,
+    MIDDLE_NAME,
     Layer,
-    attention_inputs,
-    attention_output,
-    feed_forward,
+    decoder_layer,
     rms_norm,
     rope_angles,
 )
 from azr_jax.model.logprobs import chunked_logprobs
 from azr_jax.model.sharding import constrain
 
-__all__ = ["REMAT_POLICIES", "KVCache", "Transformer", "abstract", "init_cache", "insert"]
-
-_ATTENTION_NAMES = ("query", "key", "value", "middle")
+_KEPT_NAMES = (*ATTENTION_NAMES, MIDDLE_NAME)
 # What the backward pass keeps of each layer besides its input, and bytes of it a token and layer for the 3B in
 # bfloat16: "full" nothing (4 KiB, the input); "attention" all up to the feed-forward (17 KiB), which then computes gate
 # and up again; "gate" the gate too (39 KiB); "dots" every matrix product; "none" everything.
 REMAT_POLICIES: dict[str, Any] = {
     "full": jax.checkpoint_policies.nothing_saveable,
-    "attention": attention.kept(*_ATTENTION_NAMES),
-    "gate": attention.kept(*_ATTENTION_NAMES, GATE_NAME),
+    "attention": attention.kept(*_KEPT_NAMES),
+    "gate": attention.kept(*_KEPT_NAMES, GATE_NAME),
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     "none": None,
 }
@@ -110,41 +106,12 @@ class Transformer(nnx.Module):
     def prefill(
         self, tokens_BT: jax.Array, positions_BT: jax.Array, segment_ids_BT: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """`hidden`, and the keys and values LBTKH of every layer (for `cache.insert`)."""
+        """`hidden`, and the keys and values LBTKH of every layer (for the sampler's caches)."""
         hidden_BTD, (key_LBTKH, value_LBTKH) = self._forward(tokens_BT, positions_BT, segment_ids_BT, keep_keys=True)
         return hidden_BTD, key_LBTKH, value_LBTKH
 
-    def decode(self, tokens_B: jax.Array, positions_B: jax.Array, cache: KVCache) -> tuple[jax.Array, KVCache]:
-        """One token a slot: writes its key and value at `positions_B`, attends to keys 0 .. positions_B.
-
-        Returns the final hidden BD and the cache, updated in place when the caller donates it. Position t of slot s
-        must hold token t of that row's sequence (one unpacked sequence a slot, from position 0). A position outside
-        the cache writes nothing.
-        """
-        angles = rope_angles(self.config, positions_B)
-        slots = jnp.arange(tokens_B.shape[0], dtype=jnp.int32)[:, None]
-        kv_heads = jnp.arange(self.config.kv_heads, dtype=jnp.int32)[None, :]
-
-        def body(carry: tuple[jax.Array, ...], stacked: tuple[dict[str, jax.Array], jax.Array]) -> Any:
-            hidden_BD, cache_k, cache_v = carry
-            layer, index = stacked
-            query_BNH, key_BKH, value_BKH = attention_inputs(self.config, layer, hidden_BD, angles, self.mesh)
-            # All four indices as points: a window over heads would copy the whole cache on a sharded device.
-            at = (index, slots, kv_heads, positions_B[:, None])
-            cache_k = cache_k.at[at].set(key_BKH.astype(cache_k.dtype), mode="drop")
-            cache_v = cache_v.at[at].set(value_BKH.astype(cache_v.dtype), mode="drop")
-            attended_BNH = attention.attend_cache(query_BNH, cache_k[index], cache_v[index], positions_B)
-            hidden_BD = hidden_BD + attention_output(layer, attended_BNH.astype(hidden_BD.dtype), self.mesh)
-            hidden_BD = hidden_BD + feed_forward(self.config, layer, hidden_BD, self.mesh)
-            return (constrain(hidden_BD, self.mesh, ("batch", "activation")), cache_k, cache_v), None
-
-        indices_L = jnp.arange(self.config.layers, dtype=jnp.int32)
-        carry = (embed(self.embed_VD[...], tokens_B, self.compute_dtype, self.mesh), cache.k, cache.v)
-        (hidden_BD, k, v), _ = jax.lax.scan(body, carry, (self.layers.stacked(), indices_L))
-        return rms_norm(hidden_BD, self.norm_D[...], self.config.rms_epsilon), KVCache(k=k, v=v)
-
     def logits(self, hidden_D: jax.Array) -> jax.Array:
-        """float32 logits [..., V] of hidden states [..., D] that `hidden`, `prefill` or `decode` returned."""
+        """float32 logits [..., V] of hidden states [..., D] that `hidden` or `prefill` returned."""
         head_VD = self.head()[...].astype(hidden_D.dtype)
         return jnp.einsum("...D,VD->...V", hidden_D, head_VD, preferred_element_type=jnp.float32)
 
@@ -177,18 +144,9 @@ class Transformer(nnx.Module):
         def layer_of(context: Any, hidden_BTD: jax.Array, layer: dict[str, jax.Array]) -> tuple[jax.Array, Any]:
             angles, segment_ids_BT = context
             hidden_BTD = constrain(hidden_BTD, self.mesh, ("batch", "length", "activation"))
-            inputs = attention_inputs(self.config, layer, hidden_BTD, angles, self.mesh)
-            query_BTNH, key_BTKH, value_BTKH = (
-                checkpoint_name(array, name) for array, name in zip(inputs, _ATTENTION_NAMES, strict=False)
-            )
-            attended_BTNH = attention.attend(
-                query_BTNH, key_BTKH, value_BTKH, segment_ids_BT, self.attention_kernel, self.mesh
-            )
-            hidden_BTD = hidden_BTD + attention_output(layer, attended_BTNH, self.mesh)
-            hidden_BTD = checkpoint_name(hidden_BTD, "middle")
-            hidden_BTD = hidden_BTD + feed_forward(self.config, layer, hidden_BTD, self.mesh)
-            hidden_BTD = constrain(hidden_BTD, self.mesh, between)
-            return hidden_BTD, (key_BTKH, value_BTKH) if keep_keys else None
+            attend = attention.within_segments(segment_ids_BT, self.attention_kernel, self.mesh)
+            hidden_BTD, keys_values = decoder_layer(self.config, layer, hidden_BTD, angles, attend, self.mesh)
+            return constrain(hidden_BTD, self.mesh, between), keys_values if keep_keys else None
 
         hidden_BTD = embed(self.embed_VD[...], tokens_BT, self.compute_dtype, self.mesh)
         hidden_BTD = constrain(hidden_BTD, self.mesh, between)
@@ -197,7 +155,7 @@ class Transformer(nnx.Module):
             body = jax.checkpoint(layer_of, policy=REMAT_POLICIES[self.remat], prevent_cse=False)
         stacked = self.layers.stacked()
         if sums is not None:
-            hidden_BTD, keys = scan_adding(lambda *one: body(*one)[0], context, hidden_BTD, stacked, sums), None
+            hidden_BTD, keys = scan_adding(lambda *inputs: body(*inputs)[0], context, hidden_BTD, stacked, sums), None
         else:
             hidden_BTD, keys = jax.lax.scan(functools.partial(body, context), hidden_BTD, stacked)
         return rms_norm(hidden_BTD, self.norm_D[...], self.config.rms_epsilon), keys

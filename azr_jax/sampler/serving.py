@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from azr_jax.model import attention
 from azr_jax.model.configuration import ModelConfig
-from azr_jax.model.layer import attention_inputs, attention_output, feed_forward, rms_norm, rope_angles, side_by_side
+from azr_jax.model.layer import decoder_layer, rms_norm, rope_angles, side_by_side
 from azr_jax.model.transformer import Transformer
 
 
@@ -80,15 +80,14 @@ def prefill(
     weights: Weights, tokens_BT: jax.Array, positions_BT: jax.Array, segment_ids_BT: jax.Array
 ) -> tuple[jax.Array, list[jax.Array], list[jax.Array]]:
     """`Transformer.prefill` with the layers unrolled: (hidden BTD, keys, values), L arrays BTKH each."""
-    config, mesh = weights.config, weights.mesh
-    angles = rope_angles(config, positions_BT)
+    angles = rope_angles(weights.config, positions_BT)
+    attend = attention.within_segments(segment_ids_BT, weights.kernel, weights.mesh)
     hidden_BTD = weights.embed(tokens_BT)
     keys, values = [], []
     for layer in weights.layers:
-        query_BTNH, key_BTKH, value_BTKH = attention_inputs(config, layer, hidden_BTD, angles, mesh)
-        attended_BTNH = attention.attend(query_BTNH, key_BTKH, value_BTKH, segment_ids_BT, weights.kernel, mesh)
-        hidden_BTD = hidden_BTD + attention_output(layer, attended_BTNH, mesh)
-        hidden_BTD = hidden_BTD + feed_forward(config, layer, hidden_BTD, mesh)
+        hidden_BTD, (key_BTKH, value_BTKH) = decoder_layer(
+            weights.config, layer, hidden_BTD, angles, attend, weights.mesh
+        )
         keys.append(key_BTKH)
         values.append(value_BTKH)
     return weights.final(hidden_BTD), keys, values

@@ -14,14 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from azr_jax.model.cache import init_cache, insert
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.sharding import batch_sharding, make_mesh
 from azr_jax.model.transformer import abstract
 from azr_jax.model.weights import init, load, save
 
 CONFIG = ModelConfig(vocab_size=160, embed_dim=32, ffn_dim=48, layers=4, heads=4, kv_heads=2, head_dim=8, eos_ids=(3,))
-B, T, PROMPT = 8, 12, 5
+B, T = 8, 12
 
 
 def _difference(ours: Any, expected: Any) -> float:
@@ -32,7 +31,7 @@ def _difference(ours: Any, expected: Any) -> float:
 
 
 def _run(mesh: Any, serving: bool = False, **options: Any) -> dict[str, Any]:
-    """Loss, gradient, decoded states and temporaries on a mesh, or on one device when it is None."""
+    """Loss, gradient, hidden states, keys and values on a mesh, or on one device when it is None."""
     from flax import nnx
 
     graphdef, _ = abstract(CONFIG, compute_dtype=jnp.float32, mesh=mesh, **options)
@@ -52,29 +51,13 @@ def _run(mesh: Any, serving: bool = False, **options: Any) -> dict[str, Any]:
         return jnp.mean(logprobs_BT) + 0.1 * jnp.mean(entropy_BT)
 
     @jax.jit
-    def prefill(params: Any, cache: Any) -> Any:
-        transformer = nnx.merge(graphdef, params)
-        batch = (x[:, :PROMPT] for x in (tokens_BT, positions_BT, segments_BT))
-        _, key_LBTKH, value_LBTKH = transformer.prefill(*batch)
-        return insert(cache, key_LBTKH, value_LBTKH, jnp.arange(B, dtype=jnp.int32)[::-1])
-
-    def decode(params: Any, tokens_B: jax.Array, positions_B: jax.Array, cache: Any) -> Any:
-        return nnx.merge(graphdef, params).decode(tokens_B, positions_B, cache)
+    def prefill(params: Any) -> Any:
+        return nnx.merge(graphdef, params).prefill(tokens_BT, positions_BT, segments_BT)
 
     # Nothing is trained in the serving layout.
     value, gradient = (loss(params), None) if serving else jax.value_and_grad(loss)(params)
-    cache = prefill(params, init_cache(CONFIG, B, 2048, jnp.float32, mesh))
-    one = place(tokens_BT[::-1, PROMPT]), place(positions_BT[:, PROMPT]), cache
-    compiled = jax.jit(decode, donate_argnums=3).lower(params, *one).compile()
-    hidden_BD, cache = compiled(params, *one)
-    return {
-        "loss": value,
-        "gradient": gradient,
-        "hidden": hidden_BD,
-        "cache": cache,
-        "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
-        "params": params,
-    }
+    hidden_BTD, *keys_values = prefill(params)
+    return {"loss": value, "gradient": gradient, "hidden": hidden_BTD, "keys": keys_values, "params": params}
 
 
 def main(output: Path, kernel: str) -> None:
@@ -97,12 +80,10 @@ def main(output: Path, kernel: str) -> None:
         "loaded": _difference(loaded, meshed["params"]),
         "files": len(list(directory.glob("*.safetensors"))),
         "gradient_scale": max(float(jnp.abs(x).max()) for x in jax.tree.leaves(single["gradient"])),
-        "cache_bytes_a_device": meshed["cache"].k.addressable_shards[0].data.nbytes * 2,
-        "temporary_bytes": meshed["temporary_bytes"],
     }
     result["mesh gradient"] = _difference(meshed["gradient"], single["gradient"])
     for name, run in (("mesh", meshed), ("serving", serving)):
-        for key in ("loss", "hidden", "cache", "params"):
+        for key in ("loss", "hidden", "keys", "params"):
             result[f"{name} {key}"] = _difference(run[key], single[key])
     output.write_text(json.dumps(result), encoding="utf-8")
 

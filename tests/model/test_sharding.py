@@ -43,7 +43,7 @@ def _assert_equal_to_one_device(result, layout):
     if layout == "mesh":
         assert result["mesh gradient"] < 1e-4 * result["gradient_scale"]
     assert result[f"{layout} hidden"] < 1e-4
-    assert result[f"{layout} cache"] < 1e-4
+    assert result[f"{layout} keys"] < 1e-4
 
 
 @pytest.mark.ci
@@ -63,12 +63,6 @@ def test_weights_lie_in_parts_and_come_back_from_a_sharded_export(eight_devices)
     assert eight_devices["files"] > 2
     assert eight_devices["loaded_as_initialised"]
     assert eight_devices["loaded"] == 0.0
-
-
-@pytest.mark.ci
-def test_decode_on_a_mesh_keeps_the_cache_in_place(eight_devices):
-    # A CPU reads one of the four layers into a temporary; a copied keys or values buffer would be half of all.
-    assert eight_devices["temporary_bytes"] < 0.4 * eight_devices["cache_bytes_a_device"]
 
 
 def test_every_parameter_has_a_rule_of_its_rank():
