@@ -25,6 +25,8 @@ _LAYER_NAMES = {
     "key_bias_LKH": "self_attn.k_proj.bias",
     "value_LDKH": "self_attn.v_proj.weight",
     "value_bias_LKH": "self_attn.v_proj.bias",
+    "query_norm_LH": "self_attn.q_norm.weight",
+    "key_norm_LH": "self_attn.k_norm.weight",
     "output_LNHD": "self_attn.o_proj.weight",
     "ffn_norm_LD": "post_attention_layernorm.weight",
     "gate_LDF": "mlp.gate_proj.weight",

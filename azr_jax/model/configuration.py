@@ -1,4 +1,4 @@
-"""`ModelConfig`: the numbers that make a Qwen2 or Llama decoder, to and from Hugging Face's config.json."""
+"""`ModelConfig`: the numbers that make a Qwen2, Qwen3 or Llama decoder, to and from Hugging Face's config.json."""
 
 from __future__ import annotations
 
@@ -6,12 +6,72 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-FAMILIES = {"qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM"}
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Family:
+    """What differs between the supported decoders.
+
+    Alike are RMS norm before attention and feed-forward, rotary embedding of the whole head, grouped queries, SwiGLU.
+
+    Attributes:
+      architecture: transformers' class.
+      examples: models of the family, for messages.
+      qkv_bias: the query, key and value projections add a bias.
+      query_key_norms: each head's query and key have an RMS norm before they are rotated.
+      head_dim, max_positions: transformers' defaults, for a config.json that leaves them out (0: embed_dim / heads).
+      hf: keys of config.json that this family alone has, as `to_hf` writes them.
+    """
+
+    architecture: str
+    examples: str
+    qkv_bias: bool = False
+    query_key_norms: bool = False
+    head_dim: int = 0
+    max_positions: int = 32768
+    hf: tuple[tuple[str, bool], ...] = ()
+
+
+# config.json's model_type -> the family.
+FAMILIES = {
+    "qwen2": Family(
+        "Qwen2ForCausalLM", "Qwen2, Qwen2.5, Qwen2.5-Coder", qkv_bias=True, hf=(("use_sliding_window", False),)
+    ),
+    "qwen3": Family(
+        "Qwen3ForCausalLM",
+        "Qwen3 0.6B to 32B",
+        query_key_norms=True,
+        head_dim=128,
+        hf=(("use_sliding_window", False), ("attention_bias", False)),
+    ),
+    "llama": Family(
+        "LlamaForCausalLM",
+        "Llama, SmolLM2, DeepSeek-Coder",
+        max_positions=2048,
+        hf=(("attention_bias", False), ("mlp_bias", False)),
+    ),
+}
+# Why the models that are asked for most are none of these: the first words that a model_type begins with decide.
+_WHY_NOT = {
+    "qwen2_moe": "its feed-forward is a mixture of experts",
+    "qwen3_moe": "its feed-forward is a mixture of experts",
+    "qwen3_next": "most of its layers have linear attention",
+    "qwen3_5": "most of its layers have linear attention",
+    "qwen2_vl": "it reads images too",
+    "qwen2_5_vl": "it reads images too",
+    "qwen3_vl": "it reads images too",
+    "mixtral": "its feed-forward is a mixture of experts",
+    "deepseek": "it has latent attention and a mixture of experts",
+    "mistral": "its attention may slide over a window",
+    "ministral": "its attention slides over a window",
+    "gemma": "its norms, activation and embedding scale are others",
+    "phi": "its projections are fused, and its rotary embedding is partial or scaled in its own way",
+    "starcoder2": "it has layer norms with biases and a plain feed-forward",
+    "gpt": "it has layer norms with biases and a plain feed-forward",
+}
 
 # transformers' own defaults: a config.json may leave out what equals them.
 _DEFAULT_ROPE_THETA = 10000.0
 _DEFAULT_RMS_EPSILON = 1e-6
-_DEFAULT_MAX_POSITIONS = {"qwen2": 32768, "llama": 2048}
 _ROPE_SCALING_KEYS = {
     "linear": ("factor",),
     "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
@@ -39,6 +99,8 @@ class Llama3RopeScaling:
 class ModelConfig:
     """Shape and constants of one decoder. Sizes in elements, `max_positions` in tokens.
 
+    `masked_ids` are never sampled and have no part in any distribution; config.json does not know them.
+
     Raises:
       ValueError: heads that do not divide into kv_heads, an odd head_dim, an unknown family, or a size below 1.
     """
@@ -53,12 +115,12 @@ class ModelConfig:
     rope_theta: float = 1_000_000.0
     rms_epsilon: float = 1e-6
     tie_embeddings: bool = True
-    qkv_bias: bool = True
     max_positions: int = 32768
     family: str = "qwen2"
     rope_scaling: LinearRopeScaling | Llama3RopeScaling | None = None
     bos_id: int | None = None
     eos_ids: tuple[int, ...] = ()
+    masked_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "embed_dim", "ffn_dim", "layers", "heads", "kv_heads", "head_dim", "max_positions"):
@@ -73,17 +135,24 @@ class ModelConfig:
             raise ValueError(f"ModelConfig.head_dim={self.head_dim} is odd; rotary embedding needs an even head_dim")
         if self.family not in FAMILIES:
             raise ValueError(f"ModelConfig.family={self.family!r} is unknown; choose one of {sorted(FAMILIES)}")
-        if self.family == "qwen2" and not self.qkv_bias:
-            raise ValueError("ModelConfig.qkv_bias=False with family='qwen2'; Qwen2 always has it: set qkv_bias=True")
-        if self.family == "llama" and self.qkv_bias:
-            raise ValueError("ModelConfig.qkv_bias=True with family='llama'; Llama has none: set qkv_bias=False")
+
+    @property
+    def qkv_bias(self) -> bool:
+        """Whether the query, key and value projections add a bias."""
+        return FAMILIES[self.family].qkv_bias
+
+    @property
+    def query_key_norms(self) -> bool:
+        """Whether each head's query and key have an RMS norm."""
+        return FAMILIES[self.family].query_key_norms
 
     @property
     def parameters(self) -> int:
         """Number of weights, the tied head counted once."""
         attention = self.embed_dim * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
         bias = self.head_dim * (self.heads + 2 * self.kv_heads) if self.qkv_bias else 0
-        layer = attention + bias + 3 * self.embed_dim * self.ffn_dim + 2 * self.embed_dim
+        norms = 2 * self.head_dim if self.query_key_norms else 0
+        layer = attention + bias + norms + 3 * self.embed_dim * self.ffn_dim + 2 * self.embed_dim
         tables = self.vocab_size * self.embed_dim * (1 if self.tie_embeddings else 2)
         return self.layers * layer + tables + self.embed_dim
 
@@ -95,10 +164,11 @@ class ModelConfig:
           ValueError: naming the key, its value and the fix, for a model that this decoder would compute wrongly.
         """
         family = _family(hf)
-        _check_supported(hf, family)
+        defaults = FAMILIES[family]
+        _check_supported(hf, defaults)
         heads = _required(hf, "num_attention_heads")
         embed_dim = _required(hf, "hidden_size")
-        head_dim = _number(hf, "head_dim", 0, int) or embed_dim // max(heads, 1)
+        head_dim = _number(hf, "head_dim", defaults.head_dim, int) or embed_dim // max(heads, 1)
         rope_theta, rope_scaling = _rope(hf)
         return cls(
             vocab_size=_required(hf, "vocab_size"),
@@ -111,8 +181,7 @@ class ModelConfig:
             rope_theta=rope_theta,
             rms_epsilon=_number(hf, "rms_norm_eps", _DEFAULT_RMS_EPSILON, float),
             tie_embeddings=_flag(hf, "tie_word_embeddings"),
-            qkv_bias=family == "qwen2",
-            max_positions=_number(hf, "max_position_embeddings", _DEFAULT_MAX_POSITIONS[family], int),
+            max_positions=_number(hf, "max_position_embeddings", defaults.max_positions, int),
             family=family,
             rope_scaling=rope_scaling,
             bos_id=_id(hf.get("bos_token_id"), "bos_token_id"),
@@ -122,7 +191,7 @@ class ModelConfig:
     def to_hf(self) -> dict[str, Any]:
         """The mapping for config.json; readable by transformers 4 and 5 and by `from_hf`, which gives back `self`."""
         hf: dict[str, Any] = {
-            "architectures": [FAMILIES[self.family]],
+            "architectures": [FAMILIES[self.family].architecture],
             "model_type": self.family,
             "vocab_size": self.vocab_size,
             "hidden_size": self.embed_dim,
@@ -144,10 +213,7 @@ class ModelConfig:
             hf["bos_token_id"] = self.bos_id
         if self.eos_ids:
             hf["eos_token_id"] = self.eos_ids[0] if len(self.eos_ids) == 1 else list(self.eos_ids)
-        if self.family == "qwen2":
-            hf["use_sliding_window"] = False
-        else:
-            hf |= {"attention_bias": False, "mlp_bias": False}
+        hf |= dict(FAMILIES[self.family].hf)
         if isinstance(self.rope_scaling, LinearRopeScaling):
             hf["rope_scaling"] = {"rope_type": "linear", "factor": self.rope_scaling.factor}
         elif self.rope_scaling is not None:
@@ -169,7 +235,8 @@ def divisors(number: int) -> list[int]:
 def end_ids(value: Any, file: str = "config.json") -> tuple[int, ...]:
     """The ids of an eos_token_id: null, one id or a list of them. Raises ValueError for anything else."""
     ids = [] if value is None else value if isinstance(value, list | tuple) else [value]
-    return tuple(found for each in ids if (found := _id(each, "eos_token_id", file)) is not None)
+    checked = (_id(token_id, "eos_token_id", file) for token_id in ids)
+    return tuple(token_id for token_id in checked if token_id is not None)
 
 
 def _id(value: Any, key: str, file: str = "config.json") -> int | None:
@@ -203,25 +270,28 @@ def _flag(hf: Mapping[str, Any], key: str) -> bool:
 
 def _family(hf: Mapping[str, Any]) -> str:
     family = hf.get("model_type")
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
+        supported = "; ".join(f"{name} ({known.examples})" for name, known in FAMILIES.items())
+        why = next((why for prefix, why in _WHY_NOT.items() if str(family).startswith(prefix)), "its layers are others")
         raise ValueError(
-            f"config.json: model_type is {family!r}; supported are {sorted(FAMILIES)}: use a Qwen2, Qwen2.5, "
-            "Qwen2.5-Coder or Llama model"
+            f"config.json: model_type is {family!r:.60}, which is not supported ({why}); supported are {supported}: "
+            "use a model of one of these"
         )
-    architectures = hf.get("architectures") or [FAMILIES[family]]
-    if list(architectures) != [FAMILIES[family]]:
+    architecture = FAMILIES[family].architecture
+    architectures = hf.get("architectures") or [architecture]
+    if list(architectures) != [architecture]:
         raise ValueError(
-            f"config.json: architectures is {architectures!r}; supported is [{FAMILIES[family]!r}]: use the "
+            f"config.json: architectures is {architectures!r}; supported is [{architecture!r}]: use the "
             "causal language model's directory"
         )
     return family
 
 
-def _check_supported(hf: Mapping[str, Any], family: str) -> None:
+def _check_supported(hf: Mapping[str, Any], family: Family) -> None:
     supported = {
         "hidden_act": ("silu",),
         "use_sliding_window": (False, None),
-        "attention_bias": (family == "qwen2", None) if family == "qwen2" else (False, None),
+        "attention_bias": (family.qkv_bias, None),
         "mlp_bias": (False, None),
         "quantization_config": (None,),
         "pretraining_tp": (1, None),
@@ -234,7 +304,7 @@ def _check_supported(hf: Mapping[str, Any], family: str) -> None:
                 "quantised weights, the original bfloat16 ones)"
             )
     layer_types = hf.get("layer_types") or []
-    other = [each for each in layer_types if each != "full_attention"] if isinstance(layer_types, list) else layer_types
+    other = [kind for kind in layer_types if kind != "full_attention"] if isinstance(layer_types, list) else layer_types
     if other:
         raise ValueError(
             f"config.json: layer_types holds {other!r:.60}; supported is 'full_attention' in every layer: "

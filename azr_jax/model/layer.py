@@ -71,6 +71,8 @@ def layer_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     }
     if config.qkv_bias:
         shapes |= {"query_bias_LNH": (L, N, H), "key_bias_LKH": (L, K, H), "value_bias_LKH": (L, K, H)}
+    if config.query_key_norms:
+        shapes |= {"query_norm_LH": (L, H), "key_norm_LH": (L, H)}
     return shapes
 
 
@@ -148,19 +150,22 @@ def attention_inputs(
     `layer` may hold the three projections side by side, as `side_by_side` makes them.
     """
     normed = rms_norm(hidden, layer["attention_norm_LD"], config.rms_epsilon)
-    if "heads_DAH" in layer:
-        heads = jnp.einsum("...D,DAH->...AH", normed, layer["heads_DAH"].astype(hidden.dtype))
-        if "heads_bias_AH" in layer:
-            heads = heads + layer["heads_bias_AH"].astype(heads.dtype)
-        query, key, value = jnp.split(heads, (config.heads, config.heads + config.kv_heads), axis=-2)
-        return rotate(query, angles), rotate(key, angles), value
 
     def project(name: str, bias: str) -> jax.Array:
         heads = jnp.einsum("...D,DNH->...NH", normed, _use(layer, name, hidden.dtype, mesh))
         return heads + layer[bias].astype(heads.dtype) if bias in layer else heads
 
-    query = rotate(project("query_LDNH", "query_bias_LNH"), angles)
-    key = rotate(project("key_LDKH", "key_bias_LKH"), angles)
+    def rotated(heads: jax.Array, norm: str) -> jax.Array:
+        return rotate(rms_norm(heads, layer[norm], config.rms_epsilon) if norm in layer else heads, angles)
+
+    if "heads_DAH" in layer:
+        heads = jnp.einsum("...D,DAH->...AH", normed, layer["heads_DAH"].astype(hidden.dtype))
+        if "heads_bias_AH" in layer:
+            heads = heads + layer["heads_bias_AH"].astype(heads.dtype)
+        query, key, value = jnp.split(heads, (config.heads, config.heads + config.kv_heads), axis=-2)
+        return rotated(query, "query_norm_LH"), rotated(key, "key_norm_LH"), value
+    query = rotated(project("query_LDNH", "query_bias_LNH"), "query_norm_LH")
+    key = rotated(project("key_LDKH", "key_bias_LKH"), "key_norm_LH")
     return query, key, project("value_LDKH", "value_bias_LKH")
 
 

@@ -13,6 +13,8 @@ from jax.sharding import PartitionSpec as P
 
 from azr_jax.model.sharding import PARAM_AXES, RULES, spec
 
+NEVER = -1e30  # the logit of a masked id: finite, so that 0 times it is 0 and not NaN
+
 
 def chunked_logprobs(
     hidden_BTD: jax.Array,
@@ -21,8 +23,11 @@ def chunked_logprobs(
     chunk: int,
     temperature: float = 1.0,
     mesh: Mesh | None = None,
+    masked_ids: tuple[int, ...] = (),
 ) -> tuple[jax.Array, jax.Array]:
     """float32 (logprobs_BT of the targets, entropy_BT in nats) of softmax(hidden @ head.T / temperature).
+
+    `masked_ids` have no part in it (see `masked`).
 
     Rows stay whole (they are what a mesh splits); time is cut into chunks of `chunk` tokens, whose logits the backward
     pass computes again. Gradients flow to `hidden_BTD` and `head_VD`; the head's is summed over chunks in float32.
@@ -35,36 +40,56 @@ def chunked_logprobs(
     # One device needs no shard_map.
     mesh = mesh if mesh is not None and mesh.size > 1 else None
     # custom_vjp's result has no type of its own.
-    outputs: Any = _logprobs(hidden_BTD, head_VD, targets_BT, chunk, temperature, mesh)
+    outputs: Any = _logprobs(hidden_BTD, head_VD, targets_BT, chunk, temperature, mesh, masked_ids)
     logprobs_BT, entropy_BT = outputs
     return logprobs_BT[:, :T], entropy_BT[:, :T]
 
 
 # The gradient is written out. Differentiated and partitioned automatically, each chunk sums the whole head's gradient
 # over the devices (28 all-reduces of 1.2 GB for a row of 14,336 tokens of the 3B), and the gathered head is float32.
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
 def _logprobs(
-    hidden_BTD: jax.Array, head_VD: jax.Array, targets_BT: jax.Array, chunk: int, temperature: float, mesh: Mesh | None
+    hidden_BTD: jax.Array,
+    head_VD: jax.Array,
+    targets_BT: jax.Array,
+    chunk: int,
+    temperature: float,
+    mesh: Mesh | None,
+    masked_ids: tuple[int, ...],
 ) -> tuple[jax.Array, jax.Array]:
-    return _forward(hidden_BTD, head_VD, targets_BT, chunk, temperature, mesh)[0]
+    return _forward(hidden_BTD, head_VD, targets_BT, chunk, temperature, mesh, masked_ids)[0]
 
 
 def _forward(
-    hidden_BTD: jax.Array, head_VD: jax.Array, targets_BT: jax.Array, chunk: int, temperature: float, mesh: Mesh | None
+    hidden_BTD: jax.Array,
+    head_VD: jax.Array,
+    targets_BT: jax.Array,
+    chunk: int,
+    temperature: float,
+    mesh: Mesh | None,
+    masked_ids: tuple[int, ...],
 ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, ...]]:
     """((logprobs_BT, entropy_BT), what the backward pass reads)."""
     local = _sharded(
-        functools.partial(_local_forward, chunk, temperature, mesh), mesh, (_HIDDEN, _HEAD, _ROWS), (_ROWS,) * 3
+        functools.partial(_local_forward, chunk, temperature, mesh, masked_ids),
+        mesh,
+        (_HIDDEN, _HEAD, _ROWS),
+        (_ROWS,) * 3,
     )
     logprobs_BT, entropy_BT, normaliser_BT = local(hidden_BTD, head_VD, targets_BT)
     return (logprobs_BT, entropy_BT), (hidden_BTD, head_VD, targets_BT, entropy_BT, normaliser_BT)
 
 
 def _backward(
-    chunk: int, temperature: float, mesh: Mesh | None, saved: tuple[jax.Array, ...], cotangents: tuple[jax.Array, ...]
+    chunk: int,
+    temperature: float,
+    mesh: Mesh | None,
+    masked_ids: tuple[int, ...],
+    saved: tuple[jax.Array, ...],
+    cotangents: tuple[jax.Array, ...],
 ) -> tuple[jax.Array, jax.Array, None]:
     local = _sharded(
-        functools.partial(_local_backward, chunk, temperature, mesh),
+        functools.partial(_local_backward, chunk, temperature, mesh, masked_ids),
         mesh,
         (_HIDDEN, _HEAD, *(_ROWS,) * 5),
         (_HIDDEN, _HEAD),
@@ -85,14 +110,20 @@ def _sharded(function: Callable[..., Any], mesh: Mesh | None, in_specs: Any, out
 
 
 def _local_forward(
-    chunk: int, temperature: float, mesh: Mesh | None, hidden_BTD: jax.Array, head_VD: jax.Array, targets_BT: jax.Array
+    chunk: int,
+    temperature: float,
+    mesh: Mesh | None,
+    masked_ids: tuple[int, ...],
+    hidden_BTD: jax.Array,
+    head_VD: jax.Array,
+    targets_BT: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(logprobs_BT, entropy_BT, log of the softmax's denominator BT) of a device's rows."""
     weight_VD = _gathered(head_VD.astype(hidden_BTD.dtype), mesh)
 
     def one(carry: None, inputs: tuple[jax.Array, jax.Array]) -> tuple[None, tuple[jax.Array, ...]]:
         hidden_BcD, targets_Bc = inputs
-        logits_BcV = _logits(hidden_BcD, weight_VD, temperature)
+        logits_BcV = _logits(hidden_BcD, weight_VD, temperature, mesh, masked_ids)
         largest_Bc = _over_tensor(jax.lax.pmax, jnp.max(logits_BcV, axis=-1), mesh)
         exponentials_BcV = jnp.exp(logits_BcV - largest_Bc[..., None])
         normaliser_Bc = jnp.log(_over_tensor(jax.lax.psum, jnp.sum(exponentials_BcV, axis=-1), mesh)) + largest_Bc
@@ -113,6 +144,7 @@ def _local_backward(
     chunk: int,
     temperature: float,
     mesh: Mesh | None,
+    masked_ids: tuple[int, ...],
     hidden_BTD: jax.Array,
     head_VD: jax.Array,
     targets_BT: jax.Array,
@@ -129,7 +161,7 @@ def _local_backward(
 
     def one(d_weight_VD: jax.Array, inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         hidden_BcD, targets_Bc, entropy_Bc, normaliser_Bc, d_logprobs_Bc, d_entropy_Bc = inputs
-        log_p_BcV = _logits(hidden_BcD, weight_VD, temperature) - normaliser_Bc[..., None]
+        log_p_BcV = _logits(hidden_BcD, weight_VD, temperature, mesh, masked_ids) - normaliser_Bc[..., None]
         p_BcV = jnp.exp(log_p_BcV)
         chosen_BcV = _chosen(targets_Bc, log_p_BcV, mesh).astype(jnp.float32)
         d_logits_BcV = d_logprobs_Bc[..., None] * (chosen_BcV - p_BcV)
@@ -164,14 +196,30 @@ def _parted(whole_VD: jax.Array) -> jax.Array:
     return jax.lax.map(one, whole_VD.reshape(pieces, V // pieces, D)).reshape(V, -1)
 
 
-def _logits(hidden_BcD: jax.Array, weight_VD: jax.Array, temperature: float) -> jax.Array:
-    return jnp.einsum("BcD,VD->BcV", hidden_BcD, weight_VD, preferred_element_type=jnp.float32) / temperature
+def masked(logits_V: jax.Array, masked_ids: tuple[int, ...], first: int | jax.Array = 0) -> jax.Array:
+    """float32 logits [..., V] with those of `masked_ids` at NEVER; `first` is the id that the last axis begins with."""
+    if not masked_ids:
+        return logits_V
+    ids_V = jnp.arange(logits_V.shape[-1], dtype=jnp.int32) + first
+    return jnp.where(jnp.isin(ids_V, jnp.asarray(masked_ids, jnp.int32)), NEVER, logits_V)
+
+
+def _logits(
+    hidden_BcD: jax.Array, weight_VD: jax.Array, temperature: float, mesh: Mesh | None, masked_ids: tuple[int, ...]
+) -> jax.Array:
+    logits_BcV = jnp.einsum("BcD,VD->BcV", hidden_BcD, weight_VD, preferred_element_type=jnp.float32) / temperature
+    return masked(logits_BcV, masked_ids, _first_id(logits_BcV, mesh))
 
 
 def _chosen(targets_Bc: jax.Array, logits_BcV: jax.Array, mesh: Mesh | None) -> jax.Array:
     """Where a device's part of the vocabulary is the target, bool BcV."""
-    first = 0 if mesh is None else jax.lax.axis_index("tensor") * logits_BcV.shape[-1]
+    first = _first_id(logits_BcV, mesh)
     return jax.lax.broadcasted_iota(jnp.int32, logits_BcV.shape, 2) == (targets_Bc - first)[..., None]
+
+
+def _first_id(logits_BcV: jax.Array, mesh: Mesh | None) -> int | jax.Array:
+    """The id that a device's part of the vocabulary begins with."""
+    return 0 if mesh is None else jax.lax.axis_index("tensor") * logits_BcV.shape[-1]
 
 
 def _gathered(head_VD: jax.Array, mesh: Mesh | None) -> jax.Array:

@@ -46,6 +46,8 @@ PARAM_AXES: dict[str, tuple[str, ...]] = {
     "query_bias_LNH": ("layers", "heads", "head_dim"),
     "key_bias_LKH": ("layers", "kv_heads", "head_dim"),
     "value_bias_LKH": ("layers", "kv_heads", "head_dim"),
+    "query_norm_LH": ("layers", "norm"),
+    "key_norm_LH": ("layers", "norm"),
     "output_LNHD": ("layers", "heads", "head_dim", "embed"),
     "ffn_norm_LD": ("layers", "norm"),
     "gate_LDF": ("layers", "embed", "ffn"),

@@ -2,7 +2,7 @@
 
 Use: `graphdef, params = nnx.split(Transformer(config, rngs=nnx.Rngs(0)))` once (or `weights.load` and `abstract`), then
 inside a jitted function `nnx.merge(graphdef, params).hidden(...)`. Every method is pure in the parameters.
-Architecture after transformers' modeling_qwen2.py and modeling_llama.py.
+Architecture after transformers' modeling_qwen2.py, modeling_qwen3.py and modeling_llama.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from azr_jax.model.layer import (
     rms_norm,
     rope_angles,
 )
-from azr_jax.model.logprobs import chunked_logprobs
+from azr_jax.model.logprobs import chunked_logprobs, masked
 from azr_jax.model.sharding import constrain
 
 _KEPT_NAMES = (*ATTENTION_NAMES, MIDDLE_NAME)
@@ -46,7 +46,7 @@ REMAT_POLICIES: dict[str, Any] = {
 
 
 class Transformer(nnx.Module):
-    """Qwen2 or Llama decoder.
+    """Qwen2, Qwen3 or Llama decoder.
 
     Args:
       config: sizes and constants.
@@ -113,7 +113,8 @@ class Transformer(nnx.Module):
     def logits(self, hidden_D: jax.Array) -> jax.Array:
         """float32 logits [..., V] of hidden states [..., D] that `hidden` or `prefill` returned."""
         head_VD = self.head()[...].astype(hidden_D.dtype)
-        return jnp.einsum("...D,VD->...V", hidden_D, head_VD, preferred_element_type=jnp.float32)
+        logits_V = jnp.einsum("...D,VD->...V", hidden_D, head_VD, preferred_element_type=jnp.float32)
+        return masked(logits_V, self.config.masked_ids)
 
     def token_logprobs(
         self, hidden_BTD: jax.Array, targets_BT: jax.Array, chunk: int = 512, temperature: float = 1.0
@@ -122,7 +123,9 @@ class Transformer(nnx.Module):
 
         Computed `chunk` tokens of each row at a time and recomputed in the backward pass: [B, T, V] never exists.
         """
-        return chunked_logprobs(hidden_BTD, self.head()[...], targets_BT, chunk, temperature, self.mesh)
+        return chunked_logprobs(
+            hidden_BTD, self.head()[...], targets_BT, chunk, temperature, self.mesh, self.config.masked_ids
+        )
 
     def head(self) -> nnx.Param[jax.Array]:
         """The head's weight VD: the embedding itself when tied."""

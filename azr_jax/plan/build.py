@@ -20,7 +20,7 @@ from azr_jax.learner.update import Learner, make_learner
 from azr_jax.model import cudnn_attention, weights
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.sharding import batch_sharding, make_mesh, replicated
-from azr_jax.model.sizes import QWEN2_5_CODER
+from azr_jax.model.sizes import PUBLISHED, published
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.model.transformer import abstract
 from azr_jax.plan import chips
@@ -45,7 +45,7 @@ class Setup:
 
 
 def model_config(config: Config) -> ModelConfig:
-    """The model's numbers: of its directory, or of the published Qwen2.5-Coder of that name when it is not there.
+    """The model's numbers: of its directory, or of the published model of that name if it is not there.
 
     Raises:
       ValueError: neither.
@@ -53,11 +53,11 @@ def model_config(config: Config) -> ModelConfig:
     path = Path(located(config.model.path))
     if (path / "config.json").is_file():
         return weights.load_config(path)
-    if path.name in QWEN2_5_CODER:
-        return QWEN2_5_CODER[path.name]
+    if (sizes := published(path.name)) is not None:
+        return sizes
     raise ValueError(
         f"model.path={config.model.path!r}: no config.json there, and not a size known by its name: use one of"
-        f" {', '.join(QWEN2_5_CODER)}, or download the model's config.json"
+        f" {', '.join(PUBLISHED)}, or download the model's config.json"
     )
 
 

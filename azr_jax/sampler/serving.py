@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from azr_jax.model import attention
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.layer import decoder_layer, rms_norm, rope_angles, side_by_side
+from azr_jax.model.logprobs import masked
 from azr_jax.model.transformer import Transformer
 
 
@@ -45,7 +46,8 @@ class Weights:
     def logits(self, hidden_D: jax.Array) -> jax.Array:
         """float32 logits [..., V] of normed hidden states: products in the compute dtype, summed in float32."""
         head_VD = (self.embed_VD if self.head_VD is None else self.head_VD).astype(hidden_D.dtype)
-        return jnp.einsum("...D,VD->...V", hidden_D, head_VD, preferred_element_type=jnp.float32)
+        logits_V = jnp.einsum("...D,VD->...V", hidden_D, head_VD, preferred_element_type=jnp.float32)
+        return masked(logits_V, self.config.masked_ids)
 
 
 def of_model(model: Transformer) -> Weights:

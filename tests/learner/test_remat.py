@@ -10,11 +10,11 @@ from jax.sharding import Mesh
 
 from azr_jax.config import from_mapping
 from azr_jax.learner import remat
-from azr_jax.model.sizes import QWEN2_5_CODER
+from azr_jax.model.sizes import PUBLISHED
 from configs import racket
 
 GIB = 2**30
-QWEN_3B, QWEN_7B = QWEN2_5_CODER["Qwen2.5-Coder-3B"], QWEN2_5_CODER["Qwen2.5-Coder-7B"]
+QWEN_3B, QWEN_7B = PUBLISHED["Qwen2.5-Coder-3B"], PUBLISHED["Qwen2.5-Coder-7B"]
 CONFIG = from_mapping(racket.get_config().to_dict())
 
 

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from azr_jax.model.configuration import LinearRopeScaling, Llama3RopeScaling, ModelConfig
+from azr_jax.model.sizes import PUBLISHED, published
 
 from .tiny import QWEN
 
@@ -106,7 +107,65 @@ def test_linear_scaling_is_read_from_both_formats():
     assert ModelConfig.from_hf(newer) == config
 
 
-@pytest.mark.parametrize("hf", [QWEN_CODER_3B, LLAMA, DEEPSEEK_CODER], ids=["qwen2", "llama", "deepseek-coder"])
+# config.json of Qwen/Qwen3-0.6B-Base.
+QWEN3 = {
+    "architectures": ["Qwen3ForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "bos_token_id": 151643,
+    "eos_token_id": 151643,
+    "head_dim": 128,
+    "hidden_act": "silu",
+    "hidden_size": 1024,
+    "initializer_range": 0.02,
+    "intermediate_size": 3072,
+    "max_position_embeddings": 32768,
+    "max_window_layers": 28,
+    "model_type": "qwen3",
+    "num_attention_heads": 16,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-06,
+    "rope_scaling": None,
+    "rope_theta": 1000000,
+    "sliding_window": None,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+    "use_cache": True,
+    "use_sliding_window": False,
+    "vocab_size": 151936,
+}
+
+
+def test_qwen3_has_a_head_size_of_its_own_and_norms_and_no_bias():
+    config = ModelConfig.from_hf(QWEN3)
+    assert config == PUBLISHED["Qwen3-0.6B"]
+    assert config.query_key_norms and not config.qkv_bias and config.heads * config.head_dim == 2 * config.embed_dim
+    without = {key: value for key, value in QWEN3.items() if key != "head_dim"}
+    assert ModelConfig.from_hf(without) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [
+        ("Qwen2.5-0.5B", 0.494),
+        ("Qwen2.5-1.5B-Instruct", 1.544),
+        ("Qwen3-0.6B-Base", 0.596),
+        ("Qwen3-1.7B", 1.721),
+        ("Qwen3-4B", 4.022),
+        ("Qwen3-8B", 8.191),
+        ("Qwen3-14B", 14.768),
+        ("Qwen3-32B", 32.762),
+        ("SmolLM2-135M-Instruct", 0.1345),
+    ],
+)
+def test_models_known_by_name_have_their_published_sizes(name, billions):
+    assert published(name).parameters == pytest.approx(billions * 1e9, abs=1e6)
+
+
+@pytest.mark.parametrize(
+    "hf", [QWEN_CODER_3B, QWEN3, LLAMA, DEEPSEEK_CODER], ids=["qwen2", "qwen3", "llama", "deepseek-coder"]
+)
 def test_to_hf_and_back(hf):
     config = ModelConfig.from_hf(hf)
     assert ModelConfig.from_hf(config.to_hf()) == config
@@ -115,7 +174,9 @@ def test_to_hf_and_back(hf):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model_type": "gpt2"}, ["model_type", "gpt2", "qwen2"]),
+        ({"model_type": "gpt2"}, ["model_type", "gpt2", "layer norms", "qwen2", "Qwen3 0.6B to 32B", "SmolLM2"]),
+        ({"model_type": "qwen3_moe"}, ["model_type", "qwen3_moe", "mixture of experts", "Qwen2.5-Coder"]),
+        ({"model_type": ["qwen2"]}, ["model_type", "['qwen2']", "supported are"]),
         ({"architectures": ["Qwen2ForTokenClassification"]}, ["architectures", "Qwen2ForCausalLM"]),
         ({"hidden_act": "gelu"}, ["hidden_act", "gelu", "silu"]),
         ({"use_sliding_window": True}, ["use_sliding_window", "True"]),
@@ -148,9 +209,7 @@ def test_unsupported_configurations_name_key_value_and_fix(change, words):
         assert word in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "change", [{"layers": 0}, {"head_dim": 7}, {"family": "bert"}, {"qkv_bias": False}, {"kv_heads": 3}]
-)
+@pytest.mark.parametrize("change", [{"layers": 0}, {"head_dim": 7}, {"family": "bert"}, {"kv_heads": 3}])
 def test_impossible_sizes_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         dataclasses.replace(QWEN, **change)

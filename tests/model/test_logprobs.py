@@ -50,6 +50,34 @@ def test_values_and_gradients_equal_the_unchunked_ones(chunk, temperature):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+def test_masked_ids_have_no_part_in_values_and_gradients():
+    """As if the head had no rows for them; a masked target, as a prompt may hold, gives no NaN with weight 0."""
+    hidden_BTD, head_VD, targets_BT = _inputs()
+    kept = [v for v in range(V) if v not in (2, 5)]
+    renumbered_BT = jnp.asarray(kept)[targets_BT % len(kept)]
+
+    def ours(h, w):
+        logprobs_BT, entropy_BT = chunked_logprobs(h, w, renumbered_BT, 4, 0.7, None, (2, 5))
+        return jnp.sum(logprobs_BT * jnp.arange(T)) + 0.3 * jnp.sum(entropy_BT**2)
+
+    def expected(h, w):
+        logprobs_BT, entropy_BT = _reference(h, w[jnp.asarray(kept)], targets_BT % len(kept), 0.7)
+        return jnp.sum(logprobs_BT * jnp.arange(T)) + 0.3 * jnp.sum(entropy_BT**2)
+
+    for a, b in zip(
+        jax.value_and_grad(ours, (0, 1))(hidden_BTD, head_VD),
+        jax.value_and_grad(expected, (0, 1))(hidden_BTD, head_VD),
+        strict=True,
+    ):
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-4), a, b)
+    weights_BT = jnp.ones((B, T)).at[0, 0].set(0.0)
+    masked_BT = renumbered_BT.at[0, 0].set(5)
+    gradient = jax.grad(
+        lambda h: jnp.sum(weights_BT * chunked_logprobs(h, head_VD, masked_BT, 4, 1.0, None, (2, 5))[0])
+    )
+    assert bool(jnp.all(jnp.isfinite(gradient(hidden_BTD))))
+
+
 def test_uniform_logits_have_the_entropy_of_the_vocabulary():
     logprobs_BT, entropy_BT = chunked_logprobs(jnp.zeros((1, 3, D)), jnp.ones((V, D)), jnp.zeros((1, 3), jnp.int32), 2)
     np.testing.assert_allclose(entropy_BT, np.log(V), rtol=1e-6)

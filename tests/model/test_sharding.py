@@ -8,7 +8,16 @@ import jax
 import pytest
 from conftest import on_devices
 
-from azr_jax.model.sharding import MESH_AXES, PARAM_AXES, check_batch, check_divisible, make_mesh, param_shardings
+from azr_jax.model.configuration import FAMILIES
+from azr_jax.model.sharding import (
+    MESH_AXES,
+    PARAM_AXES,
+    check_batch,
+    check_divisible,
+    leaf_name,
+    make_mesh,
+    param_shardings,
+)
 from azr_jax.model.transformer import abstract
 
 from .tiny import QWEN
@@ -66,13 +75,15 @@ def test_weights_lie_in_parts_and_come_back_from_a_sharded_export(eight_devices)
 
 
 def test_every_parameter_has_a_rule_of_its_rank():
-    _, shapes = abstract(dataclasses.replace(QWEN, tie_embeddings=False))
     mesh = make_mesh(1, 1, 1, devices=jax.devices()[:1])
-    shardings = param_shardings(shapes, mesh, QWEN)
-    leaves = jax.tree.leaves(shapes)
-    assert len(leaves) == len(PARAM_AXES)
-    for shape, sharding in zip(leaves, jax.tree.leaves(shardings), strict=True):
-        assert len(sharding.spec) == len(shape.shape)
+    names = set()
+    for family in FAMILIES:
+        _, shapes = abstract(dataclasses.replace(QWEN, family=family, tie_embeddings=False))
+        shardings = jax.tree.leaves(param_shardings(shapes, mesh, QWEN))
+        for (path, shape), sharding in zip(jax.tree_util.tree_leaves_with_path(shapes), shardings, strict=True):
+            assert len(sharding.spec) == len(shape.shape)
+            names.add(leaf_name(path))
+    assert names == set(PARAM_AXES)
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_a_sentencepiece_llama_tokenizer_loads(tmp_path):
     names = {"tokenizer_class": "LlamaTokenizer", "eos_token": "</s>", "bos_token": "<s>", "unk_token": "<unk>"}
     names |= {"add_bos_token": True}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(names))
-    config = dataclasses.replace(QWEN, family="llama", qkv_bias=False, vocab_size=320, eos_ids=(2,))
+    config = dataclasses.replace(QWEN, family="llama", vocab_size=320, eos_ids=(2,))
     tokenizer = load_tokenizer(tmp_path, config)
     assert tokenizer.eos_ids == {2} and tokenizer.bos_id == 1 and tokenizer.vocab_size == 300
     reference = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model"))

@@ -17,18 +17,20 @@ from .tiny import QWEN, build, merged, rows, write_torch
 LLAMA = dataclasses.replace(
     QWEN,
     family="llama",
-    qkv_bias=False,
     tie_embeddings=False,
     rms_epsilon=1e-5,
     rope_theta=10000.0,
     rope_scaling=Llama3RopeScaling(4.0, 1.0, 4.0, 32),
 )
+QWEN3 = dataclasses.replace(QWEN, family="qwen3", head_dim=16)
 CONFIGS = {
     "tied, 1 query a kv head": dataclasses.replace(QWEN, kv_heads=4),
     "tied, 2": QWEN,
     "untied, 4": dataclasses.replace(QWEN, kv_heads=1, tie_embeddings=False),
     "head_dim beyond embed_dim / heads": dataclasses.replace(QWEN, head_dim=16),
     "llama": LLAMA,
+    "qwen3": QWEN3,
+    "qwen3, untied, 4": dataclasses.replace(QWEN3, kv_heads=1, tie_embeddings=False),
     "llama, no rope scaling": dataclasses.replace(LLAMA, rope_scaling=None, tie_embeddings=True),
     "llama, linear rope scaling": dataclasses.replace(LLAMA, rope_scaling=LinearRopeScaling(4.0)),
 }

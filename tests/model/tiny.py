@@ -23,7 +23,11 @@ QWEN = ModelConfig(
 def torch_model(config: ModelConfig, seed: int = 0) -> Any:
     """A transformers model with every weight random, biases and norms included."""
     hf = config.to_hf()
-    family = {"qwen2": transformers.Qwen2Config, "llama": transformers.LlamaConfig}[config.family]
+    family = {
+        "qwen2": transformers.Qwen2Config,
+        "qwen3": transformers.Qwen3Config,
+        "llama": transformers.LlamaConfig,
+    }[config.family]
     torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(family.from_dict(hf), attn_implementation="eager")
     with torch.no_grad():

@@ -14,13 +14,13 @@ from sampler.test_sizes import _Device
 from sampler.tiny import SETTINGS
 
 from azr_jax.config import from_mapping
-from azr_jax.model.sizes import QWEN2_5_CODER
+from azr_jax.model.sizes import PUBLISHED
 from azr_jax.plan import build, chips, collectives, counts, sharing, suggest
 from azr_jax.plan.compiled import _needed
 from azr_jax.sampler import memory
 from configs import racket
 
-QWEN_3B = QWEN2_5_CODER["Qwen2.5-Coder-3B"]
+QWEN_3B = PUBLISHED["Qwen2.5-Coder-3B"]
 # As the TPU compiler writes: a scan of 36 layers whose condition compares, a loop that may end early, a reduce-scatter
 # written as a fusion, an asynchronous gather, and the two ways to name groups.
 TEXT = """HloModule jit_step, is_scheduled=true
@@ -132,11 +132,12 @@ def test_what_a_refused_program_needs_is_read_from_the_message():
     assert _needed("Ran out of memory in memory space hbm. Used 20.50G of 15.75G hbm.") == int(20.5 * 2**30)
 
 
-@pytest.mark.parametrize("name", sorted(QWEN2_5_CODER))
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_counts_agree_with_the_number_of_weights(name):
-    config = QWEN2_5_CODER[name]
-    heads = config.head_dim * (config.heads + 2 * config.kv_heads)
-    vectors = config.layers * (2 * config.embed_dim + heads) + config.embed_dim
+    config = PUBLISHED[name]
+    heads = config.head_dim * (config.heads + 2 * config.kv_heads) if config.qkv_bias else 0
+    norms = 2 * config.head_dim if config.query_key_norms else 0
+    vectors = config.layers * (2 * config.embed_dim + heads + norms) + config.embed_dim
     tables = counts.head_parameters(config) * (1 if config.tie_embeddings else 2)
     assert counts.layer_matmul_parameters(config) + tables + vectors == config.parameters
 

@@ -16,7 +16,7 @@ chips.configure(CHIP)
 
 from azr_jax.config import from_mapping  # noqa: E402
 from azr_jax.model.sharding import local_bytes  # noqa: E402
-from azr_jax.model.sizes import QWEN2_5_CODER  # noqa: E402
+from azr_jax.model.sizes import PUBLISHED  # noqa: E402
 from azr_jax.plan import build, collectives  # noqa: E402
 from configs import racket  # noqa: E402
 
@@ -28,7 +28,7 @@ def main(file: str, topology: str) -> None:
     config = racket.get_config()
     config.mesh.tensor = 2
     config.sampler.slots = SLOTS
-    model = dataclasses.replace(QWEN2_5_CODER["Qwen2.5-Coder-3B"], layers=2)
+    model = dataclasses.replace(PUBLISHED["Qwen2.5-Coder-3B"], layers=2)
     plan = build.setup(from_mapping(config.to_dict()), model, build.topology_devices(topology), CHIP.hbm_gib)
     tiers = ((SLOTS, plan.sampler.max_length),)
     caches, rows = build.decode_shapes(plan, tiers)

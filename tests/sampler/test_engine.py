@@ -20,10 +20,11 @@ from azr_jax.model.tokenizer import load_tokenizer
 from azr_jax.model.transformer import abstract
 from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.requests import Request, samples_of
+from azr_jax.sampler.tuning import Tuning
 from azr_jax.types import Rollout, StopReason
 from configs import tiny as tiny_config
 
-from .tiny import greedy_and_random_requests, prompt, tiny_requests
+from .tiny import CONFIG, SETTINGS, greedy_and_random_requests, make_tokenizer, prompt, tiny_requests
 
 NO_END: frozenset[int] = frozenset({1000})  # past the vocabulary: never drawn
 
@@ -55,6 +56,24 @@ def test_logprobs_are_of_the_distribution_sampled(world, temperature):
         scaled = logits / (temperature or 1.0)
         expected = scaled - np.log(np.exp(scaled - scaled.max(-1, keepdims=True)).sum(-1, keepdims=True))
         expected = (expected - scaled.max(-1, keepdims=True))[np.arange(len(scaled)), list(rollout.token_ids)]
+        np.testing.assert_allclose(rollout.logprobs, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("draw", ["gumbel", "blocks"])
+def test_masked_ids_are_never_drawn_and_logprobs_are_of_what_is_left(world, draw):
+    free = _run(world.sampler(NO_END), world, tiny_requests(4, max_tokens=40))
+    common = collections.Counter(token for rollout in free.values() for token in rollout.token_ids).most_common(8)
+    masked_ids = tuple(token for token, _ in common)
+    config = dataclasses.replace(CONFIG, masked_ids=masked_ids)
+    graphdef, _ = abstract(config, compute_dtype=jnp.float32)
+    sampler = Sampler(
+        graphdef, config, make_tokenizer(NO_END), SETTINGS, None, jnp.float32, dataclasses.replace(Tuning(), draw=draw)
+    )
+    for rollout in sampler.generate(world.params, tiny_requests(4, max_tokens=40), seed=0):
+        assert not set(rollout.token_ids) & set(masked_ids)
+        logits = world.logits(rollout.prompt_ids + rollout.token_ids)[len(rollout.prompt_ids) - 1 : -1].copy()
+        logits[:, masked_ids] = -np.inf
+        expected = jax.nn.log_softmax(logits)[np.arange(len(logits)), list(rollout.token_ids)]
         np.testing.assert_allclose(rollout.logprobs, expected, atol=1e-4)
 
 
