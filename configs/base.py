@@ -16,7 +16,7 @@ def _selfplay() -> ml_collections.ConfigDict:
             "references": 6,  # K, triplets shown to a deduction or abduction proposer
             "batch_per_task": 64,  # prompts for each task type and role, each step
             "estimate_samples": 8,  # m, solver samples for each valid proposal
-            "estimate_temperature": 1.0,  # trap 1: 0 makes acc 0 or 1
+            "estimate_temperature": 1.0,  # 0 makes every acc 0 or 1, which Eq. 3 punishes
             "train_on_estimates": False,  # also learn from the estimation samples
             "induction_inputs": 10,  # n, inputs an induction proposer writes
             "induction_shown": 5,  # of which the solver sees this many
@@ -35,7 +35,7 @@ def _sampler() -> ml_collections.ConfigDict:
             "max_response_tokens": 8096,  # sic, Table 3
             "temperature": 1.0,
             "eval_temperature": 0.0,
-            "top_p": 1.0,  # anything else trains a distribution that was not sampled (trap 8)
+            "top_p": 1.0,  # anything else trains a distribution that was not sampled
             "top_k": 0,
             "slots": 0,  # rows decoded together; 0: as many as the device's memory holds
             "chunk": 32,  # tokens decoded between two looks of the host

@@ -44,9 +44,9 @@ def update_metrics(results: list[dict[str, Any]], batch: Batch, measured: dict[s
     }
     statistics = [result["statistics"] for result in counted]
     for name in ("ratio", "mismatch"):
-        metrics[f"ppo/{name}_max"] = float(np.max([each["max"][name] for each in statistics]))
+        metrics[f"ppo/{name}_max"] = float(np.max([step["max"][name] for step in statistics]))
     metrics["ppo/recompute_gap_max"] = float(first["max"]["recompute_gap"])
-    sums = {name: np.array([each["sum"][name] for each in statistics], np.float64) for name in first["sum"]}
+    sums = {name: np.array([step["sum"][name] for step in statistics], np.float64) for name in first["sum"]}
     tokens = sums.pop("tokens").sum()
     for name, values in sums.items():
         mean = values.mean() if name in _PER_MINIBATCH else values.sum() / tokens
@@ -55,7 +55,7 @@ def update_metrics(results: list[dict[str, Any]], batch: Batch, measured: dict[s
 
 
 def _group_metrics(statistics: list[dict[str, Any]]) -> dict[str, float]:
-    sums_6 = {name: np.sum([each["group"][name] for each in statistics], axis=0) for name in statistics[0]["group"]}
+    sums_6 = {name: np.sum([step["group"][name] for step in statistics], axis=0) for name in statistics[0]["group"]}
     tokens_6 = sums_6.pop("tokens")
     metrics = {}
     for group, label in enumerate(TASK_GROUP_NAMES):

@@ -2,7 +2,7 @@
 
 A language has one buffer of triplets, fed by the deduction and the abduction proposer and drawn from by both solvers,
 and one of induction problems. Each solver task type has its own queue of entries it has not been given yet. A full
-buffer drops its oldest entry for the newest (trap 5); duplicates are recognised by canonical text.
+buffer drops its oldest entry for the newest and never stops taking new ones. Duplicates are told by canonical text.
 """
 
 from __future__ import annotations
@@ -267,7 +267,9 @@ class Buffers:
     def counters(self) -> dict[str, int]:
         """`LANGUAGE/NAME` to number, for every language."""
         return {
-            f"{name}/{key}": value for name, one in self._languages.items() for key, value in one.counters().items()
+            f"{name}/{key}": value
+            for name, buffers in self._languages.items()
+            for key, value in buffers.counters().items()
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -288,8 +290,10 @@ class Buffers:
                 f"languages={tuple(canonical_programs)!r}: the checkpoint's buffers are for {tuple(state)!r};"
                 " set languages to those, or start a new run"
             )
-        made = {name: LanguageBuffers.from_json(one, canonical_programs[name], capacity) for name, one in state.items()}
-        return cls(made)
+        languages = {
+            name: LanguageBuffers.from_json(saved, canonical_programs[name], capacity) for name, saved in state.items()
+        }
+        return cls(languages)
 
 
 def _fields_of(entry: Triplet | InductionProblem) -> dict[str, Any]:

@@ -28,10 +28,10 @@ def diversity(programs: Sequence[str], outputs: Sequence[str]) -> dict[str, floa
     if not programs:
         return {}
     split = [tokens(program) for program in programs]
-    found = [gram for words in split for gram in ngrams(words, NGRAM)]
+    grams = [gram for words in split for gram in ngrams(words, NGRAM)]
     metrics = {
         "distinct_programs": len({tuple(words) for words in split}) / len(split),
         "distinct_outputs": len(set(outputs)) / len(outputs),
         "program_tokens": sum(map(len, split)) / len(split),
     }
-    return metrics | ({"distinct_4grams": len(set(found)) / len(found)} if found else {})
+    return metrics | ({"distinct_4grams": len(set(grams)) / len(grams)} if grams else {})

@@ -1,4 +1,4 @@
-"""`acc` of a proposal from its m solver samples, and what the metrics say about it (trap 1). No jax."""
+"""`acc` of a proposal from its m solver samples, and what the metrics say about it. No jax."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def accuracy(correct: Sequence[bool | None]) -> float | None:
     Returns:
       The mean in [0, 1], or None when no sample is left: the proposal has no reward and leaves the batch.
     """
-    judged = [one for one in correct if one is not None]
+    judged = [sample for sample in correct if sample is not None]
     return sum(judged) / len(judged) if judged else None
 
 
@@ -22,7 +22,7 @@ def accuracy_metrics(accs: Sequence[float], proposals: int) -> dict[str, float]:
     """Raw mean acc, P(acc=0), P(acc=1), P(0<acc<1) over the valid proposals, and the rate of invalid ones.
 
     They are separate because Eq. 3 gives acc=0 and acc=1 the same reward: a flat "proposer accuracy" may be a mass at
-    both ends, which greedy estimation makes (trap 1). Keys that would divide by zero are left out.
+    both ends, which estimation at temperature 0 makes. Keys that would divide by zero are left out.
 
     Args:
       accs: acc of each valid proposal.
@@ -35,10 +35,10 @@ def accuracy_metrics(accs: Sequence[float], proposals: int) -> dict[str, float]:
         raise ValueError(f"{len(accs)} valid proposals of {proposals}: count every proposal made")
     metrics = {"invalid_rate": 1.0 - len(accs) / proposals} if proposals else {}
     if accs:
-        zero = sum(acc == 0.0 for acc in accs) / len(accs)
-        one = sum(acc == 1.0 for acc in accs) / len(accs)
+        never = sum(acc == 0.0 for acc in accs) / len(accs)
+        always = sum(acc == 1.0 for acc in accs) / len(accs)
         between = sum(0.0 < acc < 1.0 for acc in accs) / len(accs)
-        metrics |= {"acc": sum(accs) / len(accs), "acc_zero": zero, "acc_one": one, "acc_between": between}
+        metrics |= {"acc": sum(accs) / len(accs), "acc_zero": never, "acc_one": always, "acc_between": between}
     return metrics
 
 

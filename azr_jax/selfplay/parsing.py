@@ -88,17 +88,17 @@ def parse(
     if isinstance(body, Invalid):
         return body
     programs = frozenset(tag.lower() for tag in fence_tags)
-    found: dict[str, list[str]] = {"program": [], "input": [], "output": [], "message": []}
+    blocks: dict[str, list[str]] = {"program": [], "input": [], "output": [], "message": []}
     for tag, text in _blocks(body):
         if text is None:
             return Invalid("unclosed_fence", f"the block tagged {tag[:40]!r} has no closing fence")
         if tag in _OTHER_TAGS:
-            found[tag].append(text)
+            blocks[tag].append(text)
         elif tag in programs or fence_tags == ANY_TAG:
-            found["program"].append(text)
+            blocks["program"].append(text)
     fields: dict[str, str | tuple[str, ...]] = {}
     for wanted in _BLOCKS[role, task_type]:
-        value = _inputs(found["input"], induction_inputs) if wanted == "inputs" else _single(found[wanted], wanted)
+        value = _inputs(blocks["input"], induction_inputs) if wanted == "inputs" else _single(blocks[wanted], wanted)
         if isinstance(value, Invalid):
             return value
         for text in (value,) if isinstance(value, str) else value:

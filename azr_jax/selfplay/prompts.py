@@ -61,7 +61,7 @@ _BACKTICKS = re.compile(r"`{3,}")
 
 
 def fenced(tag: str, text: str) -> str:
-    """`text` in a fenced block; the fence is longer than any run of backticks inside (trap 10)."""
+    """`text` in a fenced block; the fence is longer than any run of backticks inside."""
     longest = max((len(run) for run in _BACKTICKS.findall(text)), default=2)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{tag}\n{text}\n{fence}\n"

@@ -1,4 +1,4 @@
-"""Parsed answers become executor jobs, and verdicts become outcomes. Nothing of a model's runs here (trap 2).
+"""Parsed answers become executor jobs, and verdicts become outcomes. Answers are data: no text of a model is run here.
 
 Outcome words: `valid`, `correct`, `wrong`, a parsing reason, an executor status, or one of the words below.
 - `infrastructure`: the pool's own failure. Such a response is dropped from the batch (`is_dropped`): it has no reward,
@@ -60,7 +60,7 @@ def proposal_job(
 
 
 def triplet_from(task: Task, answer: Answer, verdict: Verdict, step: int) -> Triplet | Invalid:
-    """The triplet of a valid deduction or abduction proposal; its output is the whole canonical text (trap 3).
+    """The triplet of a valid deduction or abduction proposal; its output is the whole canonical text, never cut.
 
     Returns:
       The triplet, or Invalid with the verdict's status as reason (`infrastructure` among them).

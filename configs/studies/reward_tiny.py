@@ -13,7 +13,7 @@ def _in(language: str) -> tuple[str, ...]:
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """The paper's schedules, its future work, trap 1 (greedy estimates) and training on estimates.
+    """The paper's schedules, its future work, estimates sampled greedily, and training on estimates.
 
     Half the steps of configs/tiny.py, by which its held-out accuracy has stopped to rise (docs/learning.md), with what
     is counted in steps halved too.

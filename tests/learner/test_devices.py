@@ -42,16 +42,16 @@ def run(folder: pathlib.Path, devices: int, *meshes: str) -> dict[str, dict[str,
 
 @pytest.mark.ci
 def test_eight_devices_equal_one(tmp_path):
-    one = run(tmp_path, 1, "1x1x1")["1x1x1"]
-    arrays = [name for name in one if name not in ("shard", "metrics")]
+    single = run(tmp_path, 1, "1x1x1")["1x1x1"]
+    arrays = [name for name in single if name not in ("shard", "metrics")]
     assert len(arrays) > 30
     for mesh, eight in run(tmp_path, 8, *MESHES).items():
         _, fsdp, tensor = map(int, mesh.split("x"))
         # fsdp splits D and tensor splits F: no device holds a whole matrix.
         assert eight["shard"].tolist() == [eight["whole"][0], eight["whole"][1] // fsdp, eight["whole"][2] // tensor]
         for name in arrays:
-            np.testing.assert_allclose(eight[name], one[name], atol=1e-5, rtol=1e-5, err_msg=f"{mesh} {name}")
-        np.testing.assert_allclose(eight["metrics"], one["metrics"], rtol=1e-5, atol=1e-5, err_msg=mesh)
+            np.testing.assert_allclose(eight[name], single[name], atol=1e-5, rtol=1e-5, err_msg=f"{mesh} {name}")
+        np.testing.assert_allclose(eight["metrics"], single["metrics"], rtol=1e-5, atol=1e-5, err_msg=mesh)
 
 
 def test_rows_that_do_not_split_over_the_mesh_are_an_error(tmp_path):

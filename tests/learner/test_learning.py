@@ -35,7 +35,7 @@ def make_sampler(length: int):
 
 def train(chosen, length: int, reward_of, steps: int, count: int = 32):
     """Mean rewards and metrics by step, and the final state; half the prompts are task 0, half task 3."""
-    made, state = learner(chosen)
+    trainer, state = learner(chosen)
     sample = make_sampler(length)
     prompts = np.where(np.arange(count) % 2 == 0, 1, 2)
     groups = np.where(prompts == 1, 0, 3)
@@ -48,7 +48,7 @@ def train(chosen, length: int, reward_of, steps: int, count: int = 32):
             TrainSequence(str(i), [int(prompts[i])], tokens[i], logprobs[i], advantages[i], int(groups[i]), rewards[i])
             for i in range(count)
         ]
-        state, metrics = made.update(state, pack(sequences, chosen.row_tokens, made.rows_per_microbatch, 0))
+        state, metrics = trainer.update(state, pack(sequences, chosen.row_tokens, trainer.rows_per_microbatch, 0))
         means.append(float(rewards.mean()))
         history.append(metrics)
     return means, history

@@ -12,7 +12,7 @@ from azr_jax.types import ROLES, TASK_TYPES, Role, TaskType
 
 
 def sequence(**changes) -> TrainSequence:
-    made = TrainSequence(
+    response = TrainSequence(
         id="r7",
         prompt_ids=[5, 6],
         response_ids=[7, 8, 9],
@@ -21,7 +21,7 @@ def sequence(**changes) -> TrainSequence:
         group=4,
         reward=1.0,
     )
-    return dataclasses.replace(made, **changes)
+    return dataclasses.replace(response, **changes)
 
 
 def test_one_row_by_hand():
@@ -47,11 +47,11 @@ def test_one_row_by_hand():
 
 def test_first_fit_decreasing():
     lengths = [3, 7, 4, 6]
-    made = [
+    responses = [
         sequence(id=str(n), prompt_ids=[1], response_ids=[2] * (n - 1), sampler_logprobs=[-1.0] * (n - 1))
         for n in lengths
     ]
-    batch = pack(made, row_tokens=10, rows_multiple=1, pad_id=0)
+    batch = pack(responses, row_tokens=10, rows_multiple=1, pad_id=0)
     # 7 and 3 share a row, 6 and 4 another: nothing is wasted.
     assert batch.tokens_RT.shape == (2, 10)
     assert (batch.segment_ids_RT > 0).all()
@@ -59,30 +59,30 @@ def test_first_fit_decreasing():
 
 
 def test_a_row_takes_no_more_sequences_than_the_kernels_are_launched_for():
-    made = [sequence(id=str(n)) for n in range(MOST_SEGMENTS + 3)]
-    batch = pack(made, row_tokens=5 * len(made), rows_multiple=1, pad_id=0)
+    responses = [sequence(id=str(n)) for n in range(MOST_SEGMENTS + 3)]
+    batch = pack(responses, row_tokens=5 * len(responses), rows_multiple=1, pad_id=0)
     assert batch.segment_ids_RT.max(axis=1).tolist() == [MOST_SEGMENTS, 3]
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 10)), min_size=1, max_size=20), st.integers(1, 4))
 def test_every_response_is_there_once(sizes, rows_multiple):
-    made, token = [], 1
+    responses, token = [], 1
     for index, (prompt, response) in enumerate(sizes):
         ids = list(range(token, token + prompt + response))
         token += prompt + response
-        made.append(
+        responses.append(
             TrainSequence(str(index), ids[:prompt], ids[prompt:], [-float(i) for i in ids[prompt:]], 1.0, 0, 1.0)
         )
-    batch = pack(made, row_tokens=16, rows_multiple=rows_multiple, pad_id=0)
+    batch = pack(responses, row_tokens=16, rows_multiple=rows_multiple, pad_id=0)
     assert batch.tokens_RT.shape[0] % rows_multiple == 0
     mask = batch.loss_mask_RT == 1
     # Every token is unique here, so the targets under the mask name the responses, and the logprobs go with them.
-    assert sorted(batch.targets_RT[mask].tolist()) == sorted(i for each in made for i in each.response_ids)
+    assert sorted(batch.targets_RT[mask].tolist()) == sorted(i for response in responses for i in response.response_ids)
     np.testing.assert_array_equal(batch.sampler_logprobs_RT[mask], -batch.targets_RT[mask].astype(np.float32))
     assert sorted(batch.tokens_RT[batch.segment_ids_RT > 0].tolist()) == list(range(1, token))
     np.testing.assert_array_equal(batch.targets_RT[mask], batch.tokens_RT[mask] + 1)
-    assert batch.rewards_RT.sum() == len(made)
-    np.testing.assert_allclose(batch.sequence_weights_RT.sum(), len(made), rtol=1e-5)
+    assert batch.rewards_RT.sum() == len(responses)
+    np.testing.assert_allclose(batch.sequence_weights_RT.sum(), len(responses), rtol=1e-5)
 
 
 def test_packing_is_deterministic():

@@ -20,21 +20,21 @@ def largest_difference(left, right) -> float:
     return max(float(np.abs(a - b).max()) for a, b in zip(leaves(left), leaves(right), strict=True))
 
 
-def reference_loss(params, made, aggregation: str, entropy_coef: float, cap: float):
+def reference_loss(params, responses, aggregation: str, entropy_coef: float, cap: float):
     """The loss of each response alone, unpacked, from whole logits. On policy, so the surrogate is -ratio * A."""
     graphdef, _ = transformer()
     model = nnx.merge(graphdef, params)
     token_losses, weights = [], []
-    for each in made:
-        ids = jnp.asarray([[*each.prompt_ids, *each.response_ids]])
+    for response in responses:
+        ids = jnp.asarray([[*response.prompt_ids, *response.response_ids]])
         hidden = model.hidden(ids, jnp.arange(ids.shape[1])[None], jnp.ones_like(ids))
-        count = len(each.response_ids)
+        count = len(response.response_ids)
         all_logprobs = jax.nn.log_softmax(model.logits(hidden)[0, -count - 1 : -1])
-        logprobs = all_logprobs[jnp.arange(count), jnp.asarray(each.response_ids)]
+        logprobs = all_logprobs[jnp.arange(count), jnp.asarray(response.response_ids)]
         entropy = -(jnp.exp(all_logprobs) * all_logprobs).sum(axis=-1)
         fixed = jax.lax.stop_gradient(logprobs)
-        importance = jnp.minimum(jnp.exp(fixed - jnp.asarray(each.sampler_logprobs)), cap) if cap else 1.0
-        token_losses.append(-importance * jnp.exp(logprobs - fixed) * each.advantage - entropy_coef * entropy)
+        importance = jnp.minimum(jnp.exp(fixed - jnp.asarray(response.sampler_logprobs)), cap) if cap else 1.0
+        token_losses.append(-importance * jnp.exp(logprobs - fixed) * response.advantage - entropy_coef * entropy)
         weights.append(jnp.full(count, 1.0 if aggregation == "token" else 1.0 / count))
     weights = jnp.concatenate(weights)
     return (jnp.concatenate(token_losses) * weights).sum() / weights.sum()
@@ -45,12 +45,12 @@ def reference_loss(params, made, aggregation: str, entropy_coef: float, cap: flo
 )
 def test_loss_and_step_match_unpacked_responses(aggregation, cap):
     chosen = settings(**SMOOTH, loss_aggregation=aggregation, importance_cap=cap, entropy_coef=0.1)
-    made, state = learner(chosen)
+    trainer, state = learner(chosen)
     params = transformer()[1]
     loss, gradient = jax.jit(
         jax.value_and_grad(lambda params: reference_loss(params, sequences(4), aggregation, 0.1, cap))
     )(params)
-    state, metrics = made.update(state, batch(4))
+    state, metrics = trainer.update(state, batch(4))
     np.testing.assert_allclose(metrics["ppo/loss"], loss, rtol=1e-5)
     np.testing.assert_allclose(metrics["ppo/grad_norm"], optax.tree.norm(gradient), rtol=1e-4)
     # Adam's first step from zero moments is lr * g / (|g| + epsilon).
@@ -60,8 +60,8 @@ def test_loss_and_step_match_unpacked_responses(aggregation, cap):
 
 @pytest.mark.parametrize("compute_dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
 def test_first_minibatch_has_ratio_exactly_one(compute_dtype):
-    made, state = learner(settings(epochs=2, minibatches=2), compute_dtype=compute_dtype)
-    _, metrics = made.update(state, batch())
+    trainer, state = learner(settings(epochs=2, minibatches=2), compute_dtype=compute_dtype)
+    _, metrics = trainer.update(state, batch())
     assert metrics["ppo/first_ratio_mean"] == 1.0
     assert metrics["ppo/first_ratio_max"] == 1.0
     assert metrics["ppo/ratio_max"] > 1.0
@@ -70,8 +70,8 @@ def test_first_minibatch_has_ratio_exactly_one(compute_dtype):
 
 
 def test_one_step_is_wholly_on_policy():
-    made, state = learner(settings())
-    _, metrics = made.update(state, batch())
+    trainer, state = learner(settings())
+    _, metrics = trainer.update(state, batch())
     assert metrics["ppo/ratio_mean"] == metrics["ppo/ratio_max"] == 1.0
     assert metrics["ppo/clip_fraction"] == metrics["ppo/approx_kl"] == 0.0
     assert "ppo/recompute_gap_max" not in metrics
@@ -81,8 +81,8 @@ def test_one_step_is_wholly_on_policy():
 @pytest.mark.parametrize("rows_per_microbatch", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_microbatch_split_does_not_matter(rows_per_microbatch):
     packed = batch(20)
-    made, state = learner(settings(**SMOOTH))
-    whole, metrics = made.update(state, packed)
+    trainer, state = learner(settings(**SMOOTH))
+    whole, metrics = trainer.update(state, packed)
     split_learner, state = learner(settings(**SMOOTH, rows_per_microbatch=rows_per_microbatch))
     split, split_metrics = split_learner.update(state, packed)
     assert largest_difference(whole.params, split.params) < 1e-6
@@ -93,17 +93,17 @@ def test_microbatch_split_does_not_matter(rows_per_microbatch):
 
 
 def test_packing_order_and_padding_do_not_matter():
-    made, state = learner(settings(**SMOOTH))
-    plain, metrics = made.update(state, batch(20))
+    trainer, state = learner(settings(**SMOOTH))
+    plain, metrics = trainer.update(state, batch(20))
     shuffled = [sequences(20)[i] for i in np.random.default_rng(3).permutation(20)]
     for packed in (pack(shuffled, 24, 2, 0), pack(sequences(20), 24, 8, 17)):
-        other, other_metrics = made.update(made.init(transformer()[1]), packed)
+        other, other_metrics = trainer.update(trainer.init(transformer()[1]), packed)
         assert largest_difference(plain.params, other.params) < 1e-6
         np.testing.assert_allclose(other_metrics["ppo/loss"], metrics["ppo/loss"], rtol=1e-5)
 
 
 def test_statistics_by_hand():
-    made, state = learner(settings())
+    trainer, state = learner(settings())
     packed = batch()
     model = nnx.merge(*transformer())
 
@@ -114,7 +114,7 @@ def test_statistics_by_hand():
 
     logprobs_RT, entropy_RT = (np.asarray(x) for x in scored(packed))
     mask = packed.loss_mask_RT == 1
-    _, metrics = made.update(state, packed)
+    _, metrics = trainer.update(state, packed)
     difference = (logprobs_RT - packed.sampler_logprobs_RT)[mask]
     np.testing.assert_allclose(metrics["ppo/mismatch_mean"], np.abs(difference).mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["ppo/mismatch_max"], np.abs(difference).max(), rtol=1e-5)
@@ -130,9 +130,9 @@ def test_statistics_by_hand():
 
 
 def test_bypass_uses_the_samplers_logprobs():
-    made, state = learner(settings(recompute_old_logprobs=False))
+    trainer, state = learner(settings(recompute_old_logprobs=False))
     packed = batch()
-    _, metrics = made.update(state, packed)
+    _, metrics = trainer.update(state, packed)
     _, recomputed = learner(settings())[0].update(learner(settings())[1], packed)
     assert metrics["ppo/first_ratio_mean"] != 1.0
     assert metrics["ppo/importance_weight_mean"] == 1.0
@@ -141,46 +141,46 @@ def test_bypass_uses_the_samplers_logprobs():
 
 
 def test_nonfinite_step_is_skipped_and_counted():
-    made, state = learner(settings())
+    trainer, state = learner(settings())
     poisoned = batch()
     poisoned.advantages_RT[np.nonzero(poisoned.loss_mask_RT)] = np.nan
     before = leaves((state.params, state.opt_state))
-    state, metrics = made.update(state, poisoned)
+    state, metrics = trainer.update(state, poisoned)
     for old, new in zip(before, leaves((state.params, state.opt_state)), strict=True):
         np.testing.assert_array_equal(new, old)
     assert (int(state.step), int(state.skipped_updates)) == (0, 1)
     assert metrics["ppo/nonfinite"] == metrics["ppo/skipped_updates"] == 1.0
     assert np.isnan(metrics["ppo/loss"])
     # The next one goes on as if nothing had been.
-    state, metrics = made.update(state, batch())
-    clean, _ = made.update(made.init(transformer()[1]), batch())
+    state, metrics = trainer.update(state, batch())
+    clean, _ = trainer.update(trainer.init(transformer()[1]), batch())
     assert largest_difference(state.params, clean.params) == 0.0
     assert (metrics["ppo/nonfinite"], metrics["ppo/skipped_updates"]) == (0.0, 1.0)
 
 
 def test_one_bad_minibatch_does_not_stop_the_others():
-    made, state = learner(settings(epochs=2, minibatches=2))
+    trainer, state = learner(settings(epochs=2, minibatches=2))
     poisoned = batch()
     poisoned.advantages_RT[0] = np.where(poisoned.loss_mask_RT[0] == 1, np.inf, 0.0)
-    state, metrics = made.update(state, poisoned)
+    state, metrics = trainer.update(state, poisoned)
     assert (int(state.step), int(state.skipped_updates)) == (2, 2)
     assert np.isfinite(metrics["ppo/loss"])
     assert np.isfinite(np.concatenate([leaf.ravel() for leaf in leaves(state.params)])).all()
 
 
 def test_reference_policy_is_kept_and_pulls():
-    made, state = learner(settings(kl_coef=5.0, entropy_coef=0.0))
+    trainer, state = learner(settings(kl_coef=5.0, entropy_coef=0.0))
     assert largest_difference(state.reference, transformer()[1]) == 0.0
     packed = batch()
     packed.advantages_RT[:] = 0.0
-    state, metrics = made.update(state, packed)
+    state, metrics = trainer.update(state, packed)
     assert metrics["ppo/kl_ref"] < 1e-9
     # With nothing to gain, a policy that starts elsewhere comes towards the reference.
-    elsewhere = made.init(transformer(seed=1)[1])
-    state = elsewhere.replace(reference=made.init(transformer()[1]).reference)
+    elsewhere = trainer.init(transformer(seed=1)[1])
+    state = elsewhere.replace(reference=trainer.init(transformer()[1]).reference)
     divergences = []
     for _ in range(5):
-        state, metrics = made.update(state, packed)
+        state, metrics = trainer.update(state, packed)
         divergences.append(metrics["ppo/kl_ref"])
     assert divergences[0] > 0.01
     assert divergences[-1] < 0.5 * divergences[0]
@@ -199,21 +199,21 @@ def test_temperature_divides_the_logits():
 
 
 def test_state_is_donated_and_parameters_given_to_init_are_not():
-    made, _ = learner(settings())
+    trainer, _ = learner(settings())
     params = transformer()[1]
-    state = made.init(params)
-    new_state, _ = made.update(state, batch())
+    state = trainer.init(params)
+    new_state, _ = trainer.update(state, batch())
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((params, new_state)))
     # init takes what a checkpoint in bfloat16 gives, and makes float32 masters of it.
-    halves = made.init(jax.tree.map(lambda x: x.astype(jnp.bfloat16), params))
+    halves = trainer.init(jax.tree.map(lambda x: x.astype(jnp.bfloat16), params))
     assert {leaf.dtype for leaf in jax.tree.leaves(halves.params)} == {jnp.dtype(jnp.float32)}
 
 
 def test_programs_work_in_place():
     """The optimizer step makes no copy of params or moments; accumulation holds one gradient besides its arguments."""
-    made, _ = learner(settings())
-    lowered = made.lower()
+    trainer, _ = learner(settings())
+    lowered = trainer.lower()
     parameter_bytes = 4 * CONFIG.parameters
     apply = lowered["apply"].compile().memory_analysis()
     assert apply.alias_size_in_bytes >= 3 * parameter_bytes
@@ -262,20 +262,20 @@ def test_warm_up_is_linear():
 
 
 def test_empty_batch_is_an_error():
-    made, state = learner(settings())
+    trainer, state = learner(settings())
     packed = batch()
     with pytest.raises(ValueError, match="no response token"):
-        made.update(state, packed._replace(loss_mask_RT=np.zeros_like(packed.loss_mask_RT)))
+        trainer.update(state, packed._replace(loss_mask_RT=np.zeros_like(packed.loss_mask_RT)))
 
 
 def test_a_state_that_rests_on_the_host_trains_on_as_if_it_had_not():
-    made, state = learner(settings(lr=1e-2))
+    trainer, state = learner(settings(lr=1e-2))
     _, other = learner(settings(lr=1e-2))
-    other = made.rest(other)
+    other = trainer.rest(other)
     assert {leaf.sharding.memory_kind for leaf in jax.tree.leaves(other)} == {"pinned_host"}
-    assert made.rest(other) is other
-    state, expected = made.update(state, batch())
-    other, measured = made.update(other, batch())
+    assert trainer.rest(other) is other
+    state, expected = trainer.update(state, batch())
+    other, measured = trainer.update(other, batch())
     assert measured == expected
     assert {leaf.sharding.memory_kind for leaf in jax.tree.leaves(other)} == {"device"}
     for a, b in zip(leaves(other), leaves(state), strict=True):

@@ -66,21 +66,21 @@ def transformer(seed: int = 0, compute_dtype=jnp.float32, mesh=None):
 
 def sequences(count: int, seed: int = 0) -> list[TrainSequence]:
     rng = np.random.default_rng(seed)
-    made = []
+    responses = []
     for index in range(count):
-        response = int(rng.integers(2, 9))
-        made.append(
+        length = int(rng.integers(2, 9))
+        responses.append(
             TrainSequence(
                 id=f"response {index}",
                 prompt_ids=rng.integers(1, 32, int(rng.integers(1, 6))).tolist(),
-                response_ids=rng.integers(1, 32, response).tolist(),
-                sampler_logprobs=(-3.4 + 0.2 * rng.standard_normal(response)).tolist(),
+                response_ids=rng.integers(1, 32, length).tolist(),
+                sampler_logprobs=(-3.4 + 0.2 * rng.standard_normal(length)).tolist(),
                 advantage=float(rng.standard_normal()),
                 group=index % 6,
                 reward=float(rng.random()),
             )
         )
-    return made
+    return responses
 
 
 def batch(count: int = 12, seed: int = 0, rows_multiple: int = 2, row_tokens: int = 24) -> Batch:
@@ -97,8 +97,8 @@ def learner(
     changed: LearnerSettings, temperature: float = 1.0, compute_dtype=jnp.float32
 ) -> tuple[Learner, TrainState]:
     """(learner on one device, compiled once for the whole test run; a fresh state)."""
-    made = _learner(changed, temperature, compute_dtype)
-    return made, made.init(transformer()[1])
+    trainer = _learner(changed, temperature, compute_dtype)
+    return trainer, trainer.init(transformer()[1])
 
 
 def leaves(tree) -> list[np.ndarray]:

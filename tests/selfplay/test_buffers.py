@@ -64,21 +64,21 @@ def test_program_and_inputs_cannot_run_together_into_the_same_key():
     assert not buffers.has_problem("(p 1)ab", ("c",))
 
 
-def test_trap_05_full_buffer_keeps_newest():
+def test_a_full_buffer_keeps_the_newest():
     buffers = filled(25, capacity=10)
     assert [entry.output for entry in buffers.triplets.entries()] == [str(n) for n in range(15, 25)]
     assert buffers.counters()["triplets_evicted"] == 15
     assert not buffers.has_triplet("(p 14)", "0") and buffers.has_triplet("(p 24)", "0")
 
 
-def test_trap_05_an_evicted_entry_may_come_back_and_a_kept_one_may_not():
+def test_an_evicted_entry_may_come_back_and_a_kept_one_may_not():
     buffers = filled(11, capacity=10)
     assert buffers.add_triplet(triplet(0))
     assert not buffers.add_triplet(triplet(10))
     assert len(buffers.triplets) == 10
 
 
-def test_trap_05_full_buffer_still_offers_what_is_new():
+def test_a_full_buffer_still_offers_what_is_new():
     buffers = filled(10, capacity=10)
     buffers.draw_solver_tasks(DEDUCTION, 10, random.Random(0))
     buffers.add_triplet(triplet(10))
@@ -156,7 +156,7 @@ def run(buffers, actions, seed):
 
 
 @given(capacity=st.integers(1, 7), before=_ACTIONS, after=_ACTIONS)
-def test_trap_06_restored_buffers_go_on_as_uninterrupted_ones(capacity, before, after):
+def test_restored_buffers_go_on_as_uninterrupted_ones(capacity, before, after):
     buffers = Buffers.empty(capacity, {"racket": fold, "lua": fold})
     run(buffers["racket"], before, 1)
     state = json.loads(json.dumps(buffers.to_json()))
@@ -178,7 +178,7 @@ def test_buffers_agree_with_a_plain_list(capacity, actions):
                 queue += [entry] if DEDUCTION in detail else []
                 if len(model) > capacity:
                     gone = model.pop(0)
-                    queue = [one for one in queue if one != gone]
+                    queue = [entry for entry in queue if entry != gone]
         elif name == "draw" and detail is DEDUCTION:
             drawn = buffers.draw_solver_tasks(DEDUCTION, number, stream(0, position, "draw"))
             fresh, queue = queue[:number], queue[number:]

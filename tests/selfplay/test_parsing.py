@@ -131,16 +131,16 @@ def test_prose_between_blocks_is_ignored():
         "replacement \ufffd character",
     ],
 )
-def test_trap_10_hostile_program_text_comes_back_whole(program):
+def test_hostile_program_text_comes_back_whole(program):
     assert read(respond(fenced("racket", program))) == Answer(program=program)
 
 
-def test_trap_10_crlf_and_cr_are_line_ends():
+def test_crlf_and_cr_are_line_ends():
     assert read(respond(fenced("racket", PROGRAM)).replace("\n", "\r\n")) == Answer(program=PROGRAM)
     assert read(respond(fenced("racket", PROGRAM)).replace("\n", "\r")) == Answer(program=PROGRAM)
 
 
-def test_trap_10_nul_surrogates_and_markers_in_the_reasoning_do_not_matter():
+def test_nul_surrogates_and_markers_in_the_reasoning_do_not_matter():
     reasoning = "\0 \ud800 \udc80 \ufffd Assistant: <think> ``` ````racket\n```input\n"
     assert read(respond(fenced("racket", PROGRAM), reasoning=reasoning)) == Answer(program=PROGRAM)
 
@@ -168,7 +168,7 @@ def test_trap_10_nul_surrogates_and_markers_in_the_reasoning_do_not_matter():
 @pytest.mark.parametrize(
     "frame", ["{}", "</think><answer>{}</answer>", "</think><answer>```racket\n{}\n```\n</answer>"]
 )
-def test_trap_10_a_megabyte_of_markers_is_read_in_linear_time(unit, frame):
+def test_a_megabyte_of_markers_is_read_in_linear_time(unit, frame):
     text = frame.format(unit * (1_000_000 // len(unit)))
     begin_s = time.process_time()
     read(text)

@@ -121,7 +121,7 @@ def test_adaptive_is_continuous_and_comes_back_when_accuracy_falls(accuracies, a
         following = advanced(state, measured, None, SETTINGS)
         # From the first step on: the first measurement is no jump either.
         assert abs(adaptive_weight(following, SETTINGS) - adaptive_weight(state, SETTINGS)) <= most + 1e-9
-        before, after = (REWARD_SCHEDULES["adaptive"](acc, True, one, SETTINGS) for one in (state, following))
+        before, after = (REWARD_SCHEDULES["adaptive"](acc, True, moment, SETTINGS) for moment in (state, following))
         assert abs(after - before) <= most * apart + 1e-9
         state = following
     assert state.step == len(accuracies) + 1
@@ -236,7 +236,7 @@ def test_graded_shift_is_continuous_over_training(shares):
         following = advanced(state, None, share, SETTINGS)
         for outcome in ("syntax_error", "runtime_error", "wrong"):
             before, after = (
-                SOLVER_REWARDS["graded_shift"](True, False, outcome, one, SETTINGS) for one in (state, following)
+                SOLVER_REWARDS["graded_shift"](True, False, outcome, moment, SETTINGS) for moment in (state, following)
             )
             assert abs(after - before) <= most + 1e-9
         state = following
@@ -271,7 +271,7 @@ def test_acc_counts_unparsed_answers_and_leaves_out_infrastructure():
     assert accuracy([None, None]) is None
 
 
-def test_trap_01_equal_samples_put_all_mass_at_both_ends_and_the_metrics_show_it():
+def test_equal_samples_put_all_mass_at_both_ends_and_the_metrics_show_it():
     chances = [0.25, 0.75] * 100
     rng = random.Random(0)
     greedy = [accuracy([chance > 0.5] * 8) for chance in chances]

@@ -55,12 +55,12 @@ def test_what_is_refused_before_it_runs():
 
 def test_an_ok_verdict_gives_the_triplet_or_problem():
     answer = Answer(program=INCREMENT.program, input="1")
-    made = triplet_from(PROPOSE_DEDUCTION, answer, Verdict("j", Status.OK, ("2",)), 7)
-    assert made == Triplet("python", INCREMENT.program, "1", "2", 7)
+    proposed = triplet_from(PROPOSE_DEDUCTION, answer, Verdict("j", Status.OK, ("2",)), 7)
+    assert proposed == Triplet("python", INCREMENT.program, "1", "2", 7)
     annotation = Answer(message="adds one", inputs=INPUTS)
     verdict = Verdict("j", Status.OK, PROBLEM.outputs)
-    made = problem_from(PROPOSE_INDUCTION, annotation, verdict, 7, shown=2)
-    assert made == InductionProblem("python", INCREMENT.program, "adds one", INPUTS, PROBLEM.outputs, 2, 7)
+    proposed = problem_from(PROPOSE_INDUCTION, annotation, verdict, 7, shown=2)
+    assert proposed == InductionProblem("python", INCREMENT.program, "adds one", INPUTS, PROBLEM.outputs, 2, 7)
 
 
 @pytest.mark.parametrize("status", FAILURES)
@@ -136,9 +136,12 @@ def make(pool, *answers, asked=PROPOSE_DEDUCTION):
 
 def test_a_real_proposal_becomes_a_triplet_that_its_solvers_solve(pool):
     program = "def f(words):\n    return sorted(set(words), key=len)[-1].upper() + '!'"
-    (made,) = make(pool, Answer(program=program, input="['a', 'bcd', 'a']"))
-    assert made == Triplet("python", program, "['a', 'bcd', 'a']", "'BCD!'", 3)
-    deduction, abduction = task(Role.SOLVE, TaskType.DEDUCTION, made), task(Role.SOLVE, TaskType.ABDUCTION, made)
+    (proposed,) = make(pool, Answer(program=program, input="['a', 'bcd', 'a']"))
+    assert proposed == Triplet("python", program, "['a', 'bcd', 'a']", "'BCD!'", 3)
+    deduction, abduction = (
+        task(Role.SOLVE, TaskType.DEDUCTION, proposed),
+        task(Role.SOLVE, TaskType.ABDUCTION, proposed),
+    )
     outcomes = check(pool, deduction, Answer(output='"BCD!"'), Answer(output="'bcd!'"), Answer(output="BCD!"))
     assert outcomes[:2] == [(True, "correct"), (False, "wrong")] and outcomes[2][0] is False
     outcomes = check(pool, abduction, Answer(input="('bcd',)"), Answer(input="['z']"), Answer(input="[]"))
@@ -148,11 +151,11 @@ def test_a_real_proposal_becomes_a_triplet_that_its_solvers_solve(pool):
 def test_a_real_induction_problem_is_solved_by_its_rule_and_not_by_a_table(pool):
     annotation = Answer(message="adds one", inputs=INPUTS)
     job = proposal_job(PROPOSE_INDUCTION, annotation, PYTHON, "j", max_program_chars=8192)
-    made = problem_from(PROPOSE_INDUCTION, annotation, pool.submit(job).result(), 3, shown=2)
-    assert made == InductionProblem("python", INCREMENT.program, "adds one", INPUTS, ("2", "3", "4", "5"), 2, 3)
+    proposed = problem_from(PROPOSE_INDUCTION, annotation, pool.submit(job).result(), 3, shown=2)
+    assert proposed == InductionProblem("python", INCREMENT.program, "adds one", INPUTS, ("2", "3", "4", "5"), 2, 3)
     outcomes = check(
         pool,
-        task(Role.SOLVE, TaskType.INDUCTION, made),
+        task(Role.SOLVE, TaskType.INDUCTION, proposed),
         Answer(program="f = lambda number: 1 + number"),
         Answer(program="def f(x):\n    return {1: 2, 2: 3}.get(x)"),
         Answer(program="def f(x):\n    return {1: 2, 2: 3}[x]"),
@@ -164,8 +167,8 @@ def test_a_real_induction_problem_is_solved_by_its_rule_and_not_by_a_table(pool)
 def test_one_failing_input_makes_an_induction_proposal_invalid(pool):
     annotation = Answer(message="m", inputs=("1", "2", "'x'"))
     job = proposal_job(PROPOSE_INDUCTION, annotation, PYTHON, "j", max_program_chars=8192)
-    made = problem_from(PROPOSE_INDUCTION, annotation, pool.submit(job).result(), 3, shown=2)
-    assert isinstance(made, Invalid) and made.reason == "runtime_error"
+    proposed = problem_from(PROPOSE_INDUCTION, annotation, pool.submit(job).result(), 3, shown=2)
+    assert isinstance(proposed, Invalid) and proposed.reason == "runtime_error"
 
 
 _SPLICES = ["1) or True #", "2 or True", "__import__('os').getpid() or 2", "2 if True else 0", "2\n2", "(lambda: 2)()"]
@@ -173,7 +176,7 @@ _EQUALS_ALL = "class All:\n    __eq__ = lambda self, other: True\n    __hash__ =
 
 
 @pytest.mark.parametrize("spliced", _SPLICES)
-def test_trap_02_an_answer_that_would_pass_as_code_is_no_value(pool, spliced):
+def test_an_answer_that_would_pass_as_code_is_no_value(pool, spliced):
     (deduced,) = check(pool, task(Role.SOLVE, TaskType.DEDUCTION, INCREMENT), Answer(output=spliced))
     (abduced,) = check(pool, task(Role.SOLVE, TaskType.ABDUCTION, INCREMENT), Answer(input=spliced))
     assert not deduced[0] and deduced[1] not in ("correct", "wrong", "infrastructure")
@@ -189,19 +192,19 @@ def test_trap_02_an_answer_that_would_pass_as_code_is_no_value(pool, spliced):
         "def f(x):\n    return 0\n1) or True #",
     ],
 )
-def test_trap_02_an_object_that_equals_everything_solves_nothing(pool, program):
+def test_an_object_that_equals_everything_solves_nothing(pool, program):
     ((correct, outcome),) = check(pool, task(Role.SOLVE, TaskType.INDUCTION, PROBLEM), Answer(program=program))
     assert not correct and outcome not in ("correct", "infrastructure")
 
 
-def test_trap_02_values_of_other_types_are_other_values(pool):
-    one = Triplet("python", "def f(x):\n    return x", "1", "1")
+def test_values_of_other_types_are_other_values(pool):
+    identity = Triplet("python", "def f(x):\n    return x", "1", "1")
     answers = [Answer(output=text) for text in ("1", "1.0", "True", "0x1")]
-    outcomes = check(pool, task(Role.SOLVE, TaskType.DEDUCTION, one), *answers)
+    outcomes = check(pool, task(Role.SOLVE, TaskType.DEDUCTION, identity), *answers)
     assert [correct for correct, _ in outcomes] == [True, False, False, True]
 
 
-def test_trap_03_a_value_too_long_is_refused_and_never_cut(pool):
+def test_a_value_too_long_is_refused_and_never_cut(pool):
     fits, over, huge = make(
         pool,
         Answer(program="def f(n):\n    return 'x' * n", input="198"),
@@ -223,19 +226,19 @@ def test_trap_03_a_value_too_long_is_refused_and_never_cut(pool):
         "import uuid\ndef f(x):\n    return str(uuid.uuid4())",
     ],
 )
-def test_trap_04_a_value_that_another_process_does_not_repeat_is_refused(pool, program):
-    (made,) = make(pool, Answer(program=program, input="1"))
-    assert isinstance(made, Invalid) and made.reason == "nondeterministic"
+def test_a_value_that_another_process_does_not_repeat_is_refused(pool, program):
+    (proposed,) = make(pool, Answer(program=program, input="1"))
+    assert isinstance(proposed, Invalid) and proposed.reason == "nondeterministic"
 
 
-def test_trap_04_state_kept_between_calls_does_not_reach_the_next_program(pool):
+def test_state_kept_between_calls_does_not_reach_the_next_program(pool):
     program = "import builtins\ndef f(x):\n    builtins.n = getattr(builtins, 'n', 0) + 1\n    return builtins.n"
-    made = make(pool, *[Answer(program=program, input="1")] * 4)
-    assert [one.output for one in made] == ["1"] * 4
+    proposals = make(pool, *[Answer(program=program, input="1")] * 4)
+    assert [triplet.output for triplet in proposals] == ["1"] * 4
 
 
 def test_real_failures_keep_their_words(pool):
-    made = make(
+    proposals = make(
         pool,
         Answer(program="def f(x:\n    return x", input="1"),
         Answer(program="def f(x):\n    return 1 // 0", input="1"),
@@ -244,6 +247,6 @@ def test_real_failures_keep_their_words(pool):
         Answer(program="def f(x):\n    return x", input="open('/etc/passwd').read()"),
         Answer(program="def g(x):\n    return x", input="1"),
     )
-    reasons = [one.reason for one in made]
+    reasons = [proposal.reason for proposal in proposals]
     assert reasons[:5] == ["syntax_error", "runtime_error", "timeout", "unserialisable", "forbidden"]
     assert reasons[5] in ("runtime_error", "syntax_error")
