@@ -85,6 +85,8 @@ class RewardSettings:
     graded_runtime: float
     graded_wrong: float
     graded_shift_share: float
+    overlong: str
+    overlong_tokens: int
     lambda_solve: float
     permute: bool
 
@@ -95,27 +97,47 @@ class LearnerSettings:
 
     estimator: str
     lr: float
+    lr_schedule: str
+    lr_decay_steps: int
+    lr_end: float
     warmup_steps: int
     beta1: float
     beta2: float
     epsilon: float
     weight_decay: float
+    decay: str
+    moment_dtype: str
     gradient_clip: float
+    policy_loss: str
+    ratio: str
     clip_epsilon: float
+    clip_epsilon_high: float
+    dual_clip: float
     entropy_coef: float
     kl_coef: float
+    kl_estimator: str
+    kl_in: str
     gamma: float
     gae_lambda: float
     value_coef: float
     epochs: int
-    minibatches: int
+    minibatches: str
+    microbatch_responses: int
+    propose_every: int
     row_tokens: int
     rows_per_microbatch: int
     logit_chunk: int
     recompute_old_logprobs: bool
+    importance: str
+    importance_low: float
     importance_cap: float
     loss_aggregation: str
     max_nonfinite_updates: int
+
+    @property
+    def minibatch_count(self) -> int:
+        """Optimizer steps of an epoch: as many as `minibatches` says, or one for each task type."""
+        return 3 if self.minibatches == "task_type" else int(self.minibatches)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -304,8 +326,17 @@ _CHOICES = {
     "selfplay.prompt_template": ("paper", "brief"),
     "reward.proposer": ("eq3", "eq4", "switch", "linear", "adaptive", "learnability"),
     "reward.solver": ("plain", "graded", "graded_shift"),
-    "learner.estimator": ("trrpp", "gae", "grpo", "rloo"),
-    "learner.loss_aggregation": ("token", "sequence"),
+    "reward.overlong": ("keep", "mask", "penalty"),
+    "learner.estimator": ("trrpp", "trrpp_tokens", "role", "gae", "grpo", "dr_grpo", "rloo"),
+    "learner.lr_schedule": ("constant", "linear", "cosine"),
+    "learner.decay": ("matrices", "all"),
+    "learner.moment_dtype": ("float32", "bfloat16"),
+    "learner.policy_loss": ("ppo", "cispo"),
+    "learner.ratio": ("token", "sequence"),
+    "learner.kl_estimator": ("k1", "k2", "k3", "k3+"),
+    "learner.kl_in": ("loss", "reward"),
+    "learner.importance": ("truncate", "token_mask", "sequence_mask"),
+    "learner.loss_aggregation": ("token", "sequence", "task", "microbatch", "constant"),
     "executor.allow_tier": ("namespaces", "landlock", "limits"),
     "evaluation.benchmark_prompt": ("chat", "completion"),
     "evaluation.benchmark_base_prompt": ("chat", "completion", "none"),
@@ -338,7 +369,10 @@ _AT_LEAST = {
     "reward.smoothing": 1e-6,
     "reward.graded_shift_share": 1e-6,
     "reward.lambda_solve": 0.0,
+    "reward.overlong_tokens": 1,
     "learner.lr": 0.0,
+    "learner.lr_decay_steps": 0,
+    "learner.lr_end": 0.0,
     "learner.warmup_steps": 0,
     "learner.beta1": 0.0,
     "learner.beta2": 0.0,
@@ -346,14 +380,18 @@ _AT_LEAST = {
     "learner.weight_decay": 0.0,
     "learner.gradient_clip": 1e-12,
     "learner.clip_epsilon": 1e-12,
+    "learner.clip_epsilon_high": 0.0,
+    "learner.dual_clip": 0.0,
     "learner.kl_coef": 0.0,
     "learner.gamma": 0.0,
     "learner.gae_lambda": 0.0,
     "learner.value_coef": 0.0,
     "learner.epochs": 1,
-    "learner.minibatches": 1,
+    "learner.microbatch_responses": 1,
+    "learner.propose_every": 1,
     "learner.rows_per_microbatch": 0,
     "learner.logit_chunk": 1,
+    "learner.importance_low": 0.0,
     "learner.importance_cap": 0.0,
     "learner.max_nonfinite_updates": 1,
     "executor.workers": 0,
@@ -426,10 +464,16 @@ def _check_combinations(config: Config) -> None:
     if config.reward.permute and config.learner.estimator == "gae":
         raise ValueError("reward.permute=True: permuted rewards are for critic-free estimators; set learner.estimator")
     several = config.selfplay.train_on_estimates and config.selfplay.estimate_samples > 1
-    if config.learner.estimator == "grpo" and not several:
+    if config.learner.estimator in ("grpo", "dr_grpo") and not several:
         raise ValueError(
-            "learner.estimator='grpo': every prompt has one response, so nothing would be learned; set"
-            " selfplay.train_on_estimates=True with selfplay.estimate_samples above 1, or use 'trrpp'"
+            f"learner.estimator={config.learner.estimator!r}: every prompt has one response, so nothing would be"
+            " learned; set selfplay.train_on_estimates=True with selfplay.estimate_samples above 1, or use 'trrpp'"
+        )
+    _check_learner(config.learner)
+    if config.reward.overlong_tokens >= config.sampler.max_response_tokens and config.reward.overlong == "penalty":
+        raise ValueError(
+            f"reward.overlong_tokens={config.reward.overlong_tokens}: must be below"
+            f" sampler.max_response_tokens={config.sampler.max_response_tokens}, of which it is the last part"
         )
     if config.selfplay.train_on_estimates and config.selfplay.estimate_temperature != config.sampler.temperature:
         raise ValueError(
@@ -456,6 +500,28 @@ def _check_selfplay(config: Config) -> None:
                 f"{key}={value}: the buffers of {len(config.languages)} languages hold {room}; lower it or raise"
                 f" selfplay.buffer_capacity={config.selfplay.buffer_capacity}"
             )
+
+
+def _check_learner(learner: LearnerSettings) -> None:
+    if learner.minibatches != "task_type" and not (learner.minibatches.isdecimal() and int(learner.minibatches) >= 1):
+        raise ValueError(f"learner.minibatches={learner.minibatches!r}: use task_type, or a number such as '1' or '4'")
+    if 0.0 < learner.dual_clip <= 1.0:
+        raise ValueError(f"learner.dual_clip={learner.dual_clip}: must be above 1 (3 is usual), or 0 for none")
+    if learner.policy_loss == "cispo" and learner.dual_clip:
+        raise ValueError(f"learner.dual_clip={learner.dual_clip}: is of policy_loss='ppo'; set it to 0 with 'cispo'")
+    if learner.lr_schedule != "constant" and learner.lr_decay_steps <= learner.warmup_steps:
+        raise ValueError(
+            f"learner.lr_decay_steps={learner.lr_decay_steps}: with lr_schedule={learner.lr_schedule!r} it must be"
+            f" above warmup_steps={learner.warmup_steps}; a run has steps * epochs * minibatches optimizer steps"
+        )
+    if learner.lr_end > 1.0:
+        raise ValueError(f"learner.lr_end={learner.lr_end}: is a share of learner.lr, at most 1")
+    if learner.importance != "truncate" and 0.0 < learner.importance_cap < learner.importance_low:
+        raise ValueError(
+            f"learner.importance_low={learner.importance_low}: must be at most importance_cap={learner.importance_cap}"
+        )
+    if not learner.recompute_old_logprobs and learner.kl_coef > 0 and learner.kl_in == "reward":
+        raise ValueError("learner.kl_in='reward': needs the old policy's own log-probabilities: recompute_old_logprobs")
 
 
 def _check_rewards(reward: RewardSettings) -> None:

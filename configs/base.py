@@ -49,24 +49,39 @@ def _learner() -> ml_collections.ConfigDict:
         {
             "estimator": "trrpp",  # trrpp | gae | grpo | rloo
             "lr": 1e-6,
+            "lr_schedule": "constant",
+            "lr_decay_steps": 0,
+            "lr_end": 0.0,
             "warmup_steps": 0,
             "beta1": 0.9,
             "beta2": 0.999,
             "epsilon": 1e-8,
             "weight_decay": 0.01,
+            "decay": "matrices",
+            "moment_dtype": "float32",
             "gradient_clip": 1.0,
+            "policy_loss": "ppo",
+            "ratio": "token",
             "clip_epsilon": 0.2,
+            "clip_epsilon_high": 0.0,
+            "dual_clip": 0.0,
             "entropy_coef": 0.001,
             "kl_coef": 0.0,  # above 0 keeps the starting weights as a reference policy
+            "kl_estimator": "k3",
+            "kl_in": "loss",
             "gamma": 1.0,
             "gae_lambda": 1.0,
             "value_coef": 0.5,
             "epochs": 1,
-            "minibatches": 1,
+            "minibatches": "1",
+            "microbatch_responses": 16,
+            "propose_every": 1,
             "row_tokens": 14336,  # packed row length; must hold a prompt and its response
             "rows_per_microbatch": 0,  # 0: one row for each data-parallel device
             "logit_chunk": 512,  # tokens whose logits exist at a time
             "recompute_old_logprobs": True,  # False uses the sampler's own (bypass)
+            "importance": "truncate",
+            "importance_low": 0.5,
             "importance_cap": 2.0,  # truncated importance sampling against the sampler; 0 turns it off
             "loss_aggregation": "token",  # token | sequence
             "max_nonfinite_updates": 3,  # skipped updates after which the run stops
@@ -140,6 +155,8 @@ def get_config() -> ml_collections.ConfigDict:
             "graded_runtime": -0.7,
             "graded_wrong": -0.5,
             "graded_shift_share": 0.2,  # graded_shift: at this share of syntax errors, form alone counts
+            "overlong": "keep",
+            "overlong_tokens": 1024,
             "lambda_solve": 1.0,
             "permute": False,  # control experiment: rewards shuffled among the responses of a task
         }

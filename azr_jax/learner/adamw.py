@@ -18,19 +18,23 @@ from azr_jax.config import LearnerSettings
 
 
 class Moments(NamedTuple):
-    """Running means of the gradient and its square, float32 trees like the parameters."""
+    """Running means of the gradient and its square, trees like the parameters; `nu` is float32."""
 
     mu: Any
     nu: Any
 
 
-def init_moments(params: Any) -> Moments:
-    """Zero moments for a tree of parameters."""
+def init_moments(params: Any, first_dtype: str = "float32") -> Moments:
+    """Zero moments for a tree of parameters, the first in `first_dtype`.
 
-    def zeros() -> Any:
-        return jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), params)
+    bfloat16 takes 2 bytes a parameter less (5.7 GiB of 3.09 B parameters) and rounds mu to 8 bits a step: the direction
+    of a weight is off by up to 0.4%. The second moment stays float32, since 0.1% of it is all that a step adds.
+    """
 
-    return Moments(mu=zeros(), nu=zeros())
+    def zeros(dtype: Any) -> Any:
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, dtype), params)
+
+    return Moments(mu=zeros(jnp.dtype(first_dtype)), nu=zeros(jnp.float32))
 
 
 def adamw_step(
@@ -57,13 +61,13 @@ def adamw_step(
       norm: float32 scalar, |g| over the whole tree.
       finite: bool scalar.
       decayed: tree of Python bools, true where weight decay falls.
-      settings: lr, warmup_steps, beta1, beta2, epsilon, weight_decay, gradient_clip.
+      settings: lr and its schedule, beta1, beta2, epsilon, weight_decay, gradient_clip.
     """
     scale = settings.gradient_clip / jnp.maximum(norm, settings.gradient_clip)
     b1, b2 = settings.beta1, settings.beta2
 
     def moment(old: jax.Array, new: jax.Array, decay: float) -> jax.Array:
-        return jnp.where(finite, decay * old + (1.0 - decay) * new, old)
+        return jnp.where(finite, decay * old.astype(jnp.float32) + (1.0 - decay) * new, old).astype(old.dtype)
 
     mu = jax.tree.map(lambda m, g: moment(m, g * scale, b1), moments.mu, gradients)
     nu = jax.tree.map(lambda v, g: moment(v, jnp.square(g * scale), b2), moments.nu, gradients)
@@ -73,7 +77,7 @@ def adamw_step(
     rate = learning_rate(settings, step)
 
     def moved(p: jax.Array, m: jax.Array, v: jax.Array, decays: bool) -> jax.Array:
-        direction = m / (1.0 - b1**t) / (jnp.sqrt(v / (1.0 - b2**t)) + settings.epsilon)
+        direction = m.astype(jnp.float32) / (1.0 - b1**t) / (jnp.sqrt(v / (1.0 - b2**t)) + settings.epsilon)
         if decays:
             direction += settings.weight_decay * p
         return jnp.where(finite, p - rate * direction, p)
@@ -82,6 +86,20 @@ def adamw_step(
 
 
 def learning_rate(settings: LearnerSettings, count: ArrayLike) -> jax.Array:
-    """Linear warm-up: step `count` (from 0) of `warmup_steps` has (count + 1) / warmup_steps of the full rate."""
-    share = (jnp.asarray(count, jnp.float32) + 1.0) / max(settings.warmup_steps, 1)
-    return settings.lr * jnp.minimum(share, 1.0)
+    """The rate of optimizer step `count`, from 0.
+
+    Warm-up is linear: step `count` of `warmup_steps` has (count + 1) / warmup_steps of the rate. With d the share, in
+    [0, 1], of the steps from there to `lr_decay_steps` that are done, the rate is then lr times
+      constant: 1;  linear: 1 - (1 - end) d;  cosine: end + (1 - end) (1 + cos(pi d)) / 2,
+    end = `lr_end`, and stays at its end. SGDR (arXiv 1608.03983), Eq. 5, without restarts.
+    """
+    done = jnp.asarray(count, jnp.float32)
+    share = (done + 1.0) / max(settings.warmup_steps, 1)
+    warm = settings.lr * jnp.minimum(share, 1.0)
+    if settings.lr_schedule == "constant":
+        return warm
+    behind = (done - settings.warmup_steps) / max(settings.lr_decay_steps - settings.warmup_steps, 1)
+    behind = jnp.clip(behind, 0.0, 1.0)
+    if settings.lr_schedule == "linear":
+        return warm * (1.0 - (1.0 - settings.lr_end) * behind)
+    return warm * (settings.lr_end + (1.0 - settings.lr_end) * 0.5 * (1.0 + jnp.cos(jnp.pi * behind)))

@@ -1,8 +1,9 @@
 """Advantage estimators as pure functions, each with its equation. They take NumPy or JAX arrays and can be jitted.
 
-Without a critic (`trrpp`, `grpo`, `rloo`) a response has one advantage, the same for each of its tokens; these share
-the signature (rewards_B, tasks_B, prompts_B) and run once on the host. `gae` has one advantage a token and runs
-inside the update, where the values are.
+Without a critic a response has one advantage, the same for each of its tokens; these estimators share the signature
+(rewards_B, tasks_B, prompts_B, lengths_B) and run once on the host. `gae` has one advantage a token and runs inside the
+update, where the values are. A group of one response, and one whose rewards are all equal, has advantages 0 (`rloo` of
+one response: its reward).
 """
 
 from __future__ import annotations
@@ -14,31 +15,65 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from azr_jax.types import TASK_TYPES
+
 # Rewards of a group that differ by no more than rounding are equal: dividing by their std would amplify the rounding.
 _EQUAL_REWARDS = 1e-6
 
 
-def trrpp(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike) -> jax.Array:
+def trrpp(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike, lengths_B: ArrayLike) -> jax.Array:
     """Task-relative REINFORCE++: rewards whitened within each of the six (role, task type) groups.
 
     A_b = (r_b - mean_g) / std_g over the responses of b's task g, std of the population; 0 where std_g is 0.
 
-    Absolute Zero Reasoner (arXiv 2505.03335), Eq. 8, on REINFORCE++ (arXiv 2501.03262). Deviation: upstream's code
-    whitens over tokens, so that long responses weigh more in mean and std; here each response counts once.
+    Absolute Zero Reasoner (arXiv 2505.03335), Eq. 8, on REINFORCE++ (arXiv 2501.03262). Each response counts once;
+    AZR's code whitens over tokens (`trrpp_tokens`).
 
     Args:
       rewards_B: [B] rewards.
       tasks_B: [B] integers naming each response's task, any values.
       prompts_B: [B] integers naming each response's prompt; not used.
+      lengths_B: [B] tokens of each response; not used.
 
     Returns:
       [B] float32 advantages.
     """
-    del prompts_B
+    del prompts_B, lengths_B
     return _whitened(jnp.asarray(rewards_B, jnp.float32), _same(tasks_B))
 
 
-def grpo(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike) -> jax.Array:
+def trrpp_tokens(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike, lengths_B: ArrayLike) -> jax.Array:
+    """Task-relative REINFORCE++ as AZR's code computes it: whitened over the tokens of each (role, task type) group.
+
+    Every token's return is its response's reward (gamma 1, reward on the last token). With n_b the response's tokens,
+    N = sum n_b, over the group:
+      mean = sum n_b r_b / N;  var = sum n_b (r_b - mean)^2 / (N - 1);  A_b = (r_b - mean) / sqrt(var + 1e-8).
+    So a group with long failures has a mean pulled towards them. 0 where all rewards are equal.
+
+    The public Absolute Zero Reasoner's trainer (verl's masked_whiten in each group). Arguments as in `trrpp`;
+    prompts_B is not used.
+    """
+    del prompts_B
+    rewards_B, lengths_B = jnp.asarray(rewards_B, jnp.float32), jnp.asarray(lengths_B, jnp.float32)
+    same_BB = _same(tasks_B)
+    n_BB = jnp.where(same_BB, lengths_B[None, :], 0.0)
+    N_B = n_BB.sum(axis=1)
+    means_B = jnp.where(same_BB, n_BB * rewards_B[None, :], 0.0).sum(axis=1) / jnp.maximum(N_B, 1.0)
+    squares_BB = n_BB * jnp.square(rewards_B[None, :] - means_B[:, None])
+    variances_B = jnp.where(same_BB, squares_BB, 0.0).sum(axis=1) / jnp.maximum(N_B - 1.0, 1.0)
+    scaled_B = (rewards_B - means_B) / jnp.sqrt(variances_B + 1e-8)
+    return jnp.where(_varied(rewards_B, same_BB) | jnp.isnan(rewards_B), scaled_B, 0.0)
+
+
+def role(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike, lengths_B: ArrayLike) -> jax.Array:
+    """As `trrpp`, but whitened within each role: proposer and solver, the three task types together.
+
+    A task type whose responses do better than the others' is pushed up as a whole. Arguments as in `trrpp`.
+    """
+    return trrpp(rewards_B, jnp.asarray(tasks_B) // len(TASK_TYPES), prompts_B, lengths_B)
+
+
+def grpo(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike, lengths_B: ArrayLike) -> jax.Array:
     """Group relative: rewards whitened within the responses to one prompt.
 
     A_b = (r_b - mean_q) / std_q over the responses of b's prompt q, std of the population; 0 where std_q is 0, and so
@@ -46,11 +81,24 @@ def grpo(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike) -> jax.
 
     DeepSeekMath (arXiv 2402.03300), section 4.1.2. Arguments as in `trrpp`; tasks_B is not used.
     """
-    del tasks_B
+    del tasks_B, lengths_B
     return _whitened(jnp.asarray(rewards_B, jnp.float32), _same(prompts_B))
 
 
-def rloo(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike) -> jax.Array:
+def dr_grpo(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike, lengths_B: ArrayLike) -> jax.Array:
+    """Group relative without the division by the deviation: A_b = r_b - mean_q over the responses of b's prompt q.
+
+    Dr. GRPO, Understanding R1-Zero-like training (arXiv 2503.20783), section 3.2: dividing by the deviation weighs
+    prompts that are nearly always or never solved more. Its loss has learner.loss_aggregation='constant'. Arguments as
+    in `trrpp`; tasks_B is not used.
+    """
+    del tasks_B, lengths_B
+    rewards_B, same_BB = jnp.asarray(rewards_B, jnp.float32), _same(prompts_B)
+    centred_B = rewards_B - jnp.where(same_BB, rewards_B[None, :], 0.0).sum(axis=1) / same_BB.sum(axis=1)
+    return jnp.where(_varied(rewards_B, same_BB) | jnp.isnan(rewards_B), centred_B, 0.0)
+
+
+def rloo(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike, lengths_B: ArrayLike) -> jax.Array:
     """REINFORCE leave-one-out: the baseline is the mean reward of the other responses to the prompt.
 
     A_b = r_b - 1 / (k - 1) * sum of r_j over the other k - 1 responses j of b's prompt. With k = 1 there is no other
@@ -58,7 +106,7 @@ def rloo(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike) -> jax.
 
     Back to Basics (arXiv 2402.14740), section 4.1. Arguments as in `trrpp`; tasks_B is not used.
     """
-    del tasks_B
+    del tasks_B, lengths_B
     rewards_B = jnp.asarray(rewards_B, jnp.float32)
     others_BB = _same(prompts_B) & ~jnp.eye(rewards_B.shape[0], dtype=jnp.bool_)
     counts_B = others_BB.sum(axis=1)
@@ -114,36 +162,40 @@ def whitened_tokens(advantages_BT: ArrayLike, mask_BT: ArrayLike) -> jax.Array:
     return jnp.where(std > _EQUAL_REWARDS, centred_BT / jnp.maximum(std, _EQUAL_REWARDS), 0.0)
 
 
-ADVANTAGE_ESTIMATORS: dict[str, Callable[..., jax.Array]] = {"trrpp": trrpp, "grpo": grpo, "rloo": rloo, "gae": gae}
+ADVANTAGE_ESTIMATORS: dict[str, Callable[..., jax.Array]] = {
+    "trrpp": trrpp,
+    "trrpp_tokens": trrpp_tokens,
+    "role": role,
+    "grpo": grpo,
+    "dr_grpo": dr_grpo,
+    "rloo": rloo,
+    "gae": gae,
+}
+# Baselines of one prompt's responses: without a prompt that has several, every advantage is 0.
+GROUP_ESTIMATORS = ("grpo", "dr_grpo")
 
 
 def sequence_advantages(
-    estimator: str, rewards: Sequence[float], tasks: Sequence[int], prompts: Sequence[int]
+    estimator: str, rewards: Sequence[float], tasks: Sequence[int], prompts: Sequence[int], lengths: Sequence[int]
 ) -> np.ndarray:
     """The advantage of each response, for `TrainSequence.advantage`. [B] float32.
 
     For "gae" these are zeros: the update puts the token-level advantages in their place.
 
     Raises:
-      ValueError: an unknown estimator, arguments of different lengths, or "grpo" with no prompt answered twice (every
-        advantage would be 0 and nothing would be learned).
+      ValueError: an unknown estimator or arguments of different lengths.
     """
     if estimator not in ADVANTAGE_ESTIMATORS:
         raise ValueError(f"learner.estimator={estimator!r}: use one of {', '.join(ADVANTAGE_ESTIMATORS)}")
-    if not len(rewards) == len(tasks) == len(prompts):
+    if not len(rewards) == len(tasks) == len(prompts) == len(lengths):
         raise ValueError(
-            f"rewards, tasks and prompts have lengths {len(rewards)}, {len(tasks)}, {len(prompts)}: give one entry a"
-            " response in each"
+            f"rewards, tasks, prompts and lengths have {len(rewards)}, {len(tasks)}, {len(prompts)} and"
+            f" {len(lengths)} entries: give one for each response"
         )
     if estimator == "gae":
         return np.zeros(len(rewards), np.float32)
-    if estimator == "grpo" and len(rewards) and len(set(prompts)) == len(prompts):
-        raise ValueError(
-            "learner.estimator='grpo': every prompt has one response, so every advantage is 0; set"
-            " selfplay.train_on_estimates=True for several responses a prompt, or use 'trrpp'"
-        )
-    arrays = np.asarray(rewards, np.float32), np.asarray(tasks, np.int32), np.asarray(prompts, np.int32)
-    return np.asarray(ADVANTAGE_ESTIMATORS[estimator](*arrays))
+    integers = (np.asarray(values, np.int32) for values in (tasks, prompts, lengths))
+    return np.asarray(ADVANTAGE_ESTIMATORS[estimator](np.asarray(rewards, np.float32), *integers))
 
 
 def _same(groups_B: ArrayLike) -> jax.Array:
@@ -157,8 +209,13 @@ def _whitened(rewards_B: jax.Array, same_BB: jax.Array) -> jax.Array:
     means_B = jnp.where(same_BB, rewards_B[None, :], 0.0).sum(axis=1) / counts_B
     squares_BB = jnp.square(rewards_B[None, :] - means_B[:, None])
     stds_B = jnp.sqrt(jnp.where(same_BB, squares_BB, 0.0).sum(axis=1) / counts_B)
-    highest_B = jnp.where(same_BB, rewards_B[None, :], -jnp.inf).max(axis=1, initial=-jnp.inf)
-    lowest_B = jnp.where(same_BB, rewards_B[None, :], jnp.inf).min(axis=1, initial=jnp.inf)
-    varied_B = highest_B - lowest_B > _EQUAL_REWARDS
+    varied_B = _varied(rewards_B, same_BB)
     # A reward that is not a number must reach the loss, where the update is skipped and counted; not become a 0.
     return jnp.where(varied_B | jnp.isnan(rewards_B), (rewards_B - means_B) / jnp.where(varied_B, stds_B, 1.0), 0.0)
+
+
+def _varied(rewards_B: jax.Array, same_BB: jax.Array) -> jax.Array:
+    """[B], true where the rewards of the response's group differ by more than rounding."""
+    highest_B = jnp.where(same_BB, rewards_B[None, :], -jnp.inf).max(axis=1, initial=-jnp.inf)
+    lowest_B = jnp.where(same_BB, rewards_B[None, :], jnp.inf).min(axis=1, initial=jnp.inf)
+    return highest_B - lowest_B > _EQUAL_REWARDS

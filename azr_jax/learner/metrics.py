@@ -3,7 +3,9 @@
 Over every token visited in the update: `loss` and its parts (`policy_loss`, `entropy_loss`, `kl_loss`, `value_loss`,
 coefficients included; means over minibatches), `ratio_mean`, `ratio_max`, `clip_fraction`, `approx_kl` (old to new
 policy), `entropy` (nats), `mismatch_mean`, `mismatch_max` (|trainer - sampler| log-probability, nats), `mismatch_kl`
-(sampler to trainer), `importance_weight_mean`, `kl_ref`. Of the first minibatch: `first_ratio_mean`,
+(sampler to trainer), `mismatch_prob_error` (mean of exp |trainer - sampler|, NeMo-RL's multiplicative probability
+error: 1 when equal, above 1.05 an alarm), `importance_weight_mean`, `importance_masked` (share of tokens with weight
+0), `kl_ref`. Of the first minibatch: `first_ratio_mean`,
 `first_ratio_max`, `recompute_gap_max` (the pass before the update against the update itself, where that pass ran). By
 task, `ppo/{role}_{type}/...`: `tokens`, `entropy`, `clip_fraction`, `approx_kl`, `mismatch_mean`, `mismatch_kl`. Of
 the steps: `grad_norm` (before clipping; mean), `learning_rate` (last), `steps`, `nonfinite` (skipped in this update),
@@ -12,6 +14,7 @@ the steps: `grad_norm` (before clipping; mean), `learning_rate` (last), `steps`,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,9 @@ _RENAMED = {"ratio": "ratio_mean", "mismatch": "mismatch_mean", "importance_weig
 _PER_MINIBATCH = ("loss", "policy_loss", "entropy_loss", "kl_loss", "value_loss")
 
 
-def update_metrics(results: list[dict[str, Any]], batch: Batch, measured: dict[str, float]) -> dict[str, float]:
+def update_metrics(
+    results: list[dict[str, Any]], batches: Sequence[Batch], measured: dict[str, float]
+) -> dict[str, float]:
     """Metrics of one update from the results of its optimizer steps, in order.
 
     Skipped steps are left out of averages, except when all were skipped: then the numbers are what they were.
@@ -37,9 +42,9 @@ def update_metrics(results: list[dict[str, Any]], batch: Batch, measured: dict[s
         "ppo/skipped_updates": float(results[-1]["skipped_updates"]),
         "ppo/first_ratio_mean": float(first["sum"]["ratio"] / first["sum"]["tokens"]),
         "ppo/first_ratio_max": float(first["max"]["ratio"]),
-        "ppo/response_tokens": float(batch.loss_mask_RT.sum()),
-        "ppo/rows": float(len(batch.tokens_RT)),
-        "ppo/row_fill": float((batch.segment_ids_RT > 0).mean()),
+        "ppo/response_tokens": float(sum(batch.loss_mask_RT.sum() for batch in batches)),
+        "ppo/rows": float(sum(len(batch.tokens_RT) for batch in batches)),
+        "ppo/row_fill": float(np.concatenate([batch.segment_ids_RT > 0 for batch in batches]).mean()),
         **measured,
     }
     statistics = [result["statistics"] for result in counted]

@@ -58,16 +58,16 @@ def objective(
 ) -> tuple[jax.Array, dict[str, dict[str, jax.Array]]]:
     """One microbatch's share of the minibatch's loss, and its statistics.
 
-    loss = sum over tokens of weight * (importance weight * clipped surrogate - entropy_coef * entropy
-    + kl_coef * k3(new || ref) + value_coef * value error) / denominator.
+    loss = sum over tokens of weight * (importance weight * policy loss - entropy_coef * entropy
+    + kl_coef * KL estimate(new || ref) + value_coef * value error) / denominator.
 
     Args:
       scores: of the current policy, with gradient.
-      experience: the microbatch.
+      experience: the microbatch; `weights_RT` of its batch are what each token weighs (aggregation.py).
       first: bool scalar, true before the update's first optimizer step. The current policy is then the old policy and
         its own log-probabilities are the old ones, so that the ratio is exactly 1 whatever the compiler does to a
         second program that recomputes them.
-      denominator: float32 scalar of the whole minibatch (`losses.loss_denominator`).
+      denominator: float32 scalar of the whole minibatch.
       settings: the learner's.
 
     Returns:
@@ -75,7 +75,6 @@ def objective(
     """
     batch, mask_RT = experience.batch, experience.batch.loss_mask_RT
     logprobs_RT = scores.logprobs_RT
-    weights_RT = losses.loss_weights(batch, settings.loss_aggregation)
     fixed_RT = jax.lax.stop_gradient(logprobs_RT)
     if settings.recompute_old_logprobs:
         old_RT = jnp.where(first, fixed_RT, experience.old_logprobs_RT)
@@ -83,20 +82,18 @@ def objective(
     else:
         # The bypass: the sampler's own numbers are the old policy, and the ratio itself corrects for the mismatch.
         old_RT, trainer_RT = batch.sampler_logprobs_RT, fixed_RT
-    importance_RT = jnp.ones_like(old_RT)
-    if settings.importance_cap > 0 and settings.recompute_old_logprobs:
-        importance_RT = losses.truncated_importance_weights(old_RT, batch.sampler_logprobs_RT, settings.importance_cap)
-    surrogate_RT = losses.clipped_surrogate(logprobs_RT, old_RT, batch.advantages_RT, settings.clip_epsilon)
+    importance_RT = _importance_weights(old_RT, batch, settings)
     terms = {
-        "policy_loss": (1.0, importance_RT * surrogate_RT),
+        "policy_loss": (1.0, importance_RT * _policy_loss(logprobs_RT, old_RT, batch, settings)),
         "entropy_loss": (-settings.entropy_coef, scores.entropy_RT),
     }
-    if settings.kl_coef > 0:
-        terms["kl_loss"] = (settings.kl_coef, losses.kl_k3(logprobs_RT, experience.ref_logprobs_RT))
+    if settings.kl_coef > 0 and settings.kl_in == "loss":
+        estimate = losses.KL_ESTIMATORS[settings.kl_estimator]
+        terms["kl_loss"] = (settings.kl_coef, estimate(logprobs_RT, experience.ref_logprobs_RT))
     if settings.estimator == "gae":
         terms["value_loss"] = (settings.value_coef, losses.value_error(scores.values_RT, experience.returns_RT))
     parts = {
-        name: coefficient * losses.masked_sum(values_RT, weights_RT) / denominator
+        name: coefficient * losses.masked_sum(values_RT, batch.weights_RT) / denominator
         for name, (coefficient, values_RT) in terms.items()
     }
     loss = jnp.sum(jnp.stack(list(parts.values())))
@@ -111,6 +108,33 @@ def objective(
     return loss, jax.lax.stop_gradient(statistics)
 
 
+def _policy_ratio(new_RT: jax.Array, old_RT: jax.Array, batch: Batch, settings: LearnerSettings) -> jax.Array:
+    """Policy to old policy: of each token, or for `ratio=sequence` of its response, normalised by length."""
+    if settings.ratio == "token":
+        return losses.importance_ratio(new_RT, old_RT)
+    return losses.bounded_exp(losses.response_means(new_RT - old_RT, batch.loss_mask_RT, batch.segment_ids_RT))
+
+
+def _policy_loss(logprobs_RT: jax.Array, old_RT: jax.Array, batch: Batch, settings: LearnerSettings) -> jax.Array:
+    ratio_RT = _policy_ratio(logprobs_RT, old_RT, batch, settings)
+    clips = (settings.clip_epsilon, settings.clip_epsilon_high)
+    if settings.policy_loss == "cispo":
+        return losses.cispo(ratio_RT, logprobs_RT, batch.advantages_RT, *clips)
+    return losses.clipped_surrogate(ratio_RT, batch.advantages_RT, *clips, settings.dual_clip)
+
+
+def _importance_weights(old_RT: jax.Array, batch: Batch, settings: LearnerSettings) -> jax.Array:
+    """What corrects for the sampler's numbers, without gradient; 1 where that is off or where the bypass does it."""
+    if settings.importance_cap == 0.0 or not settings.recompute_old_logprobs:
+        return jnp.ones_like(old_RT)
+    log_ratio_RT = old_RT - batch.sampler_logprobs_RT
+    mean_RT = log_ratio_RT
+    if settings.importance == "sequence_mask":
+        mean_RT = losses.response_means(log_ratio_RT, batch.loss_mask_RT, batch.segment_ids_RT)
+    weigh = losses.IMPORTANCE_WEIGHTS[settings.importance]
+    return jax.lax.stop_gradient(weigh(log_ratio_RT, mean_RT, settings.importance_low, settings.importance_cap))
+
+
 def _statistics(
     new_RT: jax.Array,
     old_RT: jax.Array,
@@ -121,25 +145,29 @@ def _statistics(
 ) -> dict[str, dict[str, jax.Array]]:
     batch, mask_RT = experience.batch, experience.batch.loss_mask_RT
     sampler_RT = batch.sampler_logprobs_RT
-    ratio_RT = losses.importance_ratio(new_RT, old_RT)
+    ratio_RT = _policy_ratio(new_RT, old_RT, batch, settings)
     mismatch_RT = jnp.abs(trainer_RT - sampler_RT)
+    high = settings.clip_epsilon_high or settings.clip_epsilon
+    clipped_RT = (ratio_RT - 1.0 > high) | (1.0 - ratio_RT > settings.clip_epsilon)
     token_means = {
         "ratio": ratio_RT,
-        "clip_fraction": (jnp.abs(ratio_RT - 1.0) > settings.clip_epsilon).astype(jnp.float32),
+        "clip_fraction": clipped_RT.astype(jnp.float32),
         # KL(old || new) on tokens of the old policy, and KL(sampler || trainer) on tokens of the sampler.
         "approx_kl": losses.kl_k3(old_RT, new_RT),
         "mismatch": mismatch_RT,
         "mismatch_kl": losses.kl_k3(sampler_RT, trainer_RT),
+        "mismatch_prob_error": losses.bounded_exp(mismatch_RT),
     }
     sums = {name: losses.masked_sum(values_RT, mask_RT) for name, values_RT in token_means.items()}
     sums["tokens"] = mask_RT.sum()
     sums["importance_weight"] = losses.masked_sum(importance_RT, mask_RT)
+    sums["importance_masked"] = losses.masked_sum((importance_RT == 0.0).astype(jnp.float32), mask_RT)
     if settings.kl_coef > 0:
         sums["kl_ref"] = losses.masked_sum(losses.kl_k3(new_RT, experience.ref_logprobs_RT), mask_RT)
     groups = {
         name: losses.group_sums(values_RT, mask_RT, batch.group_RT)
         for name, values_RT in token_means.items()
-        if name != "ratio"
+        if name not in ("ratio", "mismatch_prob_error")
     }
     groups["tokens"] = losses.group_sums(jnp.ones_like(mask_RT), mask_RT, batch.group_RT)
     maxima = {

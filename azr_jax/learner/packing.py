@@ -29,7 +29,8 @@ class TrainSequence:
     """A response to learn from.
 
     `id` names it in errors. `sampler_logprobs` has one entry a response token, the stop token included where there is
-    one. `advantage` is one number, or one a response token. `group` is `task_group(role, type)`.
+    one. `advantage` is one number, or one a response token. `group` is `task_group(role, type)`. `weight` is what each
+    of its tokens weighs in the loss (aggregation.py).
     """
 
     id: str
@@ -39,13 +40,14 @@ class TrainSequence:
     advantage: float | Sequence[float]
     group: int
     reward: float
+    weight: float = 1.0
 
 
 class Batch(NamedTuple):
     """Packed rows, all [R, T]; NumPy arrays on the host, JAX arrays in a program.
 
     Position t of a row predicts `targets` at t, which is the token at t + 1.
-    The response arrays (`loss_mask` to `sequence_weights`) lie where the response's tokens are *predicted*: from the
+    The response arrays (`loss_mask` to `weights`) lie where the response's tokens are *predicted*: from the
     prompt's last token to the last token but one. They are 0 elsewhere. A response's mask is therefore a run that the
     masked-out last token separates from the next.
 
@@ -59,7 +61,7 @@ class Batch(NamedTuple):
       sampler_logprobs_RT: float32.
       group_RT: int32, the index in TASK_GROUPS.
       rewards_RT: float32, the response's reward on its last token.
-      sequence_weights_RT: float32, 1 / (tokens of the response): sums to 1 over a response.
+      weights_RT: float32, what each token weighs in the loss.
     """
 
     tokens_RT: Leaf
@@ -71,7 +73,7 @@ class Batch(NamedTuple):
     sampler_logprobs_RT: Leaf
     group_RT: Leaf
     rewards_RT: Leaf
-    sequence_weights_RT: Leaf
+    weights_RT: Leaf
 
 
 def pack(sequences: Sequence[TrainSequence], row_tokens: int, rows_multiple: int, pad_id: int) -> Batch:
@@ -138,6 +140,8 @@ def _check(sequence: TrainSequence, row_tokens: int) -> None:
             f"{name} has advantages of shape {np.shape(sequence.advantage)} for {count} response tokens: give one"
             " number or one a token"
         )
+    if not (np.isfinite(sequence.weight) and sequence.weight >= 0.0):
+        raise ValueError(f"{name} has weight={sequence.weight}: give a finite number, 0 or above")
     if not np.isfinite([sequence.reward, *np.atleast_1d(sequence.advantage), *sequence.sampler_logprobs]).all():
         raise ValueError(f"{name} has a reward, advantage or sampler logprob that is not finite: mend what computed it")
     if not 0 <= sequence.group < len(TASK_GROUPS):
@@ -175,7 +179,7 @@ def _write(batch: Batch, row: int, start: int, segment: int, sequence: TrainSequ
     batch.sampler_logprobs_RT[row, predicted] = sequence.sampler_logprobs
     batch.group_RT[row, predicted] = sequence.group
     batch.rewards_RT[row, first + count - 1] = sequence.reward
-    batch.sequence_weights_RT[row, predicted] = 1.0 / count
+    batch.weights_RT[row, predicted] = sequence.weight
 
 
 def take_rows(arrays: Any, rows: np.ndarray, count: int) -> Any:

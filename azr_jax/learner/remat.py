@@ -56,7 +56,7 @@ def update_bytes(
     layer = tokens * itemsize * (4 * F + 6 * D + 3 * N * H) // tensor
     logits = chunk * model.vocab_size * 4 * 2 // tensor + (4 + itemsize) * head // tensor
     return {
-        "state": 3 * 4 * model.parameters // split,
+        "state": (2 * 4 + jnp.dtype(settings.moment_dtype).itemsize) * model.parameters // split,
         "gradients": 4 * model.parameters // split,
         "reference": itemsize * model.parameters // split if settings.kl_coef > 0 else 0,
         "kept": tokens * model.layers * (itemsize * (D + kept[remat]) + statistics) // tensor,

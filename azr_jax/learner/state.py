@@ -24,7 +24,7 @@ class TrainState:
       params: the policy, float32 masters, as `nnx.split(Transformer)` gives them.
       value_head: {"kernel_D", "bias"} float32 for the "gae" estimator, else None.
       reference: the starting policy in the compute dtype when kl_coef > 0, else None.
-      opt_state: AdamW moments of params and value head, float32.
+      opt_state: AdamW moments of params and value head.
       step: int32, optimizer steps taken.
       skipped_updates: int32, optimizer steps skipped since a loss or gradient was not finite.
     """
@@ -47,13 +47,15 @@ def trainable(params: Any, value_head: dict[str, Leaf] | None) -> dict[str, Any]
     return {"policy": params, "value_head": value_head}
 
 
-def decay_mask(tree: dict[str, Any]) -> dict[str, Any]:
-    """True where weight decay falls, in the tree of `trainable`.
+def decay_mask(tree: dict[str, Any], falls_on: str = "matrices") -> dict[str, Any]:
+    """True where weight decay falls, in the tree of `trainable`: everywhere ("all", as torch's AdamW has it), or:
 
-    That is on matrices alone: embedding, head, projections and the value head's kernel; never on norm scales and
+    On matrices alone: embedding, head, projections and the value head's kernel; never on norm scales and
     biases, which have no scale to shrink to. (They can't be told by their rank: stacked over layers, a norm scale has
     two axes.)
     """
+    if falls_on == "all":
+        return jax.tree.map(lambda _: True, tree)
     policy = jax.tree_util.tree_map_with_path(
         lambda path, _: "embed" in PARAM_AXES[leaf_name(path)],  # every matrix has an embedding axis, nothing else does
         tree["policy"],
@@ -76,7 +78,7 @@ def init_state(params: Any, config: ModelConfig, settings: LearnerSettings, dtyp
         params=masters,
         value_head=head,
         reference=reference,
-        opt_state=init_moments(trainable(masters, head)),
+        opt_state=init_moments(trainable(masters, head), settings.moment_dtype),
         step=jnp.zeros((), jnp.int32),
         skipped_updates=jnp.zeros((), jnp.int32),
     )

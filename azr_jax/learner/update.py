@@ -7,7 +7,7 @@ the responses' lengths. The loop sends a program after another without waiting, 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -18,8 +18,9 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 
 from azr_jax.config import LearnerSettings
-from azr_jax.learner import advantages, losses, objective
+from azr_jax.learner import objective
 from azr_jax.learner.adamw import adamw_step, learning_rate
+from azr_jax.learner.experience import with_gae, with_kl_penalty
 from azr_jax.learner.metrics import update_metrics
 from azr_jax.learner.objective import Experience
 from azr_jax.learner.packing import Batch, empty_rows, take_rows
@@ -131,34 +132,47 @@ class Learner:
         """A resting state on the devices again; any other as it is."""
         return _moved(state, self.shardings) if _rests(state) else state
 
-    def update(self, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, float]]:
-        """Epochs x minibatches of optimizer steps on `batch`. Metrics are `ppo/...` floats (see learner/metrics.py).
+    def update(
+        self, state: TrainState, *batches: Batch, denominators: Sequence[float] = ()
+    ) -> tuple[TrainState, dict[str, float]]:
+        """One optimizer step for each batch in order, `epochs` times; metrics as in learner/metrics.py.
 
-        `state` is donated: its arrays, `state.params` among them, are gone afterwards; use the returned state's.
-        A step whose loss or gradient is not finite leaves params and moments as they were and is counted in
+        Old log-probabilities are those before the first step. From the second epoch on the order of the batches is
+        drawn anew. `state` is donated: its arrays, `state.params` among them, are gone afterwards; use the returned
+        state's. A step whose loss or gradient is not finite leaves params and moments as they were and is counted in
         `ppo/skipped_updates`, for the caller to hold against `max_nonfinite_updates`. Rows without a response are
-        not computed. When there are fewer rows than minibatches, there are as many minibatches as rows.
+        not computed.
+
+        Args:
+          state: of the steps before.
+          batches: packed rows with the weights of their tokens.
+          denominators: what each batch's weighted sum of losses is divided by (aggregation.py); none: the sum of its
+            weights.
 
         Raises:
-          ValueError: a batch without any response.
+          ValueError: no batch, one without any response, another number of denominators.
         """
-        used = np.flatnonzero(batch.loss_mask_RT.any(axis=1))
-        if not len(used):
+        denominators = denominators or [float(batch.weights_RT.sum(dtype=np.float64)) for batch in batches]
+        if len(denominators) != len(batches):
+            raise ValueError(f"{len(denominators)} denominators for {len(batches)} batches: give one for each")
+        used = [np.flatnonzero(batch.loss_mask_RT.any(axis=1)) for batch in batches]
+        if not batches or not all(map(len, used)):
             raise ValueError("batch has no response token: pack at least one response")
         settings, state = self.settings, self.wake(state)
         seed = [int(state.step), int(state.skipped_updates)]
-        experience, measured = self._experience(state, take_rows(batch, used, len(used)))
+        chosen = [take_rows(batch, rows, len(rows)) for batch, rows in zip(batches, used, strict=True)]
+        experience, measured = self._experience(state, chosen)
         results: list[dict[str, Any]] = []
         for epoch in range(settings.epochs):
-            order = np.arange(len(used))
-            if settings.minibatches > 1:
-                # Packing sorts by length; unshuffled, each minibatch would hold one kind of response.
-                order = np.random.default_rng([*seed, epoch]).permutation(order)
-            for rows in np.array_split(order, min(settings.minibatches, len(used))):
-                state, result = self._step(state, experience, rows, first=not results)
+            order = list(range(len(batches)))
+            if epoch > 0:
+                order = np.random.default_rng([*seed, epoch]).permutation(len(batches)).tolist()
+            for number in order:
+                denominator = np.float32(denominators[number])
+                state, result = self._step(state, experience[number], denominator, first=not results)
                 results.append(result)
-        metrics = update_metrics(jax.device_get(results), experience.batch, measured)
-        if not self._scores_old_policy(len(used)):
+        metrics = update_metrics(jax.device_get(results), [part.batch for part in experience], measured)
+        if not self._scores_old_policy(len(batches)):
             del metrics["ppo/recompute_gap_max"]
         return state, metrics
 
@@ -223,7 +237,7 @@ class Learner:
             state.step,
             norm,
             finite,
-            decay_mask(state.trainable),
+            decay_mask(state.trainable, self.settings.decay),
             self.settings,
         )
         new_state = TrainState(
@@ -244,72 +258,57 @@ class Learner:
         return new_state, result
 
     def _step(
-        self, state: TrainState, experience: Experience, rows: np.ndarray, first: bool
+        self, state: TrainState, experience: Experience, denominator: np.float32, first: bool
     ) -> tuple[TrainState, dict[str, Any]]:
         """One minibatch: every microbatch's gradient, then the optimizer."""
-        weighted = take_rows(experience.batch, rows, len(rows))
-        denominator = np.float32(losses.loss_denominator(weighted, self.settings.loss_aggregation))
         gradients, statistics = self._zeros()
-        for microbatch in self._microbatches(experience, rows):
+        for microbatch in self._microbatches(experience):
             gradients, statistics = self.accumulate_program(
                 state.trainable, gradients, statistics, microbatch, np.bool_(first), denominator
             )
         return self.apply_program(state, gradients, statistics)
 
-    def _microbatches(self, arrays: Any, rows: np.ndarray) -> Iterator[Any]:
-        """The chosen rows of a tree of [R, T] arrays, some at a time, on the mesh; the last is filled with padding."""
+    def _microbatches(self, arrays: Any) -> Iterator[Any]:
+        """A tree of [R, T] arrays, some rows at a time, on the mesh; the last are filled up with padding."""
         sharding = batch_sharding(self.mesh)
-        for start in range(0, len(rows), self.rows_per_microbatch):
-            chosen = take_rows(arrays, rows[start : start + self.rows_per_microbatch], self.rows_per_microbatch)
+        count = len(jax.tree.leaves(arrays)[0])
+        for start in range(0, count, self.rows_per_microbatch):
+            rows = np.arange(start, min(start + self.rows_per_microbatch, count))
+            chosen = take_rows(arrays, rows, self.rows_per_microbatch)
             yield jax.tree.map(lambda array_RT: _place(array_RT, sharding), chosen)
 
-    def _experience(self, state: TrainState, batch: Batch) -> tuple[Experience, dict[str, float]]:
+    def _experience(self, state: TrainState, batches: Sequence[Batch]) -> tuple[list[Experience], dict[str, float]]:
         """What has to be known of the policy before the first step changes it; as little as the settings need."""
         settings = self.settings
-        zeros_RT = np.zeros(batch.tokens_RT.shape, np.float32)
-        experience = Experience(batch, zeros_RT, zeros_RT, zeros_RT)
-        measured: dict[str, float] = {}
-        if self._scores_old_policy(len(batch.tokens_RT)):
-            program = functools.partial(self.score_program, state.params, state.value_head)
-            old_logprobs_RT, values_RT = self._scored(program, batch)
-            experience = experience._replace(old_logprobs_RT=old_logprobs_RT)
-            if settings.estimator == "gae":
-                experience, measured = _with_gae(experience, values_RT, settings)
+        zeros = [np.zeros(batch.tokens_RT.shape, np.float32) for batch in batches]
+        experience = [Experience(batch, none, none, none) for batch, none in zip(batches, zeros, strict=True)]
         if settings.kl_coef > 0:
             program = functools.partial(self.reference_program, state.reference)
-            experience = experience._replace(ref_logprobs_RT=self._scored(program, batch)[0])
-        return experience, measured
+            experience = [part._replace(ref_logprobs_RT=self._scored(program, part.batch)[0]) for part in experience]
+        if not self._scores_old_policy(len(batches)):
+            return experience, {}
+        program = functools.partial(self.score_program, state.params, state.value_head)
+        scored = [self._scored(program, part.batch) for part in experience]
+        experience = [
+            part._replace(old_logprobs_RT=old_RT) for part, (old_RT, _) in zip(experience, scored, strict=True)
+        ]
+        if settings.kl_coef > 0 and settings.kl_in == "reward":
+            experience = [with_kl_penalty(part, settings) for part in experience]
+        if settings.estimator == "gae":
+            return with_gae(experience, [values_RT for _, values_RT in scored], settings)
+        return experience, {}
 
-    def _scores_old_policy(self, rows: int) -> bool:
+    def _scores_old_policy(self, minibatches: int) -> bool:
         """Whether old log-probabilities or values are needed that the first optimizer step does not compute itself."""
         settings = self.settings
-        several_steps = settings.epochs * min(settings.minibatches, rows) > 1
-        return settings.estimator == "gae" or (several_steps and settings.recompute_old_logprobs)
+        several_steps = settings.epochs * minibatches > 1
+        before = settings.estimator == "gae" or (settings.kl_coef > 0 and settings.kl_in == "reward")
+        return before or (several_steps and settings.recompute_old_logprobs)
 
     def _scored(self, program: Any, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        rows = np.arange(len(batch.tokens_RT))
-        outputs = jax.device_get([program(microbatch) for microbatch in self._microbatches(batch, rows)])
-        logprobs_RT, values_RT = (np.concatenate(parts)[: len(rows)] for parts in zip(*outputs, strict=True))
+        outputs = jax.device_get([program(microbatch) for microbatch in self._microbatches(batch)])
+        logprobs_RT, values_RT = (np.concatenate(parts)[: len(batch.tokens_RT)] for parts in zip(*outputs, strict=True))
         return logprobs_RT, values_RT
-
-
-def _with_gae(
-    experience: Experience, values_RT: np.ndarray, settings: LearnerSettings
-) -> tuple[Experience, dict[str, float]]:
-    batch = experience.batch
-    mask_RT = batch.loss_mask_RT.astype(bool)
-    values_RT = np.where(mask_RT, values_RT, np.float32(0.0))
-    raw_RT = np.asarray(advantages.gae(batch.rewards_RT, values_RT, mask_RT, settings.gamma, settings.gae_lambda))
-    returns_RT = raw_RT + values_RT
-    batch = batch._replace(advantages_RT=np.asarray(advantages.whitened_tokens(raw_RT, mask_RT)))
-    variance = float(np.var(returns_RT[mask_RT]))
-    unexplained = float(np.var((returns_RT - values_RT)[mask_RT]))
-    measured = {
-        "ppo/value_mean": float(values_RT[mask_RT].mean()),
-        "ppo/return_mean": float(returns_RT[mask_RT].mean()),
-        "ppo/explained_variance": 1.0 - unexplained / variance if variance > 0 else 0.0,
-    }
-    return experience._replace(batch=batch, returns_RT=returns_RT), measured
 
 
 def _rests(state: TrainState) -> bool:

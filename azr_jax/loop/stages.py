@@ -13,10 +13,9 @@ from typing import Any
 from absl import logging
 
 from azr_jax.config import Config
-from azr_jax.learner.advantages import sequence_advantages
-from azr_jax.learner.packing import TrainSequence, pack, task_group
 from azr_jax.learner.state import TrainState
 from azr_jax.learner.update import Learner
+from azr_jax.loop import learning
 from azr_jax.loop.play import Player, Proposal, Solution, mean_accuracy, solver_task
 from azr_jax.selfplay import prompts, rewards
 from azr_jax.selfplay.buffers import Buffers
@@ -206,33 +205,8 @@ def next_reward_state(config: Config, played: Played, state: rewards.RewardState
 def learn(
     config: Config, learner: Learner, state: TrainState, scored: Sequence[Scored], step: int, pad_id: int
 ) -> tuple[TrainState, dict[str, float]]:
-    """One PPO update over the scored responses; `ppo/...` metrics."""
-    groups = [task_group(one.task.role, one.task.type) for one in scored]
-    values = [one.reward for one in scored]
-    if config.reward.permute:
-        values = rewards.permuted(values, groups, stream(config.seed, step, "permute"))
-    names: dict[str, int] = {}
-    prompt_numbers = [names.setdefault(one.task.id, len(names)) for one in scored]
-    if config.learner.estimator == "grpo" and len(names) == len(scored):
-        # A step without a valid proposal has no estimates, which alone answer a prompt several times: all are 0.
-        advantages = [0.0] * len(scored)
-    else:
-        advantages = sequence_advantages(config.learner.estimator, values, groups, prompt_numbers)
-    lambda_solve = config.reward.lambda_solve
-    sequences = [
-        TrainSequence(
-            id=one.rollout.request_id,
-            prompt_ids=one.rollout.prompt_ids,
-            response_ids=one.rollout.token_ids,
-            sampler_logprobs=one.rollout.logprobs,
-            advantage=rewards.weighted(one.task.role, float(advantage), lambda_solve),
-            group=group,
-            reward=rewards.weighted(one.task.role, value, lambda_solve),
-        )
-        for one, advantage, group, value in zip(scored, advantages, groups, values, strict=True)
-    ]
-    batch = pack(sequences, config.learner.row_tokens, learner.rows_per_microbatch, pad_id)
-    return learner.update(state, batch)
+    """The PPO update over the scored responses; `ppo/...` metrics."""
+    return learning.learn(config, learner, state, scored, step, pad_id)
 
 
 def rollouts(played: Played) -> list[Rollout]:

@@ -86,7 +86,7 @@ def step(plan: Setup, slots: int, chip: Chip) -> Step:
     update = microbatches * seconds(_accumulate(plan), plan, chip)
     update += (
         plan.config.learner.epochs
-        * plan.config.learner.minibatches
+        * plan.config.learner.minibatch_count
         * seconds(counts.apply(model, mesh.size), plan, chip)
     )
     return Step(responses, decode_steps, microbatches, sampling, update)

@@ -266,6 +266,15 @@ def weighted(role: Role, value: float, lambda_solve: float) -> float:
     return lambda_solve * value if role is Role.SOLVE else value
 
 
+def overlong_penalty(tokens: int, limit: int, last: int) -> float:
+    """What is added to the reward of a response near the length limit: 0, then a straight line down to -1.
+
+    0 for tokens <= limit - last; ((limit - last) - tokens) / last up to the limit; -1 beyond. "Soft overlong
+    punishment", DAPO (arXiv 2503.14476), Eq. 13.
+    """
+    return _clipped((tokens - (limit - last)) / last) * -1.0
+
+
 def permuted(rewards: Sequence[float], groups: Sequence[Hashable], rng: random.Random) -> list[float]:
     """The control experiment: rewards shuffled among the responses of the same group (task type and role).
 

@@ -2,13 +2,17 @@ import jax
 import numpy as np
 import pytest
 
+from azr_jax.config import _CHOICES
 from azr_jax.learner.advantages import (
     ADVANTAGE_ESTIMATORS,
+    dr_grpo,
     gae,
     grpo,
     rloo,
+    role,
     sequence_advantages,
     trrpp,
+    trrpp_tokens,
     whitened_tokens,
 )
 
@@ -16,7 +20,7 @@ from azr_jax.learner.advantages import (
 def random_responses(seed: int = 0, count: int = 50):
     rng = np.random.default_rng(seed)
     rewards = rng.choice([-1.0, -0.5, 0.625, 1.0], count).astype(np.float32)
-    return rewards, rng.integers(0, 6, count), rng.integers(0, 12, count)
+    return rewards, rng.integers(0, 6, count), rng.integers(0, 12, count), rng.integers(1, 40, count)
 
 
 def whitened_reference(rewards, groups):
@@ -50,53 +54,57 @@ def gae_reference(rewards, values, gamma, gae_lambda):
 
 def test_trrpp_by_hand():
     # Task 0 has rewards 1 and -1 (mean 0, std 1); task 4 has 1, 1, -0.5 (mean 0.5, std sqrt(0.5)).
-    advantages = trrpp([1.0, 1.0, -1.0, 1.0, -0.5], [0, 4, 0, 4, 4], [0, 1, 2, 3, 4])
+    advantages = trrpp([1.0, 1.0, -1.0, 1.0, -0.5], [0, 4, 0, 4, 4], [0, 1, 2, 3, 4], [9, 1, 1, 9, 9])
     np.testing.assert_allclose(advantages, [1.0, 0.5**0.5, -1.0, 0.5**0.5, -(2.0**0.5)], rtol=1e-6)
 
 
 @pytest.mark.parametrize("jitted", [False, True])
 def test_estimators_match_numpy(jitted):
-    rewards, tasks, prompts = random_responses()
+    rewards, tasks, prompts, lengths = random_responses()
     wrap = jax.jit if jitted else lambda function: function
     for estimator, expected in (
         (trrpp, whitened_reference(rewards, tasks)),
         (grpo, whitened_reference(rewards, prompts)),
         (rloo, rloo_reference(rewards, prompts)),
     ):
-        np.testing.assert_allclose(wrap(estimator)(rewards, tasks, prompts), expected, atol=1e-5)
+        np.testing.assert_allclose(wrap(estimator)(rewards, tasks, prompts, lengths), expected, atol=1e-5)
 
 
 def test_trrpp_is_whitened_in_each_task_and_blind_to_the_others():
-    rewards, tasks, prompts = random_responses(count=200)
-    advantages = np.asarray(trrpp(rewards, tasks, prompts))
+    rewards, tasks, prompts, lengths = random_responses(count=200)
+    advantages = np.asarray(trrpp(rewards, tasks, prompts, lengths))
     for task in range(6):
         np.testing.assert_allclose(advantages[tasks == task].mean(), 0.0, atol=1e-6)
         np.testing.assert_allclose(advantages[tasks == task].std(), 1.0, atol=1e-5)
     other = np.where(tasks == 3, -7.0 * rewards, rewards)
-    np.testing.assert_allclose(np.asarray(trrpp(other, tasks, prompts))[tasks != 3], advantages[tasks != 3], atol=1e-6)
+    np.testing.assert_allclose(
+        np.asarray(trrpp(other, tasks, prompts, lengths))[tasks != 3], advantages[tasks != 3], atol=1e-6
+    )
 
 
 def test_equal_rewards_give_exactly_zero():
     # 0.1 * 3 / 3 is not 0.1 in float32: without care the std is tiny and the advantages are 1.
     for estimator in (trrpp, grpo):
-        assert not np.any(estimator([0.1, 0.1, 0.1], [2, 2, 2], [5, 5, 5]))
+        assert not np.any(estimator([0.1, 0.1, 0.1], [2, 2, 2], [5, 5, 5], [1, 2, 3]))
 
 
 def test_order_of_responses_does_not_matter():
-    rewards, tasks, prompts = random_responses()
+    rewards, tasks, prompts, lengths = random_responses()
     order = np.random.default_rng(1).permutation(len(rewards))
     for estimator in (trrpp, grpo, rloo):
-        straight = np.asarray(estimator(rewards, tasks, prompts))
-        np.testing.assert_allclose(estimator(rewards[order], tasks[order], prompts[order]), straight[order], atol=1e-6)
+        straight = np.asarray(estimator(rewards, tasks, prompts, lengths))
+        np.testing.assert_allclose(
+            estimator(rewards[order], tasks[order], prompts[order], lengths[order]), straight[order], atol=1e-6
+        )
 
 
 def test_groups_of_one():
-    assert np.asarray(rloo([0.5], [0], [9]))[0] == np.float32(0.5)
-    assert np.asarray(grpo([0.5], [0], [9]))[0] == 0.0
+    assert np.asarray(rloo([0.5], [0], [9], [1]))[0] == np.float32(0.5)
+    assert np.asarray(grpo([0.5], [0], [9], [1]))[0] == 0.0
 
 
 def test_rloo_by_hand():
-    np.testing.assert_allclose(rloo([1.0, 0.0, -1.0], [0, 0, 0], [7, 7, 7]), [1.5, 0.0, -1.5], rtol=1e-6)
+    np.testing.assert_allclose(rloo([1.0, 0.0, -1.0], [0, 0, 0], [7, 7, 7], [1, 1, 1]), [1.5, 0.0, -1.5], rtol=1e-6)
 
 
 def test_gae_by_hand():
@@ -138,15 +146,68 @@ def test_whitened_tokens_ignores_padding():
 
 
 def test_sequence_advantages_names_what_is_wrong():
-    assert sequence_advantages("gae", [1.0, 2.0], [0, 0], [0, 1]).tolist() == [0.0, 0.0]
-    np.testing.assert_allclose(sequence_advantages("trrpp", [1.0, -1.0], [0, 0], [0, 1]), [1.0, -1.0], rtol=1e-6)
+    assert sequence_advantages("gae", [1.0, 2.0], [0, 0], [0, 1], [1, 1]).tolist() == [0.0, 0.0]
+    advantages = sequence_advantages("trrpp", [1.0, -1.0], [0, 0], [0, 1], [1, 1])
+    np.testing.assert_allclose(advantages, [1.0, -1.0], rtol=1e-6)
     with pytest.raises(ValueError, match=r"learner.estimator='ppo'.*trrpp"):
-        sequence_advantages("ppo", [1.0], [0], [0])
-    with pytest.raises(ValueError, match="train_on_estimates"):
-        sequence_advantages("grpo", [1.0, 2.0], [0, 0], [0, 1])
-    with pytest.raises(ValueError, match="lengths 2, 1, 2"):
-        sequence_advantages("trrpp", [1.0, 2.0], [0], [0, 1])
+        sequence_advantages("ppo", [1.0], [0], [0], [1])
+    with pytest.raises(ValueError, match="2, 1, 2 and 2 entries"):
+        sequence_advantages("trrpp", [1.0, 2.0], [0], [0, 1], [1, 1])
+
+
+def test_trrpp_tokens_by_hand():
+    # Group 0: rewards 1 (1 token) and -1 (3 tokens): mean -0.5; squares 2.25 + 3 * 0.25 = 3 over 4 - 1 tokens: var 1.
+    advantages = trrpp_tokens([1.0, -1.0, 0.5], [0, 0, 4], [0, 1, 2], [1, 3, 9])
+    np.testing.assert_allclose(advantages, [1.5, -0.5, 0.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_trrpp_tokens_is_verls_masked_whitening_of_every_token(jitted):
+    rewards, tasks, prompts, lengths = random_responses()
+    estimator = jax.jit(trrpp_tokens) if jitted else trrpp_tokens
+    advantages = np.asarray(estimator(rewards, tasks, prompts, lengths))
+    for task in range(6):
+        members = tasks == task
+        tokens = np.repeat(rewards[members].astype(np.float64), lengths[members])
+        whitened = (tokens - tokens.mean()) / np.sqrt(tokens.var(ddof=1) + 1e-8)
+        np.testing.assert_allclose(np.repeat(advantages[members], lengths[members]), whitened, atol=1e-5)
+
+
+def test_over_tokens_long_failures_count_for_less_than_over_responses():
+    # 95 short successes, 5 failures at the length limit, as at the paper's sizes.
+    rewards, lengths = np.array([1.0] * 95 + [-1.0] * 5), np.array([500] * 95 + [8096] * 5)
+    zeros, numbers = np.zeros(100, int), np.arange(100)
+    of_responses = np.asarray(trrpp(rewards, zeros, numbers, lengths))
+    of_tokens = np.asarray(trrpp_tokens(rewards, zeros, numbers, lengths))
+    assert (of_responses * lengths).sum() / lengths.sum() < -1.0
+    np.testing.assert_allclose((of_tokens * lengths).sum() / lengths.sum(), 0.0, atol=1e-5)
+
+
+def test_role_whitens_each_role_over_its_three_types():
+    rewards, tasks, prompts, lengths = random_responses()
+    expected = whitened_reference(rewards, tasks // 3)
+    np.testing.assert_allclose(role(rewards, tasks, prompts, lengths), expected, atol=1e-5)
+
+
+def test_dr_grpo_by_hand_divides_by_no_deviation():
+    advantages = dr_grpo([1.0, 0.0, 0.0, 0.4, 0.4, 7.0], [0] * 6, [5, 5, 5, 6, 6, 8], [1] * 6)
+    np.testing.assert_allclose(advantages, [2 / 3, -1 / 3, -1 / 3, 0, 0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("estimator", sorted(set(ADVANTAGE_ESTIMATORS) - {"gae"}))
+def test_degenerate_groups_are_finite_and_zero(estimator):
+    """Groups of one, equal rewards, rewards of zero, and a response without a token."""
+    function = ADVANTAGE_ESTIMATORS[estimator]
+    assert not np.any(function([0.0, 0.0], [1, 1], [0, 0], [3, 5]))
+    assert not np.any(np.asarray(function([0.1, 0.1, 0.1], [2, 2, 2], [5, 5, 5], [1, 2, 3])))
+    alone = np.asarray(function([0.5], [0], [0], [1]))
+    assert alone[0] == (0.5 if estimator == "rloo" else 0.0)
+    empty = np.asarray(function([1.0, -1.0, 1.0], [0, 0, 0], [0, 0, 0], [0, 0, 0]))
+    assert np.isfinite(empty).all()
 
 
 def test_the_configs_names_are_the_estimators():
-    assert set(ADVANTAGE_ESTIMATORS) == {"trrpp", "gae", "grpo", "rloo"}
+    with pytest.raises(ValueError, match=r"learner\.estimator") as caught:
+        sequence_advantages("", [], [], [], [])
+    assert all(name in str(caught.value) for name in ADVANTAGE_ESTIMATORS)
+    assert set(_CHOICES["learner.estimator"]) == set(ADVANTAGE_ESTIMATORS)

@@ -12,7 +12,7 @@ PROGRAM = """
 import sys
 import jax
 import numpy as np
-from learner.tiny_learner import batch, leaves, settings, transformer
+from learner.tiny_learner import batches, leaves, settings, transformer
 from azr_jax.learner.update import make_learner
 from azr_jax.model.sharding import make_mesh
 
@@ -21,9 +21,10 @@ assert len(jax.devices()) == int(devices)
 for name in meshes:
     mesh = make_mesh(*map(int, name.split("x")))
     graphdef, params = transformer(mesh=mesh)
-    chosen = settings(lr=1.0, epsilon=1.0, rows_per_microbatch=8, epochs=2, minibatches=2, kl_coef=0.1)
+    chosen = settings(lr=1.0, epsilon=1.0, rows_per_microbatch=8, epochs=2, kl_coef=0.1,
+                      ratio="sequence", importance="sequence_mask")
     learner = make_learner(graphdef, params, chosen, mesh)
-    state, metrics = learner.update(learner.init(params), batch(24, rows_multiple=8))
+    state, metrics = learner.update(learner.init(params), *batches(24, 2, rows_multiple=8))
     sharded = state.params["layers"]["gate_LDF"][...]
     np.savez(f"{folder}/{name}.npz", *leaves((state.params, state.opt_state)),
              metrics=np.array([metrics[k] for k in sorted(metrics)]),

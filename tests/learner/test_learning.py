@@ -33,7 +33,7 @@ def make_sampler(length: int):
     return sample
 
 
-def train(chosen, length: int, reward_of, steps: int, count: int = 32):
+def train(chosen, length: int, reward_of, steps: int, count: int = 32, minibatches: int = 1):
     """Mean rewards and metrics by step, and the final state; half the prompts are task 0, half task 3."""
     trainer, state = learner(chosen)
     sample = make_sampler(length)
@@ -43,12 +43,16 @@ def train(chosen, length: int, reward_of, steps: int, count: int = 32):
     for step in range(steps):
         tokens, logprobs = (np.asarray(x) for x in sample(state.params, prompts, jax.random.key(step)))
         rewards = reward_of(prompts, tokens).astype(np.float32)
-        advantages = sequence_advantages(chosen.estimator, rewards.tolist(), groups.tolist(), list(range(count)))
+        advantages = sequence_advantages(
+            chosen.estimator, rewards.tolist(), groups.tolist(), list(range(count)), [length] * count
+        )
         sequences = [
             TrainSequence(str(i), [int(prompts[i])], tokens[i], logprobs[i], advantages[i], int(groups[i]), rewards[i])
             for i in range(count)
         ]
-        state, metrics = trainer.update(state, pack(sequences, chosen.row_tokens, trainer.rows_per_microbatch, 0))
+        parts = [sequences[start::minibatches] for start in range(minibatches)]
+        batches = [pack(part, chosen.row_tokens, trainer.rows_per_microbatch, 0) for part in parts]
+        state, metrics = trainer.update(state, *batches)
         means.append(float(rewards.mean()))
         history.append(metrics)
     return means, history
@@ -82,8 +86,8 @@ def test_gae_assigns_credit_through_the_critic(value_coef, learns):
         del prompts
         return EVEN[tokens[:, 0]] * 1.0
 
-    chosen = settings(estimator="gae", gae_lambda=0.0, lr=2e-2, value_coef=value_coef, minibatches=2, entropy_coef=0.0)
-    means, history = train(chosen, length=3, reward_of=reward_of, steps=50)
+    chosen = settings(estimator="gae", gae_lambda=0.0, lr=2e-2, value_coef=value_coef, entropy_coef=0.0)
+    means, history = train(chosen, length=3, reward_of=reward_of, steps=50, minibatches=2)
     assert np.mean(means[:3]) < 0.7
     assert (np.mean(means[-5:]) > 0.9) == learns
     assert all(np.isfinite(list(metrics.values())).all() for metrics in history)

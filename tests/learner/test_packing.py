@@ -26,6 +26,7 @@ def sequence(**changes) -> TrainSequence:
 
 def test_one_row_by_hand():
     short = sequence(id="r8", prompt_ids=[1], response_ids=[2, 3], sampler_logprobs=[-4.0, -5.0], advantage=[1.0, 2.0])
+    short = dataclasses.replace(short, weight=0.25)
     batch = pack([short, sequence()], row_tokens=10, rows_multiple=2, pad_id=31)
     expected = {
         "tokens_RT": [5, 6, 7, 8, 9, 1, 2, 3, 31, 31],
@@ -37,7 +38,7 @@ def test_one_row_by_hand():
         "sampler_logprobs_RT": [0, -1, -2, -3, 0, -4, -5, 0, 0, 0],
         "group_RT": [0, 4, 4, 4, 0, 4, 4, 0, 0, 0],
         "rewards_RT": [0, 0, 0, 1, 0, 0, 1, 0, 0, 0],
-        "sequence_weights_RT": [0, 1 / 3, 1 / 3, 1 / 3, 0, 0.5, 0.5, 0, 0, 0],
+        "weights_RT": [0, 1, 1, 1, 0, 0.25, 0.25, 0, 0, 0],
     }
     assert set(expected) == set(batch._fields)
     for name, row in expected.items():
@@ -82,7 +83,7 @@ def test_every_response_is_there_once(sizes, rows_multiple):
     assert sorted(batch.tokens_RT[batch.segment_ids_RT > 0].tolist()) == list(range(1, token))
     np.testing.assert_array_equal(batch.targets_RT[mask], batch.tokens_RT[mask] + 1)
     assert batch.rewards_RT.sum() == len(responses)
-    np.testing.assert_allclose(batch.sequence_weights_RT.sum(), len(responses), rtol=1e-5)
+    np.testing.assert_array_equal(batch.weights_RT, batch.loss_mask_RT)
 
 
 def test_packing_is_deterministic():
@@ -102,6 +103,7 @@ def test_packing_is_deterministic():
         ({"reward": float("nan")}, "'r7' has a reward, advantage or sampler logprob that is not finite"),
         ({"sampler_logprobs": [-1.0, float("-inf"), -1.0]}, "'r7' .*not finite"),
         ({"group": 6}, "'r7' has group=6"),
+        ({"weight": -1.0}, "'r7' has weight=-1.0"),
     ],
 )
 def test_errors_name_the_sequence(changes, message):

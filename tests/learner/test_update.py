@@ -1,12 +1,16 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from flax import nnx
-from tiny_learner import CONFIG, batch, learner, leaves, sequences, settings, transformer
+from tiny_learner import CONFIG, batch, batches, learner, leaves, sequences, settings, transformer
 
 from azr_jax.learner.adamw import adamw_step, init_moments, learning_rate
+from azr_jax.learner.experience import with_kl_penalty
+from azr_jax.learner.objective import Experience
 from azr_jax.learner.packing import pack
 from azr_jax.learner.state import decay_mask, trainable
 from azr_jax.learner.update import make_learner
@@ -44,13 +48,14 @@ def reference_loss(params, responses, aggregation: str, entropy_coef: float, cap
     ("aggregation", "cap"), [pytest.param("token", 1.05, marks=pytest.mark.slow), ("sequence", 0.0)]
 )
 def test_loss_and_step_match_unpacked_responses(aggregation, cap):
-    chosen = settings(**SMOOTH, loss_aggregation=aggregation, importance_cap=cap, entropy_coef=0.1)
-    trainer, state = learner(chosen)
+    trainer, state = learner(settings(**SMOOTH, importance_cap=cap, entropy_coef=0.1))
     params = transformer()[1]
     loss, gradient = jax.jit(
         jax.value_and_grad(lambda params: reference_loss(params, sequences(4), aggregation, 0.1, cap))
     )(params)
-    state, metrics = trainer.update(state, batch(4))
+    weights = {"token": lambda response: 1.0, "sequence": lambda response: 1 / len(response.response_ids)}[aggregation]
+    weighted = [dataclasses.replace(response, weight=weights(response)) for response in sequences(4)]
+    state, metrics = trainer.update(state, pack(weighted, 24, 2, 0))
     np.testing.assert_allclose(metrics["ppo/loss"], loss, rtol=1e-5)
     np.testing.assert_allclose(metrics["ppo/grad_norm"], optax.tree.norm(gradient), rtol=1e-4)
     # Adam's first step from zero moments is lr * g / (|g| + epsilon).
@@ -60,8 +65,9 @@ def test_loss_and_step_match_unpacked_responses(aggregation, cap):
 
 @pytest.mark.parametrize("compute_dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
 def test_first_minibatch_has_ratio_exactly_one(compute_dtype):
-    trainer, state = learner(settings(epochs=2, minibatches=2), compute_dtype=compute_dtype)
-    _, metrics = trainer.update(state, batch())
+    trainer, state = learner(settings(epochs=2), compute_dtype=compute_dtype)
+    _, metrics = trainer.update(state, *batches(12, 2))
+    assert metrics["ppo/steps"] == 4.0
     assert metrics["ppo/first_ratio_mean"] == 1.0
     assert metrics["ppo/first_ratio_max"] == 1.0
     assert metrics["ppo/ratio_max"] > 1.0
@@ -159,10 +165,10 @@ def test_nonfinite_step_is_skipped_and_counted():
 
 
 def test_one_bad_minibatch_does_not_stop_the_others():
-    trainer, state = learner(settings(epochs=2, minibatches=2))
-    poisoned = batch()
+    trainer, state = learner(settings(epochs=2))
+    poisoned, sound = batches(12, 2)
     poisoned.advantages_RT[0] = np.where(poisoned.loss_mask_RT[0] == 1, np.inf, 0.0)
-    state, metrics = trainer.update(state, poisoned)
+    state, metrics = trainer.update(state, poisoned, sound)
     assert (int(state.step), int(state.skipped_updates)) == (2, 2)
     assert np.isfinite(metrics["ppo/loss"])
     assert np.isfinite(np.concatenate([leaf.ravel() for leaf in leaves(state.params)])).all()
@@ -280,3 +286,84 @@ def test_a_state_that_rests_on_the_host_trains_on_as_if_it_had_not():
     assert {leaf.sharding.memory_kind for leaf in jax.tree.leaves(other)} == {"device"}
     for a, b in zip(leaves(other), leaves(state), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_several_batches_are_several_steps_with_the_old_policy_from_before_the_first():
+    trainer, state = learner(settings(lr=1e-2))
+    parts = batches(12, 3)
+    state, metrics = trainer.update(state, *parts)
+    assert int(state.step) == metrics["ppo/steps"] == 3
+    assert metrics["ppo/first_ratio_max"] == 1.0 and metrics["ppo/ratio_max"] != 1.0
+    # One after the other, each with an old policy of its own, is another update.
+    apart = learner(settings(lr=1e-2))[1]
+    for part in parts:
+        apart, own = trainer.update(apart, part)
+        assert own["ppo/ratio_max"] == 1.0
+    assert 1e-4 < largest_difference(state.params, apart.params) < 0.1
+
+
+def test_a_denominator_divides_the_loss():
+    trainer, state = learner(settings())
+    packed = batch()
+    _, metrics = trainer.update(state, packed)
+    total = float(packed.weights_RT.sum())
+    _, halved = trainer.update(learner(settings())[1], packed, denominators=[2 * total])
+    np.testing.assert_allclose(halved["ppo/loss"], metrics["ppo/loss"] / 2, rtol=1e-6)
+    with pytest.raises(ValueError, match="2 denominators for 1 batches"):
+        trainer.update(learner(settings())[1], packed, denominators=[1.0, 2.0])
+
+
+def test_schedules_by_hand():
+    linear = settings(lr=0.8, warmup_steps=2, lr_schedule="linear", lr_decay_steps=6, lr_end=0.5)
+    rates = [learning_rate(linear, n) for n in range(8)]
+    np.testing.assert_allclose(rates, [0.4, 0.8, 0.8, 0.7, 0.6, 0.5, 0.4, 0.4], rtol=1e-6)
+    cosine = settings(lr=0.8, lr_schedule="cosine", lr_decay_steps=4, lr_end=0.0)
+    expected = [0.4 * (1 + np.cos(np.pi * min(n, 4) / 4)) for n in range(6)]
+    np.testing.assert_allclose([learning_rate(cosine, n) for n in range(6)], expected, atol=1e-7)
+
+
+def test_a_first_moment_in_bfloat16_takes_half_and_stays_near():
+    chosen = settings(lr=1e-2)
+    trainer, state = learner(chosen)
+    short, short_state = learner(settings(lr=1e-2, moment_dtype="bfloat16"))
+    sizes = [sum(leaf.nbytes for leaf in jax.tree.leaves(s.opt_state.mu)) for s in (state, short_state)]
+    assert sizes[0] == 2 * sizes[1]
+    assert {leaf.dtype for leaf in jax.tree.leaves(short_state.opt_state.nu)} == {jnp.dtype(jnp.float32)}
+    started = transformer()[1]
+    for _ in range(4):
+        state, _ = trainer.update(state, batch())
+        short_state, _ = short.update(short_state, batch())
+    moved = largest_difference(state.params, started)
+    assert 0.0 < largest_difference(state.params, short_state.params) < 0.02 * moved
+
+
+def test_decay_everywhere_is_torchs():
+    params = transformer()[1]
+    assert all(jax.tree.leaves(decay_mask(trainable(params, None), "all")))
+
+
+@pytest.mark.parametrize("estimator", ["trrpp", pytest.param("gae", marks=pytest.mark.slow)])
+def test_a_kl_penalty_in_the_reward_pulls_to_the_reference(estimator):
+    trainer, _ = learner(settings(kl_coef=1.0, kl_in="reward", entropy_coef=0.0, estimator=estimator))
+    packed = batch()
+    packed.advantages_RT[:] = 0.0
+    packed.rewards_RT[:] = 0.0
+    state = trainer.init(transformer(seed=1)[1])
+    state = state.replace(reference=trainer.init(transformer()[1]).reference)
+    _, metrics = trainer.update(state, packed)
+    assert metrics["ppo/kl_ref"] > 0.0 and metrics["ppo/grad_norm"] > 0.0
+    assert "ppo/kl_loss" not in metrics
+    # At the reference there is no penalty.
+    at_reference = trainer.init(transformer()[1])
+    _, metrics = trainer.update(at_reference, packed)
+    assert metrics["ppo/grad_norm"] < 1e-3
+
+
+def test_the_kl_penalty_of_a_token_is_that_of_the_rest_of_its_response():
+    packed = pack([dataclasses.replace(sequences(1)[0], advantage=0.5)], 24, 1, 0)
+    span = np.flatnonzero(packed.loss_mask_RT[0])
+    old, ref = (np.random.default_rng(seed).standard_normal((1, 24)).astype(np.float32) for seed in (0, 1))
+    part = with_kl_penalty(Experience(packed, old, ref, np.zeros_like(old)), settings(kl_coef=0.1, kl_in="reward"))
+    expected = 0.5 - 0.1 * np.cumsum((old - ref)[0, span][::-1])[::-1]
+    np.testing.assert_allclose(part.batch.advantages_RT[0, span], expected, rtol=1e-5)
+    assert not part.batch.advantages_RT[0, span[-1] + 1 :].any()

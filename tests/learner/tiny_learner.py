@@ -23,24 +23,39 @@ CONFIG = ModelConfig(
 SETTINGS = LearnerSettings(
     estimator="trrpp",
     lr=1e-2,
+    lr_schedule="constant",
+    lr_decay_steps=0,
+    lr_end=0.0,
     warmup_steps=0,
     beta1=0.9,
     beta2=0.999,
     epsilon=1e-8,
     weight_decay=0.01,
+    decay="matrices",
+    moment_dtype="float32",
     gradient_clip=1.0,
+    policy_loss="ppo",
+    ratio="token",
     clip_epsilon=0.2,
+    clip_epsilon_high=0.0,
+    dual_clip=0.0,
     entropy_coef=0.001,
     kl_coef=0.0,
+    kl_estimator="k3",
+    kl_in="loss",
     gamma=1.0,
     gae_lambda=1.0,
     value_coef=0.5,
     epochs=1,
-    minibatches=1,
+    minibatches="1",
+    microbatch_responses=16,
+    propose_every=1,
     row_tokens=24,
     rows_per_microbatch=2,
     logit_chunk=8,
     recompute_old_logprobs=True,
+    importance="truncate",
+    importance_low=0.5,
     importance_cap=2.0,
     loss_aggregation="token",
     max_nonfinite_updates=3,
@@ -85,6 +100,13 @@ def sequences(count: int, seed: int = 0) -> list[TrainSequence]:
 
 def batch(count: int = 12, seed: int = 0, rows_multiple: int = 2, row_tokens: int = 24) -> Batch:
     return pack(sequences(count, seed), row_tokens, rows_multiple, pad_id=0)
+
+
+def batches(count: int, parts: int, rows_multiple: int = 2) -> list[Batch]:
+    """As many minibatches, of consecutive responses."""
+    responses = sequences(count)
+    size = count // parts
+    return [pack(responses[start : start + size], 24, rows_multiple, pad_id=0) for start in range(0, count, size)]
 
 
 @functools.cache
