@@ -240,14 +240,14 @@ PATIENT_S = {"rkt": 30.0, "js": 15.0, "jl": 60.0, "py": 0.0}
 @pytest.fixture(scope="session")
 def sound_judge():
     """From a language's suffix to a sound judge of it, which stays open: a warm interpreter takes seconds to start."""
-    from azr_jax.evaluation.judging import Judge
+    from azr_jax.evaluation.judging.judge import CompletionJudge
 
     with contextlib.ExitStack() as stack:
         made = {}
 
         def judge(suffix):
             if suffix not in made:
-                made[suffix] = stack.enter_context(Judge(suffix, timeout_s=PATIENT_S[suffix]))
+                made[suffix] = stack.enter_context(CompletionJudge(suffix, timeout_s=PATIENT_S[suffix]))
             return made[suffix]
 
         yield judge

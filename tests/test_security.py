@@ -25,7 +25,8 @@ import pytest
 from conftest import REPOSITORY, small_config
 
 from azr_jax.checkpoint import Manager, open_workdir, read_config
-from azr_jax.evaluation import datasets, heldout, problems
+from azr_jax.evaluation.problems import files, records
+from azr_jax.evaluation.scoring import heldout
 from azr_jax.learner.state import TrainState
 from azr_jax.model import weights
 from azr_jax.model.tokenizer import load_tokenizer
@@ -285,12 +286,12 @@ def test_a_benchmark_folder_with_a_loading_script_or_a_pickle_runs_none(tmp_path
         (data / name).write_text(bomb_code(tmp_path))
     (data / "humaneval-rkt.jsonl").write_bytes(pickle.dumps(Bomb(tmp_path)))
     with no_code_runs(tmp_path), pytest.raises(ValueError):
-        datasets.load("humaneval", "rkt", str(data))
+        files.load(files.locate("humaneval", "rkt", str(data)), "rkt")
     (data / "humaneval-rkt.jsonl").unlink()
     (data / "humaneval-rkt").mkdir()
     (data / "humaneval-rkt" / "test-0.parquet").write_bytes(pickle.dumps(Bomb(tmp_path)))
     with no_code_runs(tmp_path), pytest.raises((ValueError, OSError)):
-        datasets.load("humaneval", "rkt", str(data))
+        files.load(files.locate("humaneval", "rkt", str(data)), "rkt")
 
 
 def test_a_problem_file_is_data(tmp_path):
@@ -298,4 +299,4 @@ def test_a_problem_file_is_data(tmp_path):
     for content in (pickle.dumps(Bomb(tmp_path)), bomb_code(tmp_path).encode(), b'{"py/object": "os.system"}\n'):
         file.write_bytes(content)
         with no_code_runs(tmp_path), pytest.raises(ValueError):
-            problems.load(file)
+            records.load(file)

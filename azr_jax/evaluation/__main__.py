@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from azr_jax.evaluation import benchmark, check, compare, evaluate, table
+from azr_jax.evaluation.commands import check, compare, run, speed, table
 
 
 def parser() -> argparse.ArgumentParser:
@@ -15,11 +15,11 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m azr_jax.evaluation", description="Benchmarks: sample, judge, compare."
     )
     commands = top.add_subparsers(dest="command", required=True)
-    evaluate.add_parser(commands)
+    run.add_parser(commands)
     check.add_parser(commands)
     compare.add_parser(commands)
     table.add_parser(commands)
-    benchmark.add_parser(commands)
+    speed.add_parser(commands)
     return top
 
 

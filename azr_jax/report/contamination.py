@@ -7,16 +7,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from azr_jax.evaluation import contamination, data_files, problems
-from azr_jax.evaluation.contamination import Findings, Item, Match
-from azr_jax.evaluation.policies import POLICIES
-from azr_jax.evaluation.problems import AnyProblem
+from azr_jax.evaluation.languages.known import BENCHMARK_LANGUAGES
+from azr_jax.evaluation.problems import files
+from azr_jax.evaluation.problems.records import AnyProblem
+from azr_jax.report import overlaps
 from azr_jax.report.arms import Arm
 from azr_jax.report.markup import text, visible
+from azr_jax.report.overlaps import Findings, Item, Match
 from azr_jax.report.runs import RunData, saved_buffers
 
 _SHOWN = 50
-_SUFFIXES = {policy.language: suffix for suffix, policy in POLICIES.items()}
+_SUFFIXES = {language.name: suffix for suffix, language in BENCHMARK_LANGUAGES.items()}
 
 
 def section(arms: Sequence[Arm], data_dir: str) -> str:
@@ -29,8 +30,8 @@ def section(arms: Sequence[Arm], data_dir: str) -> str:
     parts = [_of_run(run, data_dir) for arm in arms for run in arm.runs]
     return (
         '<section id="contamination" class="card"><h2>Contamination</h2><p class="note">Training items that resemble'
-        f" benchmark problems. The largest overlap of {contamination.N}-grams of tokens, as a share of those of the"
-        f" shorter text; a match from {contamination.THRESHOLD:.0%} on. Texts are made alike first: NFKC, case folded;"
+        f" benchmark problems. The largest overlap of {overlaps.N}-grams of tokens, as a share of those of the"
+        f" shorter text; a match from {overlaps.THRESHOLD:.0%} on. Texts are made alike first: NFKC, case folded;"
         " comment and doctest marks, quotes, brackets and commas dropped; the problem's function called f. Compared:"
         " programs and messages with prompts, and with reference solutions where the data has them (EvalPlus). Renamed"
         f" variables and translations are not found.</p>{''.join(parts)}</section>"
@@ -40,7 +41,7 @@ def section(arms: Sequence[Arm], data_dir: str) -> str:
 def _of_run(run: RunData, data_dir: str) -> str:
     heading = f"<h3>{text(run.name)}</h3>"
     directory = (
-        data_dir or run.config.get("evaluation", {}).get("benchmark_data") or os.environ.get(data_files.DATA_VARIABLE)
+        data_dir or run.config.get("evaluation", {}).get("benchmark_data") or os.environ.get(files.DATA_VARIABLE)
     )
     if not directory:
         return (
@@ -84,19 +85,19 @@ def _check(run: RunData, directory: Path) -> tuple[int, list[str], Findings] | s
             benchmarks += found
             items += _items(buffer)
         else:
-            absent.append(data_files.missing("humaneval", suffix) if suffix else f"no benchmark is in {language}")
+            absent.append(files.missing("humaneval", suffix) if suffix else f"no benchmark is in {language}")
     if not benchmarks:
         raise FileNotFoundError(f"{directory}: {'; '.join(absent)}")
     names = [f"{name}: {len(each)}" for name, each in benchmarks]
-    return step, names + [f"not checked: {reason}" for reason in absent], contamination.find(items, benchmarks)
+    return step, names + [f"not checked: {reason}" for reason in absent], overlaps.find(items, benchmarks)
 
 
 def _benchmarks(directory: Path, suffix: str) -> list[tuple[str, Sequence[AnyProblem]]]:
     found = []
-    for benchmark in data_files.BENCHMARKS:
-        file = data_files.find(directory, benchmark, suffix)
+    for benchmark in files.BENCHMARKS:
+        file = files.find(directory, benchmark, suffix)
         if file:
-            found.append((file.name, [problems.from_record(record) for record in data_files.records(file, suffix)]))
+            found.append((file.name, files.load(file, suffix)))
     return found
 
 

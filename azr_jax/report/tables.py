@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from azr_jax.evaluation.intervals import wilson
+from azr_jax.evaluation.scoring.intervals import wilson
 from azr_jax.report.runs import read_summary
 from azr_jax.workdir.files import METRICS_FILE, REPORT_FILE
 from azr_jax.workdir.saved import save_folder, saved_steps

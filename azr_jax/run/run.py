@@ -18,8 +18,8 @@ from rich.console import Console
 
 from azr_jax import checkpoint, report
 from azr_jax.config import Config, located
-from azr_jax.evaluation import heldout
-from azr_jax.evaluation.benchmarks import Benchmarks
+from azr_jax.evaluation.scoring import heldout
+from azr_jax.evaluation.scoring.benchmarks import Benchmarks
 from azr_jax.hosts.hosts import Hosts
 from azr_jax.learner import remat
 from azr_jax.learner.state import TrainState
@@ -95,7 +95,6 @@ class Run:
         hosts = hosts or Hosts()
         checkpoint.open_on_all_hosts(workdir, config, allow_config_change, hosts)
         languages = run_languages(config)
-        benchmarks = Benchmarks.load(config)
         mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
         source = located(config.model.path)
         model_config, params = weights.load(source, mesh, jnp.float32)
@@ -112,6 +111,7 @@ class Run:
         learner = make_learner(graphdef, shapes, config.learner, mesh, temperature)
         sampler = Sampler(graphdef, model_config, tokenizer, config.sampler, mesh, dtype)
         with contextlib.ExitStack() as stack:
+            benchmarks = stack.enter_context(Benchmarks.open(config))
             if hosts.is_first:
                 stack.enter_context(checkpoint.held(workdir))
             pools = {name: stack.enter_context(open_pool(config, language)) for name, language in languages.items()}

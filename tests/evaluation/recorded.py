@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from azr_jax.evaluation import problems
-from azr_jax.evaluation.judging import Completion
-from azr_jax.evaluation.policies import POLICIES
-from azr_jax.evaluation.program_languages import PROGRAM_LANGUAGES
+from azr_jax.evaluation.judging.judge import Completion
+from azr_jax.evaluation.languages.known import BENCHMARK_LANGUAGES
+from azr_jax.evaluation.problems import records
 from executors import LANGUAGES
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -19,17 +18,17 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no benchmark data: ..
 
 def needs(suffix):
     """Skips by name where the interpreter is not installed."""
-    name = POLICIES[suffix].language
-    missing = (LANGUAGES.get(name) or PROGRAM_LANGUAGES[name]).find() is None
-    return pytest.mark.skipif(missing, reason=f"no {name} interpreter here")
+    language = BENCHMARK_LANGUAGES[suffix]
+    missing = (language.executed or LANGUAGES[language.name]).find() is None
+    return pytest.mark.skipif(missing, reason=f"no {language.name} interpreter here")
 
 
 def recorded(suffix):
     """(problem, completion, row) of each recorded verdict of a MultiPL-E language."""
     known = {}
     for benchmark in ("humaneval", "mbpp"):
-        known |= {each.name: each for each in problems.load(DATA / "multipl-e" / f"{benchmark}-{suffix}.jsonl")}
-    rows = [row for _, row in problems.read_lines(DATA / "verdicts" / f"{suffix}.jsonl")]
+        known |= {each.name: each for each in records.load(DATA / "multipl-e" / f"{benchmark}-{suffix}.jsonl")}
+    rows = [row for _, row in records.read_lines(DATA / "verdicts" / f"{suffix}.jsonl")]
     return [
         (known[row["name"]], Completion(row["name"], row["completion"], row["mode"] == "full"), row) for row in rows
     ]
@@ -37,8 +36,8 @@ def recorded(suffix):
 
 def recorded_python(dataset):
     """The same for EvalPlus."""
-    known = {each.name: each for each in problems.load(DATA / "evalplus" / EVALPLUS[dataset])}
-    rows = [row for _, row in problems.read_lines(DATA / "verdicts" / f"py_{dataset}_recorded.jsonl")]
+    known = {each.name: each for each in records.load(DATA / "evalplus" / EVALPLUS[dataset])}
+    rows = [row for _, row in records.read_lines(DATA / "verdicts" / f"py_{dataset}_recorded.jsonl")]
     found = [row for row in rows if row["name"] in known]
     return [(known[row["name"]], Completion(row["name"], row["completion"], whole=True), row) for row in found]
 

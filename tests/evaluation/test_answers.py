@@ -4,10 +4,14 @@ import pytest
 from recorded import DATA, needs_data
 from test_cheats import JULIA, PYTHON, RACKET
 
-from azr_jax.evaluation import answers, assertions
-from azr_jax.evaluation.problems import load
+from azr_jax.evaluation.judging import assertions
+from azr_jax.evaluation.languages.known import BENCHMARK_LANGUAGES
+from azr_jax.evaluation.problems.records import load
+from azr_jax.evaluation.scoring import answers
 from azr_jax.types import Invalid
 from executors import LANGUAGES
+
+FORMS = {suffix: language.form for suffix, language in BENCHMARK_LANGUAGES.items()}
 
 
 def test_the_model_sees_the_stripped_prompt():
@@ -59,10 +63,10 @@ def test_no_program_is_a_reason():
 
 
 def test_tests_are_taken_apart():
-    tests = assertions.parse("jl", JULIA.tests)
+    tests = assertions.parse(FORMS["jl"], JULIA.tests)
     assert tests is not None
     assert (tests.function, tests.calls, tests.expected) == ("twice", ("candidate(2)", "candidate(5)"), ("4", "10"))
-    racket = assertions.parse("rkt", RACKET.tests)
+    racket = assertions.parse(FORMS["rkt"], RACKET.tests)
     assert racket is not None
     assert (racket.calls, racket.tolerance) == (("(candidate 2)", "(candidate 5)"), ("0.001", "0.001"))
 
@@ -70,7 +74,7 @@ def test_tests_are_taken_apart():
 def test_brackets_and_quotes_in_strings_are_no_structure():
     line = r'  assert.deepEqual(candidate("a),(\"", [1, "]"]),{"x)": "}"});' + "\n"
     head = "const assert = require('node:assert');\n\n\nfunction test() {\n  let candidate = g;\n"
-    tests = assertions.parse("js", f"{head}{line}}}\n\ntest();")
+    tests = assertions.parse(FORMS["js"], f"{head}{line}}}\n\ntest();")
     assert tests is not None
     assert tests.calls == (r'candidate("a),(\"", [1, "]"])',)
     assert tests.expected == ('{"x)": "}"}',)
@@ -80,7 +84,7 @@ def test_brackets_and_quotes_in_strings_are_no_structure():
     "text", ["", "test();", JULIA.tests.replace("candidate(2)", "candidate(2"), JULIA.tests + "exit(0)"]
 )
 def test_another_form_is_not_taken_apart(text):
-    assert assertions.parse("jl", text) is None
+    assert assertions.parse(FORMS["jl"], text) is None
 
 
 @needs_data
@@ -88,6 +92,6 @@ def test_another_form_is_not_taken_apart(text):
 def test_every_assertion_of_every_problem_is_found(suffix, mark):
     for benchmark in ("humaneval", "mbpp"):
         for problem in load(DATA / "multipl-e" / f"{benchmark}-{suffix}.jsonl"):
-            tests = assertions.parse(suffix, problem.record["tests"])
+            tests = assertions.parse(FORMS[suffix], problem.record["tests"])
             assert tests is not None, problem.name
             assert len(tests.calls) == len(tests.expected) == problem.record["tests"].count(mark), problem.name

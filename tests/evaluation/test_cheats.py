@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from recorded import needs
 
-from azr_jax.evaluation.judging import MULTIPL_E, Completion, Judge
-from azr_jax.evaluation.problems import from_record, read_lines
+from azr_jax.evaluation.judging.judge import MULTIPL_E, Completion, CompletionJudge
+from azr_jax.evaluation.problems.records import from_record, read_lines
 
 RACKET = from_record(
     {
@@ -182,7 +182,7 @@ def test_many_more_honest_completions_and_cheats(judge):
     problem = PROBLEMS[judge.suffix]
     items = [(problem, Completion(problem.name, row["completion"], row["mode"] == "full")) for row in rows]
     # Some of them wait for their limit.
-    with Judge(judge.suffix, timeout_s=20.0) as hasty:
+    with CompletionJudge(judge.suffix, timeout_s=20.0) as hasty:
         judgements = list(hasty.judge_all(items))
     wrong = [
         (row["kind"], j.status, j.stderr) for row, j in zip(rows, judgements, strict=True) if j.passed != row["passes"]
@@ -192,11 +192,11 @@ def test_many_more_honest_completions_and_cheats(judge):
 
 @needs("js")
 def test_multipl_e_is_fooled_where_the_sound_judge_is_not():
-    with Judge("js", MULTIPL_E) as judge:
+    with CompletionJudge("js", MULTIPL_E) as judge:
         judgements = judge.judge_all([(JAVASCRIPT, Completion("twice", CHEATS["js"]["exit inside"]))])
         assert [judgement.status for judgement in judgements] == ["OK"]
 
 
 def test_multipl_e_has_no_python():
-    with pytest.raises(ValueError, match="EvalPlus"):
-        Judge("py", MULTIPL_E)
+    with pytest.raises(ValueError, match="no problems in python"):
+        CompletionJudge("py", MULTIPL_E)

@@ -10,11 +10,12 @@ import pytest
 from recorded import DATA, needs, needs_data
 from test_cheats import JAVASCRIPT, PYTHON
 
-from azr_jax.evaluation import results
 from azr_jax.evaluation.__main__ import main
-from azr_jax.evaluation.judging import Judgement
-from azr_jax.evaluation.problems import from_record
-from azr_jax.evaluation.results import Results
+from azr_jax.evaluation.judging.judge import Judgement
+from azr_jax.evaluation.problems import files, records
+from azr_jax.evaluation.problems.records import from_record
+from azr_jax.evaluation.scoring import results
+from azr_jax.evaluation.scoring.results import Results
 from executors import LANGUAGES
 
 MODEL = "azr_jax/embedded/azr-tiny"
@@ -186,53 +187,50 @@ def test_a_table_of_what_is_not_finished_is_one_message(tmp_path, capsys):
 
 
 @needs_data
-def test_builders_give_the_files_problems_without_tensorflow(tmp_path, monkeypatch):
-    from azr_jax.evaluation import datasets, problems
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    found = datasets.load("humaneval", "rkt", str(DATA))
-    assert found == problems.load(DATA / "multipl-e" / "humaneval-rkt.jsonl")
-    assert datasets.load("humaneval", "rkt", str(DATA)) == found
-    assert "tensorflow" not in sys.modules
+def test_benchmark_files_are_found_and_what_is_missing_is_named(tmp_path, monkeypatch):
+    source = files.locate("humaneval", "rkt", str(DATA))
+    assert source == DATA / "multipl-e" / "humaneval-rkt.jsonl"
+    assert files.load(source, "rkt") == records.load(source)
+    assert files.data_version(source).startswith("sha256 ")
     with pytest.raises(FileNotFoundError, match="hf download nuprl/MultiPL-E --repo-type dataset"):
-        datasets.load("humaneval", "rkt", str(tmp_path))
+        files.locate("humaneval", "rkt", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"curl -L -o .*HumanEvalPlus"):
-        datasets.load("humaneval", "py", str(tmp_path))
+        files.locate("humaneval", "py", str(tmp_path))
+    monkeypatch.delenv("AZR_JAX_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match=r"curl -L -o .*HumanEvalPlus"):
+        files.locate("humaneval", "py")
     with pytest.raises(ValueError, match="--benchmark='apps'"):
-        datasets.load("apps", "rkt", str(DATA))
-    # By name, as any other data set, from the same place.
-    import tensorflow_datasets as tfds
+        files.locate("apps", "rkt", str(DATA))
 
-    monkeypatch.setenv("AZR_JAX_DATA", str(DATA))
-    builder = tfds.builder("multipl_e/humaneval-rkt", data_dir=tmp_path / "tfds", file_format="array_record")
-    builder.download_and_prepare()
-    assert {one["name"].decode() for one in builder.as_data_source("test")} == {one.name for one in found}
-    assert "tensorflow" not in sys.modules
+
+def test_the_version_of_data_from_the_hub_has_its_revision(tmp_path):
+    file = tmp_path / "snapshots" / ("0123456789abcdef" * 2) / "humaneval-rkt" / "test-0.parquet"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"")
+    assert files.data_version(file) == "nuprl/MultiPL-E@0123456789ab sha256 e3b0c44298fc1c14"
 
 
 @needs_data
-def test_benchmark_data_that_another_process_prepares_meanwhile(tmp_path, monkeypatch):
-    from azr_jax.evaluation import datasets
+@pytest.mark.parametrize(("name", "file"), [("multipl_e/humaneval-rkt", "rkt"), ("evalplus/humaneval", "py")])
+def test_builders_give_the_files_problems_without_tensorflow(tmp_path, monkeypatch, name, file):
+    import tensorflow_datasets as tfds
 
-    generate, faster = datasets.MultiplE._generate_examples, []
+    import azr_jax.evaluation.problems.builders  # noqa: F401 - registers them
 
-    def overtaken(builder):
-        if not faster:
-            faster.append(True)
-            faster.append(datasets.load("humaneval", "rkt", str(DATA)))
-        yield from generate(builder)
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(datasets.MultiplE, "_generate_examples", overtaken)
-    assert datasets.load("humaneval", "rkt", str(DATA)) == faster[1]
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(OSError, match=r"can't be prepared there .*set XDG_CACHE_HOME"):
-        datasets.load("humaneval", "rkt", str(DATA))
+    monkeypatch.setenv("AZR_JAX_DATA", str(DATA))
+    problems = files.load(files.locate("humaneval", file), file)
+    builder = tfds.builder(name, data_dir=tmp_path / "tfds", file_format="array_record")
+    builder.download_and_prepare()
+    examples = sorted(builder.as_data_source("test"), key=lambda example: example["index"])
+    assert [example["prompt"].decode() for example in examples] == [problem.prompt for problem in problems]
+    if file == "py":
+        first = json.loads(examples[0]["base_input"])
+        assert first == json.loads(json.dumps(problems[0].base_input))  # pyright: ignore[reportAttributeAccessIssue]
+    assert "tensorflow" not in sys.modules
 
 
 def test_a_save_names_its_own_step(tmp_path):
-    from azr_jax.evaluation import models
+    from azr_jax.evaluation.scoring import models
 
     save = tmp_path / "checkpoints" / "4"
     save.mkdir(parents=True)
@@ -245,7 +243,7 @@ def test_a_save_names_its_own_step(tmp_path):
 
 
 def test_a_models_digest_is_of_everything_that_its_answers_depend_on(tmp_path):
-    from azr_jax.evaluation import models
+    from azr_jax.evaluation.scoring import models
 
     found = set()
     for name in ("config.json", "model.safetensors", "generation_config.json", "tokenizer.json", "vocab.json"):
@@ -256,32 +254,32 @@ def test_a_models_digest_is_of_everything_that_its_answers_depend_on(tmp_path):
     assert len(found | {models._digest(tmp_path)}) == 6
 
 
-def test_the_benchmark_of_judging_times_both_ways(tmp_path, capsys):
+def test_the_speed_of_judging_times_both_ways(tmp_path, capsys):
     more = {name: list(getattr(PYTHON, name)) for name in ("base_input", "plus_input")}
     record = PYTHON.record | more | {"canonical_solution": PYTHON.canonical_solution}
     problems = write_lines(tmp_path / "problems.jsonl", [record])
     lines = [{"name": PYTHON.name, "completion": "    return 2 * n\n"}]
     completions = write_lines(tmp_path / "completions.jsonl", lines)
-    assert main(["benchmark", "--language=python", f"--problems={problems}", f"--completions={completions}"]) == 0
+    assert main(["speed", "--language=python", f"--problems={problems}", f"--completions={completions}"]) == 0
     row = json.loads(capsys.readouterr().out)
     assert (row["language"], row["problems"], row["passed"], row["differing"]) == ("python", 1, 1, [])
     assert row["ratio"] == pytest.approx(row["pool_s"] / row["one_by_one_s"], rel=0.1)
 
 
 @needs("lua")
-def test_the_benchmark_of_judging_says_what_keeps_it_from_comparing(tmp_path, capsys):
+def test_the_speed_of_judging_says_what_keeps_it_from_comparing(tmp_path, capsys):
     tests = "lu = require('luaunit')\n\nfunction test_humaneval()\nlocal candidate = g\n"
     tests += "    lu.assertEquals(candidate(1), 1)\nend\n\nos.exit(lu.LuaUnit.run())"
     record = {"name": "p", "language": "lua", "prompt": "local function g(x)\n", "tests": tests}
     problems = write_lines(tmp_path / "problems.jsonl", [record])
-    status = main(["benchmark", "--language=lua", f"--problems={problems}"])
+    status = main(["speed", "--language=lua", f"--problems={problems}"])
     # Where luaunit is installed, MultiPL-E's way works.
     assert status == (2 if "the tests need luaunit" in capsys.readouterr().err else 0)
 
 
-def test_the_benchmark_of_judging_refuses_problems_of_another_language(tmp_path, capsys):
+def test_the_speed_of_judging_refuses_problems_of_another_language(tmp_path, capsys):
     problems = write_lines(tmp_path / "problems.jsonl", [JAVASCRIPT.record])
-    assert main(["benchmark", "--language=racket", f"--problems={problems}"]) == 2
+    assert main(["speed", "--language=racket", f"--problems={problems}"]) == 2
     assert "is a problem in 'js', not in 'rkt'" in capsys.readouterr().err
     other = write_lines(tmp_path / "completions.jsonl", [{"name": "nobody", "completion": ""}])
     assert main(["benchmark", "--language=js", f"--problems={problems}", f"--completions={other}"]) == 2

@@ -6,7 +6,7 @@ import json
 import pytest
 from conftest import REPOSITORY
 
-from azr_jax.evaluation import heldout
+from azr_jax.evaluation.scoring import heldout
 from azr_jax.loop.play import Solution
 from azr_jax.types import InductionProblem, Role, Rollout, StopReason, Task, TaskType, Triplet
 

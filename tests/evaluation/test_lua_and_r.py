@@ -3,9 +3,11 @@
 import pytest
 from recorded import DATA, needs, needs_data
 
-from azr_jax.evaluation import assertions, problems
-from azr_jax.evaluation.judging import Completion, Judge
-from azr_jax.evaluation.problems import Problem
+from azr_jax.evaluation.judging import assertions
+from azr_jax.evaluation.judging.judge import Completion, CompletionJudge
+from azr_jax.evaluation.languages.known import BENCHMARK_LANGUAGES
+from azr_jax.evaluation.problems import records
+from azr_jax.evaluation.problems.records import Problem
 
 LUA_TESTS = """
 lu = require('luaunit')
@@ -38,7 +40,7 @@ R_RIGHT = "  if (identical(xs, '(')) return('())')\n  lapply(xs, function(x) 2L 
 
 
 def statuses(problem, *texts):
-    with Judge(problem.language, timeout_s=20) as judge:
+    with CompletionJudge(problem.language, timeout_s=20) as judge:
         judged = list(judge.judge_all([(problem, Completion("p", text)) for text in texts]))
     assert not any(judgement.infrastructure for judgement in judged)
     return [judgement.status for judgement in judged]
@@ -81,6 +83,6 @@ def test_r_is_judged_by_its_results():
 @pytest.mark.parametrize("suffix", ["jl", "js", "lua", "r", "rkt"])
 @pytest.mark.parametrize("benchmark", ["humaneval", "mbpp"])
 def test_every_published_problem_has_tests_of_the_known_form(suffix, benchmark):
-    for problem in problems.load(DATA / "multipl-e" / f"{benchmark}-{suffix}.jsonl"):
-        tests = assertions.parse(suffix, problem.tests)
+    for problem in records.load(DATA / "multipl-e" / f"{benchmark}-{suffix}.jsonl"):
+        tests = assertions.parse(BENCHMARK_LANGUAGES[suffix].form, problem.tests)
         assert tests is not None and len(tests.calls) == len(tests.expected) >= 1, problem.name

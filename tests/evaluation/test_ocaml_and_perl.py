@@ -5,8 +5,8 @@ import json
 from recorded import needs
 
 from azr_jax.evaluation.__main__ import main
-from azr_jax.evaluation.judging import Completion, Judge
-from azr_jax.evaluation.problems import Problem
+from azr_jax.evaluation.judging.judge import Completion, CompletionJudge
+from azr_jax.evaluation.problems.records import Problem
 
 OCAML_TESTS = """
 let assertions =
@@ -39,7 +39,7 @@ def test_ocaml_is_judged_by_its_results():
         "  ][\n": "SyntaxError",
     }
     own_f = "  let rec f = function [] -> [] | x :: r -> (2 * x) :: f r in f xs\nlet f = 7\nlet () = print_int f\n"
-    with Judge("ml", timeout_s=20) as judge:
+    with CompletionJudge("ml", timeout_s=20) as judge:
         found = list(judge.judge_all([(OCAML, Completion("p", text)) for text in (OCAML_RIGHT, own_f, *cheats)]))
     assert [one.status for one in found] == ["OK", "OK", *cheats.values()]
     assert not any(one.infrastructure or one.own_way for one in found)

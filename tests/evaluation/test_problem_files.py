@@ -6,8 +6,11 @@ import json
 import pytest
 from recorded import DATA, needs_data
 
-from azr_jax.evaluation import data_files, evalplus, evaluate, problems, results
 from azr_jax.evaluation.__main__ import main, parser
+from azr_jax.evaluation.commands import run
+from azr_jax.evaluation.judging import evalplus
+from azr_jax.evaluation.problems import files, records
+from azr_jax.evaluation.scoring import results
 from executors import Status, Verdict
 
 PROBLEM = {"name": "p", "language": "js", "prompt": "", "tests": "", "stop_tokens": ["\n}"]}
@@ -18,21 +21,21 @@ PLUS |= {"plus_input": {}, "atol": 0}
 def test_a_byte_order_mark_and_blank_lines_are_skipped(tmp_path):
     file = tmp_path / "problems.jsonl"
     file.write_bytes(b"\xef\xbb\xbf\r\n" + json.dumps(PROBLEM).encode() + b"\r\n\n")
-    assert [problem.name for problem in problems.load(file)] == ["p"]
+    assert [problem.name for problem in records.load(file)] == ["p"]
     file.write_bytes(b"\xef\xbb\xbf" + json.dumps(PROBLEM).encode())
-    assert [problem.name for problem in problems.load(file)] == ["p"]
+    assert [problem.name for problem in records.load(file)] == ["p"]
 
 
 def test_a_damaged_gzip_file_is_named(tmp_path):
     file = tmp_path / "problems.jsonl.gz"
     whole = gzip.compress(b"".join(json.dumps(PROBLEM | {"name": str(n)}).encode() + b"\n" for n in range(999)))
     file.write_bytes(whole)
-    assert len(problems.load(file)) == 999
+    assert len(records.load(file)) == 999
     middle = len(whole) // 2
     for content in (whole[:middle], whole[:middle] + b"\xff" * 99 + whole[middle:], json.dumps(PROBLEM).encode()):
         file.write_bytes(content)
         with pytest.raises(ValueError, match=r"problems\.jsonl\.gz(: damaged, or no gzip file|, line \d+: )"):
-            problems.load(file)
+            records.load(file)
 
 
 @pytest.mark.parametrize("text", ["[" * 200_000, "1" * 5000, '{"name": "\xff"}', "{", "[1]", '{"name": 1e999}'])
@@ -40,7 +43,7 @@ def test_a_malformed_line_is_named(tmp_path, text):
     file = tmp_path / "problems.jsonl"
     file.write_bytes(json.dumps(PROBLEM).encode() + b"\n" + text.encode("latin-1"))
     with pytest.raises(ValueError, match=r"problems\.jsonl, line 2: "):
-        problems.load(file)
+        records.load(file)
 
 
 @pytest.mark.parametrize(
@@ -59,14 +62,14 @@ def test_a_malformed_line_is_named(tmp_path, text):
 )
 def test_a_field_of_the_wrong_kind_is_named(record, words):
     with pytest.raises(ValueError, match=words):
-        problems.from_record(record)
+        records.from_record(record)
 
 
 @needs_data
 @pytest.mark.parametrize("file", ["HumanEvalPlus-v0.1.10.jsonl.gz", "MbppPlus-v0.2.0.jsonl.gz"])
 def test_no_reference_solution_of_evalplus_is_cut_at_its_stop_tokens(file):
-    for problem in problems.load(DATA / "evalplus" / file):
-        assert isinstance(problem, problems.EvalPlusProblem)
+    for problem in records.load(DATA / "evalplus" / file):
+        assert isinstance(problem, records.EvalPlusProblem)
         cut = [stop for stop in problem.stop_tokens if stop in problem.canonical_solution]
         assert not cut, problem.name
 
@@ -74,29 +77,29 @@ def test_no_reference_solution_of_evalplus_is_cut_at_its_stop_tokens(file):
 def test_the_wanted_release_of_evalplus_is_chosen(tmp_path):
     for name in ("MbppPlus-Mini-v0.2.0.jsonl", "MbppPlus-NoExtreme.jsonl", "MbppPlus-v0.1.0.jsonl"):
         (tmp_path / name).touch()
-    assert data_files.find(tmp_path, "mbpp", "py") == tmp_path / "MbppPlus-v0.1.0.jsonl"
+    assert files.find(tmp_path, "mbpp", "py") == tmp_path / "MbppPlus-v0.1.0.jsonl"
     (tmp_path / "evalplus").mkdir()
     for name in ("MbppPlus.jsonl", "evalplus/MbppPlus-v0.2.0.jsonl.gz"):
         (tmp_path / name).touch()
-        assert data_files.find(tmp_path, "mbpp", "py") == tmp_path / name
+        assert files.find(tmp_path, "mbpp", "py") == tmp_path / name
 
 
 def test_a_benchmark_file_is_checked_like_any_other(tmp_path):
     file = tmp_path / "humaneval-rkt.jsonl"
     file.write_text(json.dumps(PROBLEM))
     with pytest.raises(ValueError, match=r"humaneval-rkt\.jsonl: p is a problem in 'js', not in 'rkt'"):
-        list(data_files.records(file, "rkt"))
+        files.load(file, "rkt")
     parquet = tmp_path / "test-0.parquet"
     parquet.write_bytes(b"PAR1 cut off")
     with pytest.raises(ValueError, match=r"test-0\.parquet: no parquet file .*download it again"):
-        list(data_files.records(parquet, "js"))
+        files.load(parquet, "js")
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow.parquet import write_table
 
     rows = [PROBLEM, {key: value for key, value in PROBLEM.items() if key != "tests"}]
     write_table(pyarrow.Table.from_pylist(rows), parquet)
     with pytest.raises(ValueError, match=r"test-0\.parquet, row 2: field 'tests' is None"):
-        list(data_files.records(parquet, "js"))
+        files.load(parquet, "js")
 
 
 def test_results_files_of_another_form_are_named(tmp_path):
@@ -114,13 +117,13 @@ def test_results_files_of_another_form_are_named(tmp_path):
 
 def test_problems_that_would_share_a_results_file_are_named(tmp_path):
     store = results.Results(tmp_path, {})
-    made = [problems.from_record(PROBLEM | {"name": name}) for name in ("a/b", "a_b")]
+    made = [records.from_record(PROBLEM | {"name": name}) for name in ("a/b", "a_b")]
     store.check_names(made[:1])
     with pytest.raises(ValueError, match="'a/b' and 'a_b' would have one results file"):
         store.check_names(made)
     for name in ("", "x" * 300, "a\0b", "a\ud800"):
         with pytest.raises(ValueError, match="can't name a results file"):
-            store.check_names([problems.from_record(PROBLEM | {"name": name})])
+            store.check_names([records.from_record(PROBLEM | {"name": name})])
 
 
 def test_results_are_of_one_interpreter(tmp_path):
@@ -134,7 +137,7 @@ def test_fewer_than_ten_samples_are_scored_at_their_number_too():
     done = {"p": [{"status": "OK", "exit_code": 0}] + [{"status": "Exception", "exit_code": 1}] * 3}
     for samples, ks in ((1, ["pass@1"]), (4, ["pass@1", "pass@4"]), (20, ["pass@1", "pass@10"])):
         filled = {"p": done["p"] * (samples // 4 or 1)}
-        summary = evaluate.summarise(filled, ["sound"], samples, frozenset())
+        summary = run.summarise(filled, ["sound"], samples, frozenset())
         assert list(summary["scores"]["sound"]) == ks
         assert summary["scores"]["sound"]["pass@1"][0] == 0.25
 
@@ -147,7 +150,7 @@ def test_a_damaged_list_of_unsatisfiable_problems_is_named(tmp_path, content):
     command = ["--model=nowhere", "--language=js", f"--problems={file}", f"--data_dir={tmp_path}", "--out=nowhere"]
     arguments = parser().parse_args(["run", *command])
     with pytest.raises(ValueError, match=r"unsatisfiable\.json: .*mend it, or take it away"):
-        evaluate.main(arguments)
+        run.main(arguments)
 
 
 def test_check_does_not_write_over_what_it_reads(tmp_path, capsys):
@@ -167,7 +170,7 @@ def test_a_damaged_manifest_is_one_message(tmp_path, capsys):
 
 
 def test_a_reference_solution_that_the_executors_failed_on_is_run_again():
-    problem = problems.from_record(PLUS | {"plus_input": [[[3], [4]]], "atol": 0})
+    problem = records.from_record(PLUS | {"plus_input": [[[3], [4]]], "atol": 0})
     verdicts = [Verdict("", Status.INFRASTRUCTURE), Verdict("", Status.OK, ("[]", "[0.5, 0.5]"))]
     cache = evalplus.ExpectedCache()
     found = [cache.get(lambda *_: verdicts.pop(0), problem) for _ in range(3)]

@@ -3,14 +3,14 @@
 import pytest
 from recorded import needs, needs_data, recorded, recorded_python, some
 
-from azr_jax.evaluation.judging import MULTIPL_E, SOUND, Judge
+from azr_jax.evaluation.judging.judge import MULTIPL_E, SOUND, CompletionJudge
 
 pytestmark = needs_data
 LANGUAGES = [pytest.param(suffix, marks=needs(suffix)) for suffix in ("rkt", "js", "jl")]
 
 
 def judged(suffix, policy, items, timeout_s):
-    with Judge(suffix, policy, timeout_s=timeout_s) as judge:
+    with CompletionJudge(suffix, policy, timeout_s=timeout_s) as judge:
         return list(judge.judge_all([item[:2] for item in items]))
 
 

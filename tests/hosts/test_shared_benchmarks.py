@@ -5,9 +5,9 @@ from __future__ import annotations
 from conftest import REPOSITORY, small_config
 from thread_hosts import on_all, open_channels
 
-from azr_jax.evaluation import judging
-from azr_jax.evaluation.benchmarks import Benchmarks
-from azr_jax.evaluation.problems import EvalPlusProblem
+from azr_jax.evaluation.judging import judge as judging
+from azr_jax.evaluation.problems.records import EvalPlusProblem
+from azr_jax.evaluation.scoring.benchmarks import Benchmarks
 from azr_jax.hosts.hosts import Hosts
 from azr_jax.model.tokenizer import load_tokenizer
 from azr_jax.model.weights import load_config
@@ -39,22 +39,24 @@ class Sampler:
 
 def test_each_host_judges_its_share_and_all_get_the_score(monkeypatch):
     config = small_config(executor__workers=1)
-    benchmarks = Benchmarks(config, {("humaneval", "python"): [problem(number) for number in range(1, 7)]})
+    problems = {("humaneval", "python"): [problem(number) for number in range(1, 7)]}
     judged: list[str] = []
-    judge = judging.Judge.judge
+    judge = judging.CompletionJudge.judge
 
     def recorded(self, problem, completion):
         judged.append(problem.name)
         return judge(self, problem, completion)
 
-    monkeypatch.setattr(judging.Judge, "judge", recorded)
+    monkeypatch.setattr(judging.CompletionJudge, "judge", recorded)
     channels, _ = open_channels(2)
     samplers = [Sampler(config), Sampler(config)]
 
-    def score(one) -> dict[str, float]:
-        return benchmarks.score(samplers[one.index], None, Hosts(one.index, 2, one), "completion")  # pyright: ignore[reportArgumentType]
+    def score(channel) -> dict[str, float]:
+        hosts = Hosts(channel.index, 2, channel)
+        return benchmarks.score(samplers[channel.index], None, hosts, "completion")  # pyright: ignore[reportArgumentType]
 
-    scores = on_all(channels, score)
+    with Benchmarks.open(config, problems) as benchmarks:
+        scores = on_all(channels, score)
     assert scores[0] == scores[1]
     assert scores[0]["eval/humaneval/python/problems"] == 6
     assert scores[0]["eval/humaneval/python/pass_at_1"] == 0.5
@@ -70,12 +72,13 @@ def test_what_the_executors_failed_on_is_not_the_models_fault(monkeypatch, caplo
         word = "OK" if number < 3 else "Exception"
         return judging.Judgement(problem.name, word, 0, "", "", 0.0, infrastructure=number > broken)
 
-    monkeypatch.setattr(judging.Judge, "judge", judged)
-    benchmarks = Benchmarks(config, {("humaneval", "python"): [problem(number) for number in range(1, 5)]})
-    broken = 3
-    scores = benchmarks.score(Sampler(config), None, Hosts(), "completion")  # pyright: ignore[reportArgumentType]
+    monkeypatch.setattr(judging.CompletionJudge, "judge", judged)
+    problems = {("humaneval", "python"): [problem(number) for number in range(1, 5)]}
+    with Benchmarks.open(config, problems) as benchmarks:
+        broken = 3
+        scores = benchmarks.score(Sampler(config), None, Hosts(), "completion")  # pyright: ignore[reportArgumentType]
+        broken = 0
+        assert benchmarks.score(Sampler(config), None, Hosts(), "completion") == {}  # pyright: ignore[reportArgumentType]
     assert scores["eval/humaneval/python/problems"] == 3
     assert scores["eval/humaneval/python/pass_at_1"] == 2 / 3
     assert "eval/humaneval/python: the executors failed on 1 of 4 problems" in caplog.text
-    broken = 0
-    assert benchmarks.score(Sampler(config), None, Hosts(), "completion") == {}  # pyright: ignore[reportArgumentType]

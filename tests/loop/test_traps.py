@@ -44,7 +44,7 @@ def test_every_trap_has_a_test():
 
 def estimated(run, temperature: float, samples: int = 4) -> list[float]:
     """`acc` of every held-out deduction and abduction problem of a handful, as the loop estimates it."""
-    from azr_jax.evaluation import heldout
+    from azr_jax.evaluation.scoring import heldout
 
     problems = heldout.load(REPOSITORY / "azr_jax/embedded/heldout_python.jsonl", 48)
     params = run.learner.init(run.params).params

@@ -6,7 +6,7 @@ import random
 import pytest
 from conftest import ci_in
 
-from azr_jax.evaluation import heldout
+from azr_jax.evaluation.scoring import heldout
 from azr_jax.pretrain import corpus, transcripts
 from azr_jax.pretrain.operations import LANGUAGE_ORDER
 from azr_jax.pretrain.programs import Program, random_inputs, random_program

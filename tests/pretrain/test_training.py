@@ -12,7 +12,7 @@ import transformers
 from flax import nnx
 
 from azr_jax.config import PretrainSettings, from_mapping
-from azr_jax.evaluation import heldout
+from azr_jax.evaluation.scoring import heldout
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.tokenizer import load_tokenizer
 from azr_jax.model.transformer import Transformer

@@ -13,7 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import RecordWriter
 
 from azr_jax.config import MetricsSettings
-from azr_jax.evaluation.intervals import wilson
+from azr_jax.evaluation.scoring.intervals import wilson
 from azr_jax.workdir.metrics import Writers
 
 SETTINGS = MetricsSettings(tensorboard=False, wandb=False, wandb_project="azr_jax", transcripts_per_step=2)

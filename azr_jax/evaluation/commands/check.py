@@ -1,0 +1,123 @@
+"""`python -m azr_jax.evaluation check`: only the judging, of completions that are there already."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from azr_jax.evaluation.judging.judge import MULTIPL_E, SOUND, Completion, CompletionJudge, Judgement, open_judges
+from azr_jax.evaluation.languages.known import known_language
+from azr_jax.evaluation.problems import records as problem_files
+from azr_jax.evaluation.problems.records import AnyProblem
+
+BOTH = "both"
+
+
+def add_parser(commands: Any) -> None:
+    """The command's flags."""
+    parser = commands.add_parser(
+        "check",
+        help="judge completions that are there already",
+        description="For each completion a line {name, status, exit_code, stdout, stderr, seconds}, in their order.",
+    )
+    parser.add_argument(
+        "--language", required=True, metavar="LANG", help="racket, julia, javascript, python, or rkt, ..."
+    )
+    parser.add_argument(
+        "--problems", required=True, metavar="FILE", help="JSON lines of MultiPL-E or EvalPlus problems"
+    )
+    parser.add_argument(
+        "--completions", required=True, metavar="FILE", help='JSON lines {"name", "completion"}; also id, mode'
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="JSON lines of verdicts")
+    parser.add_argument(
+        "--compat",
+        choices=[MULTIPL_E, BOTH],
+        help="what MultiPL-E's own scripts would say; both: its word beside the sound one, and both scores",
+    )
+    parser.add_argument("--timeout", type=float, default=0.0, metavar="S", help="of one program (default: MultiPL-E's)")
+    parser.add_argument("--workers", type=int, default=None, metavar="N", help="programs at once (default: one a core)")
+    parser.set_defaults(command_function=main)
+
+
+def read_completions(path: Path) -> Iterator[tuple[int, Completion]]:
+    """(line number, completion) of a completions file.
+
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: a line that is no completion, with its number.
+    """
+    for number, record in problem_files.read_lines(path):
+        place = f"{path}, line {number}"
+        if not isinstance(record, dict):
+            raise ValueError(f"{place}: a completion is a JSON object, not {type(record).__name__}")
+        for field in ("name", "completion"):
+            if not isinstance(record.get(field), str):
+                raise ValueError(f"{place}: field {field!r} is {record.get(field)!r:.60}, not text")
+        mode = record.get("mode", "completion")
+        if mode not in ("completion", "full"):
+            raise ValueError(
+                f"{place}: mode is {mode!r:.60}: use completion (behind the prompt) or full (a whole program)"
+            )
+        yield number, Completion(record["name"], record["completion"], mode == "full", record)
+
+
+def read_items(problems: Path, completions: Path, suffix: str) -> list[tuple[AnyProblem, Completion]]:
+    """Each completion with its problem.
+
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: a malformed line, a name without a problem, a problem in another language.
+    """
+    known = {problem.name: problem for problem in problem_files.load_language(problems, suffix)}
+    items = []
+    for number, completion in read_completions(completions):
+        if completion.name not in known:
+            raise ValueError(f"{completions}, line {number}: no problem {completion.name!r:.80} in {problems}")
+        items.append((known[completion.name], completion))
+    return items
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Judges and writes; 1 when the executors failed on a completion, else 0."""
+    output: TextIO = sys.stdout
+    suffix = known_language(arguments.language).suffix
+    for name in ("problems", "completions"):
+        if Path(arguments.out).resolve() == Path(getattr(arguments, name)).resolve():
+            raise ValueError(f"--out={arguments.out!r} is --{name}, which would be lost: choose another file")
+    policies = {None: [SOUND], MULTIPL_E: [MULTIPL_E], BOTH: [SOUND, MULTIPL_E]}[arguments.compat]
+    items = read_items(Path(arguments.problems), Path(arguments.completions), suffix)
+    passed = dict.fromkeys(policies, 0)
+    broken = own_way = 0
+    with (
+        open_judges(suffix, policies, workers=arguments.workers, timeout_s=arguments.timeout) as judges,
+        open(arguments.out, "w", encoding="utf-8") as file,
+    ):
+        for (_, completion), judgements in zip(items, _judge_all(judges, items), strict=True):
+            line = judgements[0].line(completion)
+            if len(judgements) == 2:
+                line["multipl_e_status"] = judgements[1].status
+            own_way += judgements[0].own_way
+            for policy, judgement in zip(policies, judgements, strict=True):
+                passed[policy] += judgement.passed
+                broken += judgement.infrastructure
+            # Flushed at once: what was judged is kept whatever comes.
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+    for policy in policies:
+        output.write(f"{policy}: {passed[policy]} of {len(items)} pass\n")
+    if own_way:
+        output.write(f"{own_way} of {len(items)} were judged by their own tests, which a completion can fool\n")
+    if broken:
+        output.write(f"the executors failed on {broken}, which count as not passed; run `python -m executors doctor`\n")
+    return 1 if broken else 0
+
+
+def _judge_all(
+    judges: Sequence[CompletionJudge], items: Sequence[tuple[AnyProblem, Completion]]
+) -> Iterator[tuple[Judgement, ...]]:
+    return zip(*(judge.judge_all(items) for judge in judges), strict=True)

@@ -1,0 +1,67 @@
+"""`python -m azr_jax.evaluation table DIR [DIR ...]`: results side by side, with what makes them comparable."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from azr_jax.evaluation.scoring import results
+
+HEAD = ("benchmark", "language", "prompt", "model", "step", "digest", "problems", "n", "temperature", "policy", "score")
+HEAD += ("value", "low", "high", "interpreter", "seed", "finished")
+
+
+def add_parser(commands: Any) -> None:
+    """The command's flags."""
+    parser = commands.add_parser("table", help="the scores of several results as a table")
+    parser.add_argument("folders", nargs="+", metavar="DIR", help="results of evaluations")
+    parser.add_argument("--format", choices=["markdown", "csv"], default="markdown")
+    parser.set_defaults(command_function=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Prints a row for each score of each folder."""
+    output: TextIO = sys.stdout
+    rows = [row for folder in arguments.folders for row in rows_of(folder)]
+    output.write(_csv(rows) if arguments.format == "csv" else _markdown(rows))
+    return 0
+
+
+def rows_of(folder: str) -> list[tuple[str, ...]]:
+    """A row for each score of one evaluation. Raises ValueError for what is none, or has not come to its end."""
+    manifest = results.read_manifest(folder)
+    settings = manifest["settings"]
+    if "finished" not in manifest:
+        raise ValueError(f"{folder}: this evaluation has not come to its end; give its command again")
+    made = []
+    try:
+        model = settings["model"]
+        for policy, scores in manifest["scores"].items():
+            for name, numbers in scores.items():
+                fields = (settings["benchmark"], settings["language"], settings["prompt"], model["path"])
+                fields += ("" if model["step"] is None else model["step"], model["digest"], manifest["scored"])
+                fields += (settings["n"], settings["temperature"], policy, name)
+                fields += (*(f"{100 * each:.1f}" for each in numbers), manifest["interpreter"])
+                made.append(tuple(str(field) for field in (*fields, settings["seed"], manifest["finished"])))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{folder}: its {results.MANIFEST} is damaged ({error!r}); give the evaluation's command again"
+        ) from None
+    return made
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEAD)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = [HEAD, ["---"] * len(HEAD), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)

@@ -1,0 +1,1 @@
+"""From completions to judgements: which programs run in the executors, and what says that a completion passes."""

@@ -1,0 +1,95 @@
+"""MultiPL-E's tests taken apart: which calls of the candidate are made, and what each must equal.
+
+A sound judge runs the calls in the process of the program and compares elsewhere, so that no expected value and no
+assertion is ever in that process. The tests have one fixed form in each language; a test text of another form is None
+here and is judged in MultiPL-E's own way.
+"""
+
+from __future__ import annotations
+
+from azr_jax.evaluation.languages.record import Form, Tests
+
+_CLOSERS = {"(": ")", "[": "]", "{": "}"}
+
+
+def parse(form: Form | None, tests: str) -> Tests | None:
+    """The assertions of a test text; None when it has another form than the language's."""
+    match = form.whole.fullmatch(tests) if form else None
+    if form is None or match is None:
+        return None
+    function, body = match.groups()
+    calls, expected, tolerance, at = [], [], [], 0
+    while at < len(body):
+        if body[at].isspace():
+            at += 1
+            continue
+        if not body.startswith(form.opening + form.call, at):
+            return None
+        begin = at + len(form.opening)
+        call_end = _end_of_group(body, begin + form.call.index("("), form.quotes)
+        between = form.between.match(body, call_end) if call_end else None
+        if call_end is None or between is None:
+            return None
+        end = _end_of_value(body, between.end(), form)
+        closing = form.closing.match(body, end) if end else None
+        if end is None or closing is None:
+            return None
+        calls.append(body[begin:call_end])
+        expected.append(body[between.end() : end])
+        tolerance.extend(closing.groups())
+        at = closing.end()
+    return Tests(function.strip(), tuple(calls), tuple(expected), tuple(tolerance)) if calls else None
+
+
+def _end_of_string(text: str, at: int) -> int | None:
+    """The end of the string literal that starts at `at` with its quotation mark."""
+    quote = text[at]
+    position = at + 1
+    while position < len(text):
+        if text[position] == "\\":
+            position += 2
+        elif text[position] == quote:
+            return position + 1
+        else:
+            position += 1
+    return None
+
+
+def _end_of_group(text: str, at: int, quotes: str) -> int | None:
+    """The end of the bracketed group that starts at `at`, strings inside it skipped."""
+    expected: list[str] = []
+    while at < len(text):
+        character = text[at]
+        if character in quotes:
+            end = _end_of_string(text, at)
+            if end is None:
+                return None
+            at = end
+            continue
+        if character in _CLOSERS:
+            expected.append(_CLOSERS[character])
+        elif character in ")]}":
+            if not expected or expected.pop() != character:
+                return None
+            if not expected:
+                return at + 1
+        at += 1
+    return None
+
+
+def _end_of_value(text: str, at: int, form: Form) -> int | None:
+    """The end of one value: where the assertion's own bracket closes, or for Racket the end of one datum."""
+    while at < len(text):
+        character = text[at]
+        if character in form.quotes:
+            end = _end_of_string(text, at)
+        elif character in _CLOSERS:
+            end = _end_of_group(text, at, form.quotes)
+        elif character in ")]}" or (form.ends_at_space and character.isspace()):
+            return at
+        else:
+            end = at + 1
+        if end is None:
+            return None
+        at = end
+    return None

@@ -1,0 +1,132 @@
+"""JavaScript: assert.deepEqual.
+
+Values travel as V8's own serialisation, which keeps what deepEqual looks at and no functions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Instrument, Outcome, Tests, WholeRun
+
+
+def _collect(program: str, tests: Tests) -> str:
+    """The program in a function of its own, as Node does it, so that its f is not the one that is called."""
+    if program.startswith("#!"):
+        program = "//" + program
+    cases = "\n".join(f"case {number}: return {call};" for number, call in enumerate(tests.calls))
+    return f"""let f;
+(function (azr_give, exports, require, module, __filename, __dirname) {{{program}
+const assert = require('node:assert');
+
+
+function test(azr_call) {{
+  let candidate = {tests.function};
+  switch (azr_call) {{
+{cases}
+  }}
+}}
+azr_give((azr_call) => require('node:v8').serialize(test(azr_call)).toString('base64'));
+}}).call(exports, (give) => {{ f = give; }}, exports, require, module, __filename, __dirname);
+"""
+
+
+def _compare(tests: Tests) -> str:
+    thunks = ",\n".join(f"() => ({expected})" for expected in tests.expected)
+    return f"""const assert = require('node:assert');
+const v8 = require('node:v8');
+const expected = [
+{thunks}];
+function f(value) {{
+  const next = expected.shift();
+  try {{
+    assert.deepEqual(v8.deserialize(Buffer.from(value, 'base64')), next());
+    return true;
+  }} catch {{
+    return false;
+  }}
+}}
+"""
+
+
+# A completion that names one of these may go on after its last call: `node FILE` runs it to its own end.
+_GOES_ON = re.compile(
+    r"setTimeout|setInterval|setImmediate|Promise|async|await|nextTick|queueMicrotask|Worker|process|import\b|\.on\b"
+    r"|require|constructor|\[\s*['\"`]|globalThis|eval|Function"
+)
+
+
+def _needs_its_own_end(completion: str) -> bool:
+    """Whether what happens after the last call may matter: timers, rejections, exit hooks."""
+    return _GOES_ON.search(completion) is not None
+
+
+def _whole(program: str, tests: Tests, mark: str) -> str:
+    """A whole program for `node FILE` that writes a line `mark number value` for each call."""
+    calls = "\n".join(f"  azr_give({number}, {call});" for number, call in enumerate(tests.calls))
+    return f"""{program}
+const assert = require('node:assert');
+
+
+function test() {{
+  let candidate = {tests.function};
+  const {{ serialize }} = require('node:v8');
+  const {{ writeSync }} = require('node:fs');
+  const azr_write = (text) => {{
+    for (let bytes = Buffer.from(text); bytes.length > 0;) {{
+      try {{
+        bytes = bytes.subarray(writeSync(1, bytes));
+      }} catch (error) {{
+        if (error.code !== 'EAGAIN') throw error;
+      }}
+    }}
+  }};
+  const azr_give = (number, value) => azr_write(`\\n{mark} ${{number}} ${{serialize(value).toString('base64')}}\\n`);
+{calls}
+}}
+
+test();
+"""
+
+
+def _values(stdout: str, mark: str, calls: int) -> Sequence[str] | None:
+    """The values that `_whole` wrote, as literals for `compare`; None if there is not one for each call, in order."""
+    lines = [line.split(" ") for line in stdout.split("\n") if line.startswith(f"{mark} ")]
+    if [line[1:2] for line in lines] != [[str(number)] for number in range(calls)]:
+        return None
+    values = [line[2] if len(line) == 3 else "" for line in lines]
+    return (
+        [f'"{value}"' for value in values] if all(re.fullmatch(r"[A-Za-z0-9+/=]+", value) for value in values) else None
+    )
+
+
+def _word(outcome: Outcome) -> str:
+    if outcome.timeout:
+        return "Timeout"
+    if outcome.exit_code == 0:
+        return "OK"
+    text = outcome.stdout + outcome.stderr
+    marks = {"ERR_ASSERTION": "AssertionError", "SyntaxError": "SyntaxError", "ReferenceError": "ReferenceError"}
+    return next((word for mark, word in marks.items() if mark in text), "Exception")
+
+
+LANGUAGE = BenchmarkLanguage(
+    name="javascript",
+    suffix="js",
+    timeout_s=5.0,
+    word=_word,
+    drained=True,
+    form=Form(
+        re.compile(
+            r"\s*const assert = require\('node:assert'\);\s+function test\(\) \{\n\s*let candidate = ([^;\n]+);\n"
+            r"(.*)\n\}\s+test\(\);\s*\Z",
+            re.DOTALL,
+        ),
+        "assert.deepEqual(",
+        re.compile(r",\s*"),
+        re.compile(r"\);"),
+    ),
+    instrument=Instrument(_collect, _compare, whole_run=WholeRun(_needs_its_own_end, _whole, _values), readable=False),
+    wrong_body="    return undefined;\n}\n",
+)

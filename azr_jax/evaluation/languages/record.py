@@ -1,0 +1,167 @@
+"""The records that describe a language to the benchmarks. One file a language in this folder binds LANGUAGE.
+
+A sound judgement takes MultiPL-E's tests apart (Form gives Tests) and makes two programs of them (Instrument). The
+collecting program is the completion with the tests' calls behind it, in the same scope and order as in MultiPL-E's
+program, but without the values they must equal; the pool calls its `f` with the number of each call and takes the
+values. The comparing program never meets the completion: it reads those values as data, in a clean process, and
+compares them by the benchmark's own equality (check-within, @test with ==, assert.deepEqual).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+
+from executors import Language
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tests:
+    """`function`: the name that the tests test. `calls`: texts `candidate(...)`; `expected`: a text for each.
+
+    `tolerance` is check-within's third argument (Racket), else empty.
+    """
+
+    function: str
+    calls: tuple[str, ...]
+    expected: tuple[str, ...]
+    tolerance: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Form:
+    """How MultiPL-E writes a language's tests.
+
+    whole: the whole text, with groups for the tested name and the assertions. An assertion is `opening`, a call that
+    begins with `call`, `between`, the expected value, `closing` (whose groups are tolerances). quotes: the marks that
+    strings stand in. ends_at_space: an expected value is one datum, which white space ends.
+    """
+
+    whole: re.Pattern[str]
+    opening: str
+    between: re.Pattern[str]
+    closing: re.Pattern[str]
+    call: str = "candidate("
+    quotes: str = '"'
+    ends_at_space: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WholeRun:
+    """Collecting by a whole program, for completions that go on after their last call (timers, exit hooks).
+
+    needed: from a completion to whether it does. program: from program, tests and a secret mark to a whole program that
+    writes a line for each call. values: from its output, the mark and the number of calls to the values as literals;
+    None if it did not write one for each call, in order.
+    """
+
+    needed: Callable[[str], bool]
+    program: Callable[[str, Tests, str], str]
+    values: Callable[[str, str, int], Sequence[str] | None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Instrument:
+    """How a language's calls are collected and compared.
+
+    collect: from program and tests to a source whose f(call_input(k)) makes call k. compare: from tests to a source
+    whose f gets the values one after another and answers `right` for each that is as expected.
+    unloadable: why the language's own command can't load a program as a file, or an empty text.
+    readable: whether a value's text says something to a person.
+    """
+
+    collect: Callable[[str, Tests], str]
+    compare: Callable[[Tests], str]
+    call_input: Callable[[int], str] = str
+    right: str = "true"
+    unloadable: Callable[[str], str] = lambda program: ""
+    whole_run: WholeRun | None = None
+    readable: bool = True
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """What MultiPL-E sees of a run: exit code -1 for a time-out, negative for a signal."""
+
+    timeout: bool
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def word_by_exit_code(outcome: Outcome) -> str:
+    """MultiPL-E's word in the languages that it judges by the exit code alone."""
+    if outcome.timeout:
+        return "Timeout"
+    return "OK" if outcome.exit_code == 0 else "Exception"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BenchmarkLanguage:
+    """One language as the benchmarks know it.
+
+    name: the executors' language. suffix: MultiPL-E's name of it, which its files have. executed: its Language if only
+    whole programs are run, so that the executors have none of that name.
+    timeout_s, word and drained are MultiPL-E's judgement: the limit of one program; from an outcome to OK, Exception,
+    SyntaxError or Timeout (JavaScript: AssertionError and ReferenceError too); whether outputs are read as fast as they
+    come. in_multipl_e: whether it has problems in this language.
+    clock_factor: seconds of the wall clock for each of the CPU. memory_mib and value_chars: limits of a program.
+    form and instrument: how tests are taken apart and judged soundly; None where only the tests themselves judge.
+    loadable: from the program of a chat answer to a file that the interpreter loads. wrong_body: a completion that
+    loads and answers wrongly, so that every test runs.
+    """
+
+    name: str
+    suffix: str
+    timeout_s: float = 15.0
+    word: Callable[[Outcome], str] = word_by_exit_code
+    drained: bool = False
+    in_multipl_e: bool = True
+    clock_factor: float = 1.0
+    memory_mib: int = 1024
+    value_chars: int = 1 << 16
+    form: Form | None = None
+    instrument: Instrument | None = None
+    loadable: Callable[[str], str] = lambda program: program
+    wrong_body: str = ""
+    executed: Language | None = None
+
+
+_PLACE = re.compile(r"\{\{(\w+)\}\}")
+
+
+def filled(template: str, **values: object) -> str:
+    """The template with {{name}} replaced by each value, in one pass: a value's own braces stay as they are."""
+    return _PLACE.sub(lambda place: str(values[place[1]]), template)
+
+
+def by_templates(
+    *,
+    collect: str,
+    case: str,
+    compare: str,
+    expected: str,
+    expected_between: str = ",\n",
+    call_input: str = "{{number}}",
+    right: str = "true",
+) -> Instrument:
+    """An instrument of texts.
+
+    `collect` has places for program, function and cases, a `case` for each call with number and call; `compare` has one
+    for expected, the texts `expected` of each test with number and expected.
+    """
+
+    def cases(tests: Tests) -> str:
+        return "\n".join(filled(case, number=number, call=call) for number, call in enumerate(tests.calls))
+
+    def values(tests: Tests) -> str:
+        texts = (filled(expected, number=number, expected=text) for number, text in enumerate(tests.expected))
+        return expected_between.join(texts)
+
+    return Instrument(
+        collect=lambda program, tests: filled(collect, program=program, function=tests.function, cases=cases(tests)),
+        compare=lambda tests: filled(compare, expected=values(tests)),
+        call_input=lambda number: filled(call_input, number=number),
+        right=right,
+    )

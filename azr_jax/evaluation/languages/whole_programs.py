@@ -1,0 +1,60 @@
+"""Languages of which only whole programs are run: no values are read or written, and nothing is trained.
+
+Each needs its interpreter on PATH and nothing else of this project. Their tests are judged in MultiPL-E's own way.
+Bash is none of them: its tests start processes, which the sandbox refuses.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+
+from executors import Interpreter, Language
+
+
+@functools.cache
+def _version(command: str) -> str | None:
+    try:
+        done = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    version = re.search(r"\d+(?:\.\d+)+", done.stdout)
+    return version[0] if done.returncode == 0 and version else None
+
+
+def _finder(name: str) -> Callable[[], Interpreter | None]:
+    def find() -> Interpreter | None:
+        command = shutil.which(name)
+        version = _version(command) if command else None
+        return Interpreter((command,), version) if command and version else None
+
+    return find
+
+
+def whole_program_language(
+    name: str, full_name: str, extension: str, hello: str, package: str, comment: str = "#"
+) -> Language:
+    """The executors' record of a language whose command is its name. `hello`: a program that ends with 0."""
+    return Language(
+        name=name,
+        full_name=full_name,
+        fence=name,
+        fence_aliases=() if extension == f".{name}" else (extension[1:],),
+        comment=comment,
+        extension=extension,
+        find=_finder(name),
+        install_hint=f"install {full_name} (Debian: apt install {package}) so that `{name}` is on PATH",
+        harness=None,
+        harness_argv=lambda interpreter, harness, mode: [],
+        program_argv=lambda interpreter, file: [*interpreter.argv, file],
+        identity=hello,
+        identity_input="",
+        identity_output="",
+        example=hello,
+        canonical_program=str.strip,
+        once=False,
+        syntax_errors=("syntax error", "Parse error", "SyntaxError"),
+    )

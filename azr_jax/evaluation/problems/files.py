@@ -1,0 +1,112 @@
+"""Benchmark files, local or on the Hugging Face hub: which one holds a benchmark, and how to get what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from azr_jax.evaluation.problems import records
+from azr_jax.evaluation.problems.records import AnyProblem
+
+BENCHMARKS = ("humaneval", "mbpp")
+DATA_VARIABLE = "AZR_JAX_DATA"
+HUB_REPOSITORY = "nuprl/MultiPL-E"
+_EVALPLUS_FILES = {
+    "humaneval": ("HumanEvalPlus", "evalplus/humanevalplus_release", "v0.1.10"),
+    "mbpp": ("MbppPlus", "evalplus/mbppplus_release", "v0.2.0"),
+}
+
+
+def locate(benchmark: str, suffix: str, data_dir: str = "") -> Path:
+    """The file of a benchmark. `data_dir`: a local directory; empty: AZR_JAX_DATA, else the hub.
+
+    Raises:
+      ValueError: no such benchmark.
+      FileNotFoundError: the data is neither local nor on the hub, with the command that downloads it.
+    """
+    if benchmark not in BENCHMARKS:
+        raise ValueError(f"--benchmark={benchmark!r}: use one of {', '.join(BENCHMARKS)}, or --problems=FILE")
+    directory = data_dir or os.environ.get(DATA_VARIABLE, "")
+    if not directory:
+        return _from_hub(benchmark, suffix)
+    path = find(Path(directory), benchmark, suffix)
+    if path is None:
+        raise FileNotFoundError(f"{directory}: {missing(benchmark, suffix)}")
+    return path
+
+
+def find(directory: Path, benchmark: str, suffix: str) -> Path | None:
+    """The file of a benchmark in a local directory, or in its folder of the name that the hub or this project gives."""
+    if suffix == "py":
+        file, _, version = _EVALPLUS_FILES[benchmark]
+        # Not -Mini and -NoExtreme, which EvalPlus keeps beside them, and no older version before the one wanted.
+        patterns = [
+            f"{folder}{name}.jsonl{end}"
+            for name in (f"{file}-{version}", file, f"{file}-v*")
+            for folder in ("", "evalplus/")
+            for end in ("", ".gz")
+        ]
+    else:
+        name = f"{benchmark}-{suffix}"
+        patterns = [f"{folder}{name}.jsonl" for folder in ("", "multipl-e/", "multipl_e/")] + [f"{name}/test-*.parquet"]
+    return next((path for pattern in patterns for path in sorted(directory.glob(pattern))), None)
+
+
+def missing(benchmark: str, suffix: str) -> str:
+    """What is missing, and the command that gets it."""
+    if suffix == "py":
+        name, repository, version = _EVALPLUS_FILES[benchmark]
+        url = f"https://github.com/{repository}/releases/download/{version}/{name}.jsonl.gz"
+        command = f"mkdir -p data/evalplus && curl -L -o data/evalplus/{name}-{version}.jsonl.gz {url}"
+        wanted = f"{name}*.jsonl.gz"
+    else:
+        wanted = f"{benchmark}-{suffix}.jsonl"
+        command = (
+            f"hf download {HUB_REPOSITORY} --repo-type dataset --include '{benchmark}-{suffix}/*' --local-dir data"
+        )
+    return f"no {wanted} here; download it with\n  {command}\nand use --data_dir=data (or {DATA_VARIABLE}=data)"
+
+
+def load(source: Path, suffix: str) -> list[AnyProblem]:
+    """The problems of a file, JSON lines or the hub's parquet, all in one language.
+
+    Raises:
+      ValueError: a malformed line or row, with its number, or a problem in another language.
+    """
+    if source.suffix != ".parquet":
+        return records.load_language(source, suffix)
+    from pyarrow import ArrowException, parquet
+
+    try:
+        rows = parquet.read_table(source).to_pylist()
+    except (ArrowException, OSError) as error:
+        raise ValueError(f"{source}: no parquet file ({error}); download it again") from None
+    problems = records.of_records(source, "row", enumerate(rows, start=1))
+    records.check_language(source, problems, suffix)
+    return problems
+
+
+def data_version(source: Path) -> str:
+    """What names a file's content: the digest of its bytes, and before it the hub's revision if it came from there."""
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    # The hub's cache keeps a file as snapshots/REVISION/FOLDER/FILE.
+    *_, snapshots, revision, _, _ = ("", "", "", *source.parts)
+    return f"{HUB_REPOSITORY}@{revision[:12]} sha256 {digest}" if snapshots == "snapshots" else f"sha256 {digest}"
+
+
+def _from_hub(benchmark: str, suffix: str) -> Path:
+    """The hub's file of a MultiPL-E benchmark. Raises FileNotFoundError with the command if it can't be had."""
+    if suffix == "py":
+        raise FileNotFoundError(missing(benchmark, suffix))
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    file = f"{benchmark}-{suffix}/test-00000-of-00001.parquet"
+    try:
+        return Path(hf_hub_download(HUB_REPOSITORY, file, repo_type="dataset"))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise FileNotFoundError(
+            f"the Hugging Face hub did not give {file} ({reason}); {missing(benchmark, suffix)}"
+        ) from None

@@ -1,0 +1,63 @@
+"""From a problem to a prompt, and from a response to a completion, in both prompt modes."""
+
+from __future__ import annotations
+
+import re
+
+from azr_jax.evaluation.judging.judge import Completion
+from azr_jax.evaluation.languages.known import known_language
+from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem
+from azr_jax.selfplay import parsing, prompts
+from azr_jax.types import Invalid, Role, TaskType
+from executors import Language
+
+COMPLETION, CHAT = "completion", "chat"
+MODES = (COMPLETION, CHAT)
+_ANSWER_END = "</answer>"
+_MOST_PROGRAM_CHARS = 1 << 20
+_FENCED = re.compile(r"^(`{3,})[ \t]*([^\s`]*)[^\n`]*\n(.*?)\n?^\1`*[ \t]*$", re.DOTALL | re.MULTILINE)
+
+
+def prompt_of(problem: AnyProblem, language: Language, mode: str) -> str:
+    """What the model sees: the stripped prompt (MultiPL-E; with a line end for EvalPlus), or Listing 1 around it."""
+    text = problem.prompt.strip()
+    if mode == CHAT:
+        return prompts.evaluation_chat(language, text)
+    return text + "\n" if isinstance(problem, EvalPlusProblem) else text
+
+
+def stop_of(problem: AnyProblem, mode: str) -> tuple[str, ...]:
+    """Stop tokens of completion mode are the problem's own; they would cut chat answers to pieces."""
+    return problem.stop_tokens if mode == COMPLETION else (_ANSWER_END,)
+
+
+def completion_of(problem: AnyProblem, language: Language, mode: str, text: str) -> Completion | Invalid:
+    """The completion in a response, or why there is none.
+
+    A chat answer is read as in training; one that is not in that format counts too when its last block in the
+    language is closed. A Racket answer without a #lang line gets the prompt's. EvalPlus has four spaces for a tab (its
+    providers' codegen), which Python refuses beside the prompt's spaces.
+    """
+    if isinstance(problem, EvalPlusProblem):
+        text = text.replace("\t", "    ")
+    if mode == COMPLETION:
+        return Completion(problem.name, text)
+    tags = (language.fence, *language.fence_aliases)
+    closed = f"{text}{_ANSWER_END}" if text.rfind("<answer>") > text.rfind(_ANSWER_END) else text
+    answer = parsing.parse(
+        Role.SOLVE,
+        TaskType.INDUCTION,
+        closed,
+        fence_tags=tags,
+        induction_inputs=0,
+        max_program_chars=_MOST_PROGRAM_CHARS,
+    )
+    if isinstance(answer, Invalid):
+        lines = closed.replace("\r\n", "\n").replace("\r", "\n").replace(_ANSWER_END, f"\n{_ANSWER_END}")
+        programs = [match[3] for match in _FENCED.finditer(lines) if match[2].lower() in tags]
+        if not programs:
+            return answer
+        program = programs[-1]
+    else:
+        program = answer.program
+    return Completion(problem.name, known_language(problem.language).loadable(program), whole=True)

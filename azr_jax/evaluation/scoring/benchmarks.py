@@ -1,0 +1,95 @@
+"""Benchmarks inside training: the current weights' pass@1, greedy, on what `evaluation.benchmarks` names (Fig. 2)."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from absl import logging
+
+from azr_jax.config import Config
+from azr_jax.evaluation.judging.judge import CompletionJudge
+from azr_jax.evaluation.languages.known import known_language
+from azr_jax.evaluation.problems import files
+from azr_jax.evaluation.problems.records import AnyProblem
+from azr_jax.evaluation.scoring import pass_at_k, sampling
+from azr_jax.hosts.hosts import Hosts
+from azr_jax.sampler.engine import Sampler
+
+_Problems = dict[tuple[str, str], list[AnyProblem]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmarks:
+    """The problems of each (benchmark, language) that a run is scored on, and an open judge for each language."""
+
+    config: Config
+    problems: _Problems
+    judges: dict[str, CompletionJudge]
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls, config: Config, problems: dict[tuple[str, str], list[AnyProblem]] | None = None
+    ) -> Iterator[Benchmarks]:
+        """Every benchmark in every language of the run; the judges' pools stay open until the end.
+
+        `problems`: instead of those that the config names.
+
+        Raises:
+          ValueError: an unknown benchmark, or a language that no benchmark is in.
+          FileNotFoundError: the data is missing, with the command that downloads it.
+        """
+        problems = _problems(config) if problems is None else problems
+        executor = config.executor
+        with contextlib.ExitStack() as stack:
+            judges = {}
+            for language in dict.fromkeys(language for _, language in problems):
+                judge = CompletionJudge(language, workers=executor.workers or None, allow_tier=executor.allow_tier)
+                judges[language] = stack.enter_context(judge)
+            yield cls(config, problems, judges)
+
+    def score(self, sampler: Sampler, params: Any, hosts: Hosts, prompt: str = "") -> dict[str, float]:
+        """`eval/BENCHMARK/LANGUAGE/pass_at_1`, its 95% interval's ends `low` and `high`, and `problems`, their number.
+
+        `prompt`: completion or chat, by default `evaluation.benchmark_prompt`. Each of several hosts judges its share.
+        What the executors failed on is in none of these, and an error in the log.
+        """
+        metrics = {}
+        settings = self.config
+        how = sampling.Sampling(
+            prompt or settings.evaluation.benchmark_prompt,
+            samples=1,
+            temperature=settings.sampler.eval_temperature,
+            max_tokens=settings.sampler.max_response_tokens,
+            seed=settings.seed,
+        )
+        for (benchmark, language), problems in self.problems.items():
+            judges = [self.judges[language]]
+            judged = sampling.judged_samples(sampler, params, judges, problems, how, hosts=hosts)
+            judgements = [samples[0].judgements[0] for _, samples in judged]
+            passed = [int(judgement.passed) for judgement in judgements if not judgement.infrastructure]
+            counts = [(1, correct) for share in hosts.exchange("judged", passed) for correct in share]
+            name = f"eval/{benchmark}/{language}"
+            if broken := len(problems) - len(counts):
+                text = "%s: the executors failed on %d of %d problems, which are left out: `python -m executors doctor`"
+                logging.error(text, name, broken, len(problems))
+            if not counts:
+                continue
+            estimate, low, high = pass_at_k.interval(counts, 1)
+            metrics |= {f"{name}/pass_at_1": estimate, f"{name}/low": low, f"{name}/high": high}
+            metrics[f"{name}/problems"] = float(len(counts))
+        return metrics
+
+
+def _problems(config: Config) -> _Problems:
+    settings = config.evaluation
+    problems = {}
+    for benchmark in settings.benchmarks:
+        for language in config.languages:
+            suffix = known_language(language).suffix
+            source = files.locate(benchmark, suffix, settings.benchmark_data)
+            problems[benchmark, language] = files.load(source, suffix)[: settings.benchmark_limit or None]
+    return problems

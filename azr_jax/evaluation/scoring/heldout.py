@@ -1,0 +1,141 @@
+"""Solver accuracy on a fixed problem set that training never sees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from azr_jax.config import Config, located
+from azr_jax.evaluation.problems.records import read_lines
+from azr_jax.loop.play import Player, Solution, solver_task
+from azr_jax.selfplay.validation import is_dropped
+from azr_jax.types import InductionProblem, Task, TaskType, Triplet
+
+Counts = dict[str, dict[str, int]]
+_FIELDS = {
+    TaskType.DEDUCTION: {"language", "program", "input", "output"},
+    TaskType.ABDUCTION: {"language", "program", "input", "output"},
+    TaskType.INDUCTION: {"language", "program", "message", "inputs", "outputs", "shown"},
+}
+
+
+def load(path: str | Path, limit: int = 0) -> list[tuple[TaskType, Triplet | InductionProblem]]:
+    """Problems of a JSON-lines file, each {"type", "language", "program", ...}; `limit` 0 takes all.
+
+    Several files are named with commas between them; the limit is of each.
+
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: a line that is no problem, with its number; no problem at all.
+    """
+    if "," in str(path):
+        return [problem for one in str(path).split(",") for problem in load(one.strip(), limit)]
+    path = Path(located(str(path)))
+    if not path.is_file():
+        raise FileNotFoundError(f"evaluation.heldout={str(path)!r}: no such file; name a problems file or set it to ''")
+    problems = []
+    for number, fields in read_lines(path):
+        try:
+            problems.append(_problem(fields))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}, line {number}: {error!r}; each line is one problem as pretrain writes it"
+            ) from error
+    if not problems:
+        raise ValueError(f"evaluation.heldout={str(path)!r}: no problem in it; name a problems file or set it to ''")
+    return problems[:limit] if limit else problems
+
+
+def _problem(fields: dict[str, Any]) -> tuple[TaskType, Triplet | InductionProblem]:
+    kind = TaskType(fields.pop("type"))
+    missing = _FIELDS[kind] - set(fields)
+    if missing:
+        raise ValueError(f"{kind} problem lacks {sorted(missing)}")
+    for name in _FIELDS[kind]:
+        _check(name, fields[name])
+    if kind is TaskType.INDUCTION:
+        pairs = len(fields["inputs"])
+        if len(fields["outputs"]) != pairs or not 0 < fields["shown"] <= pairs:
+            raise ValueError(f"{pairs} inputs, {len(fields['outputs'])} outputs, of which {fields['shown']} are shown")
+        fields |= {"inputs": tuple(fields["inputs"]), "outputs": tuple(fields["outputs"])}
+        return kind, InductionProblem(**fields)
+    return kind, Triplet(**fields)
+
+
+def _check(name: str, value: Any) -> None:
+    if name == "shown":
+        good, noun = isinstance(value, int) and not isinstance(value, bool), "a number of pairs"
+    elif name in ("inputs", "outputs"):
+        good, noun = isinstance(value, list) and all(isinstance(each, str) for each in value), "a list of texts"
+    else:
+        good, noun = isinstance(value, str), "text"
+    if not good:
+        raise ValueError(f"{name} is {value!r:.60}, not {noun}")
+
+
+def solve_all(
+    config: Config,
+    player: Player,
+    params: Any,
+    problems: Sequence[tuple[TaskType, Triplet | InductionProblem]],
+    temperature: float,
+    name: str,
+) -> list[Solution]:
+    """One answer to each problem; `name` names the random stream, so that equal names give equal answers.
+
+    Raises:
+      ValueError: a problem in a language that the player does not play.
+    """
+    for language in dict.fromkeys(item.language for _, item in problems):
+        if language not in player.languages:
+            raise ValueError(
+                f"evaluation.heldout={config.evaluation.heldout!r}: has problems in {language}, and languages="
+                f"{config.languages!r}; name a file of those, or several with commas between them"
+            )
+    tasks: list[Task] = [
+        solver_task(config, player.languages[item.language], f"{name}/{number}", kind, item)
+        for number, (kind, item) in enumerate(problems)
+    ]
+
+    async def play() -> list[Solution]:
+        return list(await asyncio.gather(*(player.solve(task, temperature) for task in tasks)))
+
+    return player.run(params, config.seed, play)
+
+
+def count(solutions: Sequence[Solution]) -> Counts:
+    """{task type: {"n", "correct", "formatted"}}; answers that the executors failed on are in none of them."""
+    counts: Counts = {kind.value: {"n": 0, "correct": 0, "formatted": 0} for kind in TaskType}
+    for solution in solutions:
+        if is_dropped(solution.outcome):
+            continue
+        entry = counts[solution.task.type.value]
+        entry["n"] += 1
+        entry["correct"] += solution.correct
+        entry["formatted"] += solution.formatted
+    return counts
+
+
+def count_languages(solutions: Sequence[Solution], mode: str) -> dict[str, Counts]:
+    """`count` of all as MODE; where the problems are of several languages, that of each as MODE/LANGUAGE too."""
+    counts = {mode: count(solutions)}
+    names = dict.fromkeys(solution.task.language for solution in solutions)
+    if len(names) > 1:
+        for name in names:
+            counts[f"{mode}/{name}"] = count([one for one in solutions if one.task.language == name])
+    return counts
+
+
+def metrics(counts: Counts, prefix: str) -> dict[str, float]:
+    """`PREFIX/TYPE/accuracy`, `/formatted` and `/accuracy_formatted` (of the formatted ones), and the same for all."""
+    everything = {key: sum(entry[key] for entry in counts.values()) for key in ("n", "correct", "formatted")}
+    result = {}
+    for name, entry in (*counts.items(), ("all", everything)):
+        if entry["n"]:
+            result[f"{prefix}/{name}/accuracy"] = entry["correct"] / entry["n"]
+            result[f"{prefix}/{name}/formatted"] = entry["formatted"] / entry["n"]
+        if entry["formatted"]:
+            result[f"{prefix}/{name}/accuracy_formatted"] = entry["correct"] / entry["formatted"]
+    return result

@@ -1,0 +1,49 @@
+"""pass@k, its interval, and the paired test between two results. Numbers in, numbers out."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from azr_jax.evaluation.scoring.intervals import Z_95, wilson
+
+
+def pass_at_k(samples: int, correct: int, k: int) -> float:
+    """1 - C(n - c, k) / C(n, k), the unbiased estimator (Chen et al. 2021, arXiv 2107.03374).
+
+    Raises:
+      ValueError: k is not from 1 to `samples`, or `correct` not from 0 to `samples`.
+    """
+    if not 1 <= k <= samples or not 0 <= correct <= samples:
+        raise ValueError(f"pass@{k} of {correct} correct among {samples} samples: use 1 <= k <= n and 0 <= c <= n")
+    return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
+
+
+def interval(counts: Sequence[tuple[int, int]], k: int) -> tuple[float, float, float]:
+    """(mean pass@k, low, high) over problems of (samples, correct), 95%.
+
+    Wilson's interval where each problem has one sample, or all have the same estimate; else the normal one over the
+    problems' estimates, which is of the problems drawn, with the samples' own spread inside.
+
+    Raises:
+      ValueError: no problem, or a problem of fewer than k samples.
+    """
+    if not counts:
+        raise ValueError("no problem to score")
+    values = [pass_at_k(samples, correct, k) for samples, correct in counts]
+    mean = statistics.fmean(values)
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    if spread == 0 or all(samples == 1 for samples, _ in counts):
+        return mean, *wilson(math.fsum(values), len(counts))
+    half = Z_95 * spread / math.sqrt(len(values))
+    return mean, max(0.0, mean - half), min(1.0, mean + half)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """The exact two-sided p-value of McNemar's test: problems that only one of two results solves."""
+    differing = only_first + only_second
+    if differing == 0:
+        return 1.0
+    tail = sum(math.comb(differing, count) for count in range(min(only_first, only_second) + 1))
+    return min(1.0, 2 * tail / 2**differing)

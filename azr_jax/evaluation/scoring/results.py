@@ -1,0 +1,168 @@
+"""Results on disk: MultiPL-E's own format, one `.results.json.gz` a problem, and a manifest beside them.
+
+A problem's file appears whole, when all its samples are judged: an evaluation that was cut off goes on with the others.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from azr_jax.evaluation.judging.judge import Judgement
+from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem
+from azr_jax.workdir import atomic
+
+MANIFEST = "evaluation.json"
+_SUFFIX = ".results.json.gz"
+_NAME_BYTES = 200
+
+
+class Results:
+    """The results folder of one evaluation.
+
+    `settings` is what its numbers depend on. Raises ValueError for a folder of another evaluation or of something else.
+    """
+
+    def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._path = self.folder / MANIFEST
+        wanted = json.loads(json.dumps(dict(settings)))
+        if self._path.is_file():
+            earlier = read_manifest(self.folder)["settings"]
+            different = [key for key in wanted if earlier.get(key) != wanted[key]]
+            if different:
+                key = different[0]
+                raise ValueError(
+                    f"--out={str(folder)!r} holds an evaluation with {key}={earlier.get(key)!r}, not {wanted[key]!r}:"
+                    " choose another --out, or delete it"
+                )
+        elif any(not each.name.endswith(atomic.PARTIAL) for each in self.folder.iterdir()):
+            raise ValueError(f"--out={str(folder)!r} holds something else: choose a new or empty directory")
+        self.settings = wanted
+
+    def check_names(self, problems: Sequence[AnyProblem]) -> None:
+        """Raises ValueError for problems whose results would have one file, or a name that no file can have."""
+        names: dict[Path, str] = {}
+        for problem in problems:
+            other = names.setdefault(self.path(problem), problem.name)
+            if other != problem.name:
+                raise ValueError(f"problems {other!r} and {problem.name!r} would have one results file: rename one")
+            name = problem.name.encode("utf-8", "surrogatepass")
+            if not 0 < len(name) <= _NAME_BYTES or re.search(r"[\0\ud800-\udfff]", problem.name):
+                raise ValueError(
+                    f"problem name {problem.name!r:.80} can't name a results file: use 1 to {_NAME_BYTES} bytes of text"
+                )
+
+    def check_interpreter(self, version: str) -> None:
+        """Raises ValueError when the results that are there are of another interpreter."""
+        earlier = read_manifest(self.folder).get("interpreter") if self._path.is_file() else None
+        if earlier not in (None, version):
+            raise ValueError(
+                f"--out={str(self.folder)!r} was begun with {earlier}, and here is {version}: choose another --out, or"
+                " go on with the interpreter it was begun with"
+            )
+
+    def write_manifest(self, fields: Mapping[str, Any]) -> None:
+        """The settings with what is known beside them."""
+        atomic.write(self._path, (json.dumps({"settings": self.settings, **fields}, indent=2) + "\n").encode())
+
+    def path(self, problem: AnyProblem) -> Path:
+        """The problem's file."""
+        return self.folder / f"{problem.name.replace('/', '_')}{_SUFFIX}"
+
+    def is_done(self, problem: AnyProblem) -> bool:
+        """Whether the problem's file is there, and the executors failed on none of its samples.
+
+        Raises:
+          ValueError: a damaged file.
+        """
+        path = self.path(problem)
+        return path.is_file() and not any(result.get("infrastructure") for result in _read_file(path)[1])
+
+    def write(
+        self,
+        problem: AnyProblem,
+        judgements: Sequence[Judgement],
+        more: Sequence[Mapping[str, Any]],
+        completions: Sequence[str],
+    ) -> None:
+        """A problem's file; `more` has fields to add to each result.
+
+        With the completions of completion mode it is a completions file of MultiPL-E too, which its evaluator can judge
+        again; those of chat are whole programs, which it would put behind the prompt.
+        """
+        now = int(time.time())
+        # MultiPL-E's own fields; EvalPlus' inputs are too large to be repeated in each result.
+        record = {"name": problem.name, **problem.record, "language": problem.language}
+        if isinstance(problem, EvalPlusProblem):
+            record["stop_tokens"] = list(problem.stop_tokens)
+        record |= {key: self.settings[key] for key in ("temperature", "top_p", "max_tokens")}
+        record["completions"] = list(completions)
+        record["results"] = [
+            {
+                "program": judgement.program,
+                "timestamp": now,
+                "stdout": judgement.stdout,
+                "stderr": judgement.stderr,
+                "exit_code": judgement.exit_code,
+                "status": judgement.status,
+                **fields,
+            }
+            for judgement, fields in zip(judgements, more, strict=True)
+        ]
+        atomic.write(self.path(problem), gzip.compress(json.dumps(record, indent=2).encode(), mtime=0))
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """The manifest of a results folder. Raises ValueError when there is none or it is damaged."""
+    path = Path(folder) / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder}: no results of an evaluation ({error})") from None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("settings"), dict):
+        raise ValueError(f"{path}: not a manifest of an evaluation")
+    return manifest
+
+
+def read(folder: str | Path) -> dict[str, list[dict[str, Any]]]:
+    """The results of each problem of a folder, MultiPL-E's own included, by name.
+
+    Raises:
+      ValueError: no result file in it, or a damaged one.
+    """
+    paths = sorted([*Path(folder).glob(f"*{_SUFFIX}"), *Path(folder).glob("*.results.json")])
+    found = dict(_read_file(path) for path in paths)
+    if not found:
+        raise ValueError(f"{folder}: no {_SUFFIX} file in it")
+    return found
+
+
+def _read_file(path: Path) -> tuple[str, list[dict[str, Any]]]:
+    """The problem's name and results. Raises ValueError for a damaged file."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        record = json.loads(content)
+        name, found = record["name"], [{"status": each["status"], **each} for each in record["results"]]
+        if not isinstance(name, str) or not found:
+            raise ValueError("no name or no result in it")
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: no results file: {error!r}; delete it to have the problem done again") from None
+    return name, found
+
+
+def passed(result: Mapping[str, Any], key: str = "status") -> bool:
+    """Whether one result passes, as MultiPL-E's pass_k.py counts it."""
+    return result.get(key) == "OK" and (key != "status" or result.get("exit_code") == 0)
+
+
+def counts(results: Mapping[str, Sequence[Mapping[str, Any]]], key: str = "status") -> list[tuple[int, int]]:
+    """(samples, correct) of each problem."""
+    return [(len(each), sum(passed(result, key) for result in each)) for each in results.values()]

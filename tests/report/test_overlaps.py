@@ -1,0 +1,74 @@
+"""Planted matches are found and nothing else is, by the normalisation that the report states."""
+
+import pytest
+
+from azr_jax.evaluation.problems.records import EvalPlusProblem, Problem
+from azr_jax.report.overlaps import Item, canonical, find
+
+PROMPT = """#lang racket
+
+;; Check if in given list of numbers, are any two numbers closer to each other than
+;; given threshold.
+;; >>> (has_close_elements (list 1.0 2.0 3.0) 0.5)
+;; #f
+(define (has_close_elements numbers threshold)
+"""
+RACKET = Problem("HumanEval_0_has_close_elements", "rkt", PROMPT, "", (), {})
+SOLUTION = """    sorted_numbers = sorted(numbers)
+    for left, right in zip(sorted_numbers, sorted_numbers[1:]):
+        if right - left < threshold:
+            return True
+    return False
+"""
+PYTHON = EvalPlusProblem("HumanEval/0", 'def near(numbers):\n    """Near."""\n', "near", SOLUTION, (), (), 0.0, {})
+INNOCENT = "(define (f xs)\n  (define a (map (lambda (v) (* v 2)) xs))\n  (append a (list 1 2 3 4 5 6)))"
+
+
+def matched(items, problem, **settings):
+    return find(items, [("humaneval", [problem])], **settings)
+
+
+def test_canonical_text_drops_marks_and_renames_the_function():
+    assert canonical(";; >>> (Has_Close 1.0)\n", "has_close") == ["f", "1", "0"]
+    assert canonical("// Return  x+1\n#lang racket") == ["return", "x", "+", "1", "#", "lang", "racket"]
+    assert canonical("\uff21\uff22") == ["ab"]  # full-width letters
+
+
+def test_a_planted_prompt_is_found_in_a_program_and_in_a_message():
+    program = (
+        "(define (f numbers threshold)\n"
+        "  ; check if, in given list of NUMBERS, are any two numbers closer to each other than given threshold\n  #t)"
+    )
+    message = "Check if in given list of numbers, are any two numbers closer to each other than given threshold."
+    planted = [Item("triplet", 7, program), Item("induction problem", 9, INNOCENT, message)]
+    found = matched([Item("triplet", 3, INNOCENT), *planted], RACKET)
+    assert (found.items, found.short_items, found.problems) == (3, 0, 1)
+    assert {(match.item.step, match.part) for match in found.matches} == {(7, "prompt"), (9, "prompt")}
+    assert all("are any two numbers closer to each other than given threshold" in one.shared for one in found.matches)
+    assert [match.overlap for match in found.matches] == sorted((m.overlap for m in found.matches), reverse=True)
+
+
+def test_a_planted_solution_is_found_whatever_its_white_space_and_name():
+    copied = "def f(numbers, threshold):\n" + SOLUTION.replace("    ", "\t")
+    found = matched([Item("triplet", 1, copied)], PYTHON)
+    assert [(match.problem, match.part, match.overlap) for match in found.matches] == [("HumanEval/0", "solution", 1.0)]
+
+
+def test_a_part_of_a_problem_is_near_and_no_match():
+    half = "given list of numbers, are any two numbers closer to each " + " ".join(f"w{number}" for number in range(20))
+    found = matched([Item("triplet", 1, half)], RACKET)
+    assert not found.matches
+    (near,) = found.nearest
+    assert 0 < near.overlap < 0.5 and near.shared == "given list of numbers are any two numbers closer to each"
+    assert matched([Item("triplet", 1, half)], RACKET, threshold=near.overlap).matches == (near,)
+
+
+def test_other_programs_and_short_texts_are_clean():
+    found = matched([Item("triplet", 1, INNOCENT), Item("triplet", 0, "(define (f x) x)")], RACKET)
+    assert not found.matches and not found.nearest and found.short_items == 1
+
+
+@pytest.mark.parametrize("settings", [{"n": 0}, {"threshold": 0}, {"threshold": 1.5}])
+def test_numbers_that_make_no_comparison(settings):
+    with pytest.raises(ValueError, match="use n of at least 1"):
+        matched([], RACKET, **settings)
