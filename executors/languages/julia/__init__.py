@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from executors import compiled
+from executors import canonical, compiled
 from executors.language import Interpreter, Language
 
 _HERE = Path(__file__).resolve().parent
@@ -78,127 +78,6 @@ def program_argv(interpreter: Interpreter, file: str) -> Sequence[str]:
     return (*interpreter.argv, *_FLAGS, file)
 
 
-_SPACE = re.compile(r"[ \t\f\v\r\xa0]+")
-_BLOCK_EDGE = re.compile(r"#=|=#")
-_CHARACTER = re.compile(
-    r"'(?:\\(?:[^xuU0-7]|x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|[0-7]{1,3})|[^\\'\n])'"
-)
-# After these a quote is the transpose of what stands before it, not the start of a character.
-_ENDS_OPERAND = re.compile(r"[\w!)\]}'.\"]")
-
-
-def _after_block_comment(source: str, start: int) -> int:
-    """The end of the comment that opens at `start`; block comments nest."""
-    depth, at = 0, start
-    while edge := _BLOCK_EDGE.search(source, at):
-        depth += 1 if edge[0] == "#=" else -1
-        at = edge.end()
-        if depth == 0:
-            return at
-    return len(source)
-
-
-def _after_interpolation(source: str, start: int) -> int:
-    """The end of the code in brackets that opens at `start`."""
-    depth, at = 0, start
-    while at < len(source):
-        character = source[at]
-        if character in '"`':
-            at = _after_string(source, at)
-            continue
-        if source.startswith("#=", at):
-            at = _after_block_comment(source, at)
-            continue
-        if character == "'" and not _ENDS_OPERAND.match(source[at - 1]) and (match := _CHARACTER.match(source, at)):
-            at = match.end()
-            continue
-        depth += (character == "(") - (character == ")")
-        at += 1
-        if depth == 0:
-            break
-    return at
-
-
-def _after_string(source: str, start: int) -> int:
-    """The end of the string or command literal that opens at `start`, with its interpolated code."""
-    quote = source[start] * 3 if source.startswith(source[start] * 3, start) else source[start]
-    # raw"..." and other prefixed strings have no interpolation.
-    prefixed = start > 0 and (source[start - 1].isalnum() or source[start - 1] == "_")
-    at = start + len(quote)
-    while at < len(source):
-        if source[at] == "\\":
-            at += 2
-        elif source.startswith("$(", at) and not prefixed:
-            at = _after_interpolation(source, at + 1)
-        elif source.startswith(quote, at):
-            return at + len(quote)
-        else:
-            at += 1
-    return len(source)
-
-
-def canonical_program(source: str) -> str:
-    """`source` without comments, indentation, blank lines and doubled spaces; line ends and strings stay as they are.
-
-    Line ends separate statements in Julia and a space can separate elements (`[1 -2]`), so neither is removed whole.
-    A source whose strings interpolate each other deeper than Python's stack is given back without the space around it.
-    """
-    try:
-        return _fold_space(_pieces(source))
-    except RecursionError:
-        return source.strip()
-
-
-def _pieces(source: str) -> list[str]:
-    """The code in single characters, with comments and runs of space as one space, and whole literals."""
-    pieces: list[str] = []
-    at = 0
-    source = source.replace("\r\n", "\n")
-    while at < len(source):
-        character = source[at]
-        if source.startswith("#=", at):
-            at = _after_block_comment(source, at)
-            pieces.append(" ")
-        elif character == "#":
-            end = source.find("\n", at)
-            at = len(source) if end < 0 else end
-        elif character in '"`':
-            end = _after_string(source, at)
-            pieces.append(source[at:end])
-            at = end
-        elif character == "'" and not (at and _ENDS_OPERAND.match(source[at - 1])):
-            match = _CHARACTER.match(source, at)
-            end = match.end() if match else at + 1
-            pieces.append(source[at:end])
-            at = end
-        elif match := _SPACE.match(source, at):
-            pieces.append(" ")
-            at = match.end()
-        else:
-            pieces.append(character)
-            at += 1
-    return pieces
-
-
-def _fold_space(pieces: Sequence[str]) -> str:
-    """Joins pieces of code (one character, or a whole literal) with runs of space, and lines of it only, folded."""
-    folded: list[str] = []
-    for piece in pieces:
-        last = folded[-1] if folded else "\n"
-        if piece == " " and last in (" ", "\n"):
-            continue
-        if piece == "\n":
-            if last == " ":
-                folded.pop()
-                last = folded[-1] if folded else "\n"
-            if last == "\n":
-                continue
-        folded.append(piece)
-    while folded and folded[-1] in (" ", "\n"):
-        folded.pop()
-    return "".join(folded)
-
-
 _INTEGER = r"(?:0|-?[1-9][0-9]{0,17})"
 _PLAIN_VALUE = rf'{_INTEGER}|true|false|nothing|\[{_INTEGER}(?:, {_INTEGER})*\]|"[ !#%-\[\]-~]*"'
 
@@ -217,7 +96,7 @@ LANGUAGE = Language(
     identity_input='"Hello World"',
     identity_output='"Hello World"',
     example="function f(a)\n    return a\nend",
-    canonical_program=canonical_program,
+    canonical_program=canonical.folder("julia", line_ends=True, spaces=True),
     serves=True,
     syntax_errors=("ERROR: LoadError: syntax:", "ERROR: syntax:", "ParseError:"),
     # A bare Julia maps 430 MiB, and its compiler more as it works.

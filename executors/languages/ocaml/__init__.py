@@ -24,7 +24,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from executors import compiled, hosted
+from executors import canonical, compiled, hosted
 from executors.language import Interpreter, Language
 
 # What the toplevel maps before the harness runs, and what typing takes.
@@ -99,39 +99,12 @@ def program_argv(interpreter: Interpreter, file: str) -> list[str]:
     return [*interpreter.argv, "-noinit", file]
 
 
-_PIECE = re.compile(
-    r"(?P<space>\s+)|(?P<open>\(\*(?!\)))"
-    r"|(?P<token>\"(?:[^\"\\]|\\.)*\"|\{(?P<tag>[a-z_]*)\|.*?\|(?P=tag)\}"
-    r"|'(?:[^'\\\n]|\\(?:[^\Wx\d]|[\\'\" \n]|\d{3}|x[\da-fA-F]{2}|o[0-7]{3}))'"
-    r"|[^\W\d][\w']*|\d[\w.]*(?:(?<=[eEpP])[+-]\d+)?|[!$%&*+\-./:<=>?@^|~#]+|.)",
-    re.DOTALL,
-)
-_IN_COMMENT = re.compile(r"\(\*|\*\)|\"(?:[^\"\\]|\\.)*\"|\{(?P<tag>[a-z_]*)\|.*?\|(?P=tag)\}|'\"'", re.DOTALL)
-
-
-def _after_comment(source: str, start: int) -> int:
-    """The end of the nested comment that opens at `start`; that of the source when it has none."""
-    depth = 0
-    for mark in _IN_COMMENT.finditer(source, start):
-        depth += {"(*": 1, "*)": -1}.get(mark[0], 0)
-        if depth == 0:
-            return mark.end()
-    return len(source)
+_folded = canonical.folder("ocaml")
 
 
 def canonical_program(source: str) -> str:
-    """`source` without comments, one space between tokens."""
-    tokens, at = [], 0
-    body = re.sub(r"\A#![^\n]*", "", source)
-    while at < len(body):
-        match = _PIECE.match(body, at)
-        assert match is not None
-        at = match.end()
-        if match["open"]:
-            at = _after_comment(body, match.start())
-        elif match["token"]:
-            tokens.append(match[0])
-    return " ".join(tokens)
+    """`source` without comments and its `#!` line, one space between tokens."""
+    return _folded(re.sub(r"\A#![^\n]*", "", source))
 
 
 _INTEGER = r"(?:0|-?[1-9][0-9]{0,17})"

@@ -20,7 +20,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from executors import hosted
+from executors import canonical, hosted
 from executors.language import Interpreter, Language
 
 # What R maps with its default packages and locale.
@@ -82,28 +82,6 @@ def program_argv(interpreter: Interpreter, file: str) -> list[str]:
     return [*interpreter.argv, *_FLAGS, f"--file={file}"]
 
 
-_PIECE = re.compile(
-    r"(?P<space>[^\S\n]+|\#[^\n]*)|(?P<line>\n)"
-    r"|(?P<token>[rR](?P<quote>[\"'])(?P<dashes>-*)(?:\(.*?\)|\[.*?\]|\{.*?\})(?P=dashes)(?P=quote)"
-    r"|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`|%[^%\n]*%"
-    r"|(?:0[xX][\da-fA-F.]+(?:[pP][+-]?\d+)?|(?:\d[\d.]*|\.\d+)(?:[eE][+-]?\d+)?)[Li]?"
-    r"|[^\W\d](?:\w|\.)*|\.(?:\w|\.)*"
-    r"|<<-|->>|\|>|<-|->|<=|>=|==|!=|&&|\|\||:::|::|:=|\[\[|.)",
-    re.DOTALL,
-)
-
-
-def canonical_program(source: str) -> str:
-    """`source` without comments and blank lines, one space between tokens; line ends stay, they end expressions."""
-    lines: list[list[str]] = [[]]
-    for match in _PIECE.finditer(source.replace("\r\n", "\n")):
-        if match["line"]:
-            lines.append([])
-        elif match["token"]:
-            lines[-1].append(match["token"])
-    return "\n".join(" ".join(line) for line in lines if line)
-
-
 _DOUBLE = r"-?(?:0|[1-9][0-9]{0,4}|(?:0\.(?!0000)|[1-9][0-9]{0,6}\.)[0-9]{0,6}[1-9])"
 _INTEGER = r"(?:0L|-?[1-9][0-9]{0,8}L)"
 _STRING = r'"[ !#-\[\]-~]*"'
@@ -135,7 +113,7 @@ LANGUAGE = Language(
     identity_input='"Hello World"',
     identity_output='"Hello World"',
     example="f <- function(a) {\n  a\n}",
-    canonical_program=canonical_program,
+    canonical_program=canonical.folder("r", line_ends=True),
     serves=True,
     once=False,
     syntax_errors=("Error: unexpected ", "Error: attempt to use zero-length variable name", "Error: '\\"),
