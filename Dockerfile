@@ -11,7 +11,7 @@ SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # Slowest first, so that a change of the code builds in seconds.
 COPY tpu_scripts/install_interpreters.sh tpu_scripts/
 RUN tpu_scripts/install_interpreters.sh && rm -rf /var/lib/apt/lists/*
-COPY pyproject.toml constraints.txt README.md tpu_scripts/setup_python.sh ./
+COPY pyproject.toml constraints.txt README.md LICENSE tpu_scripts/setup_python.sh ./
 RUN mkdir -p tpu_scripts azr_jax configs executors && mv setup_python.sh tpu_scripts/ \
     && tpu_scripts/setup_python.sh "$EXTRA" && rm -rf /root/.cache
 COPY azr_jax azr_jax
