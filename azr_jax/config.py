@@ -264,9 +264,14 @@ def from_mapping(mapping: Mapping[str, Any]) -> Config:
 
 
 def located(path: str) -> str:
-    """A path that settings name: one into azr_jax/ is the package's own file when the working directory has none."""
-    own = _PACKAGE.parent / path
-    return str(own) if path.startswith(f"{_PACKAGE.name}/") and own.exists() and not Path(path).exists() else path
+    """A path that settings name, or the package's own file when the working directory has none of that name.
+
+    The package's own are `azr_jax/...` and, by name alone, the content of azr_jax/embedded, such as `azr-tiny`.
+    """
+    if not path or Path(path).exists():
+        return path
+    own = _PACKAGE.parent / path if path.startswith(f"{_PACKAGE.name}/") else _PACKAGE / "embedded" / path
+    return str(own) if own.exists() else path
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -303,8 +308,12 @@ def _build(kind: type, mapping: Mapping[str, Any], prefix: str) -> Any:
 def _typed(key: str, value: Any, hint: Any) -> Any:
     if typing.get_origin(hint) is tuple:
         item = typing.get_args(hint)[0]
+        if item is str and isinstance(value, str):
+            value = (value,)
         if isinstance(value, str) or not isinstance(value, list | tuple):
             raise ValueError(f"{key}={value!r}: must be a tuple of {item.__name__}, as in {key}=({item()!r},)")
+        if item is str:  # `--config.languages=julia,racket` names two
+            value = [word for entry in value for word in (entry.split(",") if isinstance(entry, str) else [entry])]
         return tuple(_typed(key, entry, item) for entry in value)
     if isinstance(hint, types.UnionType):
         raise TypeError(f"{key}: union types are not used in configs")

@@ -2,37 +2,99 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
 
+_CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+_HELP = ("--help", "-help", "-h", "-?", "--helpshort", "--helpfull")
 GPU_SHARE = 0.95  # of a GPU's memory, that jax takes
 
 
 def parse_flags(argv: Sequence[str], command: str, default: str = "") -> list[str]:
-    """Parses as absl does, for `app.run`; ends with 1 where a flag, a key or the file is wrong.
+    """Parses as absl does, for `app.run`: --help ends with 0; a wrong flag, key or file is one line and ends with 1.
 
     `command` is the module that has the help; `default` the file when no --config is given: a default of the flag would
     be read, with the keys that are given, when the flag is defined.
     """
+    if any(word in _HELP for word in argv[1:]):
+        _write_help(command)
+        sys.exit(0)
     if default and not any(word.lstrip("-").partition("=")[0] == "config" for word in argv):
         argv = [*argv[:1], f"--config={default}", *argv[1:]]
+    argv = _with_built_in_files(argv)
     try:
-        return flags.FLAGS(list(argv), known_only=False)
-    except (AttributeError, KeyError) as error:
-        unknown = _unknown_key(argv)
-        if not unknown:
-            sys.exit(f"error: --config: the file itself ended with {error!r}; mend it (its keys are configs/base.py's)")
-        sys.exit(f"error: unknown config key {unknown}: {error}; configs/base.py names every key")
+        return flags.FLAGS(argv, known_only=False)
     except SyntaxError as error:
-        sys.exit(f"error: --config: {error.filename}, line {error.lineno}: {error.msg}; mend the file")
+        sys.exit(f"error: --config: {error.filename}, line {error.lineno}: {error.msg}; fix the file")
     except OSError as error:
-        sys.exit(f"error: --config: {error}; name a configuration file, such as configs/tiny.py")
+        sys.exit(f"error: --config: {error}; name a configuration file that can be read")
     except flags.Error as error:
         sys.exit(f"error: {error}; see python -m {command} --help")
+    except (AttributeError, KeyError, TypeError, ValueError, ImportError, NameError) as error:
+        if unknown := _unknown_key(argv):
+            sys.exit(f"error: unknown config key {unknown}; configs/base.py names every key")
+        sys.exit(f"error: --config: the file itself ended with {error!r}; fix it (its keys are configs/base.py's)")
+
+
+def configuration_file(name: str) -> str:
+    """The file that a --config names: one that exists, or the package's own (`julia` or `configs/julia.py`).
+
+    Raises:
+      FileNotFoundError: there is neither; the message has the names of the built-in ones.
+    """
+    path, colon, argument = name.partition(":")
+    built_in, short = built_in_configurations(), path.removeprefix("configs/").removesuffix(".py")
+    if Path(path).is_file():
+        return name
+    if short in built_in:
+        return f"{built_in[short]}{colon}{argument}"
+    near = difflib.get_close_matches(short, built_in, 1)
+    advice = f"did you mean {near[0]}?" if near else f"name a configuration file, or one of {', '.join(built_in)}"
+    raise FileNotFoundError(f"no such file: {path}; {advice}")
+
+
+def built_in_configurations() -> dict[str, Path]:
+    """The package's configuration files by name, such as `julia` and `studies/reward_tiny`."""
+    files = sorted(_CONFIGS.rglob("*.py"))
+    return {path.relative_to(_CONFIGS).as_posix()[:-3]: path for path in files if path.name != "__init__.py"}
+
+
+def _with_built_in_files(argv: Sequence[str]) -> list[str]:
+    """`argv` with paths instead of built-in names; sys.argv likewise, where ml_collections looks for the file."""
+    words = list(argv)
+    for place, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag.lstrip("-") not in ("config", "study") or not flag.startswith("-"):
+            continue
+        try:
+            if equals:
+                words[place] = f"{flag}={configuration_file(value)}"
+            elif place + 1 < len(words):
+                words[place + 1] = configuration_file(words[place + 1])
+        except FileNotFoundError as error:
+            sys.exit(f"error: --{flag.lstrip('-')}: {error}")
+    sys.argv = words
+    return words
+
+
+def _write_help(command: str) -> None:
+    """The command's docstring and its flags with their defaults; absl's own help ends with status 1."""
+    module = sys.modules["__main__"]
+    sys.stdout.write(f"usage: python -m {command} [flags]\n\n{(module.__doc__ or '').strip()}\n\nflags:\n")
+    for flag in sorted(flags.FLAGS.get_key_flags_for_module(sys.argv[0]), key=lambda flag: flag.name):
+        name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+        default = "" if flag.default is None else f" (default: {flag.default_as_str})"
+        sys.stdout.write(f"  {name}: {flag.help}{default}\n")
+    if "config" in flags.FLAGS:
+        known = ", ".join(built_in_configurations())
+        sys.stdout.write("  --config.KEY: Another value of a setting; docs/configuration.md lists every key.\n\n")
+        sys.stdout.write(f"built-in configurations: {known}\n")
 
 
 def take_device_memory() -> None:
@@ -45,7 +107,7 @@ def take_device_memory() -> None:
 
 
 def _unknown_key(argv: Sequence[str]) -> str:
-    """The first override whose key configs/base.py does not have."""
+    """The first override whose key configs/base.py does not have, with the nearest name that it has."""
     from configs import base
 
     overrides = (argument.partition("=")[0].lstrip("-") for argument in argv if argument.startswith("--config."))
@@ -53,6 +115,7 @@ def _unknown_key(argv: Sequence[str]) -> str:
         section: Any = base.get_config().to_dict()
         for part in name.split(".")[1:]:
             if not isinstance(section, dict) or part not in section:
-                return name
+                near = difflib.get_close_matches(part, section if isinstance(section, dict) else (), 1)
+                return name + (f" (did you mean {near[0]}?)" if near else "")
             section = section[part]
     return ""

@@ -24,6 +24,11 @@ def resolved(**changes):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("value", ["racket,julia", ("racket,julia",), ("racket", "julia"), ["racket", "julia"]])
+def test_names_are_told_apart_by_commas(value):
+    assert resolved(languages=value, language_weights=(1.0, 1.0)).languages == ("racket", "julia")
+
+
 def test_language_configs_carry_table_3(language):
     config = from_mapping(importlib.import_module(f"configs.{language}").get_config().to_dict())
     assert config.languages == (language,)
@@ -53,7 +58,7 @@ def test_language_configs_carry_table_3(language):
         ("steps", True, ("steps", "True", "int")),
         ("learner__estimator", "ppo", ("learner.estimator", "'ppo'", "trrpp")),
         ("reward__proposer", "eq5", ("reward.proposer", "'eq5'", "eq3")),
-        ("languages", "racket", ("languages", "'racket'", "tuple")),
+        ("languages", 3, ("languages", "3", "tuple")),
         ("languages", (), ("languages", "at least one")),
         ("languages", ("racket", "julia"), ("language_weights", "one positive weight")),
         ("selfplay__induction_shown", 10, ("selfplay.induction_shown", "10", "below")),
