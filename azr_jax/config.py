@@ -326,7 +326,7 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
     return value
 
 
-_CHOICES = {
+CHOICES = {
     "model.compute_dtype": ("bfloat16", "float32"),
     "model.remat": ("auto", "full", "attention", "gate", "dots", "none"),
     "model.attention": ("auto", "xla", "cudnn", "splash"),
@@ -350,7 +350,7 @@ _CHOICES = {
     "evaluation.benchmark_prompt": ("chat", "completion"),
     "evaluation.benchmark_base_prompt": ("chat", "completion", "none"),
 }
-_AT_LEAST = {
+AT_LEAST = {
     "seed": 0,
     "steps": 0,
     "selfplay.seed_triplets": 1,
@@ -429,10 +429,10 @@ def _lookup(config: Config, key: str) -> Any:
 
 
 def _check_ranges(config: Config) -> None:
-    for key, choices in _CHOICES.items():
+    for key, choices in CHOICES.items():
         if (value := _lookup(config, key)) not in choices:
             raise ValueError(f"{key}={value!r}: use one of {', '.join(choices)}")
-    for key, least in _AT_LEAST.items():
+    for key, least in AT_LEAST.items():
         if not (value := _lookup(config, key)) >= least:
             raise ValueError(f"{key}={value!r}: must be at least {least}")
     for key in ("learner.beta1", "learner.beta2"):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from azr_jax.config import _CHOICES
+from azr_jax.config import CHOICES
 from executors.sandbox.launch import Tier
 
 SOURCES = sorted(path for room in ("azr_jax", "configs", "executors") for path in (REPOSITORY / room).rglob("*.py"))
@@ -76,7 +76,7 @@ def test_no_deprecated_jax_no_eval_no_print(path: Path):
 
 
 def test_the_config_offers_the_tiers_that_there_are():
-    assert set(_CHOICES["executor.allow_tier"]) == {tier.name.lower() for tier in Tier}
+    assert set(CHOICES["executor.allow_tier"]) == {tier.name.lower() for tier in Tier}
 
 
 def test_every_public_name_says_what_it_is():

@@ -24,11 +24,6 @@ def resolved(**changes):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("value", ["racket,julia", ("racket,julia",), ("racket", "julia"), ["racket", "julia"]])
-def test_names_are_told_apart_by_commas(value):
-    assert resolved(languages=value, language_weights=(1.0, 1.0)).languages == ("racket", "julia")
-
-
 def test_language_configs_carry_table_3(language):
     config = from_mapping(importlib.import_module(f"configs.{language}").get_config().to_dict())
     assert config.languages == (language,)
@@ -141,3 +136,8 @@ def test_the_projects_own_files_are_found_from_any_directory(tmp_path, monkeypat
     assert located("azr_jax/nothing") == "azr_jax/nothing"
     Path(config.model.path).mkdir(parents=True)
     assert located(config.model.path) == config.model.path
+
+
+@pytest.mark.parametrize("value", ["racket,julia", ("racket,julia",), ("racket", "julia"), ["racket", "julia"]])
+def test_names_are_told_apart_by_commas(value):
+    assert resolved(languages=value, language_weights=(1.0, 1.0)).languages == ("racket", "julia")
