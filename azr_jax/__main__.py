@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "eval": ("azr_jax.evaluation", (), "score a model on HumanEval or MBPP; check, compare and tabulate results"),
     "export": ("azr_jax.checkpoint", ("export",), "a checkpoint as a Hugging Face directory"),
     "plan": ("azr_jax.plan", (), "memory and time of a run on TPUs or GPUs, without them"),
-    "speed": ("azr_jax.benchmark", (), "speed of the sampler, the update or a step on this machine"),
+    "speed": ("azr_jax.speed", (), "speed of the sampler, the update or a step on this machine"),
     "study": ("azr_jax.study", (), "a grid of runs (arm x seed x language) with its statistics"),
     "pretrain": ("azr_jax.pretrain", (), "make the embedded model azr-tiny from nothing"),
     "doctor": ("executors", ("doctor",), "which interpreters and which sandbox this machine has"),

@@ -2,7 +2,7 @@
 
 Command: `python -m azr_jax.main --config=configs/lua_tiny.py`
 Hardware: 2 CPU cores, 4 GiB of memory.
-Time and result: docs/zero_resource.md.
+Time and result: docs/results/zero_resource.md.
 """
 
 import ml_collections

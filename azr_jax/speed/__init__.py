@@ -1,1 +1,1 @@
-"""How fast the engine is: `python -m azr_jax.speed {sampler,update,step} --json`; see docs/benchmarks.md."""
+"""How fast the engine is: `python -m azr_jax.speed {sampler,update,step} --json`; see docs/results/speed.md."""

@@ -2,7 +2,7 @@
 
 Command: `python -m azr_jax.study --study=configs/studies/learning_tiny.py --seeds=3 --parallel=2`
 Hardware: 2 CPU cores, 6 GiB of memory.
-Time and expected result: see docs/learning.md.
+Time and expected result: see docs/results/learning.md.
 """
 
 import ml_collections

@@ -2,7 +2,7 @@
 
 Command: `python -m azr_jax.study --study=configs/studies/reward_quick.py --seeds=3 --parallel=2`
 Hardware: 2 CPU cores, 6 GiB of memory; Node starts programs ten times faster than Racket.
-Time and result: docs/reward_study.md.
+Time and result: docs/results/reward_study.md.
 """
 
 import ml_collections

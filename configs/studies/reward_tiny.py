@@ -2,7 +2,7 @@
 
 Command: `python -m azr_jax.study --study=configs/studies/reward_tiny.py --seeds=3 --parallel=2`
 Hardware: 2 CPU cores, 6 GiB of memory.
-Time and result: docs/reward_study.md.
+Time and result: docs/results/reward_study.md.
 """
 
 import ml_collections
@@ -15,7 +15,7 @@ def _in(language: str) -> tuple[str, ...]:
 def get_config() -> ml_collections.ConfigDict:
     """The paper's schedules, its future work, estimates sampled greedily, and training on estimates.
 
-    Half the steps of configs/tiny.py, by which its held-out accuracy has stopped to rise (docs/learning.md), with what
+    Half the steps of configs/tiny.py, by which its held-out accuracy has stopped to rise (docs/results/learning.md), with what
     is counted in steps halved too.
     """
     return ml_collections.ConfigDict(
