@@ -2,7 +2,7 @@
 
 Command: `python -m azr_jax.main --config=configs/tiny.py` (`make demo` sets everything up first)
 Hardware: 2 CPU cores, 4 GiB of memory.
-Time and expected result: 6 to 8 minutes; 39.2% of 360 held-out problems greedily, from 21.4% (docs/results/learning.md).
+Time and expected result: 6 to 8 minutes; 39.2% of 360 held-out problems greedily, from 21.4%: docs/results/learning.md.
 """
 
 import ml_collections
