@@ -15,8 +15,8 @@ def _in(language: str) -> tuple[str, ...]:
 def get_config() -> ml_collections.ConfigDict:
     """The paper's schedules, its future work, estimates sampled greedily, and training on estimates.
 
-    Half the steps of configs/tiny.py, by which its held-out accuracy has stopped to rise (docs/results/learning.md), with
-    what is counted in steps halved too.
+    Half the steps of configs/tiny.py, by which its held-out accuracy has stopped to rise: docs/results/learning.md,
+    with what is counted in steps halved too.
     """
     return ml_collections.ConfigDict(
         {
