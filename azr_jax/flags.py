@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from absl import flags
+from absl import app, flags
 
 _CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 _HELP = ("--help", "-help", "-h", "-?", "--helpshort", "--helpfull")
@@ -28,18 +30,42 @@ def parse_flags(argv: Sequence[str], command: str, default: str = "") -> list[st
     if default and not any(word.lstrip("-").partition("=")[0] == "config" for word in argv):
         argv = [*argv[:1], f"--config={default}", *argv[1:]]
     argv = _with_built_in_files(argv)
+    kind = "study" if "study" in flags.FLAGS else "config"
     try:
         return flags.FLAGS(argv, known_only=False)
     except SyntaxError as error:
-        sys.exit(f"error: --config: {error.filename}, line {error.lineno}: {error.msg}; fix the file")
+        sys.exit(f"error: --{kind}: {error.filename}, line {error.lineno}: {error.msg}; fix the file")
     except OSError as error:
-        sys.exit(f"error: --config: {error}; name a configuration file that can be read")
+        sys.exit(f"error: --{kind}: {error}; name a file that can be read")
     except flags.Error as error:
         sys.exit(f"error: {error}; see python -m {command} --help")
     except (AttributeError, KeyError, TypeError, ValueError, ImportError, NameError) as error:
         if unknown := _unknown_key(argv):
             sys.exit(f"error: unknown config key {unknown}; configs/base.py names every key")
-        sys.exit(f"error: --config: the file itself ended with {error!r}; fix it (its keys are configs/base.py's)")
+        advice = "a --study.KEY or the file names a key that is not there" if kind == "study" else "fix the file"
+        sys.exit(f"error: --{kind}: it ended with {error!r}; {advice} (configs/base.py names every setting)")
+
+
+def run(main: Callable[[list[str]], None], command: str, default: str = "") -> None:
+    """A command with absl flags, parsed by `parse_flags`; Ctrl-C ends it with one line."""
+    exit_with(lambda: app.run(main, flags_parser=lambda argv: parse_flags(argv, command, default)))
+
+
+def exit_with(main: Callable[[], int | None]) -> NoReturn:
+    """Ends the process with the status that `main` returns; Ctrl-C ends it with one line and 130."""
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(128 + signal.SIGINT)
+
+
+class ShowDefaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that shows every default that says something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        silent = action.default in (None, "", False) or "(default" in (action.help or "")
+        return action.help if silent else super()._get_help_string(action)
 
 
 def configuration_file(name: str) -> str:

@@ -1,8 +1,7 @@
 """`python -m azr_jax.status WORKDIR`: the command of monitor/status.py at its old name."""
 
-import sys
-
+from azr_jax.flags import exit_with
 from azr_jax.monitor.status import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

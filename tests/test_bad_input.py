@@ -69,7 +69,7 @@ def newest(workdir) -> int:
     ("argument", "named"),
     [
         ("--config.learner.learning_rate=1e-5", ("learner.learning_rate", "configs/base.py")),
-        ("--config.stepz=3", ("stepz", "configs/base.py")),
+        ("--config.stepz=3", ("config.stepz (did you mean steps?)", "configs/base.py")),
         ("--config.steps=three", ("steps", "three")),
         ("--workdri=x", ("workdri", "--help")),
     ],
@@ -81,7 +81,7 @@ def test_an_unknown_key_or_a_wrong_value_as_the_real_command(argument, named):
     assert all(word in done.stderr for word in named), done.stderr
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) <= 2
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("module", ["pretrain", "study.estimation"])
@@ -94,8 +94,9 @@ def test_an_unknown_key_where_the_configuration_has_a_default(module):
 
 def test_a_config_file_that_is_not_there(capsys, tmp_path):
     message = error_of(capsys, tmp_path / "run", config="configs/tinny.py")
-    assert "configs/tinny.py" in message
-    assert "name a configuration file" in message
+    assert message == "error: --config: no such file: configs/tinny.py; did you mean tiny?"
+    message = error_of(capsys, tmp_path / "run", config="nothing-like-it")
+    assert "no such file: nothing-like-it; name a configuration file, or one of " in message and "julia" in message
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_a_config_file_that_is_not_there(capsys, tmp_path):
 def test_a_config_file_with_an_error_of_its_own(capsys, tmp_path, text, named):
     (tmp_path / "mine.py").write_text(text)
     message = error_of(capsys, tmp_path / "run", config=str(tmp_path / "mine.py"))
-    assert message.startswith("error: --config: ") and named in message and "mend" in message
+    assert message.startswith("error: --config: ") and named in message and "fix the file" in message
 
 
 def test_an_impossible_combination(capsys, tmp_path):

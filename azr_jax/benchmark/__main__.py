@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from azr_jax.flags import exit_with
 from azr_jax.speed.__main__ import main
 
 if __name__ == "__main__":
     sys.stderr.write("python -m azr_jax.benchmark is now python -m azr_jax.speed\n")
-    sys.exit(main())
+    exit_with(main)

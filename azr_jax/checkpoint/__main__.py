@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from absl import logging
 
-from azr_jax.checkpoint.export import export
+from azr_jax.flags import ShowDefaults, exit_with
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; 0, or 1 after an error message."""
     parser = argparse.ArgumentParser(prog="python -m azr_jax.checkpoint", description=__doc__)
-    command = parser.add_subparsers(dest="command", required=True).add_parser("export", help="write a save's weights")
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("export", help="write a save's weights", formatter_class=ShowDefaults)
     command.add_argument("--workdir", required=True, help="the run")
-    command.add_argument("--step", type=int, help="which save; the newest when not given")
+    command.add_argument("--step", type=int, help="which save (default: the newest)")
     command.add_argument("--out", required=True, help="the directory to make")
     command.add_argument("--model", default="", help="where the starting model is now, if not at the run's model.path")
     args = parser.parse_args(arguments)
     logging.set_verbosity(logging.INFO)
+    from azr_jax.checkpoint.export import export  # imports jax
+
     try:
         step = export(args.workdir, args.out, args.step, args.model)
     except (ValueError, OSError, RuntimeError) as error:
@@ -30,4 +32,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -123,7 +123,7 @@ def _memory(row: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; 0, 1 after an error message, or 3 (see above)."""
-    parser = argparse.ArgumentParser(prog="python -m azr_jax.monitor.status", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m azr_jax.status", description=__doc__)
     parser.add_argument("workdir", metavar="WORKDIR", help="the run's --workdir")
     parser.add_argument("--finished", action="store_true", help="only say by the exit status whether it has finished")
     args = parser.parse_args(arguments)

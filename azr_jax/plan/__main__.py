@@ -7,7 +7,6 @@ the run does not fit.
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from azr_jax.config import Config, from_mapping
-from azr_jax.flags import parse_flags
+from azr_jax.flags import run
 from azr_jax.plan import chips
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, such as configs/racket.py.")
@@ -79,4 +78,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=functools.partial(parse_flags, command="azr_jax.plan"))
+    run(main, "azr_jax.plan")

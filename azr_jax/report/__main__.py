@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from absl import logging
 
+from azr_jax.flags import ShowDefaults, exit_with
 from azr_jax.report import write
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; 0, or 1 after an error message."""
-    parser = argparse.ArgumentParser(prog="python -m azr_jax.report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m azr_jax.report", description=__doc__, formatter_class=ShowDefaults)
     parser.add_argument("workdirs", nargs="+", type=Path, metavar="WORKDIR", help="the folder of a run")
-    parser.add_argument("--out", type=Path, help="the page; WORKDIR/report.html of the first run when not given")
+    parser.add_argument("--out", type=Path, help="the page; default: WORKDIR/report.html of the first run")
     parser.add_argument(
         "--data_dir", default="", metavar="DIR", help="benchmark files to compare training items with (AZR_JAX_DATA)"
     )
@@ -32,4 +32,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from azr_jax.flags import take_device_memory
+from azr_jax.flags import ShowDefaults, exit_with, take_device_memory
 
 
 def parser() -> argparse.ArgumentParser:
     """All commands and flags."""
-    top = argparse.ArgumentParser(prog="python -m azr_jax.speed", description=__doc__)
+    top = argparse.ArgumentParser(prog="python -m azr_jax.speed", description=__doc__, formatter_class=ShowDefaults)
     top.add_argument("what", choices=("sampler", "update", "step"))
     top.add_argument("--json", action="store_true", help="end with one line that is a JSON object")
     top.add_argument("--size", choices=("auto", "full", "small"), default="auto", help="auto: full on a GPU")
@@ -60,4 +60,4 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

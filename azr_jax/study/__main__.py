@@ -16,7 +16,8 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from azr_jax.study import grid, outcome, page
+from azr_jax.flags import run
+from azr_jax.study import grid
 
 _STUDY = config_flags.DEFINE_config_file("study", None, "Study file, such as configs/studies/learning_tiny.py.")
 _SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each arm and language, with seeds 0, 1, ...")
@@ -68,6 +69,8 @@ def _run(name: str, out: Path) -> list[str]:
     runner = grid.Runner(study, _PARALLEL.value, _DEVICE_VARIABLE.value, out / "compiled")
     failed = {} if _REPORT_ONLY.value else runner.run_all(waiting, on_end)
     finished = [cell for cell in cells if grid.is_done(cell, configs[cell.name])]
+    from azr_jax.study import outcome, page  # imports matplotlib
+
     results = [outcome.read(cell) for cell in finished]
     (out / "study.json").write_text(outcome.to_json(results))
     text = page.write(study, results, out, [cell.name for cell in cells if cell not in finished])
@@ -75,15 +78,5 @@ def _run(name: str, out: Path) -> list[str]:
     return list(failed)
 
 
-def _parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parsing as absl does, with a flag or study file that is wrong as one message."""
-    try:
-        return flags.FLAGS(list(argv), known_only=False)
-    except (AttributeError, KeyError) as error:
-        sys.exit(f"error: a --study.KEY or the study file names a key that is not there: {error}")
-    except (OSError, flags.Error) as error:
-        sys.exit(f"error: {error}; see python -m azr_jax.study --help")
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse_flags)
+    run(main, "azr_jax.study")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
 import json
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from azr_jax.config import Config, from_mapping
-from azr_jax.flags import parse_flags
+from azr_jax.flags import run
 from azr_jax.loop import stages
 from azr_jax.loop.play import Proposal, Solution
 from azr_jax.selfplay import rewards
@@ -186,5 +185,4 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    parser = functools.partial(parse_flags, command="azr_jax.study.estimation", default="configs/tiny.py")
-    app.run(main, flags_parser=parser)
+    run(main, "azr_jax.study.estimation", default="tiny")
