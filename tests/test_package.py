@@ -105,7 +105,7 @@ def test_help_is_quick_and_shows_defaults(installed, name):
     after = os.times()
     assert done.returncode == 0, done.stderr[-2000:]
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert not imported & {"jax", "torch", "transformers"}
+    assert not imported & {"jax", "torch", "transformers", "matplotlib"}
     # Of the processor, not of the clock: other tests run beside this one.
     assert after.children_user + after.children_system - before.children_user - before.children_system < 2.0
     assert "default" in done.stdout or name in ("status", "doctor", "executors")

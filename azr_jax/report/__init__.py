@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from azr_jax.report import drawing, figures, page, runs
-from azr_jax.report.arms import arms_of
 from azr_jax.report.tables import summary_text
 from azr_jax.workdir import atomic
 
@@ -26,6 +24,9 @@ def write(workdirs: Sequence[Path], out: Path, data_dir: str = "") -> None:
       ValueError: no workdir, one without a run, or one whose files are damaged, with the place.
       OSError: benchmark files that are not in `data_dir`, or a place that can't be written.
     """
+    from azr_jax.report import drawing, figures, page, runs  # imports matplotlib
+    from azr_jax.report.arms import arms_of
+
     if not workdirs:
         raise ValueError("report: name at least one workdir")
     loaded = runs.load_all(workdirs)
