@@ -26,7 +26,7 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _PROCESSES = flags.DEFINE_integer("num_processes", 0, "How many hosts there are, one process each.")
 _PROCESS = flags.DEFINE_integer("process_id", -1, "Which of them this one is, from 0.")
-_EXCHANGE_PORT = flags.DEFINE_integer("exchange_port", 0, "Port of the first host for the others; 0: any free one.")
+_EXCHANGE_PORT = flags.DEFINE_integer("exchange_port", 0, "No longer needed: only the coordinator's port is used.")
 _ALLOW_CONFIG_CHANGE = flags.DEFINE_bool("allow_config_change", False, "Resume although the settings differ.")
 
 
@@ -108,7 +108,9 @@ def _train(config: Config, workdir: str) -> None:
     from azr_jax.hosts import hosts
     from azr_jax.run.run import Run  # imports jax: --help and settings errors come before it
 
-    joined = hosts.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _EXCHANGE_PORT.value)
+    if _EXCHANGE_PORT.value:
+        logging.warning("--exchange_port is no longer needed: only the port of --coordinator_address is used")
+    joined = hosts.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     with joined, Run.open(config, workdir, _ALLOW_CONFIG_CHANGE.value, joined) as run:
         train_or_save(run)
 

@@ -1,40 +1,68 @@
-"""The hosts of a run: how they find each other, agree on what happens, and end together.
+"""The hosts of a run, on JAX's own runtime: how they find each other, agree on what happens, and end together.
 
 Every host runs the same command and sends the same programs to the devices, in the same order: a host that does
-otherwise would leave the others waiting in a collective. What differs by nature from host to host (signals, the time
-at which programs end, files of one machine) is therefore exchanged before anything depends on it.
+otherwise would leave the others waiting in a collective. What differs from host to host (signals, the time at which
+programs end, files of one machine) is therefore exchanged before anything depends on it: `Hosts.exchange` gathers small
+JSON values by a device program, between the others. No port but JAX's coordinator's is open between the hosts.
+
+A host that is killed, or whose machine or network is gone, stops sending heartbeats to JAX's coordinator on host 0.
+Within HEARTBEAT_S and a few seconds JAX's runtime then ends every process, also one that waits in a device program, and
+names the lost host by its --process_id ("The following tasks are unhealthy"; "leader task" is host 0). One thing the
+runtime has no public call for: why a host ended. `tell_end` and `_watch_ends` put that into the key-value store of the
+same coordinator, whose client is private to JAX; without it an error of one host would reach the others half a minute
+later, and as a number alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import os
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
-
-from azr_jax.hosts.channel import Channel, HostLostError, Listener, join, own_addresses
+from typing import Any, NoReturn, TypeVar
 
 Value = TypeVar("Value")
+# Every host's bytes, in any order, given this host's.
+Gather = Callable[[bytes], list[bytes]]
 
-_CARD_BYTES = 2048
-# How long an error of a device program waits for its reason, a host that ended.
-_REASON_S = 5.0
-_NOTICE_S = 1.0
+# Seconds without a sign of life until JAX's runtime takes a host for lost.
+HEARTBEAT_S = 30
+# How long hosts wait at the end for the first one, which writes report and export and may copy them to a bucket.
+_SHUTDOWN_S = 1800
+# What one device program carries from each host; a longer value takes a second one.
+_FRAME_BYTES = 4096
+_HEAD_BYTES = 4
+_END_KEY = "azr_jax/end"
+_END_POLL_S = 600
+# Until the others have read why the first host, whose process is the coordinator, ends.
+_TOLD_S = 2.0
 # Errors that a user can mend: one line, no traceback.
 _PLAIN = (ValueError, RuntimeError, OSError)
+_RESUMES = "no host can go on without it: start the same command on every host again, it resumes from the newest save"
+
+
+class HostLostError(RuntimeError):
+    """Another host has ended: this one can't go on without it."""
 
 
 @dataclasses.dataclass
 class Hosts:
-    """Host `index` of `count`; a context manager. With one host everything is local and costs nothing."""
+    """Host `index` of `count`; a context manager. With one host everything is local and costs nothing.
+
+    `gather` carries the bytes of each host to all; None with one host.
+    """
 
     index: int = 0
     count: int = 1
-    channel: Channel | None = None
+    gather: Gather | None = None
+    _exchanges: int = 0
 
     @property
     def is_first(self) -> bool:
@@ -53,7 +81,20 @@ class Hosts:
           HostLostError: a host has ended.
           RuntimeError: the hosts are at different places of the program.
         """
-        return [value] if self.channel is None else self.channel.exchange(what, value)
+        if self.gather is None:
+            return [value]
+        number = self._exchanges
+        self._exchanges += 1
+        frames = self.gather(json.dumps([self.index, number, what, value]).encode("ascii"))
+        told = sorted(map(json.loads, frames), key=lambda frame: frame[0])
+        first = told[0]
+        for host, frame in enumerate(told):
+            if frame[1:3] != first[1:3]:
+                raise RuntimeError(
+                    f"hosts: host {host} is at {frame[2]!r} ({frame[1]}) where host 0 is at {first[2]!r} ({first[1]}):"
+                    " they ran apart; every host needs the same code, configuration and command"
+                )
+        return [frame[3] for frame in told]
 
     def first(self, what: str, make: Callable[[], Value]) -> Value:
         """What `make` gives on the first host, JSON, on all of them; the others don't call it."""
@@ -69,15 +110,13 @@ class Hosts:
         Raises:
           RuntimeError, OSError: it failed on some host.
         """
-        if self.channel is None:
+        if self.gather is None:
             act()
             return
         own: Exception | None = None
         try:
             act()
         except (RuntimeError, OSError) as error:
-            if self.channel.lost:
-                raise
             own = error
         failed = {host: text for host, text in enumerate(self.exchange(what, str(own) if own else "")) if text}
         if own is not None:
@@ -85,11 +124,6 @@ class Hosts:
         if failed:
             host, text = next(iter(failed.items()))
             raise RuntimeError(f"on host {host} of {self.count}: {text}")
-
-    def check(self) -> None:
-        """Raises HostLostError when a host has ended: what has just failed here failed for that."""
-        if self.channel is not None and (lost := self.channel.wait_lost(_NOTICE_S)):
-            raise HostLostError(lost)
 
     def __enter__(self) -> Hosts:
         return self
@@ -101,29 +135,110 @@ class Hosts:
 
         Ends it at once: the way out of Python would wait minutes for hosts that wait for this one.
         """
-        if self.channel is None:
+        if self.gather is None:
             return
         if error is None:
             import jax
 
-            self.channel.close()
             jax.distributed.shutdown()
-            return
-        # A device program that fails because a host has ended says so less clearly than the channel.
-        if not (self.channel.wait_lost(_REASON_S) if type(error).__name__ == "JaxRuntimeError" else self.channel.lost):
-            self.channel.fail(f"{type(error).__name__}: {error}")
+        elif is_loss(error):
+            _end_with_the_lost(self.count, error)
+        else:
+            tell_end(f"host {self.index} of {self.count} ended with an error ({type(error).__name__}: {error})")
             if isinstance(error, _PLAIN):
                 sys.stderr.write(f"error: {error}\n")
             else:
                 traceback.print_exception(kind, error, trace)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
+            if self.is_first:
+                time.sleep(_TOLD_S)
+            _exit()
 
 
-def connect(
-    coordinator_address: str = "", num_processes: int = 0, process_id: int = -1, exchange_port: int = 0
-) -> Hosts:
+def is_loss(error: BaseException) -> bool:
+    """Whether it is how a device program or an exchange fails when another host has ended."""
+    # gloo's failures reach Python as ValueError, those of other transports as JaxRuntimeError.
+    failed = type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" not in str(error)
+    return isinstance(error, HostLostError) or failed or "Gloo" in str(error)
+
+
+def _end_with_the_lost(count: int, error: BaseException) -> NoReturn:
+    """Says that a host is lost and waits for JAX's runtime, or for the lost host's own words, to say which and end."""
+    line = str(error).strip().splitlines()[0]
+    sys.stderr.write(
+        f"error: a device program of {count} hosts failed ({line}). If another host has ended, JAX names it here within"
+        f" {HEARTBEAT_S} s, by its --process_id; {_RESUMES}\n"
+    )
+    sys.stderr.flush()
+    time.sleep(2 * HEARTBEAT_S)
+    sys.stderr.write("error: no host is lost, so the error above is this program's own\n")
+    traceback.print_exception(error)
+    _exit()
+
+
+def _exit() -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def tell_end(text: str) -> None:
+    """Tells the other hosts why this one ends; the first to say so is heard."""
+    from jax._src import distributed
+
+    with contextlib.suppress(Exception):  # the coordinator may have ended before
+        assert distributed.global_state.client is not None
+        distributed.global_state.client.key_value_set(_END_KEY, text)
+
+
+def _watch_ends(index: int) -> None:
+    """Ends this process when another host has told its end; the main thread may wait in a device program for ever."""
+    from jax._src import distributed
+
+    def watch() -> None:
+        while (client := distributed.global_state.client) is not None:
+            try:
+                text = client.blocking_key_value_get(_END_KEY, 1000 * _END_POLL_S)
+            except Exception as error:  # noqa: BLE001 - nobody has ended yet, or the coordinator has
+                if "DEADLINE_EXCEEDED" not in str(error):
+                    return
+                continue
+            if not text.startswith(f"host {index} "):
+                sys.stderr.write(f"error: {text}; {_RESUMES}\n")
+                _exit()
+            return
+
+    threading.Thread(target=watch, name="hosts-ends", daemon=True).start()
+
+
+def gather_bytes(frame: bytes) -> list[bytes]:
+    """Every host's bytes, by one device program, or two if any host's are more than fit in the first.
+
+    Waits for the programs that the devices were sent before.
+
+    Raises:
+      HostLostError: a host has ended.
+    """
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    def gathered(part: bytes, size: int) -> list[bytes]:
+        padded = np.frombuffer(part.ljust(size, b"\0"), np.uint8)
+        try:
+            return [row.tobytes() for row in multihost_utils.process_allgather(padded)]
+        except (ValueError, RuntimeError) as error:
+            raise HostLostError(str(error)) from error
+
+    room = _FRAME_BYTES - _HEAD_BYTES
+    starts = gathered(len(frame).to_bytes(_HEAD_BYTES, "big") + frame[:room], _FRAME_BYTES)
+    lengths = [int.from_bytes(start[:_HEAD_BYTES], "big") for start in starts]
+    if (rest := max(lengths) - room) > 0:
+        # Few sizes, since each is a program to compile.
+        ends = gathered(frame[room:], 1 << (rest - 1).bit_length())
+        starts = [start + end for start, end in zip(starts, ends, strict=True)]
+    return [start[_HEAD_BYTES : _HEAD_BYTES + length] for start, length in zip(starts, lengths, strict=True)]
+
+
+def connect(coordinator_address: str = "", num_processes: int = 0, process_id: int = -1) -> Hosts:
     """Finds this process among those of the run, found from the flags or, on a TPU, from its environment.
 
     Call it before anything touches a device. Without flags and without a TPU there is one host.
@@ -131,7 +246,6 @@ def connect(
     Raises:
       ValueError: flags that do not fit together; a TPU environment that does not say which hosts there are.
       RuntimeError: the coordinator could not be reached.
-      TimeoutError: the hosts do not reach each other.
     """
     _check_flags(coordinator_address, num_processes, process_id)
     if num_processes == 1 or (not coordinator_address and not is_tpu_machine()):
@@ -143,11 +257,16 @@ def connect(
     if coordinator_address:
         # The flags say all: without "deactivate" JAX would ask Slurm or a TPU too.
         jax.distributed.initialize(
-            coordinator_address, num_processes, process_id, cluster_detection_method="deactivate"
+            coordinator_address,
+            num_processes,
+            process_id,
+            cluster_detection_method="deactivate",
+            heartbeat_timeout_seconds=HEARTBEAT_S,
+            shutdown_timeout_seconds=_SHUTDOWN_S,
         )
     else:
         try:
-            jax.distributed.initialize()
+            jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_S, shutdown_timeout_seconds=_SHUTDOWN_S)
         except ValueError as error:
             raise ValueError(
                 f"the TPU environment does not say which hosts there are ({error}); --num_processes=1 if this is the"
@@ -156,7 +275,8 @@ def connect(
     index, count = jax.process_index(), jax.process_count()
     if count == 1:
         return Hosts()
-    return Hosts(index, count, _open_channel(coordinator_address, index, count, exchange_port))
+    _watch_ends(index)
+    return Hosts(index, count, gather_bytes)
 
 
 def is_tpu_machine(devices: Path = Path("/dev")) -> bool:
@@ -196,22 +316,3 @@ def _check_flags(coordinator_address: str, num_processes: int, process_id: int) 
             f"--process_id={process_id} --num_processes={num_processes}: the hosts are numbered from 0 to"
             " --num_processes - 1"
         )
-
-
-def _open_channel(coordinator_address: str, index: int, count: int, port: int) -> Channel:
-    """Host 0 listens and tells where through the devices, which are connected already."""
-    import jax.numpy as jnp
-    import numpy as np
-    from jax.experimental import multihost_utils
-
-    def told(card: str) -> str:
-        padded = np.frombuffer(card.encode("ascii").ljust(_CARD_BYTES), np.uint8)
-        return bytes(np.asarray(multihost_utils.broadcast_one_to_all(jnp.asarray(padded)))).decode("ascii").strip()
-
-    if index == 0:
-        with Listener(port) as listener:
-            addresses = own_addresses(coordinator_address.rpartition(":")[0])
-            told(" ".join([str(listener.port), listener.token, *addresses[:16]]))
-            return listener.accept(count)
-    port_text, token, *addresses = told("").split(" ")
-    return join(addresses, int(port_text), token, index, count)

@@ -9,8 +9,7 @@ from typing import Any
 from absl import logging
 
 from azr_jax.checkpoint import Manager
-from azr_jax.hosts.channel import HostLostError
-from azr_jax.hosts.hosts import Hosts
+from azr_jax.hosts.hosts import HostLostError, Hosts
 from azr_jax.learner.state import TrainState
 from azr_jax.loop.record import StepRecord
 from azr_jax.workdir.metrics import METRICS_FILE, TENSORBOARD, TRANSCRIPTS_FILE, Writers
@@ -84,7 +83,6 @@ class Saving:
         except HostLostError:
             raise
         except (RuntimeError, OSError) as error:
-            self._hosts.check()
             if must_succeed:
                 raise
             self._note_failure(step, error)
@@ -94,7 +92,6 @@ class Saving:
         try:
             self._note_success(self._saves.settle() if wait else self._saves.poll())
         except RuntimeError as error:
-            self._hosts.check()
             self._note_failure(self._step, error)
 
     def _note_success(self, seconds: float | None) -> None:

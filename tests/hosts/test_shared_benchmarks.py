@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conftest import REPOSITORY, small_config
-from thread_hosts import on_all, open_channels
+from thread_hosts import on_all, open_hosts
 
 from azr_jax.evaluation.judging import judge as judging
 from azr_jax.evaluation.problems.records import EvalPlusProblem
@@ -48,15 +48,13 @@ def test_each_host_judges_its_share_and_all_get_the_score(monkeypatch):
         return judge(self, problem, completion)
 
     monkeypatch.setattr(judging.CompletionJudge, "judge", recorded)
-    channels, _ = open_channels(2)
     samplers = [Sampler(config), Sampler(config)]
 
-    def score(channel) -> dict[str, float]:
-        hosts = Hosts(channel.index, 2, channel)
-        return benchmarks.score(samplers[channel.index], None, hosts, "completion")  # pyright: ignore[reportArgumentType]
+    def score(host: Hosts) -> dict[str, float]:
+        return benchmarks.score(samplers[host.index], None, host, "completion")  # pyright: ignore[reportArgumentType]
 
     with Benchmarks.open(config, problems) as benchmarks:
-        scores = on_all(channels, score)
+        scores = on_all(open_hosts(2), score)
     assert scores[0] == scores[1]
     assert scores[0]["eval/humaneval/python/problems"] == 6
     assert scores[0]["eval/humaneval/python/pass_at_1"] == 0.5

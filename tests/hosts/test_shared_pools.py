@@ -8,7 +8,7 @@ import dataclasses
 import json
 
 import pytest
-from thread_hosts import on_all, open_channels
+from thread_hosts import on_all, open_hosts
 
 from azr_jax.hosts.hosts import Hosts
 from azr_jax.loop import pools as verdicts
@@ -22,11 +22,6 @@ def pools():
     """One real pool a host."""
     with Pool("python", workers=1) as one, Pool("python", workers=1) as other:
         yield one, other
-
-
-def make_hosts() -> list[Hosts]:
-    channels, _ = open_channels(2)
-    return [Hosts(one.index, 2, one) for one in channels]
 
 
 def on_hosts(hosts, play) -> list:
@@ -67,7 +62,7 @@ def test_each_program_runs_once_and_all_hosts_see_the_verdicts_in_one_order(pool
             await asyncio.sleep(0)
         return order, list(await asyncio.gather(*tasks))
 
-    first, second = on_hosts(make_hosts(), play)
+    first, second = on_hosts(open_hosts(2), play)
     assert first == second
     order, verdicts = first
     assert [verdict.values for verdict in verdicts] == [(str(number + 1),) for number in range(6)]
@@ -109,7 +104,7 @@ def test_loops_that_ran_apart_are_an_error_and_not_a_hang():
         shared.note(f"request {2 + host.index}")
         shared.exchange(wait=False)
 
-    for error in on_hosts(make_hosts(), play):
+    for error in on_hosts(open_hosts(2), play):
         assert isinstance(error, RuntimeError) and "their loops ran apart" in str(error)
 
 
@@ -125,7 +120,7 @@ def test_a_notice_to_one_host_stops_all_at_the_same_exchange(told):
         except Preempted:
             return rounds
 
-    assert on_hosts(make_hosts(), play) == [3, 3]
+    assert on_hosts(open_hosts(2), play) == [3, 3]
 
 
 def test_a_pool_that_fails_on_one_host_fails_on_all():
@@ -141,6 +136,6 @@ def test_a_pool_that_fails_on_one_host_fails_on_all():
         while shared.waiting:
             shared.exchange(wait=True)
 
-    for error in on_hosts(make_hosts(), play):
+    for error in on_hosts(open_hosts(2), play):
         assert isinstance(error, RuntimeError)
         assert "executors on host 0 of 2: OSError: no memory for a worker" in str(error)

@@ -1,45 +1,34 @@
-"""Hosts as threads of the tests' own process, with the real connections between them."""
+"""Hosts as threads of the tests' own process: what they tell each other meets at a barrier, not in a device program."""
 
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import threading
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from azr_jax.hosts.channel import Channel, Listener, Patience, join
+from azr_jax.hosts.hosts import Hosts
 
-# A busy machine may let a thread wait for seconds: nothing but silence itself is to be taken for silence.
-QUICK = Patience(beat_s=0.05, silent_s=60.0, grace_s=0.2)
-
-
-class Ends:
-    """Stands for the ends of processes, which would end the tests."""
-
-    def __init__(self, count: int) -> None:
-        self.forced = [threading.Event() for _ in range(count)]
+_MEET_S = 60.0
 
 
-def open_channels(count: int, patience: Patience = QUICK) -> tuple[list[Channel], Ends]:
-    ends = Ends(count)
-    with Listener() as listener, concurrent.futures.ThreadPoolExecutor(count) as threads:
-        joining = [
-            threads.submit(
-                join,
-                ["127.0.0.1"],
-                listener.port,
-                listener.token,
-                number,
-                count,
-                patience=patience,
-                end=ends.forced[number].set,
-            )
-            for number in range(1, count)
-        ]
-        first = listener.accept(count, patience=patience, end=ends.forced[0].set)
-        return [first, *(each.result() for each in joining)], ends
+def open_hosts(count: int) -> list[Hosts]:
+    barrier = threading.Barrier(count, timeout=_MEET_S)
+    frames = [b""] * count
+
+    def gather(index: int, frame: bytes) -> list[bytes]:
+        frames[index] = frame
+        barrier.wait()
+        told = list(frames)
+        barrier.wait()  # nobody writes the next before all have read
+        return told
+
+    return [Hosts(index, count, functools.partial(gather, index)) for index in range(count)]
 
 
-def on_all(channels, act) -> list:
-    """What `act(channel)` gives or raises on each, each in a thread as if on its host."""
-    with concurrent.futures.ThreadPoolExecutor(len(channels)) as threads:
-        futures = [threads.submit(act, channel) for channel in channels]
+def on_all(hosts: Sequence[Hosts], act: Callable[[Hosts], Any]) -> list[Any]:
+    """What `act(host)` gives or raises on each, each in a thread."""
+    with concurrent.futures.ThreadPoolExecutor(len(hosts)) as threads:
+        futures = [threads.submit(act, host) for host in hosts]
         return [future.exception() or future.result() for future in futures]
