@@ -52,7 +52,7 @@ In once mode the same process does steps 2 to 4 after reading the request (its r
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 
@@ -95,6 +95,8 @@ class Language:
     hardens: whether the harness puts AZR_CHILD_FILTER on the process that runs a program, as it should; where it can't,
     the filter from outside lets nothing be opened for writing.
     benchmark_suffix: MultiPL-E's name of the language, which its files have ("rkt", "jl"); empty: it has none of it.
+    benchmark_tests: how its benchmark tests are written, as texts by key; azr_jax/evaluation/languages/added.py reads
+    them for a language that is not one of its own.
     plain_value: a regular expression (of the whole text, never exponential) of texts that are canonical as they stand,
     such as integers and flat lists of them: they need no process to be read back. Empty: every text is read back.
     canonical_program: source text to the form in which duplicates are recognised (white space and comments folded).
@@ -129,6 +131,7 @@ class Language:
     fence_aliases: tuple[str, ...] = ()
     comment_end: str = ""
     benchmark_suffix: str = ""
+    benchmark_tests: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
     plain_value: str = ""
     tree_size: Callable[[str], tuple[int, int] | None] | None = None
 

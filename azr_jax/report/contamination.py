@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from azr_jax.evaluation.languages.known import BENCHMARK_LANGUAGES
+from azr_jax.evaluation.languages.known import known_languages
 from azr_jax.evaluation.problems import files
 from azr_jax.evaluation.problems.records import AnyProblem
 from azr_jax.report import overlaps
@@ -17,7 +17,6 @@ from azr_jax.report.overlaps import Findings, Item, Match
 from azr_jax.report.runs import RunData, saved_buffers
 
 _SHOWN = 50
-_SUFFIXES = {language.name: suffix for suffix, language in BENCHMARK_LANGUAGES.items()}
 
 
 def section(arms: Sequence[Arm], data_dir: str) -> str:
@@ -75,11 +74,13 @@ def _check(run: RunData, directory: Path) -> tuple[int, list[str], Findings] | s
     if saved is None:
         return "the run has no save with buffers"
     step, buffers = saved
+    directory_of_languages = run.config.get("language_directory") or ""
+    suffixes = {name: known.suffix for name, known in known_languages(directory_of_languages).items()}
     benchmarks: list[tuple[str, Sequence[AnyProblem]]] = []
     items: list[Item] = []
     absent = []
     for language, buffer in buffers.items():
-        suffix = _SUFFIXES.get(language)
+        suffix = suffixes.get(language)
         found = _benchmarks(directory, suffix) if suffix else []
         if found:
             benchmarks += found

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from azr_jax.evaluation.judging.judge import Completion
-from azr_jax.evaluation.languages.known import BENCHMARK_LANGUAGES
+from azr_jax.evaluation.languages.known import known_language
 from azr_jax.evaluation.problems import records
-from executors import LANGUAGES
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 EVALPLUS = {"humanevalplus": "HumanEvalPlus-v0.1.10.jsonl.gz", "mbppplus": "MbppPlus-v0.2.0.jsonl.gz"}
@@ -18,8 +17,8 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no benchmark data: ..
 
 def needs(suffix):
     """Skips by name where the interpreter is not installed."""
-    language = BENCHMARK_LANGUAGES[suffix]
-    missing = (language.executed or LANGUAGES[language.name]).find() is None
+    language = known_language(suffix)
+    missing = language.language.find() is None
     return pytest.mark.skipif(missing, reason=f"no {language.name} interpreter here")
 
 

@@ -5,13 +5,13 @@ from recorded import DATA, needs_data
 from test_cheats import JULIA, PYTHON, RACKET
 
 from azr_jax.evaluation.judging import assertions
-from azr_jax.evaluation.languages.known import BENCHMARK_LANGUAGES
+from azr_jax.evaluation.languages.known import known_language, known_languages
 from azr_jax.evaluation.problems.records import load
 from azr_jax.evaluation.scoring import answers
 from azr_jax.types import Invalid
 from executors import LANGUAGES
 
-FORMS = {suffix: language.form for suffix, language in BENCHMARK_LANGUAGES.items()}
+FORMS = {language.suffix: language.form for language in known_languages().values()}
 
 
 def test_the_model_sees_the_stripped_prompt():
@@ -37,28 +37,28 @@ def test_stop_tokens_are_for_completions_only():
     ],
 )
 def test_the_program_of_a_chat_answer(text, program):
-    completion = answers.completion_of(JULIA, LANGUAGES["julia"], "chat", text)
+    completion = answers.completion_of(JULIA, known_language("julia"), "chat", text)
     assert not isinstance(completion, Invalid)
     assert (completion.text, completion.whole) == (program, True)
 
 
 def test_a_tab_is_four_spaces_to_evalplus():
     for mode, text in (("completion", "\treturn 2 * n\n"), ("chat", "```python\n\treturn 2 * n\n```")):
-        completion = answers.completion_of(PYTHON, LANGUAGES["python"], mode, text)
+        completion = answers.completion_of(PYTHON, known_language("python"), mode, text)
         assert not isinstance(completion, Invalid) and completion.text.rstrip() == "    return 2 * n"
-    completion = answers.completion_of(JULIA, LANGUAGES["julia"], "completion", "\treturn 1")
+    completion = answers.completion_of(JULIA, known_language("julia"), "completion", "\treturn 1")
     assert not isinstance(completion, Invalid) and completion.text == "\treturn 1"
 
 
 def test_a_chat_answer_in_racket_gets_its_lang_line():
     text = "</think><answer>```racket\n(define (twice n) (* 2 n))\n```"
-    completion = answers.completion_of(RACKET, LANGUAGES["racket"], "chat", text)
+    completion = answers.completion_of(RACKET, known_language("racket"), "chat", text)
     assert not isinstance(completion, Invalid)
     assert completion.text == "#lang racket\n(define (twice n) (* 2 n))"
 
 
 def test_no_program_is_a_reason():
-    found = answers.completion_of(JULIA, LANGUAGES["julia"], "chat", "I do not know")
+    found = answers.completion_of(JULIA, known_language("julia"), "chat", "I do not know")
     assert isinstance(found, Invalid) and found.reason == "no_think_end"
 
 

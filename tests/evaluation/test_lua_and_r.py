@@ -5,7 +5,7 @@ from recorded import DATA, needs, needs_data
 
 from azr_jax.evaluation.judging import assertions
 from azr_jax.evaluation.judging.judge import Completion, CompletionJudge
-from azr_jax.evaluation.languages.known import BENCHMARK_LANGUAGES
+from azr_jax.evaluation.languages.known import known_language
 from azr_jax.evaluation.problems import records
 from azr_jax.evaluation.problems.records import Problem
 
@@ -84,5 +84,5 @@ def test_r_is_judged_by_its_results():
 @pytest.mark.parametrize("benchmark", ["humaneval", "mbpp"])
 def test_every_published_problem_has_tests_of_the_known_form(suffix, benchmark):
     for problem in records.load(DATA / "multipl-e" / f"{benchmark}-{suffix}.jsonl"):
-        tests = assertions.parse(BENCHMARK_LANGUAGES[suffix].form, problem.tests)
+        tests = assertions.parse(known_language(suffix).form, problem.tests)
         assert tests is not None and len(tests.calls) == len(tests.expected) >= 1, problem.name

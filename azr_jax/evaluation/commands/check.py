@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from azr_jax.evaluation.commands import arguments as flags
 from azr_jax.evaluation.judging.judge import MULTIPL_E, SOUND, Completion, CompletionJudge, Judgement, open_judges
 from azr_jax.evaluation.languages.known import known_language
 from azr_jax.evaluation.problems import records as problem_files
@@ -24,9 +25,7 @@ def add_parser(commands: Any) -> None:
         help="judge completions that are there already",
         description="For each completion a line {name, status, exit_code, stdout, stderr, seconds}, in their order.",
     )
-    parser.add_argument(
-        "--language", required=True, metavar="LANG", help="racket, julia, javascript, python, or rkt, ..."
-    )
+    flags.add_language(parser)
     parser.add_argument(
         "--problems", required=True, metavar="FILE", help="JSON lines of MultiPL-E or EvalPlus problems"
     )
@@ -85,16 +84,16 @@ def read_items(problems: Path, completions: Path, suffix: str) -> list[tuple[Any
 def main(arguments: argparse.Namespace) -> int:
     """Judges and writes; 1 when the executors failed on a completion, else 0."""
     output: TextIO = sys.stdout
-    suffix = known_language(arguments.language).suffix
+    language = known_language(arguments.language, arguments.language_directory)
     for name in ("problems", "completions"):
         if Path(arguments.out).resolve() == Path(getattr(arguments, name)).resolve():
             raise ValueError(f"--out={arguments.out!r} is --{name}, which would be lost: choose another file")
     policies = {None: [SOUND], MULTIPL_E: [MULTIPL_E], BOTH: [SOUND, MULTIPL_E]}[arguments.compat]
-    items = read_items(Path(arguments.problems), Path(arguments.completions), suffix)
+    items = read_items(Path(arguments.problems), Path(arguments.completions), language.suffix)
     passed = dict.fromkeys(policies, 0)
     broken = own_way = 0
     with (
-        open_judges(suffix, policies, workers=arguments.workers, timeout_s=arguments.timeout) as judges,
+        open_judges(language, policies, workers=arguments.workers, timeout_s=arguments.timeout) as judges,
         open(arguments.out, "w", encoding="utf-8") as file,
     ):
         for (_, completion), judgements in zip(items, _judge_all(judges, items), strict=True):

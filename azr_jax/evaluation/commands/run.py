@@ -19,6 +19,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from azr_jax.evaluation.commands import arguments as flags
 from azr_jax.evaluation.judging.judge import MULTIPL_E, SOUND, open_judges
 from azr_jax.evaluation.languages.known import known_language
 from azr_jax.evaluation.problems import files, records
@@ -41,7 +42,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--base_model", default="", metavar="DIR", help="where a run's starting model lies, if it moved"
     )
-    parser.add_argument("--language", required=True, metavar="LANG", help="racket, julia, javascript, python, lua, ...")
+    flags.add_language(parser)
     parser.add_argument("--benchmark", default="humaneval", help="humaneval | mbpp (in Python HumanEval+ and MBPP+)")
     parser.add_argument("--problems", default="", metavar="FILE", help="problems of a file instead of a benchmark")
     parser.add_argument("--data_dir", default="", metavar="DIR", help="local benchmark data (default: AZR_JAX_DATA)")
@@ -96,7 +97,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Samples and judges what is not there yet, then prints the score; 1 when the executors failed on a program."""
     output: TextIO = sys.stdout
     _check(arguments)
-    suffix = known_language(arguments.language).suffix
+    language = known_language(arguments.language, arguments.language_directory)
+    suffix = language.suffix
     policies = [SOUND, MULTIPL_E] if arguments.compat else [SOUND]
     every = _problems(arguments, suffix)
     found = every[: arguments.limit or None]
@@ -118,7 +120,7 @@ def main(arguments: argparse.Namespace) -> int:
     store = Results(arguments.out, settings)
     store.check_names(found)
     todo = [problem for problem in found if not store.is_done(problem)]
-    with open_judges(suffix, policies, workers=arguments.workers, timeout_s=arguments.timeout) as judges:
+    with open_judges(language, policies, workers=arguments.workers, timeout_s=arguments.timeout) as judges:
         facts = {
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "interpreter": judges[0].interpreter_version,

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from azr_jax.evaluation.commands import arguments as flags
 from azr_jax.evaluation.commands import check
 from azr_jax.evaluation.judging.judge import MULTIPL_E, SOUND, Completion, CompletionJudge
 from azr_jax.evaluation.languages.known import known_language
@@ -32,7 +33,7 @@ def add_parser(commands: Any) -> None:
         " interpreter after the other (in the sandbox all the same, which costs it some hundredths). Both see the same"
         " completions, and their verdicts are compared.",
     )
-    parser.add_argument("--language", default="racket", metavar="LANG")
+    flags.add_language(parser, default="racket")
     parser.add_argument("--benchmark", default="humaneval", help="humaneval | mbpp")
     parser.add_argument("--problems", default="", metavar="FILE", help="problems of a file instead of a benchmark")
     parser.add_argument("--data_dir", default="", metavar="DIR")
@@ -70,17 +71,17 @@ def _body(problem: AnyProblem, language: BenchmarkLanguage) -> str:
 def main(arguments: argparse.Namespace) -> int:
     """Prints both times and the ratio; 1 when a verdict differs."""
     output: TextIO = sys.stdout
-    language = known_language(arguments.language)
+    language = known_language(arguments.language, arguments.language_directory)
     if arguments.limit < 0:
         raise ValueError(f"--limit={arguments.limit}: use at least 0, which takes all")
     items = _items(arguments, language)
     begin = time.monotonic()
-    with CompletionJudge(language.name, SOUND, workers=arguments.workers) as judge:
+    with CompletionJudge(language, SOUND, workers=arguments.workers) as judge:
         start_s = time.monotonic() - begin
         sound = [judgement.passed for judgement in judge.judge_all(items)]
         pool_s = time.monotonic() - begin
     other = MULTIPL_E if language.in_multipl_e else SOUND
-    with CompletionJudge(language.name, other, workers=1, cold=True) as one_by_one:
+    with CompletionJudge(language, other, workers=1, cold=True) as one_by_one:
         begin = time.monotonic()
         judgements = [one_by_one.judge(*item) for item in items]
         cold_s = time.monotonic() - begin

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from azr_jax.evaluation.judging import assertions, evalplus, multipl_e
-from azr_jax.evaluation.languages.known import executed_language, known_language
-from azr_jax.evaluation.languages.record import Instrument, Tests
+from azr_jax.evaluation.languages.known import check_installed, known_language
+from azr_jax.evaluation.languages.record import BenchmarkLanguage, Instrument, Tests
 from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem, Problem
 from executors import Job, JobKind, Limits, Pool, Status, Verdict
 
@@ -88,15 +88,16 @@ def program_of(problem: AnyProblem, completion: Completion) -> str:
 class CompletionJudge:
     """Judges completions of one language with a pool of its own. A context manager; thread-safe.
 
-    language: a name or a suffix. timeout_s: of one program; 0 takes MultiPL-E's (Racket 15 s, Julia and JavaScript 5 s;
-    EvalPlus 60 s a problem). cold: a fresh interpreter for each program under the sound policy too.
+    language: a record, or a name or suffix of those that come with the executors. timeout_s: of one program; 0 takes
+    MultiPL-E's (Racket 15 s, Julia and JavaScript 5 s; EvalPlus 60 s a problem). cold: a fresh interpreter for each
+    program under the sound policy too.
     Raises ValueError for an unknown language, and at entry as Pool does, for an interpreter or a sandbox feature that
     is missing.
     """
 
     def __init__(
         self,
-        language: str,
+        language: str | BenchmarkLanguage,
         policy: str = SOUND,
         *,
         workers: int | None = None,
@@ -107,11 +108,12 @@ class CompletionJudge:
     ) -> None:
         if policy not in (SOUND, MULTIPL_E):
             raise ValueError(f"policy is {policy!r}: use {SOUND} or {MULTIPL_E}")
-        self.benchmark_language = known_language(language)
+        self.benchmark_language = known_language(language) if isinstance(language, str) else language
         if policy == MULTIPL_E and not self.benchmark_language.in_multipl_e:
             raise ValueError(f"--compat: MultiPL-E has no problems in {self.benchmark_language.name}; leave it out")
         self.policy = policy
-        self.language = executed_language(self.benchmark_language)
+        check_installed(self.benchmark_language)
+        self.language = self.benchmark_language.language
         rules = self.benchmark_language
         timeout_s = timeout_s or rules.timeout_s
         self._own_way = policy == MULTIPL_E or (rules.in_multipl_e and rules.instrument is None)
@@ -260,7 +262,9 @@ def _not_run(name: str, verdict: Verdict, stdout: str, prefix: str = "") -> Judg
 
 
 @contextlib.contextmanager
-def open_judges(language: str, policies: Sequence[str], **settings: Any) -> Iterator[list[CompletionJudge]]:
+def open_judges(
+    language: BenchmarkLanguage, policies: Sequence[str], **settings: Any
+) -> Iterator[list[CompletionJudge]]:
     """A judge for each policy."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(CompletionJudge(language, policy, **settings)) for policy in policies]

@@ -113,7 +113,6 @@ def _word(outcome: Outcome) -> str:
 
 LANGUAGE = BenchmarkLanguage(
     name="javascript",
-    suffix="js",
     timeout_s=5.0,
     word=_word,
     drained=True,

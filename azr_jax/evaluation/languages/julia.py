@@ -52,7 +52,6 @@ def _word(outcome: Outcome) -> str:
 
 LANGUAGE = BenchmarkLanguage(
     name="julia",
-    suffix="jl",
     timeout_s=5.0,
     word=_word,
     form=Form(

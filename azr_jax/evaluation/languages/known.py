@@ -1,34 +1,51 @@
-"""The languages that benchmarks are known in, and the executors' record of each."""
+"""The languages that can be evaluated: those of the executors, those of a user's directory, and whole-program ones."""
 
 from __future__ import annotations
 
-from azr_jax.evaluation.languages import javascript, julia, lua, ocaml, perl, php, python, r, racket, ruby
-from azr_jax.evaluation.languages.record import BenchmarkLanguage
-from executors import LANGUAGES, Language
+import dataclasses
 
-BENCHMARK_LANGUAGES = {
-    module.LANGUAGE.suffix: module.LANGUAGE
+from azr_jax.evaluation.languages import added, javascript, julia, lua, ocaml, perl, php, python, r, racket, ruby
+from azr_jax.evaluation.languages.record import BenchmarkLanguage
+from executors import LANGUAGES, Language, load_languages
+
+_OWN = {
+    module.LANGUAGE.name: module.LANGUAGE
     for module in (racket, julia, javascript, lua, r, ocaml, php, perl, ruby, python)
 }
 
 
-def known_language(name: str) -> BenchmarkLanguage:
-    """The record of a language's name or MultiPL-E suffix. Raises ValueError when there is none."""
-    by_name = {language.name: language for language in BENCHMARK_LANGUAGES.values()}
-    language = BENCHMARK_LANGUAGES.get(name) or by_name.get(name)
+def known_languages(directory: str = "") -> dict[str, BenchmarkLanguage]:
+    """By name. `directory`: a folder of added languages, as `config.language_directory`.
+
+    Raises:
+      ValueError: no such folder, or a language in it whose `benchmark_tests` are not what languages/added.py reads.
+    """
+    whole_programs = {name: language.executed for name, language in _OWN.items() if language.executed}
+    executed = whole_programs | LANGUAGES | (load_languages(directory) if directory else {})
+    return {name: _described(language) for name, language in executed.items()}
+
+
+def _described(language: Language) -> BenchmarkLanguage:
+    if language.name in _OWN:
+        return dataclasses.replace(_OWN[language.name], executed=language)
+    return added.from_language(language)
+
+
+def known_language(name: str, directory: str = "") -> BenchmarkLanguage:
+    """The record of a language's name or suffix. Raises ValueError as `known_languages`, and when there is none."""
+    known = known_languages(directory)
+    by_suffix = {language.suffix: language for language in known.values()}
+    language = known.get(name) or by_suffix.get(name)
     if language is None:
+        where = f" or add it: a folder in --language_directory={directory!r}" if directory else ""
         raise ValueError(
-            f"--language={name!r}: use one of {', '.join(sorted(by_name))} (or"
-            f" {', '.join(sorted(BENCHMARK_LANGUAGES))})"
+            f"--language={name!r}: use one of {', '.join(sorted(known))} (or {', '.join(sorted(by_suffix))}){where}"
         )
     return language
 
 
-def executed_language(language: BenchmarkLanguage) -> Language:
-    """The executors' record of it. Raises ValueError when its interpreter is not installed."""
-    executed = language.executed or LANGUAGES[language.name]
-    if executed.find() is None:
-        raise ValueError(
-            f"--language={language.suffix!r}: no {language.name} interpreter found; {executed.install_hint}"
-        )
-    return executed
+def check_installed(language: BenchmarkLanguage) -> None:
+    """Raises ValueError when the language's interpreter is not installed, with how to get it."""
+    if language.language.find() is None:
+        hint = language.language.install_hint
+        raise ValueError(f"--language={language.name!r}: no {language.name} interpreter found; {hint}")

@@ -35,7 +35,6 @@ end
 """
 LANGUAGE = BenchmarkLanguage(
     name="lua",
-    suffix="lua",
     form=Form(
         re.compile(
             r"\s*lu = require\('luaunit'\)\s+function test_humaneval\(\)\s*\n\s*local candidate = ([^\n]+)\n(.*)\n"

@@ -33,7 +33,6 @@ def _word(outcome: Outcome) -> str:
 
 LANGUAGE = BenchmarkLanguage(
     name="ocaml",
-    suffix="ml",
     word=_word,
     form=Form(
         re.compile(r"\s*let assertions =\s+let candidate = ([^\n]+) in\n(.*)\n\s*\(\)\s*\Z", re.DOTALL),

@@ -15,7 +15,6 @@ def _word(outcome: Outcome) -> str:
 
 LANGUAGE = BenchmarkLanguage(
     name="perl",
-    suffix="pl",
     word=_word,
     executed=whole_program_language("perl", "Perl", ".pl", "print 1;", "perl"),
 )

@@ -14,7 +14,6 @@ def _word(outcome: Outcome) -> str:
 
 LANGUAGE = BenchmarkLanguage(
     name="php",
-    suffix="php",
     word=_word,
     executed=whole_program_language("php", "PHP", ".php", "<?php\necho 1;", "php-cli", comment="//"),
 )

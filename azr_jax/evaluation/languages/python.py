@@ -7,7 +7,6 @@ from azr_jax.evaluation.languages.record import BenchmarkLanguage
 # 60 s are EvalPlus' limit of a problem. Here it is of the CPU, and a busy machine has three times that of the clock.
 LANGUAGE = BenchmarkLanguage(
     name="python",
-    suffix="py",
     timeout_s=60.0,
     in_multipl_e=False,
     clock_factor=3.0,

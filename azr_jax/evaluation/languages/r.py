@@ -30,7 +30,6 @@ f <- function(value) {
 """
 LANGUAGE = BenchmarkLanguage(
     name="r",
-    suffix="r",
     form=Form(
         re.compile(
             r"\s*test_humaneval <- function\(\) \{\s*\n\s*candidate <- ([^\n]+)\n(.*)\n\}\s+test_humaneval\(\)\s*\Z",

@@ -84,7 +84,6 @@ def _word(outcome: Outcome) -> str:
 
 LANGUAGE = BenchmarkLanguage(
     name="racket",
-    suffix="rkt",
     word=_word,
     form=Form(
         re.compile(

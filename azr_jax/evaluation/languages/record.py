@@ -101,8 +101,7 @@ def word_by_exit_code(outcome: Outcome) -> str:
 class BenchmarkLanguage:
     """One language as the benchmarks know it.
 
-    name: the executors' language. suffix: MultiPL-E's name of it, which its files have. executed: its Language if only
-    whole programs are run, so that the executors have none of that name.
+    name: the executors' name of it. executed: its Language; known.py fills it in where the executors have it by name.
     timeout_s, word and drained are MultiPL-E's judgement: the limit of one program; from an outcome to OK, Exception,
     SyntaxError or Timeout (JavaScript: AssertionError and ReferenceError too); whether outputs are read as fast as they
     come. in_multipl_e: whether it has problems in this language.
@@ -113,7 +112,6 @@ class BenchmarkLanguage:
     """
 
     name: str
-    suffix: str
     timeout_s: float = 15.0
     word: Callable[[Outcome], str] = word_by_exit_code
     drained: bool = False
@@ -126,6 +124,17 @@ class BenchmarkLanguage:
     loadable: Callable[[str], str] = lambda program: program
     wrong_body: str = ""
     executed: Language | None = None
+
+    @property
+    def language(self) -> Language:
+        """The executors' record of it."""
+        assert self.executed is not None
+        return self.executed
+
+    @property
+    def suffix(self) -> str:
+        """MultiPL-E's name of the language, which its files have."""
+        return self.language.benchmark_suffix or self.language.extension.removeprefix(".").lower()
 
 
 _PLACE = re.compile(r"\{\{(\w+)\}\}")

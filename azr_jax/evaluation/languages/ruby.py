@@ -7,6 +7,5 @@ from azr_jax.evaluation.languages.whole_programs import whole_program_language
 
 LANGUAGE = BenchmarkLanguage(
     name="ruby",
-    suffix="rb",
     executed=whole_program_language("ruby", "Ruby", ".rb", "puts 1", "ruby"),
 )

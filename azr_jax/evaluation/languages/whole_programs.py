@@ -45,6 +45,7 @@ def whole_program_language(
         fence_aliases=() if extension == f".{name}" else (extension[1:],),
         comment=comment,
         extension=extension,
+        benchmark_suffix=extension[1:],
         find=_finder(name),
         install_hint=f"install {full_name} (Debian: apt install {package}) so that `{name}` is on PATH",
         harness=None,

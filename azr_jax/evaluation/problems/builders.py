@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from azr_jax.evaluation.languages.known import BENCHMARK_LANGUAGES
+from azr_jax.evaluation.languages.known import known_languages
 from azr_jax.evaluation.problems import files
 from azr_jax.evaluation.problems.files import BENCHMARKS
 from azr_jax.evaluation.problems.records import EvalPlusProblem
@@ -47,7 +47,7 @@ class MultiplE(_FromFile):
     BUILDER_CONFIGS = [  # noqa: RUF012 - as tensorflow-datasets has it
         tfds.core.BuilderConfig(name=f"{benchmark}-{suffix}")
         for benchmark in BENCHMARKS
-        for suffix, language in sorted(BENCHMARK_LANGUAGES.items())
+        for suffix, language in sorted((language.suffix, language) for language in known_languages().values())
         if language.in_multipl_e
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from azr_jax.evaluation.judging.judge import Completion
-from azr_jax.evaluation.languages.known import known_language
+from azr_jax.evaluation.languages.record import BenchmarkLanguage
 from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem
 from azr_jax.selfplay import parsing, prompts
 from azr_jax.types import Invalid, Role, TaskType
@@ -31,7 +31,9 @@ def stop_of(problem: AnyProblem, mode: str) -> tuple[str, ...]:
     return problem.stop_tokens if mode == COMPLETION else (_ANSWER_END,)
 
 
-def completion_of(problem: AnyProblem, language: Language, mode: str, text: str) -> Completion | Invalid:
+def completion_of(
+    problem: AnyProblem, benchmark_language: BenchmarkLanguage, mode: str, text: str
+) -> Completion | Invalid:
     """The completion in a response, or why there is none.
 
     A chat answer is read as in training; one that is not in that format counts too when its last block in the
@@ -42,6 +44,7 @@ def completion_of(problem: AnyProblem, language: Language, mode: str, text: str)
         text = text.replace("\t", "    ")
     if mode == COMPLETION:
         return Completion(problem.name, text)
+    language = benchmark_language.language
     tags = (language.fence, *language.fence_aliases)
     closed = f"{text}{_ANSWER_END}" if text.rfind("<answer>") > text.rfind(_ANSWER_END) else text
     answer = parsing.parse(
@@ -60,4 +63,4 @@ def completion_of(problem: AnyProblem, language: Language, mode: str, text: str)
         program = programs[-1]
     else:
         program = answer.program
-    return Completion(problem.name, known_language(problem.language).loadable(program), whole=True)
+    return Completion(problem.name, benchmark_language.loadable(program), whole=True)

@@ -47,7 +47,8 @@ class Benchmarks:
         with contextlib.ExitStack() as stack:
             judges = {}
             for language in dict.fromkeys(language for _, language in problems):
-                judge = CompletionJudge(language, workers=executor.workers or None, allow_tier=executor.allow_tier)
+                known = known_language(language, config.language_directory)
+                judge = CompletionJudge(known, workers=executor.workers or None, allow_tier=executor.allow_tier)
                 judges[language] = stack.enter_context(judge)
             yield cls(config, problems, judges)
 
@@ -89,7 +90,7 @@ def _problems(config: Config) -> _Problems:
     problems = {}
     for benchmark in settings.benchmarks:
         for language in config.languages:
-            suffix = known_language(language).suffix
+            suffix = known_language(language, config.language_directory).suffix
             source = files.locate(benchmark, suffix, settings.benchmark_data)
             problems[benchmark, language] = files.load(source, suffix)[: settings.benchmark_limit or None]
     return problems

@@ -112,7 +112,7 @@ def _collect(
 
 def _judge(judges: Sequence[CompletionJudge], problem: AnyProblem, mode: str, rollout: Rollout) -> Sample:
     more = {"stop_reason": str(rollout.stop_reason), "response_tokens": len(rollout.token_ids)}
-    completion = answers.completion_of(problem, judges[0].language, mode, rollout.text)
+    completion = answers.completion_of(problem, judges[0].benchmark_language, mode, rollout.text)
     if mode == answers.CHAT:
         more["response"] = rollout.text
     if isinstance(completion, Invalid):

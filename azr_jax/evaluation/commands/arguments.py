@@ -1,0 +1,17 @@
+"""Flags that several subcommands have."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_language(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """--language and --language_directory."""
+    text = "racket, julia, javascript, python, lua, r, ocaml, an added one; or MultiPL-E's suffix of it"
+    parser.add_argument("--language", required=default is None, default=default, metavar="LANG", help=text)
+    parser.add_argument(
+        "--language_directory",
+        default="",
+        metavar="DIR",
+        help="a folder of added languages, as config.language_directory",
+    )
