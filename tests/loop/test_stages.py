@@ -240,8 +240,8 @@ class RecordingLearner:
 
     rows_per_microbatch = 1
 
-    def update(self, state, batch):
-        self.batch = batch
+    def update(self, state, batch, denominators):
+        self.batch, self.denominators = batch, denominators
         return state, {}
 
 
