@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azr_jax.selfplay.buffers import Buffers, LanguageBuffers, RingBuffer
+from azr_jax.selfplay.buffers import Buffers, LanguageBuffers
 from azr_jax.selfplay.randomness import stream
+from azr_jax.selfplay.ring import DrawRule, RingBuffer
 from azr_jax.types import InductionProblem, TaskType, Triplet
 from executors import LANGUAGES
 
@@ -209,7 +210,7 @@ def test_a_damaged_state_and_other_languages_are_refused():
     state = Buffers({"racket": filled(3)}).to_json()
     with pytest.raises(ValueError, match="languages="):
         Buffers.from_json(state, {"lua": fold})
-    state["racket"]["triplets"]["entries"].pop()
+    state["racket"]["triplets"][0]["entries"].pop()
     with pytest.raises(ValueError, match="damaged"):
         Buffers.from_json(state, {"racket": fold})
     with pytest.raises(ValueError, match="buffer_capacity=0"):
@@ -242,3 +243,76 @@ def test_the_newest_entries_of_a_buffer_that_wrapped_around():
         buffer.add(str(number), triplet(number), ())
     assert buffer.newest(2) == [triplet(3), triplet(4)]
     assert buffer.newest(9) == [triplet(2), triplet(3), triplet(4)]
+
+
+def test_buffers_apart_take_each_proposers_own_and_seeds_in_both():
+    buffers = LanguageBuffers(10, fold, apart=True)
+    for number in range(3):
+        buffers.add_triplet(triplet(number), (DEDUCTION,))
+    later = [Triplet("racket", f"(p {number})", "0", str(number), step=1) for number in range(3, 8)]
+    for number, proposed in enumerate(later):
+        buffers.add_triplet(proposed, (ABDUCTION if number else DEDUCTION,))
+    assert [entry.output for entry in buffers.triplets_of(DEDUCTION).entries()] == ["0", "1", "2", "3"]
+    assert [entry.output for entry in buffers.triplets_of(ABDUCTION).entries()] == ["0", "1", "2", "4", "5", "6", "7"]
+    assert buffers.counters()["triplets_size"] == 11 and buffers.counters()["new_abduction"] == 4
+    rng = random.Random(0)
+    assert buffers.draw_solver_tasks(DEDUCTION, 4, rng) == [*map(triplet, range(3)), later[0]]
+    assert set(buffers.draw_solver_tasks(ABDUCTION, 4, rng)) == set(later[1:])
+    assert later[4] not in buffers.references(10, rng, DEDUCTION) and later[4] in buffers.references(10, rng, ABDUCTION)
+    # A program for induction comes from both.
+    drawn = {buffers.draw_program(random.Random(seed)).output for seed in range(300)}
+    assert drawn == {str(number) for number in range(8)}
+    restored = Buffers.from_json(json.loads(json.dumps(Buffers({"racket": buffers}).to_json())), {"racket": fold})
+    assert restored["racket"].to_json() == buffers.to_json()
+
+
+def test_duplicates_are_kept_where_they_are_allowed():
+    buffers = LanguageBuffers(3, fold, duplicates=True)
+    for number in (0, 0, 1):
+        assert buffers.add_triplet(triplet(number), (DEDUCTION,))
+    assert buffers.counters()["triplets_size"] == 3 and buffers.counters()["triplets_refused_duplicates"] == 0
+    assert buffers.draw_solver_tasks(DEDUCTION, 2, random.Random(0)) == [triplet(0), triplet(0)]
+    buffers.add_triplet(triplet(2), ())
+    assert buffers.has_triplet("(p 0)", "0")  # the second copy is still there
+    restored = LanguageBuffers.from_json(json.loads(json.dumps(buffers.to_json())), fold)
+    restored.add_triplet(triplet(3), ())
+    assert not restored.has_triplet("(p 0)", "0") and restored.add_triplet(triplet(1))
+
+
+def test_new_ones_may_come_shuffled_and_those_left_stay_new():
+    orders = set()
+    for seed in range(20):
+        buffers = filled(6)
+        drawn = buffers.draw_solver_tasks(DEDUCTION, 4, random.Random(seed), DrawRule(shuffle_new=True))
+        assert len(set(drawn)) == 4 and buffers.counters()["new_deduction"] == 2
+        rest = buffers.draw_solver_tasks(DEDUCTION, 2, random.Random(seed), DrawRule(shuffle_new=True))
+        assert set(drawn) | set(rest) == {triplet(n) for n in range(6)}
+        orders.add(tuple(entry.output for entry in drawn))
+    assert len(orders) > 10
+
+
+def test_a_band_draws_what_is_sometimes_solved_before_the_rest():
+    buffers = filled(8, new_for=())
+    for number, correct in enumerate((0, 1, 2, 3, 4)):
+        buffers.note_solves(DEDUCTION, triplet(number), correct, 4)
+    band = DrawRule(low=0.3, high=0.8)
+    for seed in range(20):
+        drawn = buffers.draw_solver_tasks(DEDUCTION, 4, random.Random(seed), band)
+        assert set(drawn[:2]) == {triplet(2), triplet(3)} and len(set(drawn)) == 4
+    # Of abduction nothing is known; later tries move an entry.
+    assert len(set(buffers.draw_solver_tasks(ABDUCTION, 8, random.Random(0), band))) == 8
+    assert buffers.band_shares(band) == {"band_deduction": 2 / 5}
+    buffers.note_solves(DEDUCTION, triplet(2), 4, 4)
+    buffers.note_solves(DEDUCTION, triplet(99), 4, 4)
+    assert buffers.band_shares(band) == {"band_deduction": 2 / 5}
+    buffers.note_solves(DEDUCTION, triplet(2), 4, 4)
+    assert buffers.band_shares(band) == {"band_deduction": 1 / 5}
+    restored = LanguageBuffers.from_json(json.loads(json.dumps(buffers.to_json())), fold)
+    assert restored.band_shares(band) == buffers.band_shares(band)
+
+
+def test_what_is_known_of_an_evicted_entry_goes_with_it():
+    buffers = filled(2, capacity=2)
+    buffers.note_solves(DEDUCTION, triplet(0), 1, 2)
+    buffers.add_triplet(triplet(5))
+    assert buffers.band_shares(DrawRule(low=0.3)) == {}
