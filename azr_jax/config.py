@@ -49,6 +49,11 @@ class SelfplaySettings:
     induction_inputs: int
     induction_shown: int
     buffer_capacity: int
+    buffers: str
+    duplicates: str
+    shuffle_new: bool
+    band_low: float
+    band_high: float
     max_program_chars: int
     program_tags: str
     prompt_template: str
@@ -166,6 +171,7 @@ class EvaluationSettings:
     benchmark_prompt: str
     benchmark_base_prompt: str
     benchmark_limit: int
+    benchmark_missing: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -331,6 +337,8 @@ CHOICES = {
     "model.remat": ("auto", "full", "attention", "gate", "dots", "none"),
     "model.attention": ("auto", "xla", "cudnn", "splash"),
     "mesh.resting_state": ("auto", "device", "host"),
+    "selfplay.buffers": ("shared", "apart"),
+    "selfplay.duplicates": ("allow", "-1", "0"),
     "selfplay.program_tags": ("own", "any"),
     "selfplay.prompt_template": ("paper", "brief"),
     "reward.proposer": ("eq3", "eq4", "switch", "linear", "adaptive", "learnability"),
@@ -348,6 +356,7 @@ CHOICES = {
     "learner.loss_aggregation": ("token", "sequence", "task", "microbatch", "constant"),
     "executor.allow_tier": ("namespaces", "landlock", "limits"),
     "evaluation.benchmark_prompt": ("chat", "completion"),
+    "evaluation.benchmark_missing": ("error", "skip"),
     "evaluation.benchmark_base_prompt": ("chat", "completion", "none"),
 }
 AT_LEAST = {
@@ -364,6 +373,7 @@ AT_LEAST = {
     "selfplay.induction_shown": 1,
     "selfplay.buffer_capacity": 1,
     "selfplay.max_program_chars": 16,
+    "selfplay.band_low": 0.0,
     "sampler.max_prompt_tokens": 16,
     "sampler.max_response_tokens": 1,
     "sampler.temperature": 0.0,
@@ -501,6 +511,11 @@ def _check_selfplay(config: Config) -> None:
         raise ValueError(
             f"selfplay.induction_shown={config.selfplay.induction_shown}: must be below"
             f" selfplay.induction_inputs={config.selfplay.induction_inputs}, so that some pairs are held out"
+        )
+    if not config.selfplay.band_low < config.selfplay.band_high <= 1.0:
+        raise ValueError(
+            f"selfplay.band_high={config.selfplay.band_high}: must be above"
+            f" selfplay.band_low={config.selfplay.band_low} and at most 1"
         )
     room = config.selfplay.buffer_capacity * len(config.languages)
     for key in ("selfplay.seed_triplets", "selfplay.seed_problems"):

@@ -21,6 +21,11 @@ def _selfplay() -> ml_collections.ConfigDict:
             "induction_inputs": 10,  # n, inputs an induction proposer writes
             "induction_shown": 5,  # of which the solver sees this many
             "buffer_capacity": 16384,  # programs kept for each language and kind
+            "buffers": "shared",
+            "duplicates": "-1",
+            "shuffle_new": False,
+            "band_low": 0.0,
+            "band_high": 1.0,
             "max_program_chars": 8192,
             "program_tags": "own",  # own: a program's block has the language's tag | any: for a language never seen
             "prompt_template": "paper",  # paper | brief (the same sections without the prose, for small models)
@@ -47,7 +52,7 @@ def _sampler() -> ml_collections.ConfigDict:
 def _learner() -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(
         {
-            "estimator": "trrpp",  # trrpp | gae | grpo | rloo
+            "estimator": "trrpp_tokens",  # trrpp | gae | grpo | rloo
             "lr": 1e-6,
             "lr_schedule": "constant",
             "lr_decay_steps": 0,
@@ -184,6 +189,7 @@ def get_config() -> ml_collections.ConfigDict:
             "benchmark_prompt": "chat",  # chat (Listing 1) | completion (MultiPL-E's)
             "benchmark_base_prompt": "completion",  # of the starting model, as in the paper; none: it is not scored
             "benchmark_limit": 0,  # only the first problems of each; 0: all
+            "benchmark_missing": "error",
         }
     )
     config.checkpoint = ml_collections.ConfigDict(

@@ -33,7 +33,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.sampler.update(
         {"max_prompt_tokens": 256, "max_response_tokens": 160, "slots": 96, "chunk": 16, "prefill_tokens": 8192}
     )
-    config.learner.update({"lr": 3e-4, "row_tokens": 448, "logit_chunk": 448, "rows_per_microbatch": 16})
+    config.learner.update(
+        {"lr": 3e-4, "estimator": "trrpp", "row_tokens": 448, "logit_chunk": 448, "rows_per_microbatch": 16}
+    )
     config.reward.switch_step = 20
     config.executor.update({"wall_s": 2.0, "cpu_s": 2.0, "memory_mib": 256, "value_chars": 400})
     config.evaluation.update({"every": 0, "heldout": "azr_jax/embedded/heldout_racket.jsonl", "temperature_samples": 1})

@@ -9,6 +9,8 @@ import pytest
 from azr_jax.config import differences, from_mapping, located
 from configs import base
 
+# Table 2's runs, of Racket alone.
+TABLE_2 = {"racket_eq4": "eq4", "racket_switch": "switch"}
 LANGUAGES = ("racket", "julia", "javascript", "python")
 
 
@@ -21,6 +23,34 @@ def resolved(**changes):
             section = section[part]
         section[last] = value
     return from_mapping(mapping)
+
+
+@pytest.mark.parametrize("name", TABLE_2)
+def test_table_2s_configs_are_table_1s_with_another_reward_and_fewer_steps(name):
+    own, racket = (importlib.import_module(f"configs.{file}").get_config().to_dict() for file in (name, "racket"))
+    changed = differences(racket, own)
+    assert changed == [f"reward.proposer: 'eq3' -> {TABLE_2[name]!r}", "steps: 500 -> 256"]
+
+
+def test_the_papers_configs_follow_the_public_code():
+    config = from_mapping(importlib.import_module("configs.julia").get_config().to_dict())
+    learner, selfplay = config.learner, config.selfplay
+    assert (learner.estimator, learner.loss_aggregation) == ("trrpp_tokens", "microbatch")
+    assert (learner.minibatches, learner.minibatch_count, learner.epochs) == ("task_type", 3, 1)
+    assert learner.microbatch_responses == 16
+    assert (learner.clip_epsilon, learner.clip_epsilon_high, learner.entropy_coef, learner.kl_coef) == (
+        0.2,
+        0,
+        0.001,
+        0,
+    )
+    assert (learner.beta1, learner.beta2, learner.weight_decay, learner.decay) == (0.9, 0.999, 0.01, "all")
+    assert (learner.importance_cap, learner.lr_schedule, learner.warmup_steps) == (0.0, "constant", 0)
+    assert (selfplay.buffers, selfplay.duplicates, selfplay.shuffle_new) == ("apart", "allow", True)
+    assert (config.executor.wall_s, config.executor.cpu_s) == (10.0, 10.0)
+    # Fig. 2: every 64 steps a score and a save that is kept.
+    assert config.evaluation.every == config.checkpoint.keep_every == 64 == 4 * config.checkpoint.every
+    assert config.evaluation.benchmarks == ("humaneval", "mbpp") and config.evaluation.benchmark_missing == "skip"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -40,9 +70,8 @@ def test_language_configs_carry_table_3(language):
         8,
         10,
     )
-    assert (config.reward.proposer, config.reward.switch_step, config.reward.lambda_solve) == ("switch", 64, 1.0)
+    assert (config.reward.proposer, config.reward.switch_step, config.reward.lambda_solve) == ("eq3", 64, 1.0)
     assert config.evaluation.every == 64
-    assert (config.learner.estimator, config.learner.clip_epsilon, config.learner.entropy_coef) == ("trrpp", 0.2, 0.001)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +104,15 @@ def test_language_configs_carry_table_3(language):
         ("learner__epsilon", 0.0, ("learner.epsilon", "0.0", "at least")),
         ("learner__gamma", 1.5, ("learner.gamma", "1.5", "at most 1")),
         ("learner__estimator", "grpo", ("learner.estimator", "grpo", "train_on_estimates", "trrpp")),
+        ("learner__estimator", "dr_grpo", ("learner.estimator", "dr_grpo", "train_on_estimates", "trrpp")),
+        ("learner__minibatches", "none", ("learner.minibatches", "none", "task_type", "'4'")),
+        ("learner__minibatches", "0", ("learner.minibatches", "'0'", "task_type")),
+        ("learner__dual_clip", 1.0, ("learner.dual_clip", "1.0", "above 1")),
+        ("learner__lr_schedule", "cosine", ("learner.lr_decay_steps=0", "cosine", "above")),
+        ("learner__lr_end", 1.5, ("learner.lr_end", "1.5", "at most 1")),
+        ("learner__kl_estimator", "k4", ("learner.kl_estimator", "k4", "k3+")),
+        ("selfplay__band_low", 1.0, ("selfplay.band_high=1.0", "selfplay.band_low=1.0", "above")),
+        ("selfplay__duplicates", "drop", ("selfplay.duplicates", "drop", "allow, -1, 0")),
     ],
 )
 def test_a_wrong_value_is_an_error_with_key_value_and_fix(key, value, words):

@@ -200,7 +200,7 @@ def test_hostile_texts_in_the_buffers_stay_texts(save, tmp_path):
         back = Buffers.from_json(saved, canonical)
     assert back.to_json() == buffers.to_json()
     # What only a reader of objects would understand is refused as no entry.
-    saved["python"]["triplets"]["entries"][0] = {"py/object": "os.system", "__reduce__": [bomb]}
+    saved["python"]["triplets"][0]["entries"][0] = {"py/object": "os.system", "__reduce__": [bomb]}
     with no_code_runs(tmp_path), pytest.raises((TypeError, ValueError)):
         Buffers.from_json(saved, canonical)
 

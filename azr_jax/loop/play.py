@@ -218,7 +218,9 @@ class Player:
         answer = self._parse(task, rollout)
         if isinstance(answer, Invalid):
             return Proposal(task, rollout, None, answer.reason, formatted=False)
-        item: Triplet | InductionProblem | Invalid | None = validation.duplicate_of_buffer(task, answer, buffers)
+        item: Triplet | InductionProblem | Invalid | None = None
+        if self.config.selfplay.duplicates != "allow":
+            item = validation.duplicate_of_buffer(task, answer, buffers)
         if item is None:
             item = await self._validate(task, answer, step)
         if isinstance(item, Invalid):

@@ -20,6 +20,7 @@ from azr_jax.loop.play import Player, Proposal, Solution, mean_accuracy, solver_
 from azr_jax.selfplay import prompts, rewards
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.randomness import stream
+from azr_jax.selfplay.ring import draw_rule
 from azr_jax.selfplay.validation import is_dropped
 from azr_jax.types import InductionProblem, Role, Rollout, Scored, Task, TaskType, Triplet
 
@@ -40,7 +41,8 @@ def starting_buffers(config: Config, player: Player) -> Buffers:
       ValueError: `sampler.max_prompt_tokens` is too small for a proposer's shortest prompt, so that nothing can begin.
     """
     canonical = {name: language.canonical_program for name, language in player.languages.items()}
-    buffers = Buffers.empty(config.selfplay.buffer_capacity, canonical)
+    apart, duplicates = config.selfplay.buffers == "apart", config.selfplay.duplicates == "allow"
+    buffers = Buffers.empty(config.selfplay.buffer_capacity, canonical, apart, duplicates)
     for name, language in player.languages.items():
         identity = Triplet(name, language.identity, language.identity_input, language.identity_output)
         buffers[name].add_triplet(identity, new_for=())
@@ -92,9 +94,21 @@ def play_step(config: Config, player: Player, params: Any, buffers: Buffers, ste
         add_valid(buffers, proposals)
         to_solve = solver_tasks(config, player, buffers, step)
         solutions = await asyncio.gather(*(player.solve(task, config.sampler.temperature) for task in to_solve))
-        return Played(proposals, list(await asyncio.gather(*estimating)), list(solutions))
+        played = Played(proposals, list(await asyncio.gather(*estimating)), list(solutions))
+        note_solves(config, played, buffers)
+        return played
 
     return player.run(params, config.seed, play)
+
+
+def note_solves(config: Config, played: Played, buffers: Buffers) -> None:
+    """Adds what this step's solvers made of each item to its buffer entry, where a band draws by it."""
+    if not draw_rule(config.selfplay).has_band:
+        return
+    for solution in [*played.solutions, *(sample for samples in played.estimates for sample in samples)]:
+        task = solution.task
+        if task.source is not None and not is_dropped(solution.outcome):
+            buffers[task.language].note_solves(task.type, task.source, int(solution.correct), 1)
 
 
 def add_valid(buffers: Buffers, proposals: Iterable[Proposal]) -> None:
@@ -120,7 +134,7 @@ def proposer_tasks(
             if kind is TaskType.INDUCTION:
                 source, references = buffers[language].draw_program(rng), ()
             else:
-                source, references = None, buffers[language].references(config.selfplay.references, rng)
+                source, references = None, buffers[language].references(config.selfplay.references, rng, kind)
             prompt = _proposer_prompt(config, player, language, kind, source, references)
             tasks.append(Task(task_id, Role.PROPOSE, kind, language, prompt, source))
     return _fitting(player, tasks)
@@ -146,13 +160,14 @@ def _proposer_prompt(
 
 
 def solver_tasks(config: Config, player: Player, buffers: Buffers, step: int) -> list[Task]:
-    """`batch_per_task` tasks of each type from the buffers: new ones first, the rest uniform."""
+    """`batch_per_task` tasks of each type from the buffers: new ones first, the rest uniform or from the band."""
+    how = draw_rule(config.selfplay)
     rng = stream(config.seed, 0, f"{step}/solve")
     tasks = []
     for kind in TaskType:
         chosen = rng.choices(config.languages, config.language_weights, k=config.selfplay.batch_per_task)
         for language in config.languages:
-            items = buffers[language].draw_solver_tasks(kind, chosen.count(language), rng)
+            items = buffers[language].draw_solver_tasks(kind, chosen.count(language), rng, how)
             for number, item in enumerate(items):
                 task_id = f"{step}/solve/{kind}/{language}/{number}"
                 tasks.append(solver_task(config, player.languages[language], task_id, kind, item))
@@ -174,6 +189,8 @@ def score(config: Config, played: Played, state: rewards.RewardState) -> list[Sc
         if is_dropped(proposal.outcome) or (valid and acc is None):
             continue
         reward = rewards.REWARD_SCHEDULES[config.reward.proposer](acc, valid, state, config.reward)
+        if proposal.outcome == "duplicate" and config.selfplay.duplicates == "0":
+            reward = 0.0
         scored.append(Scored(proposal.task, proposal.rollout, reward, proposal.formatted, valid, proposal.outcome, acc))
     solutions = list(played.solutions)
     if config.selfplay.train_on_estimates:

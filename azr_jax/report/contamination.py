@@ -103,8 +103,9 @@ def _benchmarks(directory: Path, suffix: str) -> list[tuple[str, Sequence[AnyPro
 
 
 def _items(buffer: dict[str, Any]) -> Iterator[Item]:
-    for entry in buffer["triplets"]["entries"]:
-        yield Item("triplet", entry["step"], entry["program"])
+    for part in buffer["triplets"]:  # one, or deduction's and abduction's, which share their seeds
+        for entry in part["entries"]:
+            yield Item("triplet", entry["step"], entry["program"])
     for entry in buffer["problems"]["entries"]:
         yield Item("induction problem", entry["step"], entry["program"], entry["message"])
 

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
+from azr_jax.config import SelfplaySettings
 from azr_jax.types import InductionProblem, TaskType, Triplet
 
 Entry = TypeVar("Entry", Triplet, InductionProblem)
@@ -30,6 +31,11 @@ class DrawRule:
     def has_band(self) -> bool:
         """Whether some shares lie outside."""
         return self.low > 0.0 or self.high < 1.0
+
+
+def draw_rule(settings: SelfplaySettings) -> DrawRule:
+    """The rule of a run's settings: `shuffle_new`, `band_low`, `band_high`."""
+    return DrawRule(settings.shuffle_new, settings.band_low, settings.band_high)
 
 
 class RingBuffer(Generic[Entry]):

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from azr_jax.config import _CHOICES
+from azr_jax.config import CHOICES
 from azr_jax.learner.advantages import (
     ADVANTAGE_ESTIMATORS,
     dr_grpo,
@@ -210,4 +210,4 @@ def test_the_configs_names_are_the_estimators():
     with pytest.raises(ValueError, match=r"learner\.estimator") as caught:
         sequence_advantages("", [], [], [], [])
     assert all(name in str(caught.value) for name in ADVANTAGE_ESTIMATORS)
-    assert set(_CHOICES["learner.estimator"]) == set(ADVANTAGE_ESTIMATORS)
+    assert set(CHOICES["learner.estimator"]) == set(ADVANTAGE_ESTIMATORS)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from azr_jax.config import _CHOICES
+from azr_jax.config import CHOICES
 from azr_jax.learner.aggregation import LOSS_AGGREGATIONS, balanced_shares
 
 # Four responses of 1, 3, 2 and 4 tokens; token losses that tell them apart.
@@ -66,4 +66,4 @@ def test_balanced_shares_give_both_roles_of_a_type_the_same_weight():
 
 
 def test_the_configs_names_are_the_aggregations():
-    assert set(_CHOICES["learner.loss_aggregation"]) == set(LOSS_AGGREGATIONS)
+    assert set(CHOICES["learner.loss_aggregation"]) == set(LOSS_AGGREGATIONS)

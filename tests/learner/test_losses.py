@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_learner import batch, settings
 
-from azr_jax.config import _CHOICES
+from azr_jax.config import CHOICES
 from azr_jax.learner import losses, objective
 
 
@@ -65,7 +65,7 @@ def test_losses_match_numpy(jitted):
         "token_mask": np.where((ratio >= 0.9) & (ratio <= 1.1), ratio, 0.0),
         "sequence_mask": ((np.exp(mean) >= 0.9) & (np.exp(mean) <= 1.1)) * 1.0,
     }
-    assert set(expected) == set(losses.IMPORTANCE_WEIGHTS) == set(_CHOICES["learner.importance"])
+    assert set(expected) == set(losses.IMPORTANCE_WEIGHTS) == set(CHOICES["learner.importance"])
     for name, weights in expected.items():
         measured = wrap(losses.IMPORTANCE_WEIGHTS[name])(log_ratio, mean, 0.9, 1.1)
         np.testing.assert_allclose(measured, weights, rtol=1e-5, err_msg=name)
@@ -234,4 +234,4 @@ def test_masks_keep_padding_out_even_when_it_is_nan():
 
 
 def test_the_configs_names_are_the_estimators():
-    assert set(_CHOICES["learner.kl_estimator"]) == set(losses.KL_ESTIMATORS)
+    assert set(CHOICES["learner.kl_estimator"]) == set(losses.KL_ESTIMATORS)

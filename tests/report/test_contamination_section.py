@@ -18,7 +18,7 @@ def save(workdir, step, programs):
     folder = workdir / "checkpoints" / str(step) / "host"
     folder.mkdir(parents=True)
     triplets = {"entries": [{"step": 3, "program": program, "input": "1", "output": "1"} for program in programs]}
-    buffers = {"racket": {"triplets": triplets, "problems": {"entries": []}}}
+    buffers = {"racket": {"triplets": [triplets], "problems": {"entries": []}}}
     (folder / "metadata").write_text(json.dumps({"step": step, "host": {"buffers": buffers}}))
 
 

@@ -40,7 +40,8 @@ class Benchmarks:
 
         Raises:
           ValueError: an unknown benchmark, or a language that no benchmark is in.
-          FileNotFoundError: the data is missing, with the command that downloads it.
+          FileNotFoundError: the data is missing, with the command that downloads it; with
+            `evaluation.benchmark_missing=skip` that is a warning, and the benchmark is left out.
         """
         problems = _problems(config) if problems is None else problems
         executor = config.executor
@@ -91,6 +92,13 @@ def _problems(config: Config) -> _Problems:
     for benchmark in settings.benchmarks:
         for language in config.languages:
             suffix = known_language(language, config.language_directory).suffix
-            source = files.locate(benchmark, suffix, settings.benchmark_data)
+            try:
+                source = files.locate(benchmark, suffix, settings.benchmark_data)
+            except FileNotFoundError as error:
+                if settings.benchmark_missing == "error":
+                    raise
+                text = "%s in %s will not be scored, so Fig. 2 has no curve of it; the run goes on: %s"
+                logging.warning(text, benchmark, language, error)
+                continue
             problems[benchmark, language] = files.load(source, suffix)[: settings.benchmark_limit or None]
     return problems
