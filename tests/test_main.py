@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 import pytest
 import transformers
 from conftest import REPOSITORY, rows
+from test_docs import undocumented
 
 from azr_jax.checkpoint import Manager
 from azr_jax.model import sharding, weights
@@ -38,6 +39,10 @@ def finished(command, tmp_path_factory) -> tuple[Path, str]:
     status, output = command.run(workdir, **SETTINGS)
     assert status == 0, output
     return workdir, output
+
+
+def test_every_metric_of_a_run_is_on_its_page(finished):
+    assert not undocumented({key for row in rows(finished[0] / METRICS_FILE) for key in row})
 
 
 def saved(workdir: Path, step: int) -> tuple[dict, dict]:
