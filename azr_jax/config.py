@@ -22,6 +22,8 @@ class ModelSettings:
     compute_dtype: str
     remat: str
     attention: str
+    chat_template: str
+    masked_tokens: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class SamplerSettings:
     slots: int
     chunk: int
     prefill_tokens: int
+    stop: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -265,6 +268,7 @@ def from_mapping(mapping: Mapping[str, Any]) -> Config:
     """
     config = _build(Config, mapping, prefix="")
     _check_ranges(config)
+    _check_texts(config)
     _check_combinations(config)
     return config
 
@@ -336,6 +340,7 @@ CHOICES = {
     "model.compute_dtype": ("bfloat16", "float32"),
     "model.remat": ("auto", "full", "attention", "gate", "dots", "none"),
     "model.attention": ("auto", "xla", "cudnn", "splash"),
+    "model.chat_template": ("none", "model"),
     "mesh.resting_state": ("auto", "device", "host"),
     "selfplay.buffers": ("shared", "apart"),
     "selfplay.duplicates": ("allow", "-1", "0"),
@@ -455,6 +460,12 @@ def _check_ranges(config: Config) -> None:
         raise ValueError(f"seed={config.seed}: must be below 2**32")
     if not 0.0 < config.sampler.top_p <= 1.0:
         raise ValueError(f"sampler.top_p={config.sampler.top_p!r}: must be above 0 and at most 1")
+
+
+def _check_texts(config: Config) -> None:
+    for key in ("sampler.stop", "model.masked_tokens"):
+        if not all(value := _lookup(config, key)):
+            raise ValueError(f"{key}={value!r}: holds an empty string; leave it out")
 
 
 def _check_combinations(config: Config) -> None:

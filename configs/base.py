@@ -45,6 +45,9 @@ def _sampler() -> ml_collections.ConfigDict:
             "slots": 0,  # rows decoded together; 0: as many as the device's memory holds
             "chunk": 32,  # tokens decoded between two looks of the host
             "prefill_tokens": 16384,  # prompt tokens in one prefill call
+            # Texts that end a training response, kept in it: ("</answer>",) saves what base models write after their
+            # answer, up to the length limit. () as in the paper: only an end token ends it.
+            "stop": (),
         }
     )
 
@@ -132,6 +135,12 @@ def get_config() -> ml_collections.ConfigDict:
             "compute_dtype": "bfloat16",
             "remat": "auto",  # auto | full | attention | gate | dots | none: what the backward pass computes again
             "attention": "auto",  # auto | xla | cudnn | splash
+            # none | model: training prompts as they are, or as a user's message in the model's own chat template
+            # (instruct models; a base model has seen none).
+            "chat_template": "none",
+            # Added tokens the model never trained on, as ("<think>", "</think>") of a base Qwen3: never sampled, no
+            # part of any distribution, spelt out in prompts.
+            "masked_tokens": (),
         }
     )
     config.mesh = ml_collections.ConfigDict(

@@ -177,6 +177,8 @@ class Player:
             prompt_ids=tuple(self._tokenizer.encode_prompt(task.prompt)),
             max_tokens=self.config.sampler.max_response_tokens,
             temperature=temperature,
+            stop=self.config.sampler.stop,
+            keeps_stop=True,
         )
         self._waiting[request.id] = waiting = asyncio.get_running_loop().create_future()
         self._session.submit(request)

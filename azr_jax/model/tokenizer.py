@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.hub import download_command
 
 if TYPE_CHECKING:
     import tokenizers
 
 # Qwen2.5 marks some control tokens (<|fim_prefix|>, <|file_sep|>) as not special; the form tells.
 _CONTROL = re.compile(r"<\|.*\|>", re.DOTALL)
+_CHAT_FILE = "chat_template.jinja"
+_MESSAGE = "azr-jax-message-goes-here"  # rendered by a chat template instead of the message, which then replaces it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +28,9 @@ class Tokenizer:
 
     `prefix_ids`: what the tokenizer's own files put in front of a prompt (Llama's begin token, Qwen's nothing).
     `anchor_ids`: tokens to decode a response behind, where the decoder treats a first token in its own way.
+    `masked_ids`: those of the masked tokens, for `ModelConfig.masked_ids`.
+    `chat_template`: the model's own, in jinja; "" if it has none. `named`: texts of its bos_token, eos_token, ...
+    `source`: the directory it was read from, for messages.
     """
 
     backend: tokenizers.Tokenizer
@@ -33,6 +40,10 @@ class Tokenizer:
     bos_id: int | None = None
     prefix_ids: tuple[int, ...] = ()
     anchor_ids: tuple[int, ...] = ()
+    masked_ids: tuple[int, ...] = ()
+    chat_template: str = ""
+    named: tuple[tuple[str, str], ...] = ()
+    source: str = ""
 
     def encode(self, text: str) -> list[int]:
         """Token ids of the text, nothing added. "<|endoftext|>" and its kind in the text are spelt out as plain text.
@@ -46,6 +57,33 @@ class Tokenizer:
         """Token ids of a prompt: `encode` behind what the model's prompts begin with."""
         return [*self.prefix_ids, *self.encode(text)]
 
+    def encode_chat(self, message: str, opening: str = "") -> list[int]:
+        """Token ids of a user's message in the model's own chat template, and of how the answer begins.
+
+        Control tokens of the template are tokens; those in `message` and `opening` are spelt out, as in `encode`.
+
+        Raises:
+          ValueError: no chat template, or one that refuses a user's message or does not show it once, with the fix.
+        """
+        before, after = self._chat_frame
+        return [*before, *self.encode(message), *after, *self.encode(opening)]
+
+    @functools.cached_property
+    def _chat_frame(self) -> tuple[list[int], list[int]]:
+        """Token ids of what the chat template puts before and after a user's message."""
+        parts = _rendered(self, _MESSAGE).split(_MESSAGE)
+        if len(parts) != 2:
+            raise ValueError(
+                f"{self.source}: the chat template shows a user's message {len(parts) - 1} times, not once; set "
+                "model.chat_template='none'"
+            )
+        self.backend.encode_special_tokens = False
+        try:
+            before, after = (self.backend.encode(part, add_special_tokens=False).ids for part in parts)
+        finally:
+            self.backend.encode_special_tokens = True
+        return before, after
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids, control tokens shown by name. Bytes that are no UTF-8 become U+FFFD, unknown ids nothing."""
         return self.backend.decode(list(ids), skip_special_tokens=False)
@@ -55,15 +93,19 @@ class Tokenizer:
         return self.decode([*self.anchor_ids, *ids])[len(self.decode(self.anchor_ids)) :]
 
 
-def load_tokenizer(path: str | Path, model_config: ModelConfig | None = None) -> Tokenizer:
+def load_tokenizer(
+    path: str | Path, model_config: ModelConfig | None = None, masked_tokens: Sequence[str] = ()
+) -> Tokenizer:
     """Reads the tokenizer of a Hugging Face directory: tokenizer.json, or what transformers.AutoTokenizer converts.
 
-    `eos_ids` are the tokenizer's end token and, with `model_config`, the model's.
+    `eos_ids` are the tokenizer's end token and, with `model_config`, the model's. `masked_tokens` are added tokens
+    that the model was never trained on, such as a base Qwen3's "<think>": text that holds one is spelt out, and
+    `masked_ids` has their ids.
 
     Raises:
       FileNotFoundError: no tokenizer files, with the command that downloads them.
-      ValueError: unreadable files, a tokenizer without an end token, ids beyond the model's vocabulary, or an end token
-        that the model does not have, naming both and the fix.
+      ValueError: unreadable files, a tokenizer without an end token, ids beyond the model's vocabulary, an end token
+        that the model does not have, or a masked token that is none, naming both and the fix.
     """
     path = Path(path)
     if (path / "tokenizer.json").is_file():
@@ -72,13 +114,20 @@ def load_tokenizer(path: str | Path, model_config: ModelConfig | None = None) ->
         backend, names = _from_transformers(path)
     else:
         raise FileNotFoundError(
-            f"{path} holds no tokenizer.json, tokenizer.model or vocab.json. Download a model's tokenizer there, for "
-            f"example: `hf download Qwen/Qwen2.5-Coder-3B --local-dir {path}`"
+            f"{path} holds no tokenizer.json, tokenizer.model or vocab.json. Download the model's tokenizer there: "
+            f"`{download_command(path)}`"
         )
     # A tokenizer.json keeps what its maker last asked for; a prompt is never cut here.
     backend.no_truncation()
     backend.no_padding()
-    _spell_out_control_tokens(backend)
+    added = {token.content: token_id for token_id, token in backend.get_added_tokens_decoder().items()}
+    unknown = [token for token in masked_tokens if token not in added]
+    if unknown:
+        raise ValueError(
+            f"model.masked_tokens: {unknown[0]!r} is no added token of {path}; its added tokens are "
+            f"{', '.join(sorted(added)) or 'none'}"
+        )
+    _spell_out_control_tokens(backend, masked_tokens)
     vocab_size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
     eos_id = _id(backend, names, "eos_token", path)
     pad_id = _id(backend, names, "pad_token", path)
@@ -88,15 +137,63 @@ def load_tokenizer(path: str | Path, model_config: ModelConfig | None = None) ->
         raise ValueError(f"{path}: tokenizer_config.json names no eos_token; add the model's, such as <|endoftext|>")
     if model_config is not None:
         _check_fits(path, model_config, vocab_size, eos_id)
+    eos_ids = frozenset({eos_id, *(model_config.eos_ids if model_config is not None else ())})
+    masked_ids = tuple(sorted(added[token] for token in masked_tokens))
+    if eos_ids & set(masked_ids):
+        raise ValueError(
+            f"model.masked_tokens={tuple(masked_tokens)!r} holds an end token of {path}: leave it out, or no response "
+            "would end"
+        )
     return Tokenizer(
         backend=backend,
-        eos_ids=frozenset({eos_id, *(model_config.eos_ids if model_config is not None else ())}),
+        eos_ids=eos_ids,
         pad_id=eos_id if pad_id is None else pad_id,
         vocab_size=vocab_size,
         bos_id=_id(backend, names, "bos_token", path),
         prefix_ids=_prefix(backend),
         anchor_ids=_anchor(backend),
+        masked_ids=masked_ids,
+        chat_template=_chat_template(path, names),
+        named=tuple((key, text) for key in ("bos_token", "eos_token", "pad_token") if (text := _text(names, key))),
+        source=str(path),
     )
+
+
+def _chat_template(path: Path, names: dict[str, Any]) -> str:
+    """The text of chat_template.jinja, or of tokenizer_config.json: one template, or a list that names a default."""
+    if (path / _CHAT_FILE).is_file():
+        return (path / _CHAT_FILE).read_text(encoding="utf-8")
+    template = names.get("chat_template")
+    if isinstance(template, list):
+        by_name = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
+        template = by_name.get("default")
+    return template if isinstance(template, str) else ""
+
+
+def _rendered(tokenizer: Tokenizer, message: str) -> str:
+    if not tokenizer.chat_template:
+        raise ValueError(
+            f"model.chat_template='model': {tokenizer.source} has no chat template ({_CHAT_FILE}, or chat_template in "
+            "tokenizer_config.json): set model.chat_template='none', or use the model's instruct version"
+        )
+    import jinja2  # these two here: they take a second to import, and few runs need them
+    from transformers.utils import chat_template_utils
+
+    named: dict[str, Any] = dict(tokenizer.named)
+    try:
+        rendered: Any = chat_template_utils.render_jinja_template(
+            [[{"role": "user", "content": message}]],
+            chat_template=tokenizer.chat_template,
+            add_generation_prompt=True,
+            **named,
+        )
+    except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{tokenizer.source}: the chat template refuses a user's message ({type(error).__name__}: {error}); set "
+            "model.chat_template='none', or correct the template"
+        ) from error
+    texts = rendered[0] if isinstance(rendered, tuple) else rendered
+    return texts if isinstance(texts, str) else texts[0]
 
 
 def _prefix(backend: tokenizers.Tokenizer) -> tuple[int, ...]:
@@ -165,31 +262,37 @@ def _from_transformers(path: Path) -> tuple[tokenizers.Tokenizer, dict[str, Any]
             f"{path}: transformers reads this tokenizer only with Python code ({type(converted).__name__}); write a "
             "tokenizer.json with transformers' save_pretrained of its fast version"
         )
-    names = {key: getattr(converted, key) for key in ("eos_token", "pad_token", "bos_token")}
+    names = {key: getattr(converted, key, None) for key in ("eos_token", "pad_token", "bos_token", "chat_template")}
     return backend, names
 
 
-def _spell_out_control_tokens(backend: tokenizers.Tokenizer) -> None:
-    """Makes `encode` treat control tokens in text as plain text."""
-    tokens = backend.get_added_tokens_decoder().values()
-    control = [token for token in tokens if not token.special and _CONTROL.fullmatch(token.content)]
+def _spell_out_control_tokens(backend: tokenizers.Tokenizer, masked_tokens: Sequence[str]) -> None:
+    """Makes `encode` treat control tokens and masked tokens in text as plain text."""
+    tokens = [token for token in backend.get_added_tokens_decoder().values() if not token.special]
+    control = [token for token in tokens if token.content in masked_tokens or _CONTROL.fullmatch(token.content)]
     for token in control:
         token.special = True
     backend.add_special_tokens(control)
     backend.encode_special_tokens = True
 
 
-def _id(backend: tokenizers.Tokenizer, names: dict[str, Any], key: str, path: Path) -> int | None:
-    """The id of a token that tokenizer_config.json names as text or as {"content": text}."""
+def _text(names: dict[str, Any], key: str) -> str | None:
+    """A token that tokenizer_config.json names as text or as {"content": text}; None for one that is neither."""
     token = names.get(key)
     content = token.get("content") if isinstance(token, dict) else token
-    if content is None:
+    return content if isinstance(content, str) else None
+
+
+def _id(backend: tokenizers.Tokenizer, names: dict[str, Any], key: str, path: Path) -> int | None:
+    """The id of a token that tokenizer_config.json names."""
+    token, content = names.get(key), _text(names, key)
+    if content is None and (token is None or (isinstance(token, dict) and token.get("content") is None)):
         return None
-    if not isinstance(content, str):
+    if content is None:
         raise ValueError(f"{path}: {key} of tokenizer_config.json is {token!r:.60}, not text; download it again")
-    found = backend.token_to_id(content)
-    if found is None:
+    token_id = backend.token_to_id(content)
+    if token_id is None:
         raise ValueError(
             f"{path}: {key} {content!r} of tokenizer_config.json is not in the vocabulary; download it again"
         )
-    return found
+    return token_id

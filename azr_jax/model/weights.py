@@ -20,6 +20,7 @@ from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 from azr_jax.model.checkpoint_names import EMBEDDING, HEAD, IGNORED, FileTensor, file_tensors
 from azr_jax.model.configuration import ModelConfig, end_ids
 from azr_jax.model.export import save
+from azr_jax.model.hub import download_command
 from azr_jax.model.safetensors_files import INDEX_FILE, WEIGHTS_FILE, TensorFiles, open_tensor_files
 from azr_jax.model.sharding import leaf_name, param_shardings
 from azr_jax.model.transformer import Transformer, abstract
@@ -166,7 +167,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _how_to_download(path: Path, file: str) -> str:
     return (
-        f"{path / file} does not exist. Download a model into that directory, for example: `hf download "
-        f"Qwen/Qwen2.5-Coder-3B --local-dir {path}` (older releases: `huggingface-cli download Qwen/Qwen2.5-Coder-3B "
-        f"--local-dir {path}`), or set the path to where the files already are"
+        f"{path / file} does not exist. Download the model into that directory: `{download_command(path)}` (older"
+        " releases: `huggingface-cli download` with the same arguments), or set the path to where the files already are"
     )

@@ -241,6 +241,7 @@ class Session:
         stopped = stopping.cut(row.token_ids, len(tokens_C), request.stop, tokenizer.decode_response)
         if stopped is not None:
             kept, text = stopped
+            text = tokenizer.decode_response(row.token_ids[:kept]) if request.keeps_stop else text
             reason = StopReason.STOP_STRING
         elif row.token_ids[-1] in tokenizer.eos_ids:
             kept, text, reason = len(row.token_ids), tokenizer.decode_response(row.token_ids[:-1]), StopReason.EOS

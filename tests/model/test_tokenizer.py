@@ -241,3 +241,86 @@ def test_unusable_directories_say_what_to_do(qwen, tmp_path):
     (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<|stop|>"}')
     with pytest.raises(ValueError, match=r"<\|stop\|>.*not in the vocabulary"):
         load_tokenizer(tmp_path)
+
+
+# In the manner of Qwen2.5's own: a default system message, roles between control tokens.
+CHAT = (
+    "{%- if messages[0].role != 'user' %}{{ raise_exception('the first role must be user') }}{% endif -%}"
+    "<|im_start|>system\nYou help.<|im_end|>\n{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{{ message.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture
+def chatting(qwen, tmp_path):
+    """A copy of the Qwen directory with CHAT as its template."""
+    path = tmp_path / "chat"
+    shutil.copytree(qwen, path)
+    (path / "chat_template.jinja").write_text(CHAT)
+    return path
+
+
+@pytest.mark.parametrize("message", ["What is (f 3)?", "two\n\nlines \u03c0\n```racket\n(f 1)\n```"])
+def test_a_message_in_the_models_own_template_has_the_ids_of_transformers(chatting, message):
+    import transformers
+
+    reference = transformers.AutoTokenizer.from_pretrained(chatting)
+    expected = reference.apply_chat_template(
+        [{"role": "user", "content": message}], add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    tokenizer = load_tokenizer(chatting, QWEN_3B)
+    assert tokenizer.encode_chat(message) == expected
+    assert tokenizer.encode_chat(message, "<think>") == expected + tokenizer.encode("<think>")
+
+
+def test_control_tokens_in_a_message_are_spelt_out_and_those_of_the_template_are_not(chatting):
+    tokenizer = load_tokenizer(chatting, QWEN_3B)
+    ids = tokenizer.encode_chat("<|im_end|><|im_start|>system")
+    assert [ids.count(tokenizer.backend.token_to_id(name)) for name in ("<|im_start|>", "<|im_end|>")] == [3, 2]
+    assert max(tokenizer.encode("<|im_end|>")) < 151643  # as before a template was used
+
+
+def test_a_template_in_tokenizer_config_json_is_found_too(chatting):
+    (chatting / "chat_template.jinja").unlink()
+    config = json.loads((chatting / "tokenizer_config.json").read_text())
+    for template in (CHAT, [{"name": "tool_use", "template": "{}"}, {"name": "default", "template": CHAT}]):
+        (chatting / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": template}))
+        assert "You help." in (tokenizer := load_tokenizer(chatting, QWEN_3B)).decode(tokenizer.encode_chat("x"))
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        (None, "has no chat template.*instruct version"),
+        ("{{ raise_exception('only tools may speak') }}", "refuses a user's message.*only tools may speak"),
+        ("{{ messages[1].content }}", "refuses a user's message"),
+        ("{% for", "refuses a user's message.*TemplateSyntaxError"),
+        ("{{ messages[0].content }} {{ messages[0].content }}", "shows a user's message 2 times"),
+        ("hello", "shows a user's message 0 times"),
+    ],
+)
+def test_a_template_that_can_not_be_used_says_why_and_what_to_set(chatting, template, words):
+    (chatting / "chat_template.jinja").unlink()
+    if template is not None:
+        (chatting / "chat_template.jinja").write_text(template)
+    tokenizer = load_tokenizer(chatting, QWEN_3B)
+    with pytest.raises(ValueError, match=rf"(?s){chatting}.*{words}") as error:
+        tokenizer.encode_chat("x")
+    assert "model.chat_template='none'" in str(error.value)
+
+
+def test_masked_tokens_are_spelt_out_in_text_and_their_ids_known(qwen):
+    plain = load_tokenizer(qwen, QWEN_3B)
+    (tool_id,) = plain.encode("<tool_call>")
+    tokenizer = load_tokenizer(qwen, QWEN_3B, ("<tool_call>",))
+    assert plain.masked_ids == () and tokenizer.masked_ids == (tool_id,)
+    ids = tokenizer.encode("a <tool_call>")
+    assert max(ids) < 151643 and tokenizer.decode(ids) == "a <tool_call>"
+
+
+@pytest.mark.parametrize(
+    ("token", "words"), [("think", "'think' is no added token"), ("<|endoftext|>", "holds an end token")]
+)
+def test_a_token_that_can_not_be_masked_is_named(qwen, token, words):
+    with pytest.raises(ValueError, match=rf"model\.masked_tokens.*{words}"):
+        load_tokenizer(qwen, QWEN_3B, (token,))

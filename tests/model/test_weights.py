@@ -171,7 +171,7 @@ def test_missing_weights_say_what_to_download(directory, tmp_path, present):
         shutil.copyfile(directory / name, tmp_path / name)
     with pytest.raises(FileNotFoundError) as error:
         weights.load(tmp_path)
-    assert f"hf download Qwen/Qwen2.5-Coder-3B --local-dir {tmp_path}" in str(error.value)
+    assert f"hf download OWNER/{tmp_path.name} --local-dir {tmp_path}" in str(error.value)
 
 
 def test_save_replaces_an_export_and_nothing_else(directory, tmp_path):

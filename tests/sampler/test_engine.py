@@ -174,6 +174,19 @@ def test_a_stop_string_cuts_text_and_tokens(world, chunk):
     assert len(stopped.logprobs) == len(stopped.token_ids)
 
 
+def test_a_stop_string_may_be_kept_with_the_logprobs_of_its_tokens(world):
+    """`sampler.stop`: what was sampled up to the string's last token, and no end token after it."""
+    free = _run(world.sampler(NO_END), world, tiny_requests(2))["r1"]
+    stop = free.text[10:13]
+    requests = [dataclasses.replace(request, stop=(stop,), keeps_stop=True) for request in tiny_requests(2)]
+    stopped = _run(world.sampler(NO_END), world, requests)["r1"]
+    end = free.text.index(stop) + len(stop)
+    assert stopped.stop_reason is StopReason.STOP_STRING
+    assert stopped.text == free.text[:end] and stopped.text.endswith(stop)
+    assert stopped.token_ids == free.token_ids[:end]
+    assert stopped.logprobs == free.logprobs[:end]
+
+
 @pytest.mark.ci
 def test_moving_rows_between_cache_sizes_changes_no_sample(world):
     """Slots shrink from 128 to 64 and positions grow from 128 to 192 while rows are in flight."""

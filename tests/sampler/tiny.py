@@ -33,6 +33,7 @@ SETTINGS = SamplerSettings(
     slots=4,
     chunk=8,
     prefill_tokens=256,
+    stop=(),
 )
 
 

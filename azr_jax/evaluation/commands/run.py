@@ -156,6 +156,7 @@ def _sample(arguments: argparse.Namespace, served: Any, judges: Sequence[Any], s
         slots=arguments.slots,
         chunk=32,
         prefill_tokens=16384,
+        stop=(),
     )
     longest = max(
         len(served.tokenizer.encode_prompt(answers.prompt_of(problem, judges[0].language, arguments.prompt)))

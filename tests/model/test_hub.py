@@ -1,0 +1,57 @@
+import huggingface_hub
+import pytest
+from huggingface_hub import errors
+
+from azr_jax.model import hub
+
+
+def test_a_directory_and_the_packages_own_model_are_taken_as_they_are(tmp_path):
+    assert hub.model_directory(str(tmp_path)) == tmp_path
+    assert (hub.model_directory("azr_jax/embedded/azr-tiny") / "config.json").is_file()
+
+
+@pytest.mark.parametrize("path", ["weights/Qwen2.5-Coder-3B", "./nowhere", "/no/where/at/all", "a/b/c", "nowhere"])
+def test_a_local_path_that_does_not_exist_asks_no_hub(path, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", None)
+    with pytest.raises(FileNotFoundError, match=rf"model\.path='{path}': no such directory.*hf download"):
+        hub.model_directory(path)
+
+
+def test_a_folder_of_the_owners_name_makes_it_a_local_path(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(FileNotFoundError, match="no such directory"):
+        hub.model_directory("mine/model")
+
+
+def test_an_id_is_downloaded_and_only_what_is_read_of_it(monkeypatch, tmp_path):
+    asked = []
+
+    def download(hub_id, allow_patterns):
+        asked.append((hub_id, allow_patterns))
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert hub.model_directory("Qwen/Qwen3-0.6B-Base") == tmp_path
+    ((hub_id, patterns),) = asked
+    assert hub_id == "Qwen/Qwen3-0.6B-Base" and "*.safetensors" in patterns and "*" not in patterns
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (errors.LocalEntryNotFoundError, "can't be reached.*hf download Some/Model-1B --local-dir weights/Model-1B"),
+        (ConnectionError, "can't be reached"),
+        (errors.RepositoryNotFoundError, "has no model of this id"),
+        (errors.GatedRepoError, "accept it on https://huggingface.co/Some/Model-1B"),
+    ],
+)
+def test_what_the_hub_says_is_one_message_that_names_the_id_asked_for(kind, words, monkeypatch):
+    def download(*_, **__):
+        raise kind.__new__(kind)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    with pytest.raises(FileNotFoundError, match=rf"model\.path='Some/Model-1B': .*{words}") as error:
+        hub.model_directory("Some/Model-1B")
+    assert "Qwen" not in str(error.value)
