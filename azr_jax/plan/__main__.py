@@ -1,8 +1,9 @@
-"""Whether a run fits TPUs or GPUs, without them: `python -m azr_jax.plan --config=FILE --topology=v5e:4x4 [--json]`.
+"""Whether a run fits TPUs or GPUs and how long a step takes, without them: `python -m azr_jax.plan --config=FILE
+--topology=v5e:4x4 [--lengths=WORKDIR] [--nocompile] [--json]`.
 
-Compiles the run's own programs for these chips: with libtpu, minutes of one core (`JAX_OPTIMIZATION_LEVEL=O0` takes a
-third of the time, with peaks that differ by a tenth or so); with jax's CUDA plugin, half a minute. Exits with 1 where
-the run does not fit.
+Simulates a step (in seconds), and compiles the run's own programs for these chips: with libtpu in minutes of one core
+(`JAX_OPTIMIZATION_LEVEL=O0` takes a third of the time, with peaks that differ by a tenth or so), with jax's CUDA plugin
+in half a minute. Exits with 1 if the run does not fit.
 """
 
 from __future__ import annotations
@@ -21,11 +22,17 @@ from azr_jax.plan import chips
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, such as configs/racket.py.")
 _TOPOLOGY = flags.DEFINE_string("topology", None, "Chips and their shape, such as v5e:4x4 or h100:1.")
+_LENGTHS = flags.DEFINE_string(
+    "lengths",
+    "",
+    "Lengths of the simulated responses: MEDIAN,SIGMA of a log-normal (500,1 when empty), or a run's folder.",
+)
+_COMPILE = flags.DEFINE_bool("compile", True, "Compile the programs; --nocompile only simulates a step.")
 _JSON = flags.DEFINE_bool("json", False, "Also write the plan as one JSON object, on the last line.")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Plans, writes the tables, and ends with 1 where something does not fit."""
+    """Plans, writes the tables, and ends with 1 if something does not fit."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: settings are --config.KEY=VALUE")
     if _CONFIG.value is None or _TOPOLOGY.value is None:
@@ -34,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
         config = from_mapping(_CONFIG.value.to_dict())
         _, chip, _ = chips.parse(_TOPOLOGY.value)
         chips.configure(chip)
-        planned = make(config, _TOPOLOGY.value, _say)
+        planned = make(config, _TOPOLOGY.value, _say, _LENGTHS.value, _COMPILE.value)
     except (ValueError, RuntimeError, OSError) as error:
         if logging.get_verbosity() >= logging.DEBUG:
             raise
@@ -44,32 +51,42 @@ def main(argv: Sequence[str]) -> None:
     sys.exit(0 if planned["fits"] else 1)
 
 
-def make(config: Config, topology: str, say: Any) -> dict[str, Any]:
-    """The object of --json; `say` is called with each part of the text. After `chips.configure()`.
+def make(config: Config, topology: str, say: Any, lengths: str = "", compiles: bool = True) -> dict[str, Any]:
+    """The object of --json; `say` is called with each part of the text. Call it after `chips.configure()`.
 
     Raises:
-      ValueError: an unknown topology or model, a mesh that does not divide, slots that do not split over it.
+      ValueError: an unknown topology or model, lengths that are none, a mesh that does not divide, slots that do not
+        split over it.
     """
     # jax is imported here and below: what it does at import depends on `chips.configure`.
-    from azr_jax.plan import build, sharing, suggest, table, verdict
+    from azr_jax.plan import build, sharing, simulation, suggest, table, verdict
+    from azr_jax.plan import lengths as response_lengths
     from azr_jax.plan.compiled import compile_program
 
     _, chip, _ = chips.parse(topology)
+    drawn = response_lengths.parse(lengths, config.sampler.max_response_tokens)
     model, devices = build.model_config(config), build.topology_devices(topology)
     plan = build.setup(config, model, devices, chip.hbm_gib)
     shared = sharing.share(plan, chip.hbm_gib)
     say(table.memory_text(topology, plan, shared, chip))
-    compiled = {}
-    for name, lowered in build.lowered(plan, shared.tiers or ((plan.sampler.parts, plan.sampler.max_length),)):
-        compiled[name] = compile_program(lowered)
-        logging.info("%s compiled in %.0f s", name, compiled[name].seconds)
-    found = verdict.programs(plan, shared, compiled)
-    say(table.programs_text(plan, shared, chip, found))
-    say(table.collectives_text(found, chip))
-    say(table.step_text(plan, shared, chip, chip.devices))
-    say(table.choices_text(suggest.choices(config, model, devices, chip), plan))
-    say(table.verdict_text(found, shared, chip))
-    return verdict.as_json(topology, plan, shared, chip, found)
+    own = simulation.order_of(config)
+    orders = sorted(simulation.SOLVER_TASKS, key=lambda name: name != own)
+    steps = {}
+    if shared.slots:
+        steps = {name: simulation.step(plan, shared, chip, drawn, name, simulation.SEEDS) for name in orders}
+        say(table.step_text(plan, chip, drawn, steps))
+    say(table.choices_text(suggest.choices(config, model, devices, chip, drawn, own), plan))
+    programs = []
+    if compiles:
+        compiled = {}
+        for name, lowered in build.lowered(plan, shared.tiers or ((plan.sampler.parts, plan.sampler.max_length),)):
+            compiled[name] = compile_program(lowered)
+            logging.info("%s compiled in %.0f s", name, compiled[name].seconds)
+        programs = verdict.programs(plan, shared, compiled)
+        say(table.programs_text(plan, shared, chip, programs))
+        say(table.collectives_text(programs, chip))
+        say(table.verdict_text(programs, shared, chip))
+    return verdict.as_json(topology, plan, shared, chip, programs, steps)
 
 
 def _say(text: str) -> None:

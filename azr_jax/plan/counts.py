@@ -8,6 +8,9 @@ used, what stays on the chip between two products is not counted.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
+
+import numpy as np
 
 from azr_jax.model.configuration import ModelConfig
 
@@ -18,9 +21,9 @@ _BF16, _F32 = 2, 4
 class Work:
     """`flops` of all devices together; `model_flops` without recomputation; `bytes` of one device's memory."""
 
-    flops: float
-    model_flops: float
-    bytes: float
+    flops: Any
+    model_flops: Any
+    bytes: Any
 
 
 def layer_matmul_parameters(config: ModelConfig) -> int:
@@ -44,17 +47,24 @@ def cache_bytes_per_token(config: ModelConfig) -> int:
     return 2 * config.layers * config.kv_heads * config.head_dim * _BF16
 
 
-def prefill(config: ModelConfig, rows: int, tokens: int, parts: int, tensor: int) -> Work:
-    """A prefill of `rows` prompts of `tokens`; the rows lie over `parts` groups of `tensor` devices."""
+def prefill(
+    config: ModelConfig, rows: int, tokens: int, parts: int, tensor: int, attended: float | None = None
+) -> Work:
+    """A prefill of `rows` of `tokens`; the rows lie over `parts` groups of `tensor` devices.
+
+    `attended`: (query, key) pairs, when the rows are not one prompt each that fills them.
+    """
     layers = layer_matmul_parameters(config)
-    flops = 2.0 * rows * tokens * layers + causal_attention_flops(config, rows, tokens)
+    whole = causal_attention_flops(config, rows, tokens)
+    attention = whole if attended is None else config.layers * 4.0 * config.heads * config.head_dim * attended
+    flops = 2.0 * rows * tokens * layers + attention
     local = rows * tokens / parts
     moved = _BF16 * layers / tensor + local * _activation_bytes(config, tensor)
     return Work(flops, flops, moved + local * cache_bytes_per_token(config) / tensor)
 
 
-def decode_step(config: ModelConfig, slots: int, context: float, parts: int, tensor: int) -> Work:
-    """One token of `slots` rows that hold `context` tokens each on average."""
+def decode_step(config: ModelConfig, slots: int, context: Any, parts: int, tensor: int) -> Work:
+    """One token of `slots` rows that hold `context` tokens each on average; an array of contexts gives arrays."""
     weights = layer_matmul_parameters(config) + head_parameters(config)
     attention = config.layers * slots * 4.0 * config.heads * config.head_dim * context
     flops = 2.0 * slots * weights + attention
@@ -106,6 +116,6 @@ def _activation_bytes(config: ModelConfig, tensor: int) -> float:
     return config.layers * _BF16 * (6 * config.embed_dim + 2 * heads + 5 * config.ffn_dim / tensor)
 
 
-def seconds(work: Work, devices: int, tflops: float, hbm_gbps: float, compute: float, memory: float) -> float:
+def seconds(work: Work, devices: int, tflops: float, hbm_gbps: float, compute: float, memory: float) -> Any:
     """The longer of computing at `compute` and moving at `memory` of a device's peaks; interconnect not counted."""
-    return max(work.flops / devices / (tflops * 1e12 * compute), work.bytes / (hbm_gbps * 1e9 * memory))
+    return np.maximum(work.flops / devices / (tflops * 1e12 * compute), work.bytes / (hbm_gbps * 1e9 * memory))

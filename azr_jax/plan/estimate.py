@@ -1,37 +1,23 @@
-"""Time of each program and of a whole step at stated efficiencies: a roofline, never measured, without interconnect."""
+"""Seconds of each kind of device work at stated efficiencies of a chip's peaks: a roofline, never measured."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from azr_jax.plan import counts
-from azr_jax.plan.build import Setup
+from azr_jax.plan.build import Setup, prefill_shapes
 from azr_jax.plan.chips import Chip
 from azr_jax.plan.counts import Work
 
 COMPUTE_EFFICIENCY = 0.5  # of a device's peak
 MEMORY_EFFICIENCY = 0.75  # of its memory's bandwidth
-# A step's responses as the project's benchmarks draw them: prompts of 1,200 tokens, lengths log-normal with median 500
-# and sigma 1, which is 824 tokens on average.
-PROMPT_TOKENS, RESPONSE_TOKENS = 1200, 824
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Step:
-    """Seconds of one step of self-play's device work, and what it is made of."""
-
-    responses: int
-    decode_steps: int
-    microbatches: int
-    sampling_s: float
-    update_s: float
-
-    @property
-    def seconds(self) -> float:
-        """Sampling and update, one after the other; executors not counted."""
-        return self.sampling_s + self.update_s
+COLLECTIVE_S = 5e-6  # the least that an exchange between the devices of a tensor group takes
+HOST_GBPS = 10.0  # between a device and its host's memory, 10^9 bytes a second
+ROW_FILL = 0.95  # of a packed row's tokens
 
 
 def works(plan: Setup, tiers: Sequence[tuple[int, int]]) -> dict[str, Work]:
@@ -40,7 +26,7 @@ def works(plan: Setup, tiers: Sequence[tuple[int, int]]) -> dict[str, Work]:
     tensor, parts = mesh.shape["tensor"], sampler.parts
     slots = max(1, sum(slots for slots, _ in tiers))
     context = sum(slots * length for slots, length in tiers) / slots
-    rows, tokens = prefill_size(plan)
+    rows, tokens = prefill_shapes(plan)[0].shape
     return {
         "reshard": counts.reshard(model, mesh.size, tensor),
         "prefill": counts.prefill(model, rows, tokens, parts, tensor),
@@ -50,46 +36,71 @@ def works(plan: Setup, tiers: Sequence[tuple[int, int]]) -> dict[str, Work]:
     }
 
 
-def prefill_size(plan: Setup) -> tuple[int, int]:
-    """(rows, tokens) of the largest prefill."""
-    from azr_jax.plan.build import prefill_shapes
-
-    rows, tokens = prefill_shapes(plan)[0].shape
-    return rows, tokens
-
-
-def seconds(work: Work, plan: Setup, chip: Chip) -> float:
+def seconds(work: Work, plan: Setup, chip: Chip) -> Any:
     """At COMPUTE_EFFICIENCY and MEMORY_EFFICIENCY of the peaks, whichever takes longer."""
     sizes = (plan.mesh.size, chip.tflops, chip.hbm_gbps)
     return counts.seconds(work, *sizes, COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY)
 
 
-def step(plan: Setup, slots: int, chip: Chip) -> Step:
-    """A whole step at the config's counts: proposals, estimates of half of them, solutions; one update of all trained.
+class Roofline:
+    """Costs of `simulated_sampler` for these devices; exchanges between the devices of a tensor group included."""
 
-    Half of the proposals are taken to be valid. A session's slots are taken to be full until its end.
-    """
-    settings, model, mesh, sampler = plan.config.selfplay, plan.model, plan.mesh, plan.sampler
-    tensor, parts = mesh.shape["tensor"], sampler.parts
-    proposals = solutions = 3 * settings.batch_per_task
-    estimates = proposals // 2 * settings.estimate_samples
-    responses = proposals + solutions + estimates
-    decode_steps = math.ceil(responses * RESPONSE_TOKENS / slots)
-    prompts = proposals + solutions + proposals // 2
-    prefill = counts.prefill(model, prompts, PROMPT_TOKENS, parts, tensor)
-    decode = counts.decode_step(model, slots, PROMPT_TOKENS + RESPONSE_TOKENS / 2, parts, tensor)
-    reshard = counts.reshard(model, mesh.size, tensor)
-    sampling = seconds(prefill, plan, chip) + decode_steps * seconds(decode, plan, chip) + seconds(reshard, plan, chip)
-    trained = responses if settings.train_on_estimates else proposals + solutions
-    packed_rows = math.ceil(trained * (PROMPT_TOKENS + RESPONSE_TOKENS) / plan.config.learner.row_tokens)
-    microbatches = math.ceil(packed_rows / plan.learner.rows_per_microbatch) * plan.config.learner.epochs
-    update = microbatches * seconds(_accumulate(plan), plan, chip)
-    update += (
-        plan.config.learner.epochs
-        * plan.config.learner.minibatch_count
-        * seconds(counts.apply(model, mesh.size), plan, chip)
-    )
-    return Step(responses, decode_steps, microbatches, sampling, update)
+    def __init__(self, plan: Setup, chip: Chip) -> None:
+        self._plan, self._chip, self._model = plan, chip, plan.model
+        self._parts, self._tensor = plan.sampler.parts, plan.mesh.shape["tensor"]
+        self._reads_all = plan.sampler.tuning.implementation == "xla"
+
+    def prefill_s(self, rows: int, tokens: int, attended: float) -> float:
+        """A prefill; attention counts the (query, key) pairs that there are."""
+        work = counts.prefill(self._model, rows, tokens, self._parts, self._tensor, attended)
+        return seconds(work, self._plan, self._chip) + self._exchange_s(rows * tokens)
+
+    def decode_s(self, tiers: Sequence[tuple[int, int]], context_tokens_C: np.ndarray) -> float:
+        """Decode steps: all slots are computed, the keys of running rows are read (all keys, by XLA's attention)."""
+        slots = sum(slots for slots, _ in tiers)
+        if self._reads_all:
+            context_tokens_C = np.full(context_tokens_C.shape, sum(slots * length for slots, length in tiers))
+        work = counts.decode_step(self._model, slots, context_tokens_C / slots, self._parts, self._tensor)
+        steps_C = seconds(work, self._plan, self._chip) + self._exchange_s(slots)
+        return float(np.sum(steps_C))
+
+    def first_s(self, entries: int) -> float:
+        """The head's weights read, logits made."""
+        head = counts.head_parameters(self._model)
+        work = Work(2.0 * entries * head, 2.0 * entries * head, 2 * head / self._tensor)
+        return seconds(work, self._plan, self._chip)
+
+    def copy_s(self, slots: int, positions: int) -> float:
+        """Keys and values of all layers, read and written."""
+        moved = 2 * slots * positions * counts.cache_bytes_per_token(self._model) / (self._parts * self._tensor)
+        return seconds(Work(0.0, 0.0, moved), self._plan, self._chip)
+
+    def _exchange_s(self, tokens: int) -> float:
+        """Two sums over the tensor group in each layer, of `tokens` hidden states over all parts."""
+        if self._tensor == 1:
+            return 0.0
+        sent = 2 * (self._tensor - 1) / self._tensor * 2 * tokens / self._parts * self._model.embed_dim
+        return 2 * self._model.layers * (COLLECTIVE_S + sent / (self._chip.ici_gbps * 1e9 * MEMORY_EFFICIENCY))
+
+
+def update_s(plan: Setup, chip: Chip, tokens: int) -> float:
+    """The update of a step whose trained prompts and responses have `tokens` together."""
+    settings = plan.config.learner
+    rows = math.ceil(tokens / settings.row_tokens / ROW_FILL)
+    microbatches = math.ceil(rows / plan.learner.rows_per_microbatch)
+    accumulate_s = seconds(_accumulate(plan), plan, chip)
+    apply_s = seconds(counts.apply(plan.model, plan.mesh.size), plan, chip)
+    return settings.epochs * (microbatches * accumulate_s + settings.minibatch_count * apply_s)
+
+
+def reshard_s(plan: Setup, chip: Chip) -> float:
+    """Making the weights to sample with."""
+    return seconds(counts.reshard(plan.model, plan.mesh.size, plan.mesh.shape["tensor"]), plan, chip)
+
+
+def to_host_s(state_bytes: int) -> float:
+    """A device's part of the learner's state to its host's memory, or back."""
+    return state_bytes / (HOST_GBPS * 1e9)
 
 
 def _accumulate(plan: Setup) -> Work:

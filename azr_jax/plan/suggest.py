@@ -1,42 +1,78 @@
-"""Meshes for a topology: every split over tensor that divides, with its slots and the estimated time of a step."""
+"""Meshes, slots and the place of the learner's state for a topology, ranked by the simulated time of a step."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from azr_jax.config import Config
 from azr_jax.model.configuration import ModelConfig, divisors
-from azr_jax.plan import build, estimate, sharing
+from azr_jax.plan import build, sharing, simulation
+from azr_jax.plan.build import Setup
 from azr_jax.plan.chips import Chip
+from azr_jax.plan.lengths import Lengths
 from azr_jax.plan.sharing import Sharing
+
+_SLOT_SHARES = (0.75, 0.5, 0.25)  # of the slots that fit, tried on the best mesh
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Choice:
-    """A mesh (data 1), how its memory is shared, and the estimated step; None where no slot fits."""
+    """A mesh (data 1), how its memory is shared, and the simulated step; None where no slot fits."""
 
     fsdp: int
     tensor: int
     sharing: Sharing
-    step: estimate.Step | None
+    step: simulation.Step | None
+
+    @property
+    def seconds(self) -> float:
+        """Of the step."""
+        return math.inf if self.step is None else self.step.seconds
 
 
-def choices(config: Config, model: ModelConfig, devices: list[Any], chip: Chip) -> list[Choice]:
-    """Every mesh of fsdp and tensor that divides, quickest estimated step first. Nothing is compiled for it.
+def choices(
+    config: Config, model: ModelConfig, devices: list[Any], chip: Chip, lengths: Lengths, solver_tasks: str
+) -> list[Choice]:
+    """Every mesh of fsdp and tensor that divides, quickest simulated step first; fewer slots on the quickest.
 
-    Slots and rows a microbatch that the config names are kept: a mesh that does not divide them is left out.
+    Nothing is compiled. Slots, rows a microbatch and the place of the state that the config names are kept: a mesh
+    that does not divide them is left out.
     """
+
+    def simulated(plan: Setup, shared: Sharing) -> Choice:
+        step = simulation.step(plan, shared, chip, lengths, solver_tasks) if shared.slots else None
+        return Choice(int(plan.mesh.shape["fsdp"]), int(plan.mesh.shape["tensor"]), shared, step)
+
+    plans = {int(plan.mesh.shape["tensor"]): plan for plan in _plans(config, model, devices, chip)}
+    ranked = [simulated(plan, shared) for plan in plans.values() for shared in _places(plan, chip)]
+    ranked.sort(key=lambda choice: choice.seconds)
+    if ranked and ranked[0].step and len(ranked[0].sharing.tiers) == 1 and not config.sampler.slots:
+        best, plan = ranked[0], plans[ranked[0].tensor]
+        parts, ((slots, length),) = plan.sampler.parts, best.sharing.tiers
+        counts = {int(share * slots) // parts * parts for share in _SLOT_SHARES} - {0, slots}
+        fewer = [dataclasses.replace(best.sharing, tiers=((count, length),)) for count in sorted(counts)]
+        ranked += [simulated(plan, shared) for shared in fewer]
+    return sorted(ranked, key=lambda choice: choice.seconds)
+
+
+def _plans(config: Config, model: ModelConfig, devices: list[Any], chip: Chip) -> Iterator[Setup]:
     common = math.gcd(model.heads, model.kv_heads, model.ffn_dim, model.vocab_size, len(devices))
-    found = []
     for tensor in divisors(common):
         fsdp = len(devices) // tensor
         if any(size % fsdp for size in (model.embed_dim, config.sampler.slots, config.learner.rows_per_microbatch)):
             continue
         mesh = dataclasses.replace(config.mesh, data=1, fsdp=fsdp, tensor=tensor)
-        plan = build.setup(dataclasses.replace(config, mesh=mesh), model, devices, chip.hbm_gib)
-        shared = sharing.share(plan, chip.hbm_gib)
-        step = estimate.step(plan, shared.slots, chip) if shared.slots else None
-        found.append(Choice(fsdp, tensor, shared, step))
-    return sorted(found, key=lambda choice: math.inf if choice.step is None else choice.step.seconds)
+        yield build.setup(dataclasses.replace(config, mesh=mesh), model, devices, chip.hbm_gib)
+
+
+def _places(plan: Setup, chip: Chip) -> list[Sharing]:
+    """How memory is shared as the config says; where it leaves that open, also the other place of the state."""
+    shared = sharing.share(plan, chip.hbm_gib)
+    if plan.config.mesh.resting_state != "auto" or shared.evicted or shared.alone == shared.beside:
+        return [shared]
+    mesh = dataclasses.replace(plan.config.mesh, resting_state="host")
+    on_host = dataclasses.replace(plan, config=dataclasses.replace(plan.config, mesh=mesh))
+    return [shared, sharing.share(on_host, chip.hbm_gib)]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from azr_jax.plan import collectives, estimate
+from collections.abc import Mapping, Sequence
+
+from azr_jax.plan import collectives, estimate, simulation
 from azr_jax.plan.build import Setup
 from azr_jax.plan.chips import Chip
+from azr_jax.plan.lengths import Lengths
 from azr_jax.plan.sharing import Sharing
 from azr_jax.plan.suggest import Choice
 from azr_jax.plan.verdict import GIB, Program, problems
 
 _COLUMNS = ("program", "args", "outputs", "aliased", "temps", "peak", "beside", "total", "TFLOP", "GB moved", "est. ms")
+_ORDERS = {"before": "drawn at the start (one queue)", "after": "drawn when all proposals are validated"}
 
 
 def memory_text(topology: str, plan: Setup, sharing: Sharing, chip: Chip) -> str:
@@ -31,17 +35,17 @@ def memory_text(topology: str, plan: Setup, sharing: Sharing, chip: Chip) -> str
     )
 
 
-def programs_text(plan: Setup, sharing: Sharing, chip: Chip, found: list[Program]) -> str:
-    """A line a program: GiB of one device; work of our own count."""
+def programs_text(plan: Setup, sharing: Sharing, chip: Chip, programs: Sequence[Program]) -> str:
+    """A line for each program: GiB of one device; work of our own count."""
     works = estimate.works(plan, sharing.tiers)
     rows: list[tuple[str, ...]] = [_COLUMNS]
-    for one in found:
-        compiled, work = one.compiled, works[one.name]
+    for program in programs:
+        compiled, work = program.compiled, works[program.name]
         sizes = (compiled.arguments, compiled.outputs, compiled.aliased, compiled.temporaries, compiled.peak)
         rows.append(
             (
-                one.name,
-                *(f"{size / GIB:.3f}" for size in (*sizes, one.beside, one.peak)),
+                program.name,
+                *(f"{size / GIB:.3f}" for size in (*sizes, program.beside, program.peak)),
                 f"{work.flops / 1e12:.1f}",
                 f"{work.bytes / 1e9:.1f}",
                 f"{1e3 * estimate.seconds(work, plan, chip):.1f}",
@@ -58,51 +62,66 @@ def programs_text(plan: Setup, sharing: Sharing, chip: Chip, found: list[Program
     return "\n".join((*lines, *notes))
 
 
-def collectives_text(found: list[Program], chip: Chip) -> str:
+def collectives_text(programs: Sequence[Program], chip: Chip) -> str:
     """What the devices exchange in one call of each program, by kind."""
     lines = ["collectives, by the compiled text (loops multiplied):"]
-    for one in found:
-        every = list(one.compiled.collectives)
-        for kind, total in sorted(collectives.by_kind(every).items()):
-            lines.append(f"  {one.name}: {total['count']} {kind}, {total['bytes'] / GIB:.3f} GiB")
-        wire = collectives.wire_bytes(every)
-        unknown = ", counted once in a loop of unknown length" if any(not item.known for item in every) else ""
+    for program in programs:
+        collected = list(program.compiled.collectives)
+        for kind, total in sorted(collectives.by_kind(collected).items()):
+            lines.append(f"  {program.name}: {total['count']} {kind}, {total['bytes'] / GIB:.3f} GiB")
+        wire = collectives.wire_bytes(collected)
+        unknown = ", counted once in a loop of unknown length" if any(not item.known for item in collected) else ""
         lines.append(
-            f"  {one.name}: a device sends {wire / GIB:.3f} GiB, {1e3 * wire / (chip.ici_gbps * 1e9):.1f} ms at the"
+            f"  {program.name}: a device sends {wire / GIB:.3f} GiB, {1e3 * wire / (chip.ici_gbps * 1e9):.1f} ms at the"
             f" links' peak{unknown}"
         )
     return "\n".join(lines)
 
 
-def step_text(plan: Setup, sharing: Sharing, chip: Chip, devices_per_chip: int) -> str:
-    """Seconds and chip-hours of a step and of the run, at the stated efficiencies."""
-    if not sharing.slots:
-        return "no step: not one slot fits"
-    step = estimate.step(plan, sharing.slots, chip)
-    hours = plan.mesh.size / devices_per_chip * step.seconds / 3600
-    return (
-        f"a step: {step.responses} responses of {estimate.RESPONSE_TOKENS} tokens on average to prompts of"
-        f" {estimate.PROMPT_TOKENS}: sampling {step.sampling_s:.0f} s ({step.decode_steps} decode steps), update"
-        f" {step.update_s:.0f} s ({step.microbatches} microbatches)\n"
-        f"{hours:.2f} chip-hours a step, {hours * plan.config.steps:.0f} for {plan.config.steps} steps, executors not"
-        " counted"
+def step_text(plan: Setup, chip: Chip, lengths: Lengths, steps: Mapping[str, simulation.Step]) -> str:
+    """The simulated step for each order of the solver tasks; the first is the config's own."""
+    lines = [f"a step, simulated ({lengths.source}; {lengths.valid_share:.0%} of the proposals valid):"]
+    for solver_tasks, step in steps.items():
+        hours = plan.mesh.size / chip.devices * step.seconds / 3600
+        lines.append(
+            f"  solver tasks {_ORDERS[solver_tasks]}: {step.seconds:.0f} s = sampling {step.sampling_s:.0f}"
+            f" + waiting {step.waiting_s:.0f} + update {step.update_s:.0f} + moving weights {step.moving_s:.1f};"
+            f" {hours:.2f} chip-hours, {hours * plan.config.steps:.0f} for {plan.config.steps} steps"
+        )
+        lines.append(
+            f"    {step.responses:.0f} responses, {step.response_tokens:.0f} tokens, {step.decode_steps:.0f} decode"
+            f" steps; {step.occupancy:.0%} of the slots alive on average; {step.prefill_s:.1f} s of prefill;"
+            f" tail {step.tail_s:.0f} s (fewer than {simulation.TAIL_SHARE:.0%} of the slots alive)"
+        )
+    lines.append(
+        f"Simulated, not measured: {estimate.COMPUTE_EFFICIENCY:.0%} of the peak TFLOP/s,"
+        f" {estimate.MEMORY_EFFICIENCY:.0%} of the memory bandwidth, {simulation.WORKERS} executors of"
+        f" {simulation.PROGRAM_S} s a program."
     )
-
-
-def choices_text(found: list[Choice], plan: Setup) -> str:
-    """The meshes that divide, quickest estimated step first; a star where the config's own is."""
-    lines = ["meshes for this topology, quickest estimated step first (memory of the update by compiling only):"]
-    now = (plan.mesh.shape["fsdp"], plan.mesh.shape["tensor"])
-    for choice in found:
-        star = "*" if (choice.fsdp, choice.tensor) == now else " "
-        shared = choice.sharing
-        where = "state on the host" if shared.evicted else "state on the device"
-        time = "no slot fits" if choice.step is None else f"{choice.step.seconds:.0f} s a step"
-        lines.append(f" {star} fsdp={choice.fsdp} tensor={choice.tensor}: {shared.slots} slots, {where}, {time}")
     return "\n".join(lines)
 
 
-def verdict_text(found: list[Program], sharing: Sharing, chip: Chip) -> str:
+def choices_text(choices: Sequence[Choice], plan: Setup) -> str:
+    """Meshes and slots, quickest simulated step first; a star at the config's own mesh."""
+    lines = ["meshes and slots, quickest simulated step first (only compiling shows the memory of the update):"]
+    own = (plan.mesh.shape["fsdp"], plan.mesh.shape["tensor"])
+    for choice in choices:
+        star = "*" if (choice.fsdp, choice.tensor) == own else " "
+        place = "state on the host" if choice.sharing.evicted else "state on the device"
+        time = "no slot fits"
+        if step := choice.step:
+            time = (
+                f"{step.seconds:.0f} s a step (sampling {step.sampling_s:.0f}, of which tail {step.tail_s:.0f};"
+                f" update {step.update_s:.0f})"
+            )
+        lines.append(
+            f" {star} mesh.fsdp={choice.fsdp} mesh.tensor={choice.tensor}: {choice.sharing.slots} slots, {place},"
+            f" {time}"
+        )
+    return "\n".join(lines)
+
+
+def verdict_text(programs: Sequence[Program], sharing: Sharing, chip: Chip) -> str:
     """Fits, or each thing that does not and what to change."""
-    wrong = problems(found, sharing, chip)
+    wrong = problems(programs, sharing, chip)
     return "fits" if not wrong else "\n".join(["does not fit:", *(f"  {line}" for line in wrong)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from azr_jax.model.sharding import local_bytes
@@ -11,6 +12,7 @@ from azr_jax.plan.build import Setup
 from azr_jax.plan.chips import Chip
 from azr_jax.plan.compiled import Compiled
 from azr_jax.plan.sharing import Sharing
+from azr_jax.plan.simulation import Step
 
 GIB = 2**30
 
@@ -48,33 +50,40 @@ def programs(plan: Setup, sharing: Sharing, compiled: dict[str, Compiled]) -> li
     return [Program(name, compiled[name], beside[name]) for name in compiled]
 
 
-def as_json(topology: str, plan: Setup, sharing: Sharing, chip: Chip, found: list[Program]) -> dict[str, Any]:
+def as_json(
+    topology: str, plan: Setup, sharing: Sharing, chip: Chip, programs: Sequence[Program], steps: Mapping[str, Step]
+) -> dict[str, Any]:
     """The object of --json. GiB and seconds of one device, flops of all; "update" is accumulate and apply together."""
-    entries = {one.name: _entry(one, plan, sharing, chip) for one in found}
-    accumulate, apply = entries.pop("accumulate"), entries.pop("apply")
-    larger = max((accumulate, apply), key=lambda entry: entry["peak_gib"])
-    update = {key: value for key, value in larger.items() if key.endswith("gib")}
-    update |= {key: accumulate[key] + apply[key] for key in ("flops", "model_flops", "bytes", "seconds")}
-    update |= {"rows": plan.learner.rows_per_microbatch, "row_tokens": plan.config.learner.row_tokens}
     mesh = {axis: int(size) for axis, size in plan.mesh.shape.items()}
-    return {
+    planned = {
         "topology": topology,
         "mesh": mesh,
         "slots": sharing.slots,
         "tiers": [list(tier) for tier in sharing.tiers],
         "remat": plan.config.model.remat,
+        "simulated": {name: dataclasses.asdict(step) | {"seconds": step.seconds} for name, step in steps.items()},
+    }
+    if not programs:
+        return planned | {"fits": sharing.slots > 0}
+    entries = {program.name: _entry(program, plan, sharing, chip) for program in programs}
+    accumulate, apply = entries.pop("accumulate"), entries.pop("apply")
+    larger = max((accumulate, apply), key=lambda entry: entry["peak_gib"])
+    update = {key: value for key, value in larger.items() if key.endswith("gib")}
+    update |= {key: accumulate[key] + apply[key] for key in ("flops", "model_flops", "bytes", "seconds")}
+    update |= {"rows": plan.learner.rows_per_microbatch, "row_tokens": plan.config.learner.row_tokens}
+    return planned | {
         "programs": entries | {"update": update | {"accumulate": accumulate, "apply": apply}},
-        "fits": not problems(found, sharing, chip),
+        "fits": not problems(programs, sharing, chip),
     }
 
 
-def _entry(one: Program, plan: Setup, sharing: Sharing, chip: Chip) -> dict[str, Any]:
-    compiled, work = one.compiled, estimate.works(plan, sharing.tiers)[one.name]
+def _entry(program: Program, plan: Setup, sharing: Sharing, chip: Chip) -> dict[str, Any]:
+    compiled, work = program.compiled, estimate.works(plan, sharing.tiers)[program.name]
     kinds = collectives.by_kind(list(compiled.collectives))
     return {
-        "peak_gib": _gib(one.peak),
+        "peak_gib": _gib(program.peak),
         "compiler_peak_gib": _gib(compiled.peak),
-        "beside_gib": _gib(one.beside),
+        "beside_gib": _gib(program.beside),
         "argument_gib": _gib(compiled.arguments),
         "output_gib": _gib(compiled.outputs),
         "alias_gib": _gib(compiled.aliased),
@@ -82,7 +91,7 @@ def _entry(one: Program, plan: Setup, sharing: Sharing, chip: Chip) -> dict[str,
         "flops": work.flops,
         "model_flops": work.model_flops,
         "bytes": work.bytes,
-        "seconds": estimate.seconds(work, plan, chip),
+        "seconds": float(estimate.seconds(work, plan, chip)),
         "collectives": {
             kind: {"count": total["count"], "gib": _gib(total["bytes"])} for kind, total in sorted(kinds.items())
         },
@@ -90,17 +99,16 @@ def _entry(one: Program, plan: Setup, sharing: Sharing, chip: Chip) -> dict[str,
     }
 
 
-def problems(found: list[Program], sharing: Sharing, chip: Chip) -> list[str]:
-    """What does not fit, with what to change; none where all fits."""
+def problems(programs: Sequence[Program], sharing: Sharing, chip: Chip) -> list[str]:
+    """What does not fit, with what to change; empty when all fits."""
     lines = []
-    for one in found:
-        if one.compiled.too_large:
-            lines.append(f"{one.name}: the compiler refuses it ({one.compiled.too_large}): {_CHANGES[one.name]}")
-        elif one.peak > chip.hbm_gib * GIB:
-            lines.append(
-                f"{one.name}: {one.peak / GIB:.2f} GiB of {chip.hbm_gib:.2f}: {_CHANGES[one.name]}"
-                + _fewer(one.name, sharing)
-            )
+    for program in programs:
+        change = _CHANGES[program.name]
+        if program.compiled.too_large:
+            lines.append(f"{program.name}: the compiler refuses it ({program.compiled.too_large}): {change}")
+        elif program.peak > chip.hbm_gib * GIB:
+            used = f"{program.peak / GIB:.2f} GiB of {chip.hbm_gib:.2f}"
+            lines.append(f"{program.name}: {used}: {change}{_fewer(program.name, sharing)}")
     if sharing.slots < 1:
         lines.append("sampler.slots=0: not one slot fits beside the weights: a larger slice, or a larger mesh.tensor")
     return lines

@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from sampler.tiny import SETTINGS
 
 from azr_jax.config import from_mapping
 from azr_jax.model.sizes import PUBLISHED
-from azr_jax.plan import build, chips, collectives, counts, sharing, suggest
+from azr_jax.plan import build, chips, collectives, counts, lengths, sharing, suggest
 from azr_jax.plan.compiled import _needed
 from azr_jax.sampler import memory
 from configs import racket
@@ -191,9 +192,14 @@ def test_a_run_chooses_the_slots_that_a_plan_says():
 @pytest.mark.parametrize("override", [{"learner.rows_per_microbatch": 2}, {"sampler.slots": 6}])
 def test_no_mesh_is_suggested_that_does_not_divide_what_the_config_names(monkeypatch, override):
     """It would be an error of a mesh that nobody asked for, after everything has been compiled."""
-    monkeypatch.setattr(build, "setup", lambda *_: None)
+    monkeypatch.setattr(build, "setup", lambda config, *_: SimpleNamespace(config=config, mesh=_mesh(config)))
     monkeypatch.setattr(sharing, "share", lambda *_: sharing.Sharing((), False, 0, 0, 0, 0, 0))
     config = racket.get_config()
     config.update_from_flattened_dict(override)
-    found = suggest.choices(from_mapping(config.to_dict()), QWEN_3B, [None] * 4, chips.CHIPS["v5e"])
-    assert [(choice.fsdp, choice.tensor) for choice in found] == [(2, 2)]
+    drawn = lengths.parse("", 8096)
+    choices = suggest.choices(from_mapping(config.to_dict()), QWEN_3B, [None] * 4, chips.CHIPS["v5e"], drawn, "after")
+    assert [(choice.fsdp, choice.tensor) for choice in choices] == [(2, 2)]
+
+
+def _mesh(config):
+    return SimpleNamespace(shape=dataclasses.asdict(config.mesh))

@@ -1,0 +1,100 @@
+"""A simulated step: what is submitted when, where the time goes, and lengths from a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from azr_jax.config import from_mapping
+from azr_jax.plan import build, chips, lengths, sharing, simulation
+from azr_jax.plan.lengths import Lengths, LogNormal
+from azr_jax.plan.simulation import Executors
+from configs import tiny
+
+CHIP = chips.CHIPS["v5e"]
+FIXED = Lengths(LogNormal(40, 1e-9, 160), 100, 0.5, "all 40 tokens")
+SPREAD = Lengths(LogNormal(40, 1.0, 160), 100, 0.5, "log-normal")
+
+
+@pytest.fixture(scope="module")
+def planned():
+    """azr-tiny on one device that is called a v5e, with 64 slots."""
+    mapping = tiny.get_config()
+    mapping.selfplay.batch_per_task, mapping.selfplay.estimate_samples, mapping.sampler.slots = 16, 4, 64
+    config = from_mapping(mapping.to_dict())
+    plan = build.setup(config, build.model_config(config), jax.devices()[:1], CHIP.hbm_gib)
+    return plan, sharing.share(plan, CHIP.hbm_gib)
+
+
+def test_a_step_has_all_its_responses_and_its_parts_are_its_seconds(planned):
+    plan, shared = planned
+    step = simulation.step(plan, shared, CHIP, FIXED, "after")
+    # 48 proposals, 24 of them valid with 4 samples each, 48 solutions; 40 tokens each.
+    assert (step.responses, step.response_tokens) == (48 + 96 + 48, 40 * 192)
+    assert step.seconds == pytest.approx(step.sampling_s + step.waiting_s + step.update_s + step.moving_s)
+    assert 0.0 < step.occupancy <= 1.0 and step.update_s > 0.0
+
+
+def test_solver_tasks_drawn_at_the_start_share_the_queue(planned):
+    plan, shared = planned
+    steps = {order: simulation.step(plan, shared, CHIP, SPREAD, order) for order in simulation.SOLVER_TASKS}
+    before, after = steps["before"], steps["after"]
+    assert before.responses == after.responses and before.response_tokens == after.response_tokens
+    assert before.decode_steps < after.decode_steps and before.occupancy > after.occupancy
+
+
+def test_slow_programs_are_waited_for(planned):
+    plan, shared = planned
+    slow = simulation.step(plan, shared, CHIP, FIXED, "after", executors=Executors(program_s=5.0, workers=48))
+    quick = simulation.step(plan, shared, CHIP, FIXED, "after", executors=Executors(program_s=0.0, workers=48))
+    assert slow.waiting_s > 5.0 and quick.waiting_s == 0.0
+    assert slow.decode_steps >= quick.decode_steps
+
+
+def test_the_tail_is_what_runs_with_few_slots_alive():
+    clock = simulation.Clock(chunks=[(1.0, 3, 64), (1.0, 64, 64), (2.0, 32, 64), (4.0, 6, 64), (8.0, 1, 64)])
+    assert simulation.tail_s(clock, 64) == 12.0  # the filling at the start is no tail
+
+
+def test_lengths_are_log_normal_capped_and_the_same_each_time():
+    drawn = LogNormal(median=500, sigma=1.0, cap=8096).draw(20000, seed=0)
+    assert sorted(drawn)[10000] == pytest.approx(500, rel=0.03)
+    assert max(drawn) == 8096 and min(drawn) >= 1
+    assert sum(500 < n < 1359 for n in drawn) / 20000 == pytest.approx(0.341, abs=0.01)  # one sigma
+    again = LogNormal(median=500, sigma=1.0, cap=8096)
+    assert again.draw(5, seed=3) == again.draw(5, seed=3) != again.draw(5, seed=4)
+
+
+def test_lengths_of_a_run_are_those_of_its_transcripts_or_fitted_to_its_mean(tmp_path):
+    row = {"step": 1, "sample/response_tokens": 300.0, "sample/prompt_tokens": 90.4, "propose/valid": 0.25}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    fitted = lengths.parse(str(tmp_path), 1000)
+    assert (fitted.prompt_tokens, fitted.valid_share) == (90, 0.25) and "mean" in fitted.source
+    assert np.mean(fitted.responses.draw(20000, 1)) == pytest.approx(300, rel=0.03)
+    rows = [json.dumps({"step": 1, "tokens": 7 if n % 2 else 5000}) for n in range(200)]
+    (tmp_path / "transcripts.jsonl").write_text("\n".join(rows) + "\n")
+    measured = lengths.parse(str(tmp_path), 1000)
+    assert set(measured.responses.draw(100, 0)) == {7, 1000} and "200 responses" in measured.source
+
+
+@pytest.mark.parametrize("text", ["500,0", "a,b", "1,2,3", "nowhere"])
+def test_lengths_that_are_none_are_an_error(text):
+    with pytest.raises(ValueError, match=f"--lengths={text}"):
+        lengths.parse(text, 1000)
+
+
+def test_a_plan_without_compiling_is_the_simulated_step(planned, monkeypatch):
+    from azr_jax.plan import __main__ as command
+
+    plan, _ = planned
+    monkeypatch.setattr(build, "topology_devices", lambda _: jax.devices()[:1])
+    lines = []
+    one_seed = dataclasses.replace(plan.config, mesh=dataclasses.replace(plan.config.mesh, fsdp=1))
+    made = command.make(one_seed, "v5e:1x1", lines.append, "40,1", compiles=False)
+    assert made["simulated"]["after"]["seconds"] > made["simulated"]["before"]["seconds"] > 0.0
+    text = "\n".join(lines)
+    assert "simulated (log-normal, median 40, sigma 1" in text and "meshes and slots, quickest simulated" in text
