@@ -17,14 +17,14 @@ from configs import tiny
 
 CHIP = chips.CHIPS["v5e"]
 FIXED = Lengths(LogNormal(40, 1e-9, 160), 100, 0.5, "all 40 tokens")
-SPREAD = Lengths(LogNormal(40, 1.0, 160), 100, 0.5, "log-normal")
+FEW_VALID = Lengths(LogNormal(40, 1.0, 160), 100, 0.02, "log-normal")
 
 
 @pytest.fixture(scope="module")
 def planned():
-    """azr-tiny on one device that is called a v5e, with 64 slots."""
+    """azr-tiny on one device that is called a v5e, with a slot for every response of a step."""
     mapping = tiny.get_config()
-    mapping.selfplay.batch_per_task, mapping.selfplay.estimate_samples, mapping.sampler.slots = 16, 4, 64
+    mapping.selfplay.batch_per_task, mapping.selfplay.estimate_samples, mapping.sampler.slots = 16, 4, 192
     config = from_mapping(mapping.to_dict())
     plan = build.setup(config, build.model_config(config), jax.devices()[:1], CHIP.hbm_gib)
     return plan, sharing.share(plan, CHIP.hbm_gib)
@@ -41,7 +41,13 @@ def test_a_step_has_all_its_responses_and_its_parts_are_its_seconds(planned):
 
 def test_solver_tasks_drawn_at_the_start_share_the_queue(planned):
     plan, shared = planned
-    steps = {order: simulation.step(plan, shared, CHIP, SPREAD, order) for order in simulation.SOLVER_TASKS}
+    assert len(simulation.Queue(plan, FEW_VALID, "before", 0).first()) == 96
+    queue = simulation.Queue(plan, FEW_VALID, "after", 0)
+    assert len(queue.first()) == 48
+    # The one valid proposal leads to its samples, the last one validated to the solver tasks.
+    led_to = [[request.id for request in queue.after(f"propose/{n}")] for n in range(48)]
+    assert led_to[0] == [f"estimate/0/{m}" for m in range(4)] and len(led_to[-1]) == 48 and not any(led_to[1:-1])
+    steps = {order: simulation.step(plan, shared, CHIP, FEW_VALID, order) for order in simulation.SOLVER_TASKS}
     before, after = steps["before"], steps["after"]
     assert before.responses == after.responses and before.response_tokens == after.response_tokens
     assert before.decode_steps < after.decode_steps and before.occupancy > after.occupancy
