@@ -45,9 +45,9 @@ def _sampler() -> ml_collections.ConfigDict:
             "slots": 0,  # rows decoded together; 0: as many as the device's memory holds
             "chunk": 32,  # tokens decoded between two looks of the host
             "prefill_tokens": 16384,  # prompt tokens in one prefill call
-            # Texts that end a training response, kept in it: ("</answer>",) saves what base models write after their
-            # answer, up to the length limit. () as in the paper: only an end token ends it.
-            "stop": (),
+            # Texts that end a training response, kept in it: a base model writes on after its answer, up to the length
+            # limit. (): only an end token ends it.
+            "stop": ("</answer>",),
         }
     )
 

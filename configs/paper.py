@@ -20,6 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
             "shuffle_new": True,
         }
     )
+    config.sampler.stop = ()
     config.reward.proposer = "eq3"
     config.learner.update(
         {

@@ -31,7 +31,14 @@ def get_config() -> ml_collections.ConfigDict:
         }
     )
     config.sampler.update(
-        {"max_prompt_tokens": 256, "max_response_tokens": 160, "slots": 96, "chunk": 16, "prefill_tokens": 8192}
+        {
+            "max_prompt_tokens": 256,
+            "max_response_tokens": 160,
+            "slots": 96,
+            "chunk": 16,
+            "prefill_tokens": 8192,
+            "stop": (),
+        }
     )
     config.learner.update(
         {"lr": 3e-4, "estimator": "trrpp", "row_tokens": 448, "logit_chunk": 448, "rows_per_microbatch": 16}
