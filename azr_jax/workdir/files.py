@@ -12,6 +12,7 @@ SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
 METRICS_FILE = "metrics.jsonl"
 TRANSCRIPTS_FILE = "transcripts.jsonl"
+WANDB_FILE = "wandb.json"
 # The last object of a save in a bucket.
 COMMIT_FILE = "commit_success.txt"
 

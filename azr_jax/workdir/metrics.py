@@ -7,13 +7,9 @@ resumed run's files are those of one that was never interrupted.
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
-import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +18,7 @@ from absl import logging
 from azr_jax.config import MetricsSettings
 from azr_jax.workdir import json_lines
 from azr_jax.workdir.files import METRICS_FILE, TRANSCRIPTS_FILE
+from azr_jax.workdir.weights_and_biases import Page
 
 if TYPE_CHECKING:
     from azr_jax.workdir.tensorboard import Events
@@ -39,14 +36,14 @@ class Writers:
         self._settings = settings
         self._purge_step: int | None = None
         self._events: Events | None = None
-        self._wandb = _start_wandb(self._workdir, settings, config_json) if settings.wandb else None
+        self._page = Page(self._workdir, settings, config_json) if settings.wandb else None
 
     def __enter__(self) -> Writers:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._wandb is not None:
-            self._wandb.finish()
+        if self._page is not None:
+            self._page.close()
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """One step's metrics to every writer; they are on disk when this returns.
@@ -57,7 +54,13 @@ class Writers:
           OSError: metrics.jsonl can't be written, with the path and the fix; it then ends with the step before.
         """
         json_lines.append(self._workdir / METRICS_FILE, [{"step": step, **metrics}])
-        finite = {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
+        self.show(step, metrics)
+
+    def show(self, step: int, values: Mapping[str, float]) -> None:
+        """Numbers of a step to TensorBoard and Weights & Biases alone, such as scores before and after the run."""
+        finite = {key: float(value) for key, value in values.items() if math.isfinite(value)}
+        if not finite:
+            return
         if self._settings.tensorboard:
             if self._events is None:
                 # tensorboardX imports torch where there is one, which takes seconds.
@@ -65,19 +68,18 @@ class Writers:
 
                 self._events = Events(self._workdir / TENSORBOARD, self._purge_step)
             self._events.write(step, finite)
-        if self._wandb is not None:
-            try:
-                self._wandb.log(finite, step=step)
-            except Exception as error:  # noqa: BLE001 - its own errors are no subclasses of anything
-                logging.warning("Weights & Biases did not take step %d: %s", step, error)
+        if self._page is not None:
+            self._page.write(step, finite)
 
-    def transcripts(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Appends a step's transcripts to transcripts.jsonl, each with its `step`.
+    def transcripts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Appends a step's transcripts to transcripts.jsonl, each with its `step`; shows them as a table online.
 
         Raises:
           OSError: as `write`.
         """
         json_lines.append(self._workdir / TRANSCRIPTS_FILE, [{"step": step, **row} for row in rows])
+        if self._page is not None:
+            self._page.transcripts(step, rows)
 
     def truncate_after(self, step: int) -> None:
         """Forgets what was written of later steps; call it before the first `write` of a resumed run.
@@ -98,26 +100,3 @@ class Writers:
             )
         json_lines.keep_until(self._workdir / TRANSCRIPTS_FILE, step)
         self._purge_step = step + 1
-
-
-def _start_wandb(workdir: Path, settings: MetricsSettings, config_json: str) -> Any:
-    if importlib.util.find_spec("wandb") is None:
-        raise RuntimeError(
-            "metrics.wandb=True: the package wandb is not installed; `pip install wandb`, or set metrics.wandb=False"
-        )
-    # The id is the workdir's, so that a resumed run goes on in the same place.
-    identity = hashlib.sha256(str(workdir.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    try:
-        return importlib.import_module("wandb").init(
-            project=settings.wandb_project,
-            name=workdir.name,
-            id=identity,
-            resume="allow",
-            dir=str(workdir),
-            config=json.loads(config_json),
-        )
-    except Exception as error:  # as above
-        raise RuntimeError(
-            f"metrics.wandb=True: Weights & Biases does not start ({error}); run `wandb login`, set WANDB_MODE=offline,"
-            " or set metrics.wandb=False"
-        ) from error

@@ -170,36 +170,6 @@ def test_metrics_that_end_before_the_save_are_said(tmp_path, caplog):
     assert "ends with step 1, the save is of step 2" in caplog.text
 
 
-def test_wandb_that_fails_later_is_a_warning(tmp_path, caplog):
-    class Failing:
-        def log(self, *arguments, **options):
-            raise LookupError("the service is gone")
-
-        def finish(self):
-            pass
-
-    with writers(tmp_path) as out:
-        out._wandb = Failing()
-        out.write(1, {"x": 1.0})
-    assert "did not take step 1: the service is gone" in caplog.text
-
-
-def test_wandb_that_does_not_start_is_said(tmp_path, monkeypatch):
-    (tmp_path / "wandb.py").write_text("def init(**options): raise LookupError('api_key not configured')")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "wandb", raising=False)
-    with pytest.raises(RuntimeError, match=r"metrics\.wandb=True: .*api_key not configured.*wandb login"):
-        writers(tmp_path, wandb=True)
-    sys.modules.pop("wandb", None)
-
-
-def test_wandb_that_is_not_installed_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", [])
-    monkeypatch.delitem(sys.modules, "wandb", raising=False)
-    with pytest.raises(RuntimeError, match=r"metrics\.wandb=True.*pip install wandb"):
-        writers(tmp_path, wandb=True)
-
-
 def test_a_remote_workdir_is_refused():
     with pytest.raises(ValueError, match=r"gs://bucket/run.*local"):
         writers("gs://bucket/run")
