@@ -12,6 +12,7 @@ from azr_jax.checkpoint import Manager
 from azr_jax.hosts.hosts import HostLostError, Hosts
 from azr_jax.learner.state import TrainState
 from azr_jax.loop.record import StepRecord
+from azr_jax.workdir.files import WANDB_FILE
 from azr_jax.workdir.metrics import METRICS_FILE, TENSORBOARD, TRANSCRIPTS_FILE, Writers
 from azr_jax.workdir.mirror import Mirror
 
@@ -111,7 +112,7 @@ class Saving:
     def _write_records(self) -> None:
         if self._hosts.is_first:
             self._write_pending()
-            self._mirror.push((METRICS_FILE, TRANSCRIPTS_FILE, TENSORBOARD))
+            self._mirror.push((METRICS_FILE, TRANSCRIPTS_FILE, TENSORBOARD, WANDB_FILE))
 
     def _write_pending(self) -> None:
         while self._unwritten:
