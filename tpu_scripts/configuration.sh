@@ -2,8 +2,8 @@
 # Reads and checks the variables of tpu.conf, and calls gcloud for tpu.sh, which sources this file.
 
 KEYS="PROJECT ZONE BUCKET NAME ACCELERATOR_TYPE RUNTIME_VERSION PROVISIONING CREATE_FLAGS RUN CONFIG RUN_FLAGS WEIGHTS
-LANGUAGES IMAGE POLL_SECONDS RETRY_SECONDS MAX_RESTARTS"
-OPTIONAL_KEYS="CREATE_FLAGS RUN_FLAGS WEIGHTS LANGUAGES IMAGE"
+LANGUAGES JULIA IMAGE POLL_SECONDS RETRY_SECONDS MAX_RESTARTS"
+OPTIONAL_KEYS="CREATE_FLAGS RUN_FLAGS WEIGHTS LANGUAGES JULIA IMAGE"
 ATTEMPTS=5
 DRY_RUN=""
 # What the last command said on stderr.
@@ -73,8 +73,8 @@ advice() {
     *"gcloud auth login"* | *UNAUTHENTICATED*) echo "run: gcloud auth login" ;;
     *[Qq]"uota"*) echo "ask for quota of $ACCELERATOR_TYPE in $ZONE, or choose another ZONE or ACCELERATOR_TYPE" ;;
     *"no more capacity"* | *RESOURCE_EXHAUSTED* | *"stockout"*) echo "no chips are free in $ZONE: use PROVISIONING=queued-spot or queued, or another ZONE" ;;
-    *NOT_FOUND*) echo "nothing of this name in $PROJECT, $ZONE: run the create command first, or mend NAME and ZONE" ;;
-    *INVALID_ARGUMENT*) echo "mend ACCELERATOR_TYPE, RUNTIME_VERSION, ZONE or CREATE_FLAGS" ;;
+    *NOT_FOUND*) echo "nothing of this name in $PROJECT, $ZONE: run the create command first, or correct NAME and ZONE" ;;
+    *INVALID_ARGUMENT*) echo "correct ACCELERATOR_TYPE, RUNTIME_VERSION, ZONE or CREATE_FLAGS" ;;
     *) echo "see the lines above" ;;
   esac
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv with the pinned packages: `tpu_scripts/setup_python.sh [EXTRA ...]`, where EXTRA is test, tpu, cuda or wandb.
+# Makes .venv with the pinned packages: `tpu_scripts/setup_python.sh [EXTRA ...]`, where EXTRA is test, tpu, cuda12, cuda13 or wandb.
 # Safe to run again: a finished installation of the same pins is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -129,7 +129,7 @@ setup() {
   must git -C "$repository" archive --format=tar.gz "--output=$archive" HEAD
   must gcloud compute tpus tpu-vm scp "$archive" "$NAME:azr_jax.tar.gz" "--project=$PROJECT" "--zone=$ZONE" --quiet --worker=all
   on_workers all "mkdir -p azr_jax && tar -xzf azr_jax.tar.gz -C azr_jax && echo $version > azr_jax/.source-version \
-&& $(worker_words setup "$LANGUAGES" "$WEIGHTS" "$IMAGE")"
+&& $(worker_words setup "$LANGUAGES" "$WEIGHTS" "$IMAGE" "$JULIA")"
   must "${command[@]}"
 }
 

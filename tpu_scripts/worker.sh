@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What tpu.sh does on a worker of a slice, in the checkout that it copied there; every command may be repeated.
 #
-#   worker.sh setup LANGUAGES WEIGHTS IMAGE    installs what is missing and checks it
+#   worker.sh setup LANGUAGES WEIGHTS IMAGE JULIA    installs what is missing and checks it; JULIA: URL of a tar.gz, or ""
 #   worker.sh start RUN IMAGE -- COMMAND...    starts the command unless it runs; its output goes to ~/azr_jax_runs/RUN/log
 #   worker.sh status RUN                       one line: running | exit STATUS | not started
 #   worker.sh logs RUN LINES [follow]
@@ -17,7 +17,18 @@ as_root() { if [[ $EUID -eq 0 ]]; then "$@"; else sudo -n -- "$@"; fi; }
 # In the image the TPU needs the host's devices and network, and the sandbox the right to make namespaces. A machine that
 # is taken away stops its containers: 60 seconds instead of docker's 10 for the save.
 in_image() {
-  as_root docker run --rm --privileged --net=host --stop-timeout 60 --name "$1" -v "$PWD/weights:/azr_jax/weights" "${@:2}"
+  as_root docker run --rm --privileged --net=host --stop-timeout 60 --name "$1" -v "$PWD/weights:/azr_jax/weights" \
+    --env "JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-/azr_jax/weights/compiled}" "${@:2}"
+}
+
+# Compiled programs outlive the slice in the bucket of the run; a run on this disk keeps them in the user's cache.
+keep_compiled_programs() {
+  local word
+  for word in "$@"; do
+    [[ $word == --workdir=gs://*/* && -z ${JAX_COMPILATION_CACHE_DIR:-} ]] || continue
+    word="${word#--workdir=}"
+    export JAX_COMPILATION_CACHE_DIR="${word%/*}/compiled"
+  done
 }
 
 fetch_weights() {
@@ -35,8 +46,8 @@ fetch_weights() {
 }
 
 setup() {
-  local languages="$1" weights="$2" image="$3" wanted
-  wanted="$(cat .source-version) $languages $weights $image"
+  local languages="$1" weights="$2" image="$3" julia="${4:-}" wanted
+  wanted="$(cat .source-version) $languages $weights $image $julia"
   if [[ -f $stamp && $(<"$stamp") == "$wanted" ]]; then say "set up already"; return; fi
   mkdir -p .setup weights
   if [[ -n $image ]]; then
@@ -50,6 +61,7 @@ setup() {
       as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3.11 python3.11-venv >/dev/null
     fi
     tpu_scripts/setup_python.sh tpu
+    [[ -z $julia ]] || tpu_scripts/install_julia.sh "$julia"
     # shellcheck disable=SC2086  # a list of words
     tpu_scripts/install_interpreters.sh $languages
     fetch_weights "$weights"
@@ -75,6 +87,7 @@ start() {
   [[ -f $stamp ]] || { say "not set up: run tpu.sh setup first"; exit 1; }
   mkdir -p "$folder"
   rm -f "$folder/exit"
+  keep_compiled_programs "$@"
   if [[ -n $image ]]; then
     as_root docker rm --force "azr_jax_$run" >/dev/null 2>&1 || true
     set -- "$0" in_image "azr_jax_$run" "$image" "$@"

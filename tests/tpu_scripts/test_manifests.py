@@ -172,7 +172,8 @@ def test_the_image_gets_all_that_the_dockerfile_copies():
 def test_a_pod_completes_only_with_its_run(tmp_path, story, finished, expected):
     python = tmp_path / "python"
     python.write_text(
-        f'#!/bin/bash\necho "$*" >>{tmp_path}/calls\n[[ "$2" == azr_jax.monitor.status ]] && exit {finished}\n{story}\n'
+        f'#!/bin/bash\necho "$*" >>{tmp_path}/calls\necho "$JAX_COMPILATION_CACHE_DIR" >{tmp_path}/cache\n'
+        f'[[ "$2" == azr_jax.status ]] && exit {finished}\n{story}\n'
     )
     python.chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
@@ -183,6 +184,7 @@ def test_a_pod_completes_only_with_its_run(tmp_path, story, finished, expected):
                 time.sleep(0.02)
             process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == expected
+    assert (tmp_path / "cache").read_text() == "gs://b/compiled\n"
     calls = (tmp_path / "calls").read_text().splitlines()
     assert calls[0] == "-m azr_jax.main --workdir=gs://b/run --config=c"
-    assert calls[1:] == (["-m azr_jax.monitor.status --finished gs://b/run"] if story != "exit 7" else [])
+    assert calls[1:] == (["-m azr_jax.status --finished gs://b/run"] if story != "exit 7" else [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,25 @@ esac
     # The interpreter of the environment is gone, as after an upgrade of the system.
     (machine.root / "checkout" / ".venv" / "bin" / "python").unlink()
     assert "installing Python packages" in machine.run("setup_python.sh")[1]
+
+
+def test_a_julia_of_the_users_choice(tmp_path):
+    for version in ("1.10.4", "1.11.1"):
+        program = tmp_path / f"julia-{version}" / "bin" / "julia"
+        program.parent.mkdir(parents=True)
+        program.write_text(f"#!/bin/sh\necho {version}\n")
+        program.chmod(0o755)
+        with tarfile.open(tmp_path / f"{version}.tar.gz", "w:gz") as archive:
+            archive.add(tmp_path / f"julia-{version}", f"julia-{version}")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sudo").write_text('#!/bin/bash\nshift 2\nexec "$@"\n')
+    (tmp_path / "bin" / "sudo").chmod(0o755)
+    link = tmp_path / "bin" / "julia"
+    environment = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "AZR_JAX_JULIA_LINK": str(link)}
+    for version in ("1.10.4", "1.11.1", "1.11.1"):
+        archive = tmp_path / f"{version}.tar.gz"
+        script = str(REPOSITORY / "tpu_scripts" / "install_julia.sh")
+        done = run_script([script, archive.as_uri(), str(tmp_path / "opt")], environment)
+        assert done.returncode == 0, done.stdout
+        assert run_script([str(link)], environment).stdout == f"{version}\n"
+        archive.unlink(missing_ok=True)  # the third time nothing is fetched

@@ -22,6 +22,7 @@ STUB_PYTHON = """#!/bin/bash
 [[ "$*" == *azr_jax.main* ]] || exit 9
 [[ $(basename "$HOME") == worker0 ]] || exec sleep 600
 echo "$*" >>"$FAKE_GCLOUD/starts"
+echo "$JAX_COMPILATION_CACHE_DIR" >>"$FAKE_GCLOUD/caches"
 line=$(sed -n "$(wc -l <"$FAKE_GCLOUD/starts")p" "$FAKE_GCLOUD/story")
 run="$FAKE_GCLOUD/buckets/my-bucket/julia"
 mkdir -p "$run/checkpoints"
@@ -127,6 +128,7 @@ def cloud(tmp_path):
 def test_a_run_from_nothing_to_its_results(cloud):
     printed = cloud.tpu("--dry-run", "run").splitlines()
     output = cloud.tpu("run")
+    assert (cloud.root / "caches").read_text() == "gs://my-bucket/compiled\n"
     assert "finished" in output and "doctor: all well" in output
     called = [json.loads(line) for line in (cloud.root / "calls.jsonl").read_text().splitlines()]
     changing = [
@@ -315,7 +317,7 @@ def test_a_dry_run_prints_the_commands_and_calls_nothing(cloud):
         ["gcloud", "compute", "tpus", "tpu-vm", "ssh"],
         ["gcloud", "compute", "tpus", "tpu-vm", "ssh"],
     ]
-    assert shlex.split(commands[3][-1])[-4:] == ["setup", "julia", "a model", ""]
+    assert shlex.split(commands[3][-1])[-5:] == ["setup", "julia", "a model", "", ""]
     for command in ("create", "setup", "launch", "status", "logs", "stop", "fetch", "delete"):
         assert "gcloud" in cloud.tpu("--dry-run", command)
     assert not cloud.calls()
@@ -403,6 +405,7 @@ exec bash "$HOME/azr_jax/stub" "$@"
     assert calls[0] == "pull --quiet image:1"
     assert calls[1].endswith(" image:1 python -m executors doctor julia")
     assert calls[1].startswith("run --rm --privileged --net=host --stop-timeout 60 --name azr_jax_check ")
+    assert " --env JAX_COMPILATION_CACHE_DIR=gs://my-bucket/compiled image:1 " in calls[-1]
     assert calls[-1].endswith("--config.mesh.tensor=2") and " image:1 python -m azr_jax.main " in calls[-1]
 
 
