@@ -57,6 +57,7 @@ class SelfplaySettings:
     band_low: float
     band_high: float
     max_program_chars: int
+    format: str
     program_tags: str
     prompt_template: str
 
@@ -344,6 +345,7 @@ CHOICES = {
     "mesh.resting_state": ("auto", "device", "host"),
     "selfplay.buffers": ("shared", "apart"),
     "selfplay.duplicates": ("allow", "-1", "0"),
+    "selfplay.format": ("azr", "strict"),
     "selfplay.program_tags": ("own", "any"),
     "selfplay.prompt_template": ("paper", "brief"),
     "reward.proposer": ("eq3", "eq4", "switch", "linear", "adaptive", "learnability"),

@@ -26,6 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
             "estimate_samples": 4,
             "induction_inputs": 6,
             "induction_shown": 4,
+            "format": "strict",
             "prompt_template": "brief",
             "max_program_chars": 1024,
         }

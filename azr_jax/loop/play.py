@@ -18,10 +18,9 @@ from azr_jax.loop.pools import SharedPools
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.sampler.engine import Sampler, Session
 from azr_jax.sampler.requests import Request
-from azr_jax.selfplay import prompts, validation
+from azr_jax.selfplay import parsing, prompts, validation
 from azr_jax.selfplay.buffers import LanguageBuffers
 from azr_jax.selfplay.estimates import accuracy
-from azr_jax.selfplay.parsing import ANY_TAG, parse
 from azr_jax.types import Answer, InductionProblem, Invalid, Role, Rollout, Task, TaskType, Triplet
 from executors import Job, Language, Pool, Verdict
 
@@ -202,22 +201,17 @@ class Player:
         """Whether a prompt is within `sampler.max_prompt_tokens`."""
         return len(self._tokenizer.encode_prompt(prompt)) <= self.config.sampler.max_prompt_tokens
 
-    def _parse(self, task: Task, rollout: Rollout) -> Answer | Invalid:
-        language = self.languages[task.language]
-        own = (language.fence, *language.fence_aliases)
-        return parse(
-            task.role,
-            task.type,
-            rollout.text,
-            fence_tags=ANY_TAG if self.config.selfplay.program_tags == "any" else own,
-            induction_inputs=self.config.selfplay.induction_inputs,
-            max_program_chars=self.config.selfplay.max_program_chars,
-        )
+    def _read(self, task: Task, rollout: Rollout) -> parsing.Reading:
+        language, settings = self.languages[task.language], self.config.selfplay
+        tags = (language.fence, *language.fence_aliases) if settings.program_tags == "own" else parsing.ANY_TAG
+        form = parsing.Form(settings.format, tags, settings.induction_inputs, settings.max_program_chars)
+        return parsing.read(task.role, task.type, rollout.text, form)
 
     async def propose(self, task: Task, buffers: LanguageBuffers, step: int) -> Proposal:
         """A proposal, sampled and validated. Nothing is added to the buffers here."""
         rollout = await self.sample(task, self.config.sampler.temperature)
-        answer = self._parse(task, rollout)
+        reading = self._read(task, rollout)
+        answer = reading.checked
         if isinstance(answer, Invalid):
             return Proposal(task, rollout, None, answer.reason, formatted=False)
         item: Triplet | InductionProblem | Invalid | None = None
@@ -257,18 +251,19 @@ class Player:
             proposal.task.type,
             proposal.item,
         )
-        tries = (self.solve(task, temperature, f"/{number}") for number in range(samples))
+        tries = (self.solve(task, temperature, f"/{number}", ask_format=False) for number in range(samples))
         return list(await asyncio.gather(*tries))
 
-    async def solve(self, task: Task, temperature: float, sample_id: str = "") -> Solution:
-        """A solution, sampled and checked."""
+    async def solve(self, task: Task, temperature: float, sample_id: str = "", ask_format: bool = True) -> Solution:
+        """A solution, sampled and checked; without `ask_format` an answer out of format is checked too (parsing.py)."""
         rollout = await self.sample(task, temperature, sample_id)
-        answer = self._parse(task, rollout)
+        reading = self._read(task, rollout)
+        answer = reading.checked if ask_format else reading.answer
         if isinstance(answer, Invalid):
             return Solution(task, rollout, False, False, answer.reason, None)
         verdict = await self.execute(task.language, validation.solver_job(task, answer, task.id + sample_id))
         correct, outcome = validation.solver_outcome(verdict)
-        return Solution(task, rollout, True, correct, outcome, verdict)
+        return Solution(task, rollout, reading.formatted, correct, outcome, verdict)
 
 
 def solver_prompt(config: Config, language: Language, kind: TaskType, item: Triplet | InductionProblem) -> str:

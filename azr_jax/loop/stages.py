@@ -198,7 +198,12 @@ def score(config: Config, played: Played, state: rewards.RewardState) -> list[Sc
     for solution in solutions:
         if not is_dropped(solution.outcome):
             reward = rewards.SOLVER_REWARDS[config.reward.solver](
-                solution.formatted, solution.correct, solution.outcome, state, config.reward
+                solution.formatted,
+                # An estimate may be right out of format: for acc, not for its own reward.
+                solution.formatted and solution.correct,
+                solution.outcome,
+                state,
+                config.reward,
             )
             scored.append(
                 Scored(solution.task, solution.rollout, reward, solution.formatted, solution.correct, solution.outcome)

@@ -4,47 +4,54 @@ The format (the paper's Listing 1; the prompt ends with "Assistant: <think>", so
 
     reasoning </think> <answer> fenced blocks </answer>
 
-Rules, as a strict grader reads them:
+`selfplay.format` says how closely it has to be kept.
+
+"azr", as the public Absolute Zero code grades: the tags in this order with nothing but white space between `</think>`
+and `<answer>`; what follows `</answer>` is ignored. The answer is the last `<answer>`; in it the last block of the tag
+that is asked for, or else the last without a tag (a program and its input: the first and the last), or else, for an
+input or output that is asked for alone, the whole answer. Blocks may be written in every way that `fences.loose_blocks`
+knows. Where the format is not asked for, as when acc is estimated, the answer may stand without its tags, and is then
+what follows the reasoning, or all of the text.
+
+"strict", as a grader that refuses whatever is not exactly right:
 - The answer starts at the LAST `</think>` that is followed by `<answer>` with nothing but white space between. What is
   before it is reasoning and may hold anything: a repeated `<think>`, quoted tags, drafts, "Assistant:".
-- It ends at the last `</answer>`, after which only white space may follow. A response that goes on after its answer
-  is refused (`trailing_text`). So exactly one answer is graded, the last, and never the best of several.
-- An opening fence is a line of at least three backticks, not indented, and a tag without backticks. A closing fence is
-  a line that holds nothing but at least as many backticks, not indented. Shorter fences, indented fences and backticks
-  within a line are part of the block, so code that holds fences goes into a longer fence (as `prompts.fenced` makes).
-- Prose between blocks, and blocks of other tags, are ignored. A block that the task asks for once and that is there
-  twice is refused (`repeated_block`): the grader does not choose.
-- CRLF and CR become LF. A block with a NUL or a lone surrogate is refused (`bad_characters`); U+FFFD is a character.
+- It ends at the last `</answer>`, after which only white space may follow (`trailing_text`). So exactly one answer is
+  graded, the last, and never the best of several.
+- Blocks are those of `fences.strict_blocks`, so code that holds fences goes into a longer fence (as `prompts.fenced`
+  makes). Prose between blocks, and blocks of other tags, are ignored. A block that the task asks for once and that is
+  there twice is refused (`repeated_block`): the grader does not choose.
+
+In both, CRLF and CR become LF, and a block with a NUL or a lone surrogate is refused; U+FFFD is a character.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterator
 
+from azr_jax.selfplay.fences import loose_blocks, strict_blocks
 from azr_jax.types import Answer, Invalid, Role, TaskType
 
-REASONS: tuple[str, ...] = (
-    "no_think_end",
-    "no_answer",
-    "answer_not_closed",
-    "trailing_text",
-    "unclosed_fence",
-    "missing_program",
-    "missing_input",
-    "missing_output",
-    "missing_message",
-    "repeated_block",
-    "too_few_inputs",
-    "empty_block",
-    "bad_characters",
-    "too_long",
-)
+# Every word that `parse` gives as a reason, and what it means to a reader.
+REASONS: dict[str, str] = {
+    "no_think_end": "the reasoning does not end: there is no </think>",
+    "no_answer": "no <answer> follows </think>",
+    "answer_not_closed": "the answer does not end: there is no </answer>",
+    "trailing_text": "text follows </answer>",
+    "unclosed_fence": "a fenced block is not closed",
+    "missing_program": "there is no fenced block with the language's tag",
+    "missing_input": "there is no fenced block with the tag input",
+    "missing_output": "there is no fenced block with the tag output",
+    "missing_message": "there is no fenced block with the tag message",
+    "repeated_block": "a block that is asked for once is there several times",
+    "too_few_inputs": "there are fewer inputs than asked for",
+    "empty_block": "a block is empty",
+    "bad_characters": "a block holds a NUL or half of a surrogate pair",
+    "too_long": "a block has more characters than selfplay.max_program_chars",
+}
 
-# Possessive quantifiers: a failed match is not tried again with less, which keeps hostile text linear.
 _ANSWER_START = re.compile(r"</think>\s*+<answer>")
-_OPENING = re.compile(r"(`{3,}+)([^`]*+)")
-_CLOSING = re.compile(r"(`{3,}+)[ \t]*+")
 
 # In place of the tags of a program: any but those of the other blocks.
 ANY_TAG = ("*",)
@@ -61,95 +68,170 @@ _BLOCKS: dict[tuple[Role, TaskType], tuple[str, ...]] = {
 }
 
 
-def parse(
-    role: Role,
-    task_type: TaskType,
-    response_text: str,
-    *,
-    fence_tags: tuple[str, ...],
-    induction_inputs: int,
-    max_program_chars: int,
-) -> Answer | Invalid:
-    """What a response to one of the six tasks answers.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Form:
+    """How responses are read.
+
+    format: "azr" or "strict". fence_tags: the tags of a program block, the language's own and its aliases, in any case.
+    ANY_TAG takes a block of any tag that no other block has, or of none, for a program: what it is in, the
+    executor finds out. induction_inputs: inputs that an induction proposer has to write; further ones are dropped.
+    max_program_chars: characters that any one block may have.
+    """
+
+    format: str
+    fence_tags: tuple[str, ...]
+    induction_inputs: int
+    max_program_chars: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reading:
+    """A response as read: what it answers if it has to keep the format (`checked`), and if not (`answer`)."""
+
+    checked: Answer | Invalid
+    answer: Answer | Invalid
+
+    @property
+    def formatted(self) -> bool:
+        """Whether the format is kept."""
+        return isinstance(self.checked, Answer)
+
+
+def parse(role: Role, task_type: TaskType, text: str, form: Form) -> Answer | Invalid:
+    """What a response to one of the six tasks answers, if it keeps the format.
 
     Args:
       role: who answers.
       task_type: what kind of task it is.
-      response_text: the response without its end token, `</answer>` included (a sampler that stops on it keeps it).
-      fence_tags: the tags of a program block, the language's own and its aliases; case does not matter. ANY_TAG takes
-        a block of any tag that no other block has, or of none, for a program: what it is in, the executor finds out.
-      induction_inputs: inputs that an induction proposer has to write; further ones are dropped.
-      max_program_chars: characters that any one block may have.
+      text: the response without its end token, `</answer>` included (a sampler that stops on it keeps it).
+      form: how it is read.
 
     Returns:
       An Answer with the task's fields filled, none of them empty, or an Invalid whose reason is one of `REASONS`.
     """
-    body = _answer_body(response_text.replace("\r\n", "\n").replace("\r", "\n"))
+    return _parsed(role, task_type, text, form, ask_format=True)
+
+
+def read(role: Role, task_type: TaskType, text: str, form: Form) -> Reading:
+    """As `parse`, but with "azr" an answer is found without the format too; "strict" finds none without it."""
+    checked = parse(role, task_type, text, form)
+    if isinstance(checked, Answer) or form.format == "strict":
+        return Reading(checked, checked)
+    return Reading(checked, _parsed(role, task_type, text, form, ask_format=False))
+
+
+def _parsed(role: Role, task_type: TaskType, text: str, form: Form, ask_format: bool) -> Answer | Invalid:
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    strict = form.format == "strict"
+    body = _strict_body(text) if strict else _loose_body(text, ask_format)
     if isinstance(body, Invalid):
         return body
-    programs = frozenset(tag.lower() for tag in fence_tags)
-    blocks: dict[str, list[str]] = {"program": [], "input": [], "output": [], "message": []}
-    for tag, text in _blocks(body):
-        if text is None:
-            return Invalid("unclosed_fence", f"the block tagged {tag[:40]!r} has no closing fence")
-        if tag in _OTHER_TAGS:
-            blocks[tag].append(text)
-        elif tag in programs or fence_tags == ANY_TAG:
-            blocks["program"].append(text)
+    blocks = _strict_texts(body, form) if strict else _loose_texts(body, form)
+    if isinstance(blocks, Invalid):
+        return blocks
     fields: dict[str, str | tuple[str, ...]] = {}
-    for wanted in _BLOCKS[role, task_type]:
-        value = _inputs(blocks["input"], induction_inputs) if wanted == "inputs" else _single(blocks[wanted], wanted)
+    asked = _BLOCKS[role, task_type]
+    for name in asked:
+        if name == "inputs":
+            value = _inputs(blocks["input"], form.induction_inputs)
+        elif strict:
+            value = _single(blocks[name], name)
+        else:
+            value = _last(blocks[name] or _untagged(blocks, asked, name, body), name)
         if isinstance(value, Invalid):
             return value
-        for text in (value,) if isinstance(value, str) else value:
-            if (problem := _check_text(text, max_program_chars)) is not None:
+        for part in (value,) if isinstance(value, str) else value:
+            if (problem := _check_text(part, form.max_program_chars)) is not None:
                 return problem
-        fields[wanted] = value
+        fields[name] = value
     return Answer(**fields)  # pyright: ignore[reportArgumentType]  # the keys are Answer's own, by _BLOCKS
 
 
-def _answer_body(text: str) -> str | Invalid:
-    """What stands between the answer's tags."""
+def _strict_body(text: str) -> str | Invalid:
+    """What stands between the answer's tags, after which nothing may follow."""
+    start = _answer_start(text)
+    if isinstance(start, Invalid):
+        return start
+    end = text.rfind("</answer>", start)
+    if end < 0:
+        return Invalid("answer_not_closed")
+    if text[end + len("</answer>") :].strip():
+        return Invalid("trailing_text")
+    return text[start:end].strip()
+
+
+def _loose_body(text: str, ask_format: bool) -> str | Invalid:
+    """What stands between the last answer's tags; without the format, what there is of it."""
+    start = _answer_start(text)
+    if isinstance(start, int):
+        end = text.find("</answer>", start)
+        if end >= 0 or not ask_format:
+            return text[start : end if end >= 0 else len(text)].strip()
+        start = Invalid("answer_not_closed")
+    if ask_format:
+        return start
+    answer = text.rfind("<answer>")
+    if answer >= 0:
+        return text[answer + len("<answer>") :].partition("</answer>")[0].strip()
+    thought = text.rfind("</think>")
+    return text[thought + len("</think>") :].strip() if thought >= 0 else text.strip()
+
+
+def _answer_start(text: str) -> int | Invalid:
     if "</think>" not in text:
         return Invalid("no_think_end")
     start = -1
     for match in _ANSWER_START.finditer(text):
         start = match.end()
-    if start < 0:
-        return Invalid("no_answer", "no <answer> follows </think>")
-    end = text.rfind("</answer>", start)
-    if end < 0:
-        return Invalid("answer_not_closed")
-    if text[end + len("</answer>") :].strip():
-        return Invalid("trailing_text", "text follows </answer>")
-    return text[start:end].strip()
+    return Invalid("no_answer") if start < 0 else start
 
 
-def _blocks(body: str) -> Iterator[tuple[str, str | None]]:
-    """(tag in lower case, text) of each fenced block; a block that is not closed has the text None and is the last."""
-    tag, fence_length, lines = "", 0, []
-    # Not splitlines(): form feeds and Unicode line separators belong to the code.
-    for line in body.split("\n"):
-        if not fence_length:
-            if (opening := _OPENING.fullmatch(line)) is not None:
-                words = opening[2].split(maxsplit=1)
-                tag, fence_length, lines = (words[0].lower() if words else ""), len(opening[1]), []
-        elif (closing := _CLOSING.fullmatch(line)) is not None and len(closing[1]) >= fence_length:
-            yield tag, "\n".join(lines)
-            fence_length = 0
-        else:
-            lines.append(line)
-    if fence_length:
-        yield tag, None
+def _strict_texts(body: str, form: Form) -> dict[str, list[str]] | Invalid:
+    blocks: dict[str, list[str]] = {"program": [], "input": [], "output": [], "message": []}
+    programs = frozenset(tag.lower() for tag in form.fence_tags)
+    for tag, text in strict_blocks(body):
+        if text is None:
+            return Invalid("unclosed_fence", f"the block tagged {tag[:40]!r} has no closing fence")
+        if tag in _OTHER_TAGS:
+            blocks[tag].append(text)
+        elif tag in programs or form.fence_tags == ANY_TAG:
+            blocks["program"].append(text)
+    return blocks
+
+
+def _loose_texts(body: str, form: Form) -> dict[str, list[str]]:
+    """Texts by what they are; those of no tag that is asked for under ""."""
+    blocks: dict[str, list[str]] = {"program": [], "input": [], "output": [], "message": [], "": []}
+    programs = frozenset(tag.lower() for tag in form.fence_tags)
+    for tag, text in loose_blocks(body, programs | frozenset(_OTHER_TAGS)):
+        if tag in programs or (form.fence_tags == ANY_TAG and tag not in blocks):
+            tag = "program"
+        if tag in blocks:
+            blocks[tag].append(text)
+    return blocks
+
+
+def _untagged(blocks: dict[str, list[str]], asked: tuple[str, ...], name: str, body: str) -> list[str]:
+    """What a block without its tag may stand for: an answer asked for alone, or a program and then its input."""
+    texts = blocks[""]
+    if len(asked) == 1:
+        return texts or ([body] if body and name in ("input", "output") else [])
+    if name == "program":
+        return texts[:1] if len(texts) > 1 or blocks["input"] else texts
+    return texts if name == "input" and (len(texts) > 1 or blocks["program"]) else []
 
 
 def _single(texts: list[str], name: str) -> str | Invalid:
-    if not texts:
-        return Invalid(f"missing_{name}")
     if len(texts) > 1:
         return Invalid("repeated_block", f"{len(texts)} {name} blocks")
+    return _last(texts, name)
+
+
+def _last(texts: list[str], name: str) -> str | Invalid:
+    if not texts:
+        return Invalid(f"missing_{name}")
     # A program's first line may be indented; everything else is an expression or prose.
-    return texts[0].rstrip().lstrip("\n") if name == "program" else texts[0].strip()
+    return texts[-1].rstrip().lstrip("\n") if name == "program" else texts[-1].strip()
 
 
 def _inputs(texts: list[str], count: int) -> tuple[str, ...] | Invalid:

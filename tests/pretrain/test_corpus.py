@@ -10,7 +10,7 @@ from azr_jax.evaluation.scoring import heldout
 from azr_jax.pretrain import corpus, transcripts
 from azr_jax.pretrain.operations import LANGUAGE_ORDER
 from azr_jax.pretrain.programs import Program, random_inputs, random_program
-from azr_jax.selfplay.parsing import parse
+from azr_jax.selfplay.parsing import Form, parse
 from azr_jax.types import Answer, Role, TaskType
 from configs import tiny
 from executors import LANGUAGES
@@ -113,9 +113,7 @@ def test_clean_transcripts_are_right_reasoned_and_formatted():
 
 def test_formatted_styles_parse_and_unformatted_ones_do_not():
     for one in _transcripts(600):
-        parsed = parse(
-            one.role, one.type, one.response, fence_tags=("python",), induction_inputs=6, max_program_chars=1024
-        )
+        parsed = parse(one.role, one.type, one.response, Form("strict", ("python",), 6, 1024))
         cut_short = one.role is Role.PROPOSE and not one.right
         if one.style == "unformatted":
             assert not isinstance(parsed, Answer)

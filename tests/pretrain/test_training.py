@@ -19,7 +19,7 @@ from azr_jax.model.transformer import Transformer
 from azr_jax.pretrain import train, vocabulary
 from azr_jax.pretrain.initialisation import copying_weights
 from azr_jax.selfplay import prompts
-from azr_jax.selfplay.parsing import parse
+from azr_jax.selfplay.parsing import Form, parse
 from azr_jax.types import Answer, Role
 from configs import tiny
 from executors import LANGUAGES
@@ -121,7 +121,7 @@ def test_the_shipped_model_is_an_ordinary_hugging_face_directory():
     written = model.generate(**prompt, max_new_tokens=160, do_sample=False)[0, prompt["input_ids"].shape[1] :]
     response = tokenizer.decode(written, skip_special_tokens=True)
     assert written[-1] == tokenizer.eos_token_id
-    parsed = parse(Role.SOLVE, kind, response, fence_tags=("python",), induction_inputs=6, max_program_chars=1024)
+    parsed = parse(Role.SOLVE, kind, response, Form("strict", ("python",), 6, 1024))
     assert isinstance(parsed, Answer), response
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from azr_jax.selfplay import prompts
-from azr_jax.selfplay.parsing import parse
+from azr_jax.selfplay.parsing import Form, parse
 from azr_jax.types import InductionProblem, Role, TaskType, Triplet
 from executors import LANGUAGES
 
@@ -63,7 +63,5 @@ def test_fences_and_markers_inside_a_program_stay_inside_its_block():
     block = prompts.fenced("racket", program)
     assert block.startswith("`````racket\n")
     response = f"</think>\n<answer>\n{block}{prompts.fenced('input', '5')}</answer>"
-    answer = parse(
-        Role.PROPOSE, TaskType.DEDUCTION, response, fence_tags=("racket",), induction_inputs=6, max_program_chars=1000
-    )
+    answer = parse(Role.PROPOSE, TaskType.DEDUCTION, response, Form("strict", ("racket",), 6, 1000))
     assert answer.program.strip() == program.strip() and answer.input == "5"  # type: ignore[union-attr]

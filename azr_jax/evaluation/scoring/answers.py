@@ -51,9 +51,7 @@ def completion_of(
         Role.SOLVE,
         TaskType.INDUCTION,
         closed,
-        fence_tags=tags,
-        induction_inputs=0,
-        max_program_chars=_MOST_PROGRAM_CHARS,
+        parsing.Form("strict", tags, induction_inputs=0, max_program_chars=_MOST_PROGRAM_CHARS),
     )
     if isinstance(answer, Invalid):
         lines = closed.replace("\r\n", "\n").replace("\r", "\n").replace(_ANSWER_END, f"\n{_ANSWER_END}")

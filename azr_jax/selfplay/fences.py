@@ -1,0 +1,74 @@
+"""Fenced blocks of a text, read strictly or as models write them. Every step is linear in the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# Possessive quantifiers: a failed match is not tried again with less, which keeps hostile text linear.
+_OPENING = re.compile(r"(`{3,}+)([^`]*+)")
+_CLOSING = re.compile(r"(`{3,}+)[ \t]*+")
+_ATTRIBUTE = re.compile(r"[\w.-]++=\S*+")
+_LOOSE_OPENING = re.compile(r"[ \t]*+(`{3,}+)(.*+)")
+
+
+def strict_blocks(body: str) -> Iterator[tuple[str, str | None]]:
+    """(tag in lower case, text) of each block; a block that is not closed has the text None and is the last.
+
+    An opening fence is a line of at least three backticks, not indented, and a tag without backticks. A closing fence
+    is a line that holds nothing but at least as many backticks, not indented. Shorter fences, indented fences and
+    backticks within a line are part of the block.
+    """
+    tag, fence_length, lines = "", 0, []
+    # Not splitlines(): form feeds and Unicode line separators belong to the code.
+    for line in body.split("\n"):
+        if not fence_length:
+            if (opening := _OPENING.fullmatch(line)) is not None:
+                words = opening[2].split(maxsplit=1)
+                tag, fence_length, lines = (words[0].lower() if words else ""), len(opening[1]), []
+        elif (closing := _CLOSING.fullmatch(line)) is not None and len(closing[1]) >= fence_length:
+            yield tag, "\n".join(lines)
+            fence_length = 0
+        else:
+            lines.append(line)
+    if fence_length:
+        yield tag, None
+
+
+def loose_blocks(body: str, tags: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """(tag in lower case, text) of each block as models write them; the tag is "" where there is none.
+
+    Besides what `strict_blocks` takes: fences may be indented; a block may open and close on one line, where its first
+    word is a tag if it is one of `tags`; the first line of the text may follow such a tag; the closing fence may follow
+    the last line of the text; a block that is never closed ends with the body.
+    """
+    tag, fence, lines = "", "", []
+    for line in body.split("\n"):
+        if fence:
+            stripped = line.rstrip(" \t")
+            if stripped.endswith(fence) and (not (rest := stripped.rstrip("`")).strip() or "`" not in rest):
+                yield tag, "\n".join([*lines, *([rest] if rest.strip() else [])])
+                fence = ""
+            else:
+                lines.append(line)
+            continue
+        opening = _LOOSE_OPENING.fullmatch(line)
+        if opening is None:
+            continue
+        fence, rest = opening[1], opening[2]
+        closed = rest.rstrip(" \t").endswith(fence)
+        tag, text = _tag_and_text(rest.rstrip("` \t") if closed else rest, tags, closed)
+        lines = [text] if text else []
+        if closed:
+            yield tag, text
+            fence = ""
+    if fence and lines:
+        yield tag, "\n".join(lines)
+
+
+def _tag_and_text(rest: str, tags: frozenset[str], closed: bool) -> tuple[str, str]:
+    """What follows the backticks of an opening fence: its tag, and the text that stands on the same line."""
+    word, _, text = rest.strip().partition(" ")
+    if word.lower() in tags:
+        return word.lower(), "" if not closed and _ATTRIBUTE.fullmatch(text.strip()) else text.strip()
+    return ("", rest.strip()) if closed else (word.lower(), "")
