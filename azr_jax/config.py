@@ -58,6 +58,7 @@ class SelfplaySettings:
     band_high: float
     max_program_chars: int
     format: str
+    drop_comments: bool
     program_tags: str
     prompt_template: str
 

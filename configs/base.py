@@ -28,6 +28,7 @@ def _selfplay() -> ml_collections.ConfigDict:
             "band_high": 1.0,
             "max_program_chars": 8192,
             "format": "azr",
+            "drop_comments": True,
             "program_tags": "own",  # own: a program's block has the language's tag | any: for a language never seen
             "prompt_template": "paper",  # paper | brief (the same sections without the prose, for small models)
         }

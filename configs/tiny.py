@@ -27,6 +27,7 @@ def get_config() -> ml_collections.ConfigDict:
             "induction_inputs": 6,
             "induction_shown": 4,
             "format": "strict",
+            "drop_comments": False,
             "prompt_template": "brief",
             "max_program_chars": 1024,
         }

@@ -85,7 +85,8 @@ class Language:
     program_argv: from interpreter and file to the argv of a whole program.
     syntax_errors: substrings of stderr that mark a syntax error of a whole program.
     identity: a program whose f returns its argument; identity_input, identity_output: a value for it, canonical;
-    example: a minimal program in the language, shown in prompts.
+    example: a minimal program in the language, shown in prompts. skeleton, skeleton_input: the form of a program of two
+    arguments and of its input, with words in <angle brackets> so that neither runs.
     forbidden: source substrings or reader-level names refused before running, only where the language needs it.
     memory_overhead_mib: address space that the bare interpreter needs on top of a job's limit (PROGRAM jobs).
     memory_errors: substrings of stderr that mark a whole program's end for lack of memory.
@@ -130,6 +131,8 @@ class Language:
     hardens: bool = True
     fence_aliases: tuple[str, ...] = ()
     comment_end: str = ""
+    skeleton: str = "<definition of f, of two arguments>"
+    skeleton_input: str = "<first> and <second>"
     benchmark_suffix: str = ""
     benchmark_tests: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
     plain_value: str = ""

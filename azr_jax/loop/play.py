@@ -217,6 +217,8 @@ class Player:
         item: Triplet | InductionProblem | Invalid | None = None
         if self.config.selfplay.duplicates != "allow":
             item = validation.duplicate_of_buffer(task, answer, buffers)
+            if item is None and self.config.selfplay.prompt_template == "paper":
+                item = validation.copy_of_example(task, answer, self.languages[task.language])
         if item is None:
             item = await self._validate(task, answer, step)
         if isinstance(item, Invalid):
@@ -268,7 +270,8 @@ class Player:
 
 def solver_prompt(config: Config, language: Language, kind: TaskType, item: Triplet | InductionProblem) -> str:
     """The prompt of a solver task in the config's template."""
-    return prompts.solve(language, kind, item, config.selfplay.prompt_template)
+    settings = config.selfplay
+    return prompts.solve(language, kind, item, settings.prompt_template, settings.drop_comments)
 
 
 def solver_task(

@@ -1,7 +1,9 @@
 """The prompts of the six tasks (Listing 2's sections) and the evaluation prompt (Listing 1). Text in, text out.
 
-Two templates of the same sections: `paper` with instructions in prose, for pretrained models, and `brief` without the
-prose, for small models whose every prompt token costs. All end inside an open <think> tag.
+Two templates: `paper` with instructions in prose, for pretrained models, and `brief` without the prose, for small
+models whose every prompt token costs. `paper`'s proposer prompts say, in words of our own, what those of the public Absolute
+Zero code say: requirements, what to avoid, a plan before the program, the form as a skeleton that does not run (a base
+model proposes an example that runs back), and the references last. All end inside an open <think> tag.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from azr_jax.selfplay.comments import without_comments
 from azr_jax.types import InductionProblem, Role, TaskType, Triplet
 from executors.language import Language
 
@@ -20,20 +23,47 @@ OPENING = "Assistant: <think>"
 
 _REQUIREMENTS = """# Code Requirements:
 - Write the program in {language}.
-- Name the entry function `f`; it takes exactly one argument and returns a value.
+- Name the entry function `f`; it takes at least one argument and returns a value.
 - The same input always gives the same output: no random numbers, no clock, no environment.
 - No input or output, no files, no network, no processes.
 - The returned value can be written as a literal of the language.
 """
+_PROPOSAL_REQUIREMENTS = """# Code Requirements:
+- Write the program in {language}. Name its entry function `f`; it takes at least one argument, and several are welcome.
+- `f` returns a value that can be written as a literal of the language.
+- Other functions, nested ones, recursion and data types of your own are allowed.
+- Let state change in several transformations that build on each other, so that no step can be skipped or guessed.
+- The program and its input are new: they differ from all references.
+
+# Avoid:
+- random numbers, dates and clocks, and whatever else gives another result the next time
+- reading input, printing, files, the network, other processes or threads
+- anything that is defined outside the program
+
+# Plan First:
+While you think, and before you write the program: choose what state there is, how every transformation changes it, and
+why someone has to follow all of them to find the answer.
+"""
+_PROPOSAL_FORMAT = """# Format:
+{example}This shows the form alone; it does not run. Replace whatever stands in <angle brackets>. The input is what
+stands between the parentheses of a call of `f`: all arguments, as expressions of {language}.
+
+"""
+
+_INPUT_REQUIREMENTS = """# Input Requirements:
+- Let the inputs differ in kind and size, reach every branch of the program, and include unusual ones.
+- Give every input as many arguments as the program's `f` takes.
+- Use no random numbers, clocks, files or anything outside the program.
+"""
 
 _PROPOSE = {
     TaskType.DEDUCTION: (
-        "# Task: Write a new {language} program `f` and one input for it, such that predicting the output from the"
-        " program and the input takes careful step-by-step reasoning. The program must differ from the references."
+        "# Task: Write a new {language} program and one input for it. Someone who is shown both has to work out the"
+        " output, and should need a long chain of careful reasoning."
     ),
     TaskType.ABDUCTION: (
-        "# Task: Write a new {language} program `f` and one input for it, such that finding an input from the program"
-        " and its output takes careful step-by-step reasoning. The program must differ from the references."
+        "# Task: Write a new {language} program and one input for it. Someone who is shown the program and its output"
+        " has to find an input that gives it, and should need a long chain of careful reasoning."
     ),
     TaskType.INDUCTION: (
         "# Task: For the {language} program below, write {inputs} different inputs and a message. The inputs together"
@@ -47,6 +77,13 @@ _SOLVE = {
     TaskType.INDUCTION: (
         "# Task: Write the {language} program `f` that maps every input to its output, held-out pairs included."
         " The message describes it."
+    ),
+}
+_WANTED = {
+    TaskType.DEDUCTION: "Write the output in one ```output``` block, as a literal of {language}.\n\n",
+    TaskType.ABDUCTION: (
+        "Write the input in one ```input``` block: what stands between the parentheses of a call of `f`, all arguments"
+        " as expressions of {language}.\n\n"
     ),
 }
 _BRIEF = {
@@ -75,13 +112,13 @@ def propose_triplet(language: Language, kind: TaskType, references: Sequence[Tri
     )
     if template == "brief":
         return _brief(language, Role.PROPOSE, kind) + shown + OPENING
-    example = fenced(language.fence, language.example) + fenced("input", language.identity_input)
+    skeleton = fenced(language.fence, language.skeleton) + fenced("input", language.skeleton_input)
     return (
         _headline(_PROPOSE[kind], language)
-        + _REQUIREMENTS.format(language=language.full_name)
-        + f"# References:\n{shown}"
-        + f"# Example Output:\n{example}"
+        + _PROPOSAL_REQUIREMENTS.format(language=language.full_name)
+        + _PROPOSAL_FORMAT.format(language=language.full_name, example=skeleton)
         + f"Write the program in one ```{language.fence}``` block and its input in one ```input``` block.\n\n"
+        + f"# References:\n{shown}\n"
         + OPENING
     )
 
@@ -91,18 +128,28 @@ def propose_induction(language: Language, program: str, inputs: int, template: s
     shown = fenced(language.fence, program)
     if template == "brief":
         return _brief(language, Role.PROPOSE, TaskType.INDUCTION, inputs) + shown + OPENING
-    example = fenced("message", "the function returns its argument") + fenced("input", language.identity_input)
+    example = fenced("message", "<what the function does, without its code>") + fenced("input", language.skeleton_input)
     return (
         _headline(_PROPOSE[TaskType.INDUCTION], language, inputs)
-        + f"# Program:\n{shown}"
-        + f"# Example Output:\n{example}"
+        + _INPUT_REQUIREMENTS
+        + _PROPOSAL_FORMAT.format(language=language.full_name, example=example)
         + f"Write one ```message``` block and {inputs} ```input``` blocks, one for each input.\n\n"
+        + f"# Program:\n{shown}\n"
         + OPENING
     )
 
 
-def solve(language: Language, kind: TaskType, source: Triplet | InductionProblem, template: str) -> str:
-    """A solver's prompt. An induction problem shows its first `shown` pairs and never the rest."""
+def solve(
+    language: Language,
+    kind: TaskType,
+    source: Triplet | InductionProblem,
+    template: str,
+    drop_comments: bool = False,
+) -> str:
+    """A solver's prompt. An induction problem shows its first `shown` pairs and never the rest.
+
+    With `drop_comments` the program is shown without its comments (`selfplay.drop_comments`).
+    """
     if isinstance(source, InductionProblem):
         pairs = zip(source.inputs[: source.shown], source.outputs[: source.shown], strict=True)
         shown = "".join(fenced("input", given) + fenced("output", result) for given, result in pairs)
@@ -116,14 +163,13 @@ def solve(language: Language, kind: TaskType, source: Triplet | InductionProblem
         known = "input" if kind is TaskType.DEDUCTION else "output"
         asked = "output" if kind is TaskType.DEDUCTION else "input"
         known_text = source.input if kind is TaskType.DEDUCTION else source.output
-        sections = (
-            f"# Program:\n{fenced(language.fence, source.program)}# {known.title()}:\n{fenced(known, known_text)}"
-        )
+        program = without_comments(language, source.program) if drop_comments else source.program
+        sections = f"# Program:\n{fenced(language.fence, program)}# {known.title()}:\n{fenced(known, known_text)}"
         if template == "brief":
-            body = fenced(language.fence, source.program) + fenced(known, known_text)
+            body = fenced(language.fence, program) + fenced(known, known_text)
             return _brief(language, Role.SOLVE, kind) + body + OPENING
         example = fenced(asked, language.identity_output)
-        wanted = f"Write the {asked} in one ```{asked}``` block, as a literal of {language.full_name}.\n\n"
+        wanted = _WANTED[kind].format(language=language.full_name)
     requirements = _REQUIREMENTS.format(language=language.full_name) if kind is TaskType.INDUCTION else ""
     return (
         _headline(_SOLVE[kind], language) + requirements + sections + f"# Example Output:\n{example}" + wanted + OPENING

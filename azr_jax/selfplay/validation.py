@@ -34,6 +34,15 @@ def duplicate_of_buffer(task: Task, answer: Answer, buffers: LanguageBuffers) ->
     return Invalid("duplicate", "the buffer has this program with this input") if known else None
 
 
+def copy_of_example(task: Task, answer: Answer, language: Language) -> Invalid | None:
+    """`duplicate` when the program of a deduction or abduction proposal is the example of the prompts."""
+    if task.type is TaskType.INDUCTION:
+        return None
+    shown = {language.canonical_program(program) for program in (language.example, language.skeleton)}
+    copied = language.canonical_program(answer.program) in shown
+    return Invalid("duplicate", "the program is the example of the prompts") if copied else None
+
+
 def proposal_job(
     task: Task, answer: Answer, language: Language, job_id: str, *, max_program_chars: int
 ) -> Job | Invalid:

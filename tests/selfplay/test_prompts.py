@@ -3,6 +3,7 @@
 import pytest
 
 from azr_jax.selfplay import prompts
+from azr_jax.selfplay.comments import without_comments
 from azr_jax.selfplay.parsing import Form, parse
 from azr_jax.types import InductionProblem, Role, TaskType, Triplet
 from executors import LANGUAGES
@@ -65,3 +66,47 @@ def test_fences_and_markers_inside_a_program_stay_inside_its_block():
     response = f"</think>\n<answer>\n{block}{prompts.fenced('input', '5')}</answer>"
     answer = parse(Role.PROPOSE, TaskType.DEDUCTION, response, Form("strict", ("racket",), 6, 1000))
     assert answer.program.strip() == program.strip() and answer.input == "5"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", [TaskType.DEDUCTION, TaskType.ABDUCTION])
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_the_paper_proposers_prompt_says_what_the_recipe_lists(language, kind):
+    chosen = LANGUAGES[language]
+    reference = Triplet(language, chosen.identity, chosen.identity_input, chosen.identity_output)
+    text = prompts.propose_triplet(chosen, kind, [reference], "paper")
+    parts = ["# Task:", "# Code Requirements:", "# Avoid:", "# Plan First:", "# Format:", "# References:"]
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
+    for words in ("at least one argument", "several transformations", "random", "clock", "printing", "threads"):
+        assert words in text
+    # The form is one of two arguments, and the references are the last thing before the answer begins.
+    assert chosen.skeleton in text and chosen.skeleton_input in text
+    assert text.rstrip().endswith(prompts.fenced("output", chosen.identity_output) + "\n" + prompts.OPENING)
+    assert chosen.example not in text.replace(chosen.identity, "")
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_the_skeleton_is_no_proposal(language):
+    """Whoever copies it has neither a program that runs nor an input: both hold words in angle brackets."""
+    chosen = LANGUAGES[language]
+    for text in (chosen.skeleton, chosen.skeleton_input):
+        assert "<" in text.replace("<-", "") and ">" in text
+
+
+@pytest.mark.parametrize(
+    ("language", "program", "bare"),
+    [
+        ("python", "# adds\ndef f(x):  # one\n    # two\n    return x + 1", "def f(x):\n    return x + 1"),
+        ("python", "def f(x):\n    return '# no comment '  ", "def f(x):\n    return '# no comment '"),
+        ("racket", "#lang racket\n; adds\n(define (f x) ; one\n  (+ x 1))", "#lang racket\n(define (f x)\n  (+ x 1))"),
+        ("julia", "#= adds\none =#\nf(x) = x + 1 # so", "f(x) = x + 1"),
+        ("javascript", "/* adds */\nfunction f(x) {\n  return x + 1; // one\n}", "function f(x) {\n  return x + 1;\n}"),
+        ("lua", "-- adds\nfunction f(x) return x + 1 end --[[ one ]]", "function f(x) return x + 1 end"),
+    ],
+)
+def test_comments_are_dropped_from_what_solvers_see(language, program, bare):
+    chosen = LANGUAGES[language]
+    assert without_comments(chosen, program).rstrip() == bare
+    shown = prompts.solve(chosen, TaskType.DEDUCTION, Triplet(language, program, "1", "2"), "paper", True)
+    assert prompts.fenced(chosen.fence, without_comments(chosen, program)) in shown
+    kept = prompts.solve(chosen, TaskType.DEDUCTION, Triplet(language, program, "1", "2"), "paper", False)
+    assert program in kept

@@ -2,6 +2,7 @@ import pytest
 
 from azr_jax.selfplay.buffers import LanguageBuffers
 from azr_jax.selfplay.validation import (
+    copy_of_example,
     duplicate_of_buffer,
     is_dropped,
     problem_from,
@@ -112,6 +113,13 @@ def test_a_copy_of_a_buffered_entry_is_a_duplicate_and_another_input_is_none():
     again = Answer(message="another message", inputs=INPUTS)
     assert duplicate_of_buffer(PROPOSE_INDUCTION, again, buffers).reason == "duplicate"
     assert duplicate_of_buffer(PROPOSE_INDUCTION, Answer(message="m", inputs=INPUTS[:3]), buffers) is None
+
+
+def test_the_example_of_the_prompts_proposed_back_is_a_duplicate():
+    copy = Answer(program="def f(a):\n    # mine\n    return a", input="17")
+    assert copy_of_example(PROPOSE_DEDUCTION, copy, PYTHON).reason == "duplicate"
+    assert copy_of_example(PROPOSE_DEDUCTION, Answer(program=PYTHON.skeleton, input="1, 2"), PYTHON) is not None
+    assert copy_of_example(PROPOSE_DEDUCTION, Answer(program=INCREMENT.program, input="1"), PYTHON) is None
 
 
 @pytest.fixture(scope="module")

@@ -251,6 +251,8 @@ LANGUAGE = Language(
     identity_input='"Hello World"',
     identity_output='"Hello World"',
     example="function f(a) {\n    return a;\n}",
+    skeleton="function f(first, second) {\n    <state that changes step by step>\n    return <result>;\n}",
+    skeleton_input="<first>, <second>",
     canonical_program=canonical_program,
     serves=addon_path().exists(),
     # The compiler's own frames: an uncaught SyntaxError that the program itself threw has none.

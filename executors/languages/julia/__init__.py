@@ -96,6 +96,8 @@ LANGUAGE = Language(
     identity_input='"Hello World"',
     identity_output='"Hello World"',
     example="function f(a)\n    return a\nend",
+    skeleton="function f(first, second)\n    <state that changes step by step>\n    return <result>\nend",
+    skeleton_input="<first>, <second>",
     canonical_program=canonical.folder("julia", line_ends=True, spaces=True),
     serves=True,
     syntax_errors=("ERROR: LoadError: syntax:", "ERROR: syntax:", "ParseError:"),

@@ -131,6 +131,8 @@ LANGUAGE = Language(
     identity_input='"Hello World"',
     identity_output='"Hello World"',
     example="let f a = a",
+    skeleton="let f first second =\n  <state that changes step by step>\n  <result>",
+    skeleton_input="<first> <second>",
     canonical_program=canonical_program,
     serves=True,
     once=False,

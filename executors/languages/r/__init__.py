@@ -113,6 +113,8 @@ LANGUAGE = Language(
     identity_input='"Hello World"',
     identity_output='"Hello World"',
     example="f <- function(a) {\n  a\n}",
+    skeleton="f <- function(first, second) {\n  <state that changes step by step>\n  <result>\n}",
+    skeleton_input="<first>, <second>",
     canonical_program=canonical.folder("r", line_ends=True),
     serves=True,
     once=False,

@@ -1,0 +1,46 @@
+"""Programs without their comments, for `selfplay.drop_comments`: a comment may tell a solver the answer."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from pygments.lexer import Lexer
+from pygments.lexers import get_lexer_by_name
+from pygments.token import Comment
+from pygments.util import ClassNotFound
+
+from executors.language import Language
+
+
+@functools.cache
+def _lexer(name: str) -> Lexer | None:
+    try:
+        return get_lexer_by_name(name, stripnl=False, ensurenl=False)
+    except ClassNotFound:
+        return None
+
+
+def without_comments(language: Language, program: str) -> str:
+    """`program` without comments, and without the lines that held nothing else; strings (docstrings too) stay.
+
+    As it is where Pygments does not know the language, or where what is left would be another program by the language's
+    own canonical text.
+    """
+    lexer = _lexer(language.name)
+    if lexer is None:
+        return program
+    pieces: list[str] = []
+    for kind, text in lexer.get_tokens(program):
+        # What stands in for a comment keeps its line ends; the mark makes a line of comments alone known.
+        pieces.append("\0" + "\n\0" * text.count("\n") if _is_comment(kind) else text)
+    lines = "".join(pieces).split("\n")
+    kept = [line for line in lines if "\0" not in line or line.strip("\0 \t")]
+    bare = "\n".join(line.replace("\0", "").rstrip() if "\0" in line else line for line in kept)
+    same = language.canonical_program(bare) == language.canonical_program(program)
+    return bare.strip("\n") if same else program
+
+
+def _is_comment(kind: Any) -> bool:
+    """Comments proper: not what a preprocessor or the system reads."""
+    return kind in Comment and kind not in Comment.Preproc and kind is not Comment.Hashbang
