@@ -18,8 +18,12 @@ def get_config() -> ml_collections.ConfigDict:
             "buffers": "apart",
             "duplicates": "allow",
             "shuffle_new": True,
+            "format": "azr",
+            "drop_comments": True,
+            "prompt_template": "paper",
         }
     )
+    config.sampler.stop = ()
     config.sampler.stop = ()
     config.reward.proposer = "eq3"
     config.learner.update(

@@ -1,9 +1,9 @@
 """The prompts of the six tasks (Listing 2's sections) and the evaluation prompt (Listing 1). Text in, text out.
 
 Two templates: `paper` with instructions in prose, for pretrained models, and `brief` without the prose, for small
-models whose every prompt token costs. `paper`'s proposer prompts say, in words of our own, what those of the public Absolute
-Zero code say: requirements, what to avoid, a plan before the program, the form as a skeleton that does not run (a base
-model proposes an example that runs back), and the references last. All end inside an open <think> tag.
+models whose every prompt token costs. The proposer prompts of `paper` say, in words of our own, what those of the
+public Absolute Zero code say: requirements, what to avoid, a plan before the program, the form as a skeleton that does
+not run (a base model proposes an example that runs back), and the references last. All end inside an open <think> tag.
 """
 
 from __future__ import annotations
