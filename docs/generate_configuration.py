@@ -1,6 +1,7 @@
 """Writes docs/configuration.md from configs/base.py: `python docs/generate_configuration.py`.
 
-The text of a key is its comment in base.py; types and ranges are those that azr_jax/config.py checks.
+The text of a key is its comment in base.py; types are those of azr_jax/config.py, ranges those that
+azr_jax/config_checks.py checks.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from azr_jax import config
+from azr_jax import config, config_checks
 from configs import base
 
 PAGE = Path(__file__).with_name("configuration.md")
-# Upper bounds, which config.py checks apart from the lower ones.
+# Upper bounds, which config_checks.py checks apart from the lower ones.
 BOUNDS = {
     "seed": "0 to 2**32 - 1",
     "sampler.top_p": "above 0, at most 1",
@@ -127,12 +128,12 @@ def settings_types(kind: type, prefix: str = "") -> dict[str, str]:
 
 
 def allowed(key: str) -> str:
-    """The values that config.py accepts for a key."""
-    if choices := config.CHOICES.get(key):
+    """The values that config_checks.py accepts for a key."""
+    if choices := config_checks.CHOICES.get(key):
         return ", ".join(f"`{choice}`" for choice in choices)
     if key in BOUNDS:
         return BOUNDS[key]
-    least = config.AT_LEAST.get(key)
+    least = config_checks.AT_LEAST.get(key)
     return "" if least is None else f"at least {least:g}"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from azr_jax.config import CHOICES
+from azr_jax.config_checks import CHOICES
 from executors.sandbox.launch import Tier
 
 SOURCES = sorted(path for room in ("azr_jax", "configs", "executors") for path in (REPOSITORY / room).rglob("*.py"))

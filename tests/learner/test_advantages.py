@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from azr_jax.config import CHOICES
+from azr_jax.config_checks import CHOICES
 from azr_jax.learner.advantages import (
     ADVANTAGE_ESTIMATORS,
     dr_grpo,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from azr_jax.config import CHOICES
+from azr_jax.config_checks import CHOICES
 from azr_jax.learner.aggregation import LOSS_AGGREGATIONS, balanced_shares
 
 # Four responses of 1, 3, 2 and 4 tokens; token losses that tell them apart.

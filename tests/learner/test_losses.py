@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_learner import batch, settings
 
-from azr_jax.config import CHOICES
+from azr_jax.config_checks import CHOICES
 from azr_jax.learner import losses, objective
 
 

@@ -1,0 +1,256 @@
+"""What a run's settings may be: choices, ranges and combinations; every wrong value is a ValueError with the fix."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from azr_jax.config import Config, LearnerSettings, RewardSettings
+
+CHOICES = {
+    "model.compute_dtype": ("bfloat16", "float32"),
+    "model.remat": ("auto", "full", "attention", "gate", "dots", "none"),
+    "model.attention": ("auto", "xla", "cudnn", "splash"),
+    "model.chat_template": ("none", "model"),
+    "mesh.resting_state": ("auto", "device", "host"),
+    "selfplay.buffers": ("shared", "apart"),
+    "selfplay.duplicates": ("allow", "-1", "0"),
+    "selfplay.format": ("azr", "strict"),
+    "selfplay.program_tags": ("own", "any"),
+    "selfplay.prompt_template": ("paper", "brief"),
+    "reward.proposer": ("eq3", "eq4", "switch", "linear", "adaptive", "learnability"),
+    "reward.solver": ("plain", "graded", "graded_shift"),
+    "reward.overlong": ("keep", "mask", "penalty"),
+    "learner.estimator": ("trrpp", "trrpp_tokens", "role", "gae", "grpo", "dr_grpo", "rloo"),
+    "learner.lr_schedule": ("constant", "linear", "cosine"),
+    "learner.decay": ("matrices", "all"),
+    "learner.moment_dtype": ("float32", "bfloat16"),
+    "learner.policy_loss": ("ppo", "cispo"),
+    "learner.ratio": ("token", "sequence"),
+    "learner.kl_estimator": ("k1", "k2", "k3", "k3+"),
+    "learner.kl_in": ("loss", "reward"),
+    "learner.importance": ("truncate", "token_mask", "sequence_mask"),
+    "learner.loss_aggregation": ("token", "sequence", "task", "microbatch", "constant"),
+    "executor.allow_tier": ("namespaces", "landlock", "limits"),
+    "evaluation.benchmark_prompt": ("chat", "completion"),
+    "evaluation.benchmark_missing": ("error", "skip"),
+    "evaluation.benchmark_base_prompt": ("chat", "completion", "none"),
+}
+AT_LEAST = {
+    "seed": 0,
+    "steps": 0,
+    "selfplay.seed_triplets": 1,
+    "selfplay.seed_problems": 0,
+    "selfplay.seed_rounds": 1,
+    "selfplay.references": 1,
+    "selfplay.batch_per_task": 1,
+    "selfplay.estimate_samples": 1,
+    "selfplay.estimate_temperature": 0.0,
+    "selfplay.induction_inputs": 2,
+    "selfplay.induction_shown": 1,
+    "selfplay.buffer_capacity": 1,
+    "selfplay.max_program_chars": 16,
+    "selfplay.band_low": 0.0,
+    "sampler.max_prompt_tokens": 16,
+    "sampler.max_response_tokens": 1,
+    "sampler.temperature": 0.0,
+    "sampler.eval_temperature": 0.0,
+    "sampler.top_k": 0,
+    "sampler.slots": 0,
+    "sampler.chunk": 1,
+    "sampler.prefill_tokens": 16,
+    "reward.switch_step": 0,
+    "reward.linear_from": 0,
+    "reward.adaptive_low": 0.0,
+    "reward.smoothing": 1e-6,
+    "reward.graded_shift_share": 1e-6,
+    "reward.lambda_solve": 0.0,
+    "reward.overlong_tokens": 1,
+    "learner.lr": 0.0,
+    "learner.lr_decay_steps": 0,
+    "learner.lr_end": 0.0,
+    "learner.warmup_steps": 0,
+    "learner.beta1": 0.0,
+    "learner.beta2": 0.0,
+    "learner.epsilon": 1e-38,  # as float32 it must not be 0: the moments of a weight without gradient are
+    "learner.weight_decay": 0.0,
+    "learner.gradient_clip": 1e-12,
+    "learner.clip_epsilon": 1e-12,
+    "learner.clip_epsilon_high": 0.0,
+    "learner.dual_clip": 0.0,
+    "learner.kl_coef": 0.0,
+    "learner.gamma": 0.0,
+    "learner.gae_lambda": 0.0,
+    "learner.value_coef": 0.0,
+    "learner.epochs": 1,
+    "learner.microbatch_responses": 1,
+    "learner.propose_every": 1,
+    "learner.rows_per_microbatch": 0,
+    "learner.logit_chunk": 1,
+    "learner.importance_low": 0.0,
+    "learner.importance_cap": 0.0,
+    "learner.max_nonfinite_updates": 1,
+    "executor.workers": 0,
+    "executor.wall_s": 0.05,
+    "executor.cpu_s": 0.05,
+    "executor.memory_mib": 16,
+    "executor.value_chars": 16,
+    "executor.max_infrastructure_share": 0.0,
+    "evaluation.every": 0,
+    "evaluation.heldout_limit": 0,
+    "evaluation.temperature_samples": 0,
+    "evaluation.benchmark_limit": 0,
+    "checkpoint.every": 1,
+    "checkpoint.keep": 1,
+    "checkpoint.keep_every": 0,
+    "metrics.transcripts_per_step": 0,
+    "monitoring.alert_mismatch_above": 0.0,
+}
+
+
+def check(config: Config) -> None:
+    """Raises ValueError for the first value out of range or impossible combination, with key, value and fix."""
+    _check_ranges(config)
+    _check_texts(config)
+    _check_combinations(config)
+
+
+def _lookup(config: Config, key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _check_ranges(config: Config) -> None:
+    for key, choices in CHOICES.items():
+        if (value := _lookup(config, key)) not in choices:
+            raise ValueError(f"{key}={value!r}: use one of {', '.join(choices)}")
+    for key, least in AT_LEAST.items():
+        if not (value := _lookup(config, key)) >= least:
+            raise ValueError(f"{key}={value!r}: must be at least {least}")
+    for key in ("learner.beta1", "learner.beta2"):
+        if (value := _lookup(config, key)) >= 1.0:
+            raise ValueError(f"{key}={value!r}: must be below 1, or the moments never move")
+    for key in ("learner.gamma", "learner.gae_lambda"):
+        if (value := _lookup(config, key)) > 1.0:
+            raise ValueError(f"{key}={value!r}: must be at most 1")
+    if config.seed >= 2**32:
+        raise ValueError(f"seed={config.seed}: must be below 2**32")
+    if not 0.0 < config.sampler.top_p <= 1.0:
+        raise ValueError(f"sampler.top_p={config.sampler.top_p!r}: must be above 0 and at most 1")
+
+
+def _check_texts(config: Config) -> None:
+    for key in ("sampler.stop", "model.masked_tokens"):
+        if not all(value := _lookup(config, key)):
+            raise ValueError(f"{key}={value!r}: holds an empty string; leave it out")
+
+
+def _check_combinations(config: Config) -> None:
+    if not config.languages:
+        raise ValueError("languages=(): name at least one language, as in languages=('racket',)")
+    if len(set(config.languages)) < len(config.languages):
+        raise ValueError(f"languages={config.languages!r}: name each language once; language_weights say how often")
+    if len(config.languages) != len(config.language_weights) or min(config.language_weights) <= 0:
+        raise ValueError(
+            f"language_weights={config.language_weights!r}: give one positive weight for each of"
+            f" languages={config.languages!r}"
+        )
+    _check_selfplay(config)
+    longest = config.sampler.max_prompt_tokens + config.sampler.max_response_tokens
+    if config.learner.row_tokens < longest:
+        raise ValueError(
+            f"learner.row_tokens={config.learner.row_tokens}: must be at least sampler.max_prompt_tokens +"
+            f" sampler.max_response_tokens = {longest}, so that one row holds any response"
+        )
+    if config.sampler.prefill_tokens < config.sampler.max_prompt_tokens:
+        raise ValueError(
+            f"sampler.prefill_tokens={config.sampler.prefill_tokens}: must be at least"
+            f" sampler.max_prompt_tokens={config.sampler.max_prompt_tokens}"
+        )
+    _check_rewards(config.reward)
+    if config.reward.permute and config.learner.estimator == "gae":
+        raise ValueError("reward.permute=True: permuted rewards are for critic-free estimators; set learner.estimator")
+    several = config.selfplay.train_on_estimates and config.selfplay.estimate_samples > 1
+    if config.learner.estimator in ("grpo", "dr_grpo") and not several:
+        raise ValueError(
+            f"learner.estimator={config.learner.estimator!r}: every prompt has one response, so nothing would be"
+            " learned; set selfplay.train_on_estimates=True with selfplay.estimate_samples above 1, or use 'trrpp'"
+        )
+    _check_learner(config.learner)
+    if config.reward.overlong_tokens >= config.sampler.max_response_tokens and config.reward.overlong == "penalty":
+        raise ValueError(
+            f"reward.overlong_tokens={config.reward.overlong_tokens}: must be below"
+            f" sampler.max_response_tokens={config.sampler.max_response_tokens}, of which it is the last part"
+        )
+    if config.selfplay.train_on_estimates and config.selfplay.estimate_temperature != config.sampler.temperature:
+        raise ValueError(
+            f"selfplay.estimate_temperature={config.selfplay.estimate_temperature}: with"
+            " selfplay.train_on_estimates=True"
+            f" it must be sampler.temperature={config.sampler.temperature}, so that what is trained is what was sampled"
+        )
+    if config.sampler.temperature == 0.0:
+        raise ValueError("sampler.temperature=0.0: greedy samples have no distribution to train; set it above 0")
+    if sum(axis == -1 for axis in (config.mesh.data, config.mesh.fsdp, config.mesh.tensor)) > 1:
+        raise ValueError(f"mesh={dataclasses.asdict(config.mesh)}: only one axis may be -1")
+
+
+def _check_selfplay(config: Config) -> None:
+    if config.selfplay.induction_shown >= config.selfplay.induction_inputs:
+        raise ValueError(
+            f"selfplay.induction_shown={config.selfplay.induction_shown}: must be below"
+            f" selfplay.induction_inputs={config.selfplay.induction_inputs}, so that some pairs are held out"
+        )
+    if not config.selfplay.band_low < config.selfplay.band_high <= 1.0:
+        raise ValueError(
+            f"selfplay.band_high={config.selfplay.band_high}: must be above"
+            f" selfplay.band_low={config.selfplay.band_low} and at most 1"
+        )
+    room = config.selfplay.buffer_capacity * len(config.languages)
+    for key in ("selfplay.seed_triplets", "selfplay.seed_problems"):
+        if (value := _lookup(config, key)) > room:
+            raise ValueError(
+                f"{key}={value}: the buffers of {len(config.languages)} languages hold {room}; lower it or raise"
+                f" selfplay.buffer_capacity={config.selfplay.buffer_capacity}"
+            )
+
+
+def _check_learner(learner: LearnerSettings) -> None:
+    if learner.minibatches != "task_type" and not (learner.minibatches.isdecimal() and int(learner.minibatches) >= 1):
+        raise ValueError(f"learner.minibatches={learner.minibatches!r}: use task_type, or a number such as '1' or '4'")
+    if 0.0 < learner.dual_clip <= 1.0:
+        raise ValueError(f"learner.dual_clip={learner.dual_clip}: must be above 1 (3 is usual), or 0 for none")
+    if learner.policy_loss == "cispo" and learner.dual_clip:
+        raise ValueError(f"learner.dual_clip={learner.dual_clip}: is of policy_loss='ppo'; set it to 0 with 'cispo'")
+    if learner.lr_schedule != "constant" and learner.lr_decay_steps <= learner.warmup_steps:
+        raise ValueError(
+            f"learner.lr_decay_steps={learner.lr_decay_steps}: with lr_schedule={learner.lr_schedule!r} it must be"
+            f" above warmup_steps={learner.warmup_steps}; a run has steps * epochs * minibatches optimizer steps"
+        )
+    if learner.lr_end > 1.0:
+        raise ValueError(f"learner.lr_end={learner.lr_end}: is a share of learner.lr, at most 1")
+    if learner.importance != "truncate" and 0.0 < learner.importance_cap < learner.importance_low:
+        raise ValueError(
+            f"learner.importance_low={learner.importance_low}: must be at most importance_cap={learner.importance_cap}"
+        )
+    if not learner.recompute_old_logprobs and learner.kl_coef > 0 and learner.kl_in == "reward":
+        raise ValueError("learner.kl_in='reward': needs the old policy's own log-probabilities: recompute_old_logprobs")
+
+
+def _check_rewards(reward: RewardSettings) -> None:
+    if reward.linear_to <= reward.linear_from:
+        raise ValueError(f"reward.linear_to={reward.linear_to}: must be above reward.linear_from={reward.linear_from}")
+    if not reward.adaptive_low < reward.adaptive_high <= 1.0:
+        raise ValueError(
+            f"reward.adaptive_high={reward.adaptive_high}: must be above reward.adaptive_low={reward.adaptive_low} and"
+            " at most 1"
+        )
+    if reward.smoothing > 1.0:
+        raise ValueError(f"reward.smoothing={reward.smoothing}: must be at most 1, which forgets all but the last step")
+    if not -1.0 <= reward.graded_syntax < reward.graded_runtime < reward.graded_wrong <= 0.0:
+        raise ValueError(
+            f"reward.graded_syntax={reward.graded_syntax}, graded_runtime={reward.graded_runtime},"
+            f" graded_wrong={reward.graded_wrong}: must ascend, between -1 and 0"
+        )
