@@ -1,10 +1,9 @@
-"""What the commands share: flags with a configuration file, whose mistakes are one message, and a GPU's memory."""
+"""Command lines with a configuration file: each mistake in them is one message."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +14,6 @@ from absl import app, flags
 
 _CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 _HELP = ("--help", "-help", "-h", "-?", "--helpshort", "--helpfull")
-GPU_SHARE = 0.95  # of a GPU's memory, that jax takes
 
 
 def parse_flags(argv: Sequence[str], command: str, default: str = "") -> list[str]:
@@ -121,15 +119,6 @@ def _write_help(command: str) -> None:
         known = ", ".join(built_in_configurations())
         sys.stdout.write("  --config.KEY: Another value of a setting; docs/configuration.md lists every key.\n\n")
         sys.stdout.write(f"built-in configurations: {known}\n")
-
-
-def take_device_memory() -> None:
-    """Has jax take 95% of a GPU's memory, not three quarters, unless the environment says how much.
-
-    To be called before jax meets its devices. The 3B's update wants nine tenths of 80 GB.
-    """
-    if "XLA_CLIENT_MEM_FRACTION" not in os.environ:  # the newer name, and jax refuses both together
-        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(GPU_SHARE))
 
 
 def _unknown_key(argv: Sequence[str]) -> str:

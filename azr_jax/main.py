@@ -1,6 +1,7 @@
 """Self-play training: `python -m azr_jax.main --config=configs/racket.py --workdir=runs/racket`.
 
-The same command again resumes. `train()` is the loop; what its stages do is in stages.py, what they run on in run.py.
+The same command again resumes. `train()` is the algorithm; its stages are in loop/stages.py, what they run on is in
+run/opened.py, and what a step depends on in run/session.py.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from azr_jax.config import Config, from_mapping
-from azr_jax.flags import parse_flags, take_device_memory
+from azr_jax.devices import take_memory
+from azr_jax.flags import parse_flags
 
 if TYPE_CHECKING:
-    from azr_jax.run.run import Run
+    from azr_jax.run.opened import OpenRun
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, such as configs/racket.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is kept; runs/NAME of the config file when not given.")
@@ -30,58 +32,68 @@ _EXCHANGE_PORT = flags.DEFINE_integer("exchange_port", 0, "No longer needed: onl
 _ALLOW_CONFIG_CHANGE = flags.DEFINE_bool("allow_config_change", False, "Resume although the settings differ.")
 
 
-def train(run: Run) -> None:
-    """The whole run: seed, then steps of propose, validate, estimate, solve, check, update, save, evaluate."""
-    from azr_jax.loop import stages
+def train(run: OpenRun) -> None:
+    """The whole run: score the starting model, seed, then steps of play, update, evaluation and saving.
+
+    `state` and `session` are all that a step depends on. Work that a signal cuts short leaves them as they
+    were, so that they are what is saved, and a resumed run does that work again.
+    """
+    from azr_jax.loop import stages  # imports jax: --help and errors in flags come before it
+    from azr_jax.loop.interruption import Preempted
+    from azr_jax.loop.learning import learn
+    from azr_jax.loop.record import record_of
+    from azr_jax.run import scoring
+    from azr_jax.run.ending import finish, is_finished
+    from azr_jax.run.restoring import resting, restore
+    from azr_jax.run.seeding import seed
 
     config, player, learner = run.config, run.player, run.learner
-    state, buffers, step = run.restore()
-    if step < 0:
-        run.score_before(state)
-    if step <= 0:
-        while not run.should_stop() and any((missing := stages.seeds_missing(config, buffers)).values()):
-            run.mark(0, state, buffers)
-            run.next_seeding_round(missing)
-            stages.seeding_round(config, player, state.params, buffers, run.seeding_rounds)
-        step = 0
-        run.save(step, state, buffers)
-    if run.unfinished is not None:
-        with run.measured_step(step, run.unfinished) as record:
-            run.evaluate_if_due(step, state, buffers, record)
-        run.write(record)
-        run.save(step, state, buffers, record)
-    while step < config.steps and not run.should_stop():
-        run.mark(step, state, buffers)
-        step += 1
-        with run.measured_step(step) as record:
-            played = stages.play_step(config, player, state.params, buffers, step)
-            scored = stages.score(config, played, run.reward_state)
-            record.update(stages.reward_metrics(config, run.reward_state))
-            run.reward_state = stages.next_reward_state(config, played, run.reward_state)
-            run.check_infrastructure()
-            record.play(played, scored, buffers, player.clock, player.languages)
-            run.phase("update")
-            state, update_metrics = stages.learn(config, learner, state, scored, step, run.tokenizer.pad_id)
-            state = run.rest(state)
-            record.update(update_metrics)
-            run.evaluate_if_due(step, state, buffers, record)
-        run.write(record)
-        if run.must_save(record):
-            run.save(step, state, buffers, record)
-        run.check_updates(record)
-    if run.stop_early(step, state, buffers):
+    state, session = restore(run)
+    if is_finished(run, session):
         return
-    run.finish(state)
-
-
-def train_or_save(run: Run) -> None:
-    """The run, to its end or to a SIGTERM that cuts a step short: then the state before that is saved."""
-    from azr_jax.loop.interruption import Preempted
-
+    rest = resting(run, state)
+    state = rest(state)
     try:
-        train(run)
+        if session.scores_before is None:
+            with run.phase("evaluate"), run.interruptible():
+                session = session.with_scores(scoring.score_before(run, state.params))
+        if session.step == 0:
+            while any(stages.seeds_missing(config, session.buffers).values()) and not run.should_stop():
+                session = seed(run, state.params, session)
+            run.save(state, session)
+        while session.unfinished is not None or (session.step < config.steps and not run.should_stop()):
+            scores = {}
+            with run.measured(session.step if session.unfinished is not None else session.step + 1):
+                if session.unfinished is None:
+                    step = session.step + 1
+                    with run.phase("play"):
+                        with run.interruptible():
+                            played = stages.play_step(config, player, state.params, session.buffers, step)
+                        stages.check_infrastructure(config, played.clock)
+                        scored = stages.score(config, played, session.rewards)
+                        record = record_of(step, played, scored, player.languages, config.metrics.transcripts_per_step)
+                        record = record.with_metrics(stages.reward_metrics(config, session.rewards))
+                    with run.phase("update"):
+                        pad_id = run.engine.tokenizer.pad_id
+                        state, update_metrics = learn(config, learner, state, scored, step, pad_id)
+                        state = rest(state)
+                    rewards = stages.next_reward_state(config, played, session.rewards)
+                    session = session.after_update(played.buffers, rewards, record.with_metrics(update_metrics))
+                if scoring.is_due(config, session.step):
+                    with run.phase("evaluate"), run.interruptible():
+                        scores = scoring.score_step(run, state.params, session.step)
+            record, session = session.finish({**scores, **run.measurements()})
+            run.write(record)
+            if run.must_save(record):
+                run.save(state, session, record)
+            run.check_updates(record)
+        if run.should_stop():
+            run.save_and_say(state, session)
+            return
+        with run.interruptible():
+            finish(run, state, session)
     except Preempted:
-        run.save_marked()
+        run.save_and_say(state, session)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -101,18 +113,18 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _train(config: Config, workdir: str) -> None:
-    take_device_memory()  # jax meets the devices as the run is opened
-    from azr_jax.loop import interruption as preemption
+    take_memory()  # jax meets the devices as the run is opened
+    from azr_jax.loop import interruption
 
-    preemption.nothing_to_save()  # loading a large model takes minutes
+    interruption.nothing_to_save()  # loading a large model takes minutes
     from azr_jax.hosts import hosts
-    from azr_jax.run.run import Run  # imports jax: --help and settings errors come before it
+    from azr_jax.run.opened import open_run
 
     if _EXCHANGE_PORT.value:
         logging.warning("--exchange_port is no longer needed: only the port of --coordinator_address is used")
     joined = hosts.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-    with joined, Run.open(config, workdir, _ALLOW_CONFIG_CHANGE.value, joined) as run:
-        train_or_save(run)
+    with joined, open_run(config, workdir, _ALLOW_CONFIG_CHANGE.value, joined) as run:
+        train(run)
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:

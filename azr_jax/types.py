@@ -25,7 +25,7 @@ class Role(enum.StrEnum):
 
 
 class StopReason(enum.StrEnum):
-    """Why a response ended. `LENGTH` responses hold no end token and none is invented for them (trap 8)."""
+    """Why a response ended. `LENGTH` responses hold no end token and none is invented for them."""
 
     EOS = "eos"
     STOP_STRING = "stop_string"
@@ -65,7 +65,8 @@ class Task:
     """One prompt for the model. `id` is unique in a run and names the request's random stream.
 
     `source` is what the task was made of: the triplet or problem a solver answers, the program (as a Triplet) an
-    induction proposer annotates, and None for deduction and abduction proposers.
+    induction proposer annotates, and None for deduction and abduction proposers. `prompt_ids` is the prompt tokenised,
+    once, when the task is made; a task without them cannot be sampled.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Task:
     language: str
     prompt: str
     source: Triplet | InductionProblem | None = None
+    prompt_ids: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

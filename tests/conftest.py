@@ -205,10 +205,10 @@ def command(tmp_path_factory) -> Command:
 
 @pytest.fixture(scope="session")
 def opened(tmp_path_factory):
-    """A Run of the small settings, open: model, sampler, learner and a pool of real Python workers."""
-    from azr_jax.run.run import Run
+    """An OpenRun of the small settings: engine, sampler, learner and a pool of real Python workers."""
+    from azr_jax.run.opened import open_run
 
-    with Run.open(small_config(), str(tmp_path_factory.mktemp("opened"))) as run:
+    with open_run(small_config(), str(tmp_path_factory.mktemp("opened"))) as run:
         yield run
 
 

@@ -20,9 +20,9 @@ from absl import app
 
 from azr_jax import main
 from azr_jax.checkpoint.saves import Manager
-from azr_jax.loop import stages
+from azr_jax.loop import learning, stages
 from azr_jax.loop.play import Player
-from azr_jax.run.run import Run
+from azr_jax.run import ending, scoring
 
 KINDS = ("seeding", "propose", "estimate", "solve", "update", "save", "evaluation")
 
@@ -118,8 +118,8 @@ def watch(notes: Notes) -> None:
     Player.propose, Player.solve = noted_propose, noted_solve
     Manager.save, Manager._note_written = noted_save, noted_written
     stages.seeding_round = noted(notes, "seeding", stages.seeding_round)
-    stages.learn = noted(notes, "update", stages.learn)
-    Run._heldout = noted(notes, "evaluation", Run._heldout)
+    learning.learn = noted(notes, "update", learning.learn)
+    scoring.heldout_counts = ending.heldout_counts = noted(notes, "evaluation", scoring.heldout_counts)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ import pytest
 import safetensors.numpy
 import tokenizers
 from absl import flags
+from azr_jax.run.run import Run
 from conftest import REPOSITORY, SMALL, small_config
 
 from azr_jax import main
-from azr_jax.run.run import Run
 
 EMBEDDED = REPOSITORY / "azr_jax" / "embedded" / "azr-tiny"
 

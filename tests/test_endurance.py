@@ -3,12 +3,12 @@
 import inspect
 import re
 
+import endurance
 import pytest
+from endurance import CAPACITY, growth
 
-from azr_jax import endurance
-from azr_jax.endurance import CAPACITY, growth
 from azr_jax.loop import play
-from azr_jax.run import run
+from azr_jax.run import restoring
 
 FULL = {"buffer/python/triplets_size": CAPACITY, "buffer/python/problems_size": CAPACITY}
 FLAT = {"host/memory_mib": 900.0, "host/open_files": 50, "host/processes": 6, "time/cpu_s": 0.05, **FULL}
@@ -34,14 +34,14 @@ def test_too_few_steps_or_empty_buffers_are_no_verdict():
 
 
 @pytest.mark.parametrize(
-    ("name", "fake", "needed"),
+    ("name", "users", "fake", "needed"),
     [
-        ("_?session", endurance.FakeSession, {"idle", "step", "submit"}),
-        (r"self\.(?:player\.)?sampler", endurance.FakeSampler, {"session", "state_must_leave"}),
+        (r"_?session", (play.Player,), endurance.FakeSession, {"idle", "step", "submit"}),
+        (r"(?:self|player)\.sampler", (play.Player, restoring), endurance.FakeSampler, {"session", "state_must_leave"}),
     ],
 )
-def test_the_fake_model_has_all_that_a_player_and_a_run_use(name, fake, needed):
-    used = set(re.findall(rf"\b{name}\.(\w+)", inspect.getsource(play.Player) + inspect.getsource(run)))
+def test_the_fake_model_has_all_that_a_player_and_a_run_use(name, users, fake, needed):
+    used = {attribute for user in users for attribute in re.findall(rf"\b{name}\.(\w+)", inspect.getsource(user))}
     assert needed <= used
     assert [attribute for attribute in used if not hasattr(fake, attribute)] == []
 

@@ -1,4 +1,4 @@
-"""What goes wrong around the programs while a real loop trains (the model alone is azr_jax.endurance's fake one)."""
+"""What goes wrong around the programs while a real loop trains (the model alone is endurance.py's fake one)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import threading
 import time
 from pathlib import Path
 
+import endurance
 import pytest
-from conftest import REPOSITORY, rows
+from conftest import REPOSITORY, on_devices, rows
 
-from azr_jax import endurance
 from azr_jax.loop.play import Player
 from azr_jax.workdir.metrics import METRICS_FILE
 from executors import Pool, Status
@@ -193,7 +193,7 @@ def test_a_thousand_time_outs_in_a_row(tmp_path, monkeypatch):
 
 RUN = """
     import sys
-    from azr_jax import endurance
+    import endurance
     if __name__ == "__main__":
         print("started", flush=True)
         changes = {{"executor.workers": 2, "checkpoint.every": 1, {changes}}}
@@ -231,7 +231,7 @@ def test_nothing_is_left_after_any_end(kind, tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", script, str(workdir), str(end.steps)],
         cwd=REPOSITORY,
-        env=os.environ | {"TMPDIR": str(temporary), "JAX_PLATFORMS": "cpu"},
+        env=on_devices(1) | {"TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

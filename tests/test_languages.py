@@ -7,7 +7,7 @@ import json
 import pytest
 from conftest import ci_in, rows, small_config
 
-from azr_jax.loop import stages
+from azr_jax.loop import tasks as drawing
 from azr_jax.loop.play import Player
 from azr_jax.selfplay import validation
 from azr_jax.selfplay.rewards import SOLVER_REWARDS, RewardState, error_kind
@@ -22,18 +22,18 @@ def player(opened) -> Player:
     """A player of two languages that makes prompts and runs nothing."""
     config = small_config(**TWO, selfplay__batch_per_task=200)
     languages = {name: LANGUAGES[name] for name in config.languages}
-    return Player(config, opened.player.sampler, opened.tokenizer, languages, {})
+    return Player(config, opened.player.sampler, opened.engine.tokenizer, languages, {})
 
 
 def test_tasks_follow_the_weights_and_stay_with_their_own_buffers(player):
     config = player.config
-    buffers = stages.starting_buffers(config, player)
+    buffers = drawing.starting_buffers(config, player)
     programs = {"python": "def f(x):\n    return [x]", "racket": "(define (f x)\n  (list x))"}
     for name, program in programs.items():
         buffers[name].add_triplet(Triplet(name, program, "1", "[1]"))
         buffers[name].add_problem(InductionProblem(name, program, "m", ("1", "2"), ("[1]", "[2]"), 1))
-    tasks = stages.proposer_tasks(config, player, buffers, "1", list(TaskType))
-    tasks += stages.solver_tasks(config, player, buffers, 1)
+    tasks = drawing.proposer_tasks(config, player, buffers, "1", list(TaskType))
+    tasks += drawing.solver_tasks(config, player, buffers, 1)
     for role in Role:
         for kind in TaskType:
             chosen = [task.language for task in tasks if (task.role, task.type) == (role, kind)]

@@ -18,6 +18,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 
 from azr_jax.config import LearnerSettings
+from azr_jax.devices import compiler_options
 from azr_jax.learner import objective
 from azr_jax.learner.adamw import adamw_step, learning_rate
 from azr_jax.learner.experience import with_gae, with_kl_penalty
@@ -25,7 +26,7 @@ from azr_jax.learner.metrics import update_metrics
 from azr_jax.learner.objective import Experience
 from azr_jax.learner.packing import Batch, empty_rows, take_rows
 from azr_jax.learner.state import TrainState, decay_mask, init_state, state_shardings
-from azr_jax.model import attention_check, compiling
+from azr_jax.model import attention_check
 from azr_jax.model.sharding import HOST_MEMORY, batch_sharding, check_batch, replicated
 
 
@@ -90,7 +91,7 @@ class Learner:
             out_shardings=(gradients, everywhere),
         )
         policy, head = self.shardings.params, self.shardings.value_head
-        told = compiling.options(self.mesh)
+        told = compiler_options(self.mesh)
         self.score_program = jax.jit(
             self._old_policy, in_shardings=(policy, head, rows), out_shardings=everywhere, compiler_options=told
         )

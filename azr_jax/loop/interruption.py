@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
+
+from azr_jax.hosts.hosts import Hosts
 
 
 class Preempted(KeyboardInterrupt):
@@ -27,22 +29,22 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
 class Signals:
     """The first SIGINT or SIGTERM asks the run to save and end, the second ends the process; a context manager.
 
-    SIGINT lets the step end. So does SIGTERM, unless `may_cut` is set: then it raises Preempted where the main thread
-    is. With `agreed`, on several hosts, it only sets `must_cut`: all of them have to stop at the same place. `say`
+    SIGINT lets the step end. So does SIGTERM, except in an `interruptible` block: there it raises Preempted in the main
+    thread. With `agreed`, on several hosts, it only sets `must_cut`: all of them have to stop at the same place. `say`
     shows a message.
     """
 
     def __init__(self, say: Callable[[str], None], agreed: bool = False) -> None:
         self.received = False
-        self.may_cut = False
+        self._may_cut = False
         self._terminated = False
         self._agreed = agreed
         self._say = say
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> Signals:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            self._previous[each] = signal.signal(each, self._note)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -51,7 +53,25 @@ class Signals:
     @property
     def must_cut(self) -> bool:
         """Whether SIGTERM came and what the run does may be abandoned."""
-        return self._terminated and self.may_cut
+        return self._terminated and self._may_cut
+
+    @contextlib.contextmanager
+    def interruptible(self, hosts: Hosts, allowed: bool = True) -> Iterator[None]:
+        """Work that SIGTERM may abandon, because a resumed run does it again; with `allowed` False a plain block.
+
+        Raises:
+          Preempted: SIGTERM came amid the work, or a signal of either kind came to any host before it.
+        """
+        if not allowed:
+            yield
+            return
+        self._may_cut = True  # before it asks, so that no signal falls between
+        try:
+            if hosts.any("cut", self.received):
+                raise Preempted
+            yield
+        finally:
+            self._may_cut = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = True
@@ -59,7 +79,7 @@ class Signals:
         self._restore()
         if self.must_cut:
             if not self._agreed:
-                self.may_cut = False
+                self._may_cut = False
                 raise Preempted
             return
         # A signal that comes amid a write to the same stream must not end the run: Python refuses a second one there.
@@ -67,8 +87,8 @@ class Signals:
             self._say("stopping after this step; once more to stop at once")
 
     def _restore(self) -> None:
-        for each, handler in self._previous.items():
+        for number, handler in self._previous.items():
             # None is a handler that was not set by Python: the distributed runtime of JAX has one.
             is_over = handler is None or handler is _end_at_once
-            signal.signal(each, signal.SIG_DFL if is_over else handler)  # pyright: ignore[reportArgumentType]
+            signal.signal(number, signal.SIG_DFL if is_over else handler)  # pyright: ignore[reportArgumentType]
         self._previous = {}

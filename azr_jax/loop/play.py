@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from azr_jax.config import Config
@@ -31,13 +31,17 @@ _TURNS = 8
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Proposal:
-    """A proposer's response and what became of it: `item` is the valid triplet or problem, None otherwise."""
+    """A proposer's response and what became of it: `item` is the valid triplet or problem, None otherwise.
+
+    `estimation` is the solver's task about a valid item, which the samples of its acc answer.
+    """
 
     task: Task
     rollout: Rollout
     item: Triplet | InductionProblem | None
     outcome: str
     formatted: bool
+    estimation: Task | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,7 +93,6 @@ class Player:
     ) -> None:
         self.config = config
         self.languages = languages
-        self.clock = Clock()
         self.sampler = sampler
         self._tokenizer = tokenizer
         self._pools = pools
@@ -97,17 +100,20 @@ class Player:
         self._session: Session | None = None
         self._waiting: dict[str, asyncio.Future[Rollout]] = {}
         self._submitted = asyncio.Event()
+        self._clock = Clock()
 
-    def run(self, params: Any, seed: int, play: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-        """Runs a coroutine to its end with these parameters (float32 state of the model) and this sampling seed."""
+    def run(self, params: Any, seed: int, play: Callable[[], Coroutine[Any, Any, Result]]) -> tuple[Result, Clock]:
+        """A coroutine's result and where its time went, with these parameters (float32) and this sampling seed."""
         self._session = self.sampler.session(params, seed)
-        self._waiting, self._submitted, self.clock = {}, asyncio.Event(), Clock()
+        self._waiting, self._submitted, self._clock = {}, asyncio.Event(), Clock()
         try:
-            return asyncio.run(self._drive(play()))
-        finally:
+            result = asyncio.run(self._drive(play()))
             spent = self._session.metrics
-            self.clock.slots = self.sampler.slots
-            self.clock.prefill_s, self.clock.decode_s = spent.prefill_s, spent.decode_s
+            clock = dataclasses.replace(
+                self._clock, slots=self.sampler.slots, prefill_s=spent.prefill_s, decode_s=spent.decode_s
+            )
+            return result, clock
+        finally:
             self._session.close()
             self._session = None
             if self._shared is not None:
@@ -135,14 +141,14 @@ class Player:
                 started = time.monotonic()
                 self._submitted.clear()
                 await self._submitted.wait()
-                self.clock.waiting_s += time.monotonic() - started
+                self._clock.waiting_s += time.monotonic() - started
             started = time.monotonic()
             for rollout in self._session.step():
-                self.clock.responses += 1
-                self.clock.response_tokens += len(rollout.token_ids)
-                self.clock.prompt_tokens += len(rollout.prompt_ids)
+                self._clock.responses += 1
+                self._clock.response_tokens += len(rollout.token_ids)
+                self._clock.prompt_tokens += len(rollout.prompt_ids)
                 self._waiting.pop(rollout.request_id).set_result(rollout)
-            self.clock.sampling_s += time.monotonic() - started
+            self._clock.sampling_s += time.monotonic() - started
             await asyncio.sleep(0)
 
     async def _agree(self, session: Session, shared: SharedPools) -> None:
@@ -158,7 +164,7 @@ class Player:
             if shared.waiting:
                 shared.exchange(wait=True)
             await self._turns()
-        self.clock.waiting_s += time.monotonic() - started
+        self._clock.waiting_s += time.monotonic() - started
 
     async def _turns(self) -> None:
         for _ in range(_TURNS):
@@ -173,7 +179,7 @@ class Player:
         assert self._session is not None
         request = Request(
             id=task.id + sample_id,
-            prompt_ids=tuple(self._tokenizer.encode_prompt(task.prompt)),
+            prompt_ids=task.prompt_ids,
             max_tokens=self.config.sampler.max_response_tokens,
             temperature=temperature,
             stop=self.config.sampler.stop,
@@ -192,14 +198,24 @@ class Player:
             verdict = await self._shared.submit(language, job)
         else:
             verdict = await asyncio.wrap_future(self._pools[language].submit(job))
-        self.clock.programs += 1
-        self.clock.timeouts += verdict.status == "timeout"
-        self.clock.infrastructure += verdict.status == "infrastructure"
+        self._clock.programs += 1
+        self._clock.timeouts += verdict.status == "timeout"
+        self._clock.infrastructure += verdict.status == "infrastructure"
         return verdict
 
-    def fits(self, prompt: str) -> bool:
+    def encode(self, prompt: str) -> tuple[int, ...]:
+        """Token ids of a prompt, for the task that is made of it."""
+        return tuple(self._tokenizer.encode_prompt(prompt))
+
+    def fits(self, prompt_ids: Sequence[int]) -> bool:
         """Whether a prompt is within `sampler.max_prompt_tokens`."""
-        return len(self._tokenizer.encode_prompt(prompt)) <= self.config.sampler.max_prompt_tokens
+        return len(prompt_ids) <= self.config.sampler.max_prompt_tokens
+
+    def solver_task(self, task_id: str, kind: TaskType, item: Triplet | InductionProblem) -> Task:
+        """A solver's task about a triplet or an induction problem, in the config's template."""
+        language, settings = self.languages[item.language], self.config.selfplay
+        prompt = prompts.solve(language, kind, item, settings.prompt_template, settings.drop_comments)
+        return Task(task_id, Role.SOLVE, kind, item.language, prompt, item, self.encode(prompt))
 
     def _read(self, task: Task, rollout: Rollout) -> parsing.Reading:
         language, settings = self.languages[task.language], self.config.selfplay
@@ -223,7 +239,10 @@ class Player:
             item = await self._validate(task, answer, step)
         if isinstance(item, Invalid):
             return Proposal(task, rollout, None, item.reason, formatted=True)
-        return Proposal(task, rollout, item, "valid", formatted=True)
+        estimation = self.solver_task(f"{task.id}/estimate", task.type, item)
+        if not self.fits(estimation.prompt_ids):  # no solver could be asked
+            return Proposal(task, rollout, None, "too_long", formatted=True)
+        return Proposal(task, rollout, item, "valid", formatted=True, estimation=estimation)
 
     async def _validate(self, task: Task, answer: Answer, step: int) -> Triplet | InductionProblem | Invalid:
         language = self.languages[task.language]
@@ -232,29 +251,18 @@ class Player:
         if isinstance(job, Invalid):
             return job
         verdict = await self.execute(task.language, job)
-        shown = self.config.selfplay.induction_shown
         if task.type is TaskType.INDUCTION:
-            item = validation.problem_from(task, answer, verdict, step, shown=shown)
-        else:
-            item = validation.triplet_from(task, answer, verdict, step)
-        if not isinstance(item, Invalid) and not self.fits(solver_prompt(self.config, language, task.type, item)):
-            return Invalid("too_long", "its solver's prompt would exceed sampler.max_prompt_tokens")
-        return item
+            return validation.problem_from(task, answer, verdict, step, shown=self.config.selfplay.induction_shown)
+        return validation.triplet_from(task, answer, verdict, step)
 
     async def estimate(self, proposing: Awaitable[Proposal], samples: int, temperature: float) -> list[Solution]:
         """M solver samples of a proposal, once it is found valid; none of one that is not."""
         proposal = await proposing
-        if proposal.item is None:
+        if proposal.estimation is None:
             return []
-        task = solver_task(
-            self.config,
-            self.languages[proposal.task.language],
-            f"{proposal.task.id}/estimate",
-            proposal.task.type,
-            proposal.item,
-        )
-        tries = (self.solve(task, temperature, f"/{number}", ask_format=False) for number in range(samples))
-        return list(await asyncio.gather(*tries))
+        task = proposal.estimation
+        attempts = (self.solve(task, temperature, f"/{number}", ask_format=False) for number in range(samples))
+        return list(await asyncio.gather(*attempts))
 
     async def solve(self, task: Task, temperature: float, sample_id: str = "", ask_format: bool = True) -> Solution:
         """A solution, sampled and checked; without `ask_format` an answer out of format is checked too (parsing.py)."""
@@ -266,19 +274,6 @@ class Player:
         verdict = await self.execute(task.language, validation.solver_job(task, answer, task.id + sample_id))
         correct, outcome = validation.solver_outcome(verdict)
         return Solution(task, rollout, reading.formatted, correct, outcome, verdict)
-
-
-def solver_prompt(config: Config, language: Language, kind: TaskType, item: Triplet | InductionProblem) -> str:
-    """The prompt of a solver task in the config's template."""
-    settings = config.selfplay
-    return prompts.solve(language, kind, item, settings.prompt_template, settings.drop_comments)
-
-
-def solver_task(
-    config: Config, language: Language, task_id: str, kind: TaskType, item: Triplet | InductionProblem
-) -> Task:
-    """A solver's task about a triplet or an induction problem."""
-    return Task(task_id, Role.SOLVE, kind, language.name, solver_prompt(config, language, kind, item), item)
 
 
 def mean_accuracy(solutions: Iterable[Solution]) -> float | None:

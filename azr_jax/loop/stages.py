@@ -1,64 +1,41 @@
-"""The stages of a step as functions, which main.train() calls in turn: make tasks, play, score, learn.
+"""The stages of a step as functions, which main.train() calls in turn: play and score; learning.py has the update.
 
-Randomness is derived from (seed, step, purpose) and request ids name the step, so a resumed step is the same step.
+None changes what it is given: a stage returns the buffers, states and metrics that it makes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from absl import logging
-
 from azr_jax.config import Config
-from azr_jax.learner.state import TrainState
-from azr_jax.learner.update import Learner
-from azr_jax.loop import learning
-from azr_jax.loop.play import Player, Proposal, Solution, mean_accuracy, solver_task
-from azr_jax.selfplay import prompts, rewards
+from azr_jax.loop.play import Clock, Player, Proposal, Solution, mean_accuracy
+from azr_jax.loop.tasks import proposer_tasks, solver_tasks
+from azr_jax.selfplay import rewards
 from azr_jax.selfplay.buffers import Buffers
-from azr_jax.selfplay.randomness import stream
 from azr_jax.selfplay.ring import draw_rule
 from azr_jax.selfplay.validation import is_dropped
-from azr_jax.types import InductionProblem, Role, Rollout, Scored, Task, TaskType, Triplet
+from azr_jax.types import InductionProblem, Rollout, Scored, TaskType
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Played:
-    """One step's responses: proposals with the estimation samples of each, and solutions."""
+    """One step's responses: proposals with the estimation samples of each, and solutions.
+
+    `buffers` have the step's valid proposals, `clock` says where the time went. In seeding there are proposals alone.
+    """
 
     proposals: list[Proposal]
     estimates: list[list[Solution]]
     solutions: list[Solution]
+    buffers: Buffers
+    clock: Clock
 
 
-def starting_buffers(config: Config, player: Player) -> Buffers:
-    """Buffers with nothing but each language's identity triplet.
-
-    Raises:
-      ValueError: `sampler.max_prompt_tokens` is too small for a proposer's shortest prompt, so that nothing can begin.
-    """
-    canonical = {name: language.canonical_program for name, language in player.languages.items()}
-    apart, duplicates = config.selfplay.buffers == "apart", config.selfplay.duplicates == "allow"
-    buffers = Buffers.empty(config.selfplay.buffer_capacity, canonical, apart, duplicates)
-    for name, language in player.languages.items():
-        identity = Triplet(name, language.identity, language.identity_input, language.identity_output)
-        buffers[name].add_triplet(identity, new_for=())
-        for kind in TaskType:
-            source = identity if kind is TaskType.INDUCTION else None
-            prompt = _proposer_prompt(config, player, name, kind, source, ())
-            if not player.fits(prompt):
-                raise ValueError(
-                    f"sampler.max_prompt_tokens={config.sampler.max_prompt_tokens}: the shortest prompt of the {kind}"
-                    f" proposer in {name} is longer; raise it"
-                )
-    return buffers
-
-
-def seeding_round(config: Config, player: Player, params: Any, buffers: Buffers, number: int) -> None:
-    """One round of proposals without rewards or updates; adds the valid ones of the kinds that are still short."""
+def seeding_round(config: Config, player: Player, params: Any, buffers: Buffers, number: int) -> Played:
+    """One round of proposals without rewards or updates, of the kinds that are still short."""
     missing = seeds_missing(config, buffers)
     types = [kind for kind in TaskType if missing["problems" if kind is TaskType.INDUCTION else "triplets"]]
     tasks = proposer_tasks(config, player, buffers, f"seed{number}", types)
@@ -66,7 +43,8 @@ def seeding_round(config: Config, player: Player, params: Any, buffers: Buffers,
     async def play() -> list[Proposal]:
         return list(await asyncio.gather(*(player.propose(task, buffers[task.language], 0) for task in tasks)))
 
-    add_valid(buffers, player.run(params, config.seed, play))
+    proposals, clock = player.run(params, config.seed, play)
+    return Played(proposals, [], [], with_valid(buffers, proposals), clock)
 
 
 def seeds_missing(config: Config, buffers: Buffers) -> dict[str, int]:
@@ -80,112 +58,67 @@ def seeds_missing(config: Config, buffers: Buffers) -> dict[str, int]:
 
 
 def play_step(config: Config, player: Player, params: Any, buffers: Buffers, step: int) -> Played:
-    """Proposes, validates, estimates and solves; adds the valid proposals to the buffers on the way.
+    """Proposes, validates, estimates and solves.
 
     Estimation of a proposal starts when it is found valid, solving when all proposals are validated.
     """
     samples, temperature = config.selfplay.estimate_samples, config.selfplay.estimate_temperature
 
-    async def play() -> Played:
+    async def play() -> tuple[list[Proposal], list[list[Solution]], list[Solution], Buffers]:
         tasks = proposer_tasks(config, player, buffers, str(step), list(TaskType))
         proposing = [asyncio.create_task(player.propose(task, buffers[task.language], step)) for task in tasks]
-        estimating = [asyncio.create_task(player.estimate(one, samples, temperature)) for one in proposing]
+        estimating = [asyncio.create_task(player.estimate(proposal, samples, temperature)) for proposal in proposing]
         proposals = list(await asyncio.gather(*proposing))
-        add_valid(buffers, proposals)
-        to_solve = solver_tasks(config, player, buffers, step)
-        solutions = await asyncio.gather(*(player.solve(task, config.sampler.temperature) for task in to_solve))
-        played = Played(proposals, list(await asyncio.gather(*estimating)), list(solutions))
-        note_solves(config, played, buffers)
-        return played
+        after = with_valid(buffers, proposals)
+        asked = solver_tasks(config, player, after, step)
+        solutions = list(await asyncio.gather(*(player.solve(task, config.sampler.temperature) for task in asked)))
+        estimates = list(await asyncio.gather(*estimating))
+        note_solves(config, [*solutions, *(sample for samples in estimates for sample in samples)], after)
+        return proposals, estimates, solutions, after
 
-    return player.run(params, config.seed, play)
+    played, clock = player.run(params, config.seed, play)
+    return Played(*played, clock)
 
 
-def note_solves(config: Config, played: Played, buffers: Buffers) -> None:
-    """Adds what this step's solvers made of each item to its buffer entry, where a band draws by it."""
+def note_solves(config: Config, solutions: Iterable[Solution], buffers: Buffers) -> None:
+    """Adds what a step's solvers made of each item to its entry in the step's own buffers, where a band draws by it."""
     if not draw_rule(config.selfplay).has_band:
         return
-    for solution in [*played.solutions, *(sample for samples in played.estimates for sample in samples)]:
+    for solution in solutions:
         task = solution.task
         if task.source is not None and not is_dropped(solution.outcome):
             buffers[task.language].note_solves(task.type, task.source, int(solution.correct), 1)
 
 
-def add_valid(buffers: Buffers, proposals: Iterable[Proposal]) -> None:
-    """Adds valid items in the order of their tasks; a triplet is new for its proposer's own type, as in AZR."""
+def check_infrastructure(config: Config, clock: Clock) -> None:
+    """Raises RuntimeError when the executors themselves failed on too large a share of the step's programs."""
+    most = config.executor.max_infrastructure_share
+    if clock.programs and clock.infrastructure / clock.programs > most:
+        raise RuntimeError(
+            f"executors: {clock.infrastructure} of {clock.programs} programs failed for infrastructure, more than"
+            f" executor.max_infrastructure_share={most}; run `python -m executors doctor`"
+        )
+
+
+def with_valid(buffers: Buffers, proposals: Iterable[Proposal]) -> Buffers:
+    """Copies that have the valid items too, in the order of their tasks; as in AZR a triplet is new for the solvers of
+    its proposer's own type alone.
+    """
+    after = buffers.copy()
     for proposal in proposals:
         item = proposal.item
         if isinstance(item, InductionProblem):
-            buffers[item.language].add_problem(item)
+            after[item.language].add_problem(item)
         elif item is not None:
-            buffers[item.language].add_triplet(item, new_for=(proposal.task.type,))
-
-
-def proposer_tasks(
-    config: Config, player: Player, buffers: Buffers, name: str, types: Sequence[TaskType]
-) -> list[Task]:
-    """`batch_per_task` tasks of each type, over languages by their weights; a prompt too long loses references."""
-    rng = stream(config.seed, 0, f"{name}/propose")
-    tasks = []
-    for kind in types:
-        chosen = rng.choices(config.languages, config.language_weights, k=config.selfplay.batch_per_task)
-        for number, language in enumerate(chosen):
-            task_id = f"{name}/propose/{kind}/{number}"
-            if kind is TaskType.INDUCTION:
-                source, references = buffers[language].draw_program(rng), ()
-            else:
-                source, references = None, buffers[language].references(config.selfplay.references, rng, kind)
-            prompt = _proposer_prompt(config, player, language, kind, source, references)
-            tasks.append(Task(task_id, Role.PROPOSE, kind, language, prompt, source))
-    return _fitting(player, tasks)
-
-
-def _proposer_prompt(
-    config: Config,
-    player: Player,
-    language: str,
-    kind: TaskType,
-    source: Triplet | None,
-    references: Sequence[Triplet],
-) -> str:
-    """An induction proposer's prompt shows the source's program, the others' as many of the references as fit."""
-    known, template = player.languages[language], config.selfplay.prompt_template
-    if source is not None:
-        return prompts.propose_induction(known, source.program, config.selfplay.induction_inputs, template)
-    while True:
-        prompt = prompts.propose_triplet(known, kind, references, template)
-        if player.fits(prompt) or not references:
-            return prompt
-        references = references[:-1]
-
-
-def solver_tasks(config: Config, player: Player, buffers: Buffers, step: int) -> list[Task]:
-    """`batch_per_task` tasks of each type from the buffers: new ones first, the rest uniform or from the band."""
-    how = draw_rule(config.selfplay)
-    rng = stream(config.seed, 0, f"{step}/solve")
-    tasks = []
-    for kind in TaskType:
-        chosen = rng.choices(config.languages, config.language_weights, k=config.selfplay.batch_per_task)
-        for language in config.languages:
-            items = buffers[language].draw_solver_tasks(kind, chosen.count(language), rng, how)
-            for number, item in enumerate(items):
-                task_id = f"{step}/solve/{kind}/{language}/{number}"
-                tasks.append(solver_task(config, player.languages[language], task_id, kind, item))
-    return _fitting(player, tasks)
-
-
-def _fitting(player: Player, tasks: list[Task]) -> list[Task]:
-    kept = [task for task in tasks if player.fits(task.prompt)]
-    if len(kept) < len(tasks):
-        logging.warning("%d prompts exceed sampler.max_prompt_tokens: left out", len(tasks) - len(kept))
-    return kept
+            after[item.language].add_triplet(item, new_for=(proposal.task.type,))
+    return after
 
 
 def score(config: Config, played: Played, state: rewards.RewardState) -> list[Scored]:
     """Rewards of all responses; those that the executors failed on are left out."""
     scored = []
-    for proposal, tries in zip(played.proposals, played.estimates, strict=True):
-        valid, acc = proposal.item is not None, mean_accuracy(tries)
+    for proposal, samples in zip(played.proposals, played.estimates, strict=True):
+        valid, acc = proposal.item is not None, mean_accuracy(samples)
         if is_dropped(proposal.outcome) or (valid and acc is None):
             continue
         reward = rewards.REWARD_SCHEDULES[config.reward.proposer](acc, valid, state, config.reward)
@@ -194,7 +127,7 @@ def score(config: Config, played: Played, state: rewards.RewardState) -> list[Sc
         scored.append(Scored(proposal.task, proposal.rollout, reward, proposal.formatted, valid, proposal.outcome, acc))
     solutions = list(played.solutions)
     if config.selfplay.train_on_estimates:
-        solutions += [solution for tries in played.estimates for solution in tries]
+        solutions += [solution for samples in played.estimates for solution in samples]
     for solution in solutions:
         if not is_dropped(solution.outcome):
             reward = rewards.SOLVER_REWARDS[config.reward.solver](
@@ -218,20 +151,14 @@ def reward_metrics(config: Config, state: rewards.RewardState) -> dict[str, floa
 
 def next_reward_state(config: Config, played: Played, state: rewards.RewardState) -> rewards.RewardState:
     """The reward state after a step: running means of what its solver responses were worth."""
-    formatted = [one for one in played.solutions if one.formatted and not is_dropped(one.outcome)]
-    syntax = sum(rewards.error_kind(one.formatted, one.correct, one.outcome) == "syntax" for one in formatted)
+    formatted = [solution for solution in played.solutions if solution.formatted and not is_dropped(solution.outcome)]
+    kinds = [rewards.error_kind(solution.formatted, solution.correct, solution.outcome) for solution in formatted]
+    syntax = kinds.count("syntax")
     syntax_share = syntax / len(formatted) if formatted else None
     return rewards.advanced(state, mean_accuracy(played.solutions), syntax_share, config.reward)
 
 
-def learn(
-    config: Config, learner: Learner, state: TrainState, scored: Sequence[Scored], step: int, pad_id: int
-) -> tuple[TrainState, dict[str, float]]:
-    """The PPO update over the scored responses; `ppo/...` metrics."""
-    return learning.learn(config, learner, state, scored, step, pad_id)
-
-
 def rollouts(played: Played) -> list[Rollout]:
     """Every response of the step, estimation samples included."""
-    solutions = [*played.solutions, *(one for tries in played.estimates for one in tries)]
-    return [one.rollout for one in (*played.proposals, *solutions)]
+    solutions = [*played.solutions, *(solution for samples in played.estimates for solution in samples)]
+    return [response.rollout for response in (*played.proposals, *solutions)]

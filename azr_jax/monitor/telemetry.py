@@ -13,29 +13,43 @@ import jax
 from absl import logging
 
 PROFILE = "profile"
+STEP_PHASES = ("play", "update", "evaluate", "save")
 _PROC = Path("/proc")
 
 
-class Stopwatch:
-    """Seconds in each phase; a phase lasts until the next one starts."""
+class StepClock:
+    """Where the seconds of a step go: each phase of it, the whole, and the save that held it up before it began."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
-        self._phase = ""
-        self._since = time.monotonic()
+        self._whole: dict[str, float] = {}
 
-    def start(self, phase: str) -> None:
-        """Ends the phase that was on and starts this one; "" starts none."""
-        now = time.monotonic()
-        if self._phase:
-            self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + now - self._since
-        self._phase, self._since = phase, now
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Adds the block's wall seconds to the phase."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - started
+
+    @contextlib.contextmanager
+    def step(self) -> Iterator[None]:
+        """The block is a step. Of the phases before it only "save" is told with it."""
+        self._seconds = {"save": self._seconds.get("save", 0.0)}
+        started, cpu_started = time.monotonic(), time.process_time()
+        yield
+        self._whole = {"time/step_s": time.monotonic() - started, "time/cpu_s": time.process_time() - cpu_started}
 
     def take(self) -> dict[str, float]:
-        """Seconds by phase since the last call; ends the phase that is on."""
-        self.start("")
-        taken, self._seconds = self._seconds, {}
-        return taken
+        """`time/PHASE_s` of the phases of a step, `time/step_s` and `time/cpu_s`; the next step begins at 0."""
+        phases = {name: self._seconds.pop(name, 0.0) for name in STEP_PHASES}
+        return self._whole | {f"time/{name}_s": seconds for name, seconds in phases.items()}
+
+
+def machine_metrics() -> dict[str, float]:
+    """What this process and its devices hold now: `device/...` and `host/...`."""
+    return device_metrics(jax.local_devices()) | host_metrics()
 
 
 def device_metrics(devices: Sequence[Any]) -> dict[str, float]:
@@ -43,12 +57,12 @@ def device_metrics(devices: Sequence[Any]) -> dict[str, float]:
 
     The peak is the process' own since its start. Absent where the device does not say: CPU.
     """
-    stats = [found for device in devices if (found := device.memory_stats())]
+    stats = [memory for device in devices if (memory := device.memory_stats())]
     names = {"bytes_in_use": "in_use", "peak_bytes_in_use": "peak", "bytes_limit": "limit"}
     return {
-        f"device/{name}_gib": max(each[key] for each in stats) / 2**30
+        f"device/{name}_gib": max(stat[key] for stat in stats) / 2**30
         for key, name in names.items()
-        if stats and all(key in each for each in stats)
+        if stats and all(key in stat for stat in stats)
     }
 
 
@@ -73,10 +87,10 @@ def _descendants(ancestor: int) -> set[int]:
                 state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
                 if state != "Z":
                     parents[int(entry.name)] = int(parent)
-    found: set[int] = set()
-    while more := {pid for pid, parent in parents.items() if parent in found | {ancestor}} - found:
-        found |= more
-    return found
+    below: set[int] = set()
+    while more := {pid for pid, parent in parents.items() if parent in below | {ancestor}} - below:
+        below |= more
+    return below
 
 
 @contextlib.contextmanager

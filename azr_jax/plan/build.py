@@ -80,7 +80,7 @@ def topology_devices(topology: str) -> list[Any]:
 
 
 def setup(config: Config, model: ModelConfig, devices: list[Any], hbm_gib: float) -> Setup:
-    """Learner and sampler as `Run.open` makes them, with the config's mesh over these devices of `hbm_gib`.
+    """Learner and sampler as `open_run` makes them, with the config's mesh over these devices of `hbm_gib`.
 
     Its `config` says which remat policy "auto" comes to.
 

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 import os
 
-from azr_jax.flags import GPU_SHARE
+from azr_jax.devices import GPU_SHARE
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Chip:
 
     Attributes:
       hbm_gib: what the compiler lets programs use, by its own message when a program is too large; of a GPU what
-        `commands.take_device_memory` has jax take.
+        `devices.take_memory` has jax take.
       tflops: peak of bfloat16 matrix products, 10^12 a second.
       hbm_gbps: peak memory bandwidth, 10^9 bytes a second.
       ici_gbps: what one device can send to its neighbours at once, 10^9 bytes a second (half of "bidirectional").

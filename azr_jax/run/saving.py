@@ -38,6 +38,7 @@ class Saving:
         self._say, self._best_metric = say, best_metric
         self._hosts = hosts or Hosts()
         self._unwritten: list[StepRecord] = []
+        self._metrics_written = False  # of the first of these, whose transcripts are not
         self._failing_since: float | None = None
         self._step = 0
         # How long the last save took to write, most of it beside training.
@@ -117,8 +118,9 @@ class Saving:
     def _write_pending(self) -> None:
         while self._unwritten:
             record = self._unwritten[0]
-            if not record.written:
+            if not self._metrics_written:
                 self._writers.write(record.step, record.metrics)
-                record.written = True
+                self._metrics_written = True
             self._writers.transcripts(record.step, record.transcripts)
             del self._unwritten[0]
+            self._metrics_written = False

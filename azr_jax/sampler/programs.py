@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from azr_jax.model.compiling import options
+from azr_jax.devices import compiler_options
 from azr_jax.model.sharding import constrain, readable
 from azr_jax.model.transformer import Transformer
 from azr_jax.sampler import decoding, sampling, serving
@@ -91,7 +91,7 @@ def build(
     return Programs(
         prefill=_prefill_of(graphdef, mesh),
         first=_first_of(graphdef, top_p, top_k, tuning.draw),
-        decode=jax.jit(decode, donate_argnames=("caches", "rows"), compiler_options=options(mesh)),
+        decode=jax.jit(decode, donate_argnames=("caches", "rows"), compiler_options=compiler_options(mesh)),
         enter=jax.jit(functools.partial(_enter, eos_ids, mesh), donate_argnums=0),
         **_movers(mesh, tuning.implementation),
     )
@@ -100,7 +100,7 @@ def build(
 # Samplers that differ only in slots, chunk or end tokens share these, and what is compiled for them.
 @functools.lru_cache(maxsize=8)
 def _prefill_of(graphdef: nnx.GraphDef[Transformer], mesh: Mesh | None) -> Callable[..., Prefilled]:
-    return jax.jit(functools.partial(_prefill, graphdef), compiler_options=options(mesh))
+    return jax.jit(functools.partial(_prefill, graphdef), compiler_options=compiler_options(mesh))
 
 
 @functools.lru_cache(maxsize=8)

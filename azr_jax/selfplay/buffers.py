@@ -8,6 +8,7 @@ never stops taking new ones. Duplicates are told by canonical text.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -129,6 +130,12 @@ class LanguageBuffers:
             counts[f"{name}_evicted"] = sum(buffer.evicted for buffer in buffers)
         return counts | {f"new_{kind.value}": self._buffer_of(kind).new_count(kind) for kind in TaskType}
 
+    def copy(self) -> LanguageBuffers:
+        """Buffers that change by themselves, as `RingBuffer.copy`."""
+        copied = copy.copy(self)
+        copied._triplets, copied.problems = [buffer.copy() for buffer in self._triplets], self.problems.copy()
+        return copied
+
     def to_json(self) -> dict[str, Any]:
         """The whole state as plain types."""
         return {"triplets": [buffer.to_json() for buffer in self._triplets], "problems": self.problems.to_json()}
@@ -186,6 +193,10 @@ class Buffers:
             for name, buffers in self._languages.items()
             for key, value in buffers.counters().items()
         }
+
+    def copy(self) -> Buffers:
+        """Buffers that change by themselves: a step changes a copy, so that what it was given stays. Milliseconds."""
+        return Buffers({name: buffers.copy() for name, buffers in self._languages.items()})
 
     def to_json(self) -> dict[str, Any]:
         """The whole state as plain types, for the checkpoint."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import dataclasses
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -162,6 +163,16 @@ class RingBuffer(Generic[Entry]):
         """Numbers of the entries whose share of correct tries lies in the band, ends included; oldest first."""
         solves = self._solves[queue].items()
         return sorted(number for number, (correct, tries) in solves if how.low <= correct / tries <= how.high)
+
+    def copy(self) -> RingBuffer[Entry]:
+        """A buffer that changes by itself; the entries, which never change, are shared."""
+        copied = copy.copy(self)
+        copied._entries, copied._keys, copied._newest = list(self._entries), list(self._keys), dict(self._newest)
+        copied._new = {queue: numbers.copy() for queue, numbers in self._new.items()}
+        copied._solves = {
+            queue: {number: list(counts) for number, counts in solves.items()} for queue, solves in self._solves.items()
+        }
+        return copied
 
     def to_json(self) -> dict[str, Any]:
         """The whole state as plain dicts, lists, text and numbers; entries oldest first."""

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from azr_jax.flags import ShowDefaults, exit_with, take_device_memory
+from azr_jax.devices import take_memory
+from azr_jax.flags import ShowDefaults, exit_with
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a benchmark; mistakes of the user are one line on standard error and status 2."""
     arguments = parser().parse_args(argv)
-    take_device_memory()
+    take_memory()
     try:
         result = _run(arguments)
     except ValueError as error:

@@ -25,6 +25,7 @@ from azr_jax.config import Config, from_mapping
 from azr_jax.flags import run
 from azr_jax.loop import stages
 from azr_jax.loop.play import Proposal, Solution
+from azr_jax.loop.tasks import proposer_tasks, starting_buffers
 from azr_jax.selfplay import rewards
 from azr_jax.selfplay.estimates import accuracy, accuracy_metrics
 from azr_jax.selfplay.validation import is_dropped
@@ -101,22 +102,24 @@ def measure(
 ) -> tuple[int, dict[float, list[list[bool | None]]]]:
     """(proposals made, samples of the valid ones by temperature), by the model at `config.model.path`.
 
-    Raises what `Run.open` does.
+    Raises what `open_run` does.
     """
-    from azr_jax.run.run import Run
+    from azr_jax.run.opened import open_run
+    from azr_jax.run.seeding import check_rounds
 
-    with Run.open(config, workdir) as run:
-        state = run.learner.init(run.params)
-        buffers, player = stages.starting_buffers(config, run.player), run.player
+    with open_run(config, workdir) as run:
+        params = run.engine.load_params()
+        buffers, player, rounds = starting_buffers(config, run.player), run.player, 0
         while any((missing := stages.seeds_missing(config, buffers)).values()):
-            run.next_seeding_round(missing)
-            stages.seeding_round(config, player, state.params, buffers, run.seeding_rounds)
-        tasks = stages.proposer_tasks(config, player, buffers, "estimation", list(TaskType))
+            check_rounds(config.selfplay.seed_rounds, rounds, missing)
+            rounds += 1
+            buffers = stages.seeding_round(config, player, params, buffers, rounds).buffers
+        tasks = proposer_tasks(config, player, buffers, "estimation", list(TaskType))
 
         async def propose() -> list[Proposal]:
             return list(await asyncio.gather(*(player.propose(task, buffers[task.language], 1) for task in tasks)))
 
-        proposals = player.run(state.params, config.seed, propose)
+        proposals, _ = player.run(params, config.seed, propose)
         valid = [one for one in proposals if one.item is not None]
 
         async def estimate(temperature: float) -> list[list[Solution]]:
@@ -124,9 +127,9 @@ def measure(
 
         found = {}
         for temperature in temperatures:
-            run.phase(f"estimate at temperature {temperature}")
             # Each in a session of its own: request ids are the same, so that only the temperature differs.
-            solved = player.run(state.params, config.seed, lambda chosen=temperature: estimate(chosen))
+            with run.phase("estimate", f"estimate at temperature {temperature}"):
+                solved, _ = player.run(params, config.seed, lambda chosen=temperature: estimate(chosen))
             found[temperature] = [
                 [None if is_dropped(one.outcome) else one.correct for one in tries] for tries in solved
             ]

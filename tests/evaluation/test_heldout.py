@@ -80,7 +80,7 @@ def test_problems_of_several_languages_are_also_counted_by_language():
 def test_problems_of_a_language_that_is_not_played_are_refused(opened, tmp_path):
     problems = heldout.load(written(tmp_path, {**TRIPLET, "language": "racket"}))
     with pytest.raises(ValueError, match=r"has problems in racket, and languages=\('python',\)"):
-        heldout.solve_all(opened.config, opened.player, opened.params, problems, 0.0, "heldout")
+        heldout.solve_all(opened.config, opened.player, None, problems, 0.0, "heldout")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_counts_leave_out_what_the_executors_failed_on():
 
 @pytest.mark.ci
 def test_answers_depend_on_the_name_and_not_on_the_other_problems(opened):
-    params = opened.learner.init(opened.params).params
+    params = opened.engine.load_params()
     problems = heldout.load(FILES[[file.stem for file in FILES].index("heldout_python")], 12)
 
     def texts(chosen, temperature, name):

@@ -11,11 +11,11 @@ from conftest import on_devices
 PROGRAM = """
 import sys
 from conftest import small_config
-from azr_jax.run.run import Run
+from azr_jax.run.opened import open_run
 
 for number, (changes, words) in enumerate(eval(sys.argv[2])):
     try:
-        with Run.open(small_config(**changes), f"{sys.argv[1]}/{number}"):
+        with open_run(small_config(**changes), f"{sys.argv[1]}/{number}"):
             sys.exit(f"{changes}: opened")
     except ValueError as error:
         missing = [word for word in words if word not in str(error)]

@@ -6,26 +6,28 @@ import asyncio
 
 import pytest
 
-from azr_jax.loop.play import mean_accuracy, solver_task
+from azr_jax.loop.play import mean_accuracy
+from azr_jax.loop.tasks import starting_buffers
 from azr_jax.types import Role, StopReason, Task, TaskType, Triplet
 from executors import Job, JobKind, Status
 
 TRIPLET = Triplet("python", "def f(x):\n    return x + 1", "1", "2")
 
 
-def task(name: str = "t", prompt: str = "# Task: write a program\n") -> Task:
-    return Task(name, Role.PROPOSE, TaskType.DEDUCTION, "python", prompt)
+def task(opened, name: str = "t", prompt: str = "# Task: write a program\n") -> Task:
+    return Task(name, Role.PROPOSE, TaskType.DEDUCTION, "python", prompt, None, opened.player.encode(prompt))
 
 
 def run(opened, play, seed: int = 0):
-    return opened.player.run(opened.learner.init(opened.params).params, seed, play)
+    return opened.player.run(opened.engine.load_params(), seed, play)
 
 
 def samples(opened, names, seed: int = 0, temperature: float = 1.0) -> dict[str, str]:
     async def play():
-        return await asyncio.gather(*(opened.player.sample(task(name), temperature) for name in names))
+        return await asyncio.gather(*(opened.player.sample(task(opened, name), temperature) for name in names))
 
-    return {one.request_id: one.text for one in run(opened, play, seed)}
+    rollouts, _ = run(opened, play, seed)
+    return {rollout.request_id: rollout.text for rollout in rollouts}
 
 
 def test_a_sample_depends_on_its_name_and_the_seed_alone(opened):
@@ -46,33 +48,32 @@ def test_programs_run_while_the_device_decodes(opened):
         job = Job("slow", JobKind.EVALUATE, "import time\ndef f(x):\n    time.sleep(1)\n    return x", ("1",))
         verdict = await opened.player.execute("python", job)
         decoded.append(opened.player._session.metrics.decode_steps)
-        await opened.player.sample(task("after"), 1.0)
+        await opened.player.sample(task(opened, "after"), 1.0)
         return verdict
 
     async def quick():
-        await opened.player.sample(task("quick"), 1.0)
+        await opened.player.sample(task(opened, "quick"), 1.0)
 
     async def play():
         return await asyncio.gather(slow(), quick())
 
-    verdict, _ = run(opened, play)
+    (verdict, _), clock = run(opened, play)
     assert len(decoded) == 1 and decoded[0] > 0
     assert verdict.status is Status.OK
-    clock = opened.player.clock
     assert (clock.responses, clock.programs, clock.timeouts, clock.infrastructure) == (2, 1, 0, 0)
     assert clock.waiting_s > 0
 
 
 def test_an_error_in_a_task_or_in_the_sampler_ends_the_play(opened):
     async def fails():
-        await opened.player.sample(task("first"), 1.0)
+        await opened.player.sample(task(opened, "first"), 1.0)
         raise LookupError("mine")
 
     with pytest.raises(LookupError, match="mine"):
         run(opened, fails)
 
     async def too_long():
-        await opened.player.sample(task("long", "word " * 2000), 1.0)
+        await opened.player.sample(task(opened, "long", "word " * 2000), 1.0)
 
     with pytest.raises(ValueError, match=r"more than sampler\.max_prompt_tokens"):
         run(opened, too_long)
@@ -81,14 +82,14 @@ def test_an_error_in_a_task_or_in_the_sampler_ends_the_play(opened):
 
 def test_solutions_are_parsed_checked_and_counted(opened):
     player = opened.player
-    solving = solver_task(opened.config, player.languages["python"], "s", TaskType.DEDUCTION, TRIPLET)
+    solving = player.solver_task("s", TaskType.DEDUCTION, TRIPLET)
     assert solving.source == TRIPLET
     assert TRIPLET.program in solving.prompt
 
     async def play():
         return await asyncio.gather(*(player.solve(solving, 1.0, f"/{number}") for number in range(8)))
 
-    solutions = run(opened, play)
+    solutions, clock = run(opened, play)
     for one in solutions:
         assert one.formatted == (one.verdict is not None)
         assert one.correct == (one.outcome == "correct")
@@ -97,18 +98,16 @@ def test_solutions_are_parsed_checked_and_counted(opened):
     acc = mean_accuracy(solutions)
     assert acc == sum(one.correct for one in solutions) / 8
     assert mean_accuracy([]) is None
-    assert player.clock.programs == sum(one.formatted for one in solutions)
+    assert clock.programs == sum(one.formatted for one in solutions)
     assert all(one.rollout.stop_reason in StopReason for one in solutions)
 
 
 def test_invalid_proposals_are_not_estimated(opened):
     async def play():
-        proposing = asyncio.create_task(opened.player.propose(task("p", "gibberish"), buffers["python"], 1))
+        proposing = asyncio.create_task(opened.player.propose(task(opened, "p", "gibberish"), buffers["python"], 1))
         return await proposing, await opened.player.estimate(proposing, 3, 1.0)
 
-    from azr_jax.loop import stages
-
-    buffers = stages.starting_buffers(opened.config, opened.player)
-    proposal, tries = run(opened, play)
+    buffers = starting_buffers(opened.config, opened.player)
+    (proposal, tries), _ = run(opened, play)
     assert len(tries) == (3 if proposal.item is not None else 0)
     assert (proposal.item is not None) == (proposal.outcome == "valid")

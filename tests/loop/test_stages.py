@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from conftest import small_config
 
-from azr_jax.loop import stages
-from azr_jax.loop.play import Proposal, Solution
-from azr_jax.loop.record import StepRecord, _proposals
+from azr_jax.loop import learning, stages
+from azr_jax.loop import tasks as drawing
+from azr_jax.loop.play import Clock, Proposal, Solution
+from azr_jax.loop.record import _proposals, record_of
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.rewards import RewardState
 from azr_jax.types import InductionProblem, Role, Rollout, StopReason, Task, TaskType, Triplet
@@ -22,33 +23,31 @@ BATCH = 3
 
 @pytest.fixture(scope="module")
 def step(opened):
-    """(config, buffers before as JSON, buffers after, played, record) of a step on a seeded buffer."""
-    params = opened.learner.init(opened.params).params
-    buffers = stages.starting_buffers(opened.config, opened.player)
+    """(open run, parameters, buffers before, played, scored, record) of a step on seeded buffers."""
+    params = opened.engine.load_params()
+    before = drawing.starting_buffers(opened.config, opened.player)
     rounds = 0
-    while any(stages.seeds_missing(opened.config, buffers).values()):
+    while any(stages.seeds_missing(opened.config, before).values()):
         rounds += 1
         assert rounds < 100
-        stages.seeding_round(opened.config, opened.player, params, buffers, rounds)
-    before = buffers.to_json()
-    played = stages.play_step(opened.config, opened.player, params, buffers, 1)
+        before = stages.seeding_round(opened.config, opened.player, params, before, rounds).buffers
+    played = stages.play_step(opened.config, opened.player, params, before, 1)
     scored = stages.score(opened.config, played, RewardState())
-    record = StepRecord(1, 12)
-    record.play(played, scored, buffers, opened.player.clock, opened.player.languages)
-    return opened, params, before, buffers, played, scored, record
+    record = record_of(1, played, scored, opened.player.languages, 12)
+    return opened, params, before, played, scored, record
 
 
 def test_seeding_fills_the_buffers_without_rewards(step):
-    opened, _, before, buffers, *_ = step
-    entries = Buffers.from_json(before, {"python": opened.player.languages["python"].canonical_program})["python"]
+    opened, _, before, *_ = step
+    entries = before["python"]
     assert len(entries.triplets) >= opened.config.selfplay.seed_triplets
     assert len(entries.problems) >= opened.config.selfplay.seed_problems
     assert all(triplet.step == 0 for triplet in entries.triplets.entries())
-    assert not any(stages.seeds_missing(opened.config, buffers).values())
+    assert not any(stages.seeds_missing(opened.config, before).values())
 
 
 def test_a_step_asks_the_six_tasks_and_estimates_the_valid(step):
-    opened, _, _, _, played, *_ = step
+    opened, _, _, played, *_ = step
     kinds = collections.Counter(one.task.type for one in played.proposals)
     assert kinds == dict.fromkeys(TaskType, BATCH)
     for proposal, tries in zip(played.proposals, played.estimates, strict=True):
@@ -62,7 +61,8 @@ def test_a_step_asks_the_six_tasks_and_estimates_the_valid(step):
 
 
 def test_valid_proposals_enter_the_buffer_and_come_first(step):
-    *_, buffers, played, _, _ = step
+    *_, played, _, _ = step
+    buffers = played.buffers
     for proposal in played.proposals:
         if isinstance(proposal.item, Triplet):
             assert buffers["python"].has_triplet(proposal.item.program, proposal.item.input)
@@ -80,7 +80,7 @@ def test_the_record_counts_this_step(step):
     responses = stages.rollouts(played)
     tokens = sum(len(one.token_ids) for one in responses)
     assert record.metrics["sample/response_tokens"] == pytest.approx(tokens / len(responses))
-    assert record.metrics["exec/programs"] == opened.player.clock.programs
+    assert record.metrics["exec/programs"] == played.clock.programs
     checked = [*played.solutions, *(one for tries in played.estimates for one in tries)]
     ran = sum(one.verdict is not None for one in checked)
     valid = sum(one.item is not None for one in played.proposals)
@@ -107,14 +107,14 @@ def test_the_record_counts_this_step(step):
 
 
 def test_the_same_step_again_is_the_same_step(step):
-    opened, params, before, buffers, played, *_ = step
-    canonical = {"python": opened.player.languages["python"].canonical_program}
-    again = Buffers.from_json(before, canonical)
-    replayed = stages.play_step(opened.config, opened.player, params, again, 1)
+    opened, params, before, played, *_ = step
+    given = before.to_json()
+    replayed = stages.play_step(opened.config, opened.player, params, before, 1)
     assert [one.rollout.text for one in replayed.proposals] == [one.rollout.text for one in played.proposals]
     assert [one.outcome for one in replayed.solutions] == [one.outcome for one in played.solutions]
-    assert again.to_json() == buffers.to_json()
-    other = stages.proposer_tasks(opened.config, opened.player, again, "2", list(TaskType))
+    assert replayed.buffers.to_json() == played.buffers.to_json() != given
+    assert before.to_json() == given  # what a cut step goes back to
+    other = drawing.proposer_tasks(opened.config, opened.player, replayed.buffers, "2", list(TaskType))
     assert [task.id for task in other] != [one.task.id for one in played.proposals]
 
 
@@ -131,7 +131,8 @@ def scored_step(outcomes, config):
             estimates.append([Solution(asked, rollout, True, hit, "correct", None) for hit in tries])
         else:
             solutions.append(Solution(task, rollout, formatted, good, outcome, None))
-    return stages.score(config, stages.Played(proposals, estimates, solutions), RewardState())
+    played = stages.Played(proposals, estimates, solutions, Buffers({}), Clock())
+    return stages.score(config, played, RewardState())
 
 
 def test_scores_are_equations_2_and_3():
@@ -176,8 +177,8 @@ def test_estimates_are_on_policy_data(step):
     samples = sum(map(len, played.estimates))
     assert samples and len(scored) == len(played.proposals) + len(played.solutions) + samples
     assert len({one.rollout.request_id for one in scored}) == len(scored)
-    state = opened.learner.init(opened.params)
-    _, metrics = stages.learn(config, opened.learner, state, scored, 1, opened.tokenizer.pad_id)
+    state = opened.learner.init(opened.engine.load_params())
+    _, metrics = learning.learn(config, opened.learner, state, scored, 1, opened.engine.tokenizer.pad_id)
     assert metrics["ppo/response_tokens"] == sum(len(one.rollout.token_ids) for one in scored)
     # Sampled from the weights that are updated, as all the rest.
     assert metrics["ppo/first_ratio_max"] == 1.0 and metrics["ppo/mismatch_mean"] < 1e-3
@@ -188,11 +189,11 @@ def test_learning_changes_the_weights_and_permuted_rewards_change_them_otherwise
     opened, *_, scored, _ = step
 
     def learned(config):
-        state = opened.learner.init(opened.params)
-        state, metrics = stages.learn(config, opened.learner, state, scored, 1, opened.tokenizer.pad_id)
+        state = opened.learner.init(opened.engine.load_params())
+        state, metrics = learning.learn(config, opened.learner, state, scored, 1, opened.engine.tokenizer.pad_id)
         return [np.asarray(leaf) for leaf in jax.tree.leaves(state.params)], metrics
 
-    started = [np.asarray(leaf) for leaf in jax.tree.leaves(opened.params)]
+    started = [np.asarray(leaf) for leaf in jax.tree.leaves(opened.engine.load_params())]
     plain, metrics = learned(opened.config)
     permuted, other = learned(
         dataclasses.replace(opened.config, reward=dataclasses.replace(opened.config.reward, permute=True))
@@ -205,21 +206,21 @@ def test_learning_changes_the_weights_and_permuted_rewards_change_them_otherwise
 
 
 def test_a_prompt_too_long_loses_references_and_then_its_place(opened, caplog):
-    buffers = stages.starting_buffers(opened.config, opened.player)
+    buffers = drawing.starting_buffers(opened.config, opened.player)
     long = Triplet("python", "def f(x):\n    return [" + "1234, " * 200 + "x]", "1", "1")
     buffers["python"].add_triplet(long, new_for=(TaskType.DEDUCTION,))
-    tasks = stages.proposer_tasks(opened.config, opened.player, buffers, "1", [TaskType.DEDUCTION])
+    tasks = drawing.proposer_tasks(opened.config, opened.player, buffers, "1", [TaskType.DEDUCTION])
     assert len(tasks) == BATCH
-    assert all(opened.player.fits(task.prompt) and "1234" not in task.prompt for task in tasks)
-    solver = stages.solver_tasks(opened.config, opened.player, buffers, 1)
-    assert all(opened.player.fits(task.prompt) for task in solver)
+    assert all(opened.player.fits(task.prompt_ids) and "1234" not in task.prompt for task in tasks)
+    solver = drawing.solver_tasks(opened.config, opened.player, buffers, 1)
+    assert all(opened.player.fits(task.prompt_ids) for task in solver)
     assert len([task for task in solver if task.type is TaskType.DEDUCTION]) < BATCH
     assert "exceed sampler.max_prompt_tokens: left out" in caplog.text
 
 
 def test_induction_problems_keep_pairs_from_the_solver(step):
-    _, _, _, buffers, *_ = step
-    for problem in buffers["python"].problems.entries():
+    *_, played, _, _ = step
+    for problem in played.buffers["python"].problems.entries():
         assert isinstance(problem, InductionProblem)
         assert problem.shown < len(problem.inputs) == len(problem.outputs)
 
@@ -250,5 +251,5 @@ def test_grpo_goes_on_after_a_step_without_a_valid_proposal():
     config = small_config(learner__estimator="grpo", selfplay__train_on_estimates=True)
     outcomes = [(Role.PROPOSE, False, [], "timeout", True), (Role.SOLVE, True, [], "correct", True)]
     learner = RecordingLearner()
-    stages.learn(config, learner, None, scored_step(outcomes, config), 1, 0)
+    learning.learn(config, learner, None, scored_step(outcomes, config), 1, 0)
     assert learner.batch.loss_mask_RT.sum() == 2 and not learner.batch.advantages_RT.any()

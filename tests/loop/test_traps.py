@@ -19,8 +19,9 @@ from flax import nnx
 
 from azr_jax.config import from_mapping
 from azr_jax.learner.packing import TrainSequence, pack
-from azr_jax.loop import stages
-from azr_jax.loop.play import mean_accuracy, solver_task
+from azr_jax.loop import learning, stages
+from azr_jax.loop.play import mean_accuracy
+from azr_jax.loop.tasks import starting_buffers
 from azr_jax.model.transformer import abstract
 from azr_jax.sampler.requests import Request
 from azr_jax.selfplay.estimates import accuracy_metrics
@@ -47,9 +48,9 @@ def estimated(run, temperature: float, samples: int = 4) -> list[float]:
     from azr_jax.evaluation.scoring import heldout
 
     problems = heldout.load(REPOSITORY / "azr_jax/embedded/heldout_python.jsonl", 48)
-    params = run.learner.init(run.params).params
+    params = run.engine.load_params()
     tasks = [
-        solver_task(run.config, run.player.languages["python"], f"trap1/{number}", kind, item)
+        run.player.solver_task(f"estimated/{number}", kind, item)
         for number, (kind, item) in enumerate(problems)
         if kind is not TaskType.INDUCTION
     ]
@@ -59,7 +60,8 @@ def estimated(run, temperature: float, samples: int = 4) -> list[float]:
             *(asyncio.gather(*(run.player.solve(task, temperature, f"/{n}") for n in range(samples))) for task in tasks)
         )
 
-    return [mean_accuracy(tries) for tries in run.player.run(params, 0, together)]
+    samples, _ = run.player.run(params, 0, together)
+    return [mean_accuracy(answers) for answers in samples]
 
 
 @pytest.mark.ci
@@ -182,8 +184,8 @@ def test_trap_07_a_few_timeouts_hold_up_no_other_program():
 
 def test_trap_08_a_capped_response_says_so_and_has_no_invented_end(opened):
     run = opened
-    params = run.learner.init(run.params).params
-    prompt = tuple(run.tokenizer.encode("# Task: write a program\n"))
+    params = run.engine.load_params()
+    prompt = tuple(run.engine.tokenizer.encode("# Task: write a program\n"))
     session = run.player.sampler.session(params, 0)
     session.submit(Request("capped", prompt, 5, 1.0))
     session.submit(Request("free", prompt, 96, 1.0))
@@ -193,25 +195,25 @@ def test_trap_08_a_capped_response_says_so_and_has_no_invented_end(opened):
     capped = rollouts["capped"]
     assert capped.stop_reason is StopReason.LENGTH
     assert len(capped.token_ids) == len(capped.logprobs) == 5
-    assert not set(capped.token_ids) & run.tokenizer.eos_ids
+    assert not set(capped.token_ids) & run.engine.tokenizer.eos_ids
     # What is trained is what was sampled, token for token.
     sequence = TrainSequence("capped", capped.prompt_ids, capped.token_ids, capped.logprobs, 1.0, 0, 1.0)
-    batch = pack([sequence], 32, 1, run.tokenizer.pad_id)
+    batch = pack([sequence], 32, 1, run.engine.tokenizer.pad_id)
     trained = np.asarray(batch.tokens_RT)[0]
     assert trained[: len(prompt) + 5].tolist() == [*capped.prompt_ids, *capped.token_ids]
-    assert not set(trained[len(prompt) :].tolist()) & (run.tokenizer.eos_ids - {run.tokenizer.pad_id})
+    assert not set(trained[len(prompt) :].tolist()) & (run.engine.tokenizer.eos_ids - {run.engine.tokenizer.pad_id})
 
 
 def test_trap_08_the_log_probabilities_are_of_the_whole_distribution(opened):
     """No top-p and no top-k: the sampler's log-probabilities are the model's own at temperature 1."""
     run = opened
     assert (run.config.sampler.top_p, run.config.sampler.top_k) == (1.0, 0)
-    params = run.learner.init(run.params).params
-    prompt = tuple(run.tokenizer.encode("# Task: write a program\n"))
+    params = run.engine.load_params()
+    prompt = tuple(run.engine.tokenizer.encode("# Task: write a program\n"))
     session = run.player.sampler.session(params, 0)
     session.submit(Request("one", prompt, 12, 1.0))
     (rollout,) = [one for _ in range(4) for one in session.step()]
-    graphdef, _ = abstract(run.model_config, compute_dtype=jnp.float32, attention_kernel="xla")
+    graphdef, _ = abstract(run.engine.model_config, compute_dtype=jnp.float32, attention_kernel="xla")
     ids = np.array([[*rollout.prompt_ids, *rollout.token_ids]], np.int32)
     model = nnx.merge(graphdef, params)
     positions = np.arange(ids.shape[1], dtype=np.int32)[None]
@@ -227,11 +229,11 @@ def test_trap_08_the_log_probabilities_are_of_the_whole_distribution(opened):
 @pytest.mark.ci
 def test_trap_09_the_first_ratio_is_one_and_the_mismatch_is_reported(opened):
     run = opened
-    state = run.learner.init(run.params)
-    buffers = stages.starting_buffers(run.config, run.player)
+    state = run.learner.init(run.engine.load_params())
+    buffers = starting_buffers(run.config, run.player)
     played = stages.play_step(run.config, run.player, state.params, buffers, 1)
     scored = stages.score(run.config, played, RewardState())
-    _, metrics = stages.learn(run.config, run.learner, state, scored, 1, run.tokenizer.pad_id)
+    _, metrics = learning.learn(run.config, run.learner, state, scored, 1, run.engine.tokenizer.pad_id)
     assert metrics["ppo/first_ratio_mean"] == metrics["ppo/first_ratio_max"] == 1.0
     assert 0 < metrics["ppo/mismatch_mean"] < 1e-3
     assert metrics["ppo/mismatch_max"] >= metrics["ppo/mismatch_mean"]

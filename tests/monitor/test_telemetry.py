@@ -9,18 +9,28 @@ import time
 import jax
 import jax.numpy as jnp
 
-from azr_jax.monitor.telemetry import Stopwatch, device_metrics, host_metrics, profiled
+from azr_jax.monitor.telemetry import StepClock, device_metrics, host_metrics, profiled
 
 
-def test_a_phase_lasts_until_the_next_and_comes_again():
-    watch = Stopwatch()
-    for phase in ("play", "update", "play", ""):
-        watch.start(phase)
-        time.sleep(0.02)
-    taken = watch.take()
-    assert set(taken) == {"play", "update"}
-    assert 0.04 <= taken["play"] < 0.3 and 0.02 <= taken["update"] < 0.2
-    assert watch.take() == {}
+def test_a_step_has_its_phases_and_the_save_before_it():
+    clock = StepClock()
+
+    def spend(*phases: str) -> None:
+        for phase in phases:
+            with clock.phase(phase):
+                time.sleep(0.02)
+
+    spend("seed", "evaluate", "save")
+    with clock.step():
+        spend("play", "update", "play")
+    taken = clock.take()
+    assert set(taken) == {f"time/{name}_s" for name in ("step", "cpu", "play", "update", "evaluate", "save")}
+    assert 0.04 <= taken["time/play_s"] < 0.3 and 0.02 <= taken["time/update_s"] < 0.2
+    assert taken["time/evaluate_s"] == 0 and 0.02 <= taken["time/save_s"] < 0.2
+    assert taken["time/step_s"] >= taken["time/play_s"] + taken["time/update_s"]
+    with clock.step():
+        spend("update")
+    assert clock.take()["time/play_s"] == 0
 
 
 @dataclasses.dataclass

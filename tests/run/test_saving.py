@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging as python_logging
 import os
@@ -15,6 +16,7 @@ from etils import epath
 
 from azr_jax.checkpoint.retention import SCORES_FILE, Retention, read_scores, write_scores
 from azr_jax.config import MetricsSettings
+from azr_jax.hosts.hosts import Hosts
 from azr_jax.loop.interruption import Preempted, Signals
 from azr_jax.loop.record import StepRecord
 from azr_jax.run.saving import Saving
@@ -95,10 +97,7 @@ class FlakyWriters(Writers):
 
 
 def record(step: int, **values: float) -> StepRecord:
-    made = StepRecord(step, 1)
-    made.update({"x": step / 2, **values})
-    made.transcripts = [{"response": str(step)}]
-    return made
+    return StepRecord(step, {"x": step / 2, **values}, [{"response": str(step)}])
 
 
 @pytest.fixture
@@ -220,7 +219,8 @@ def test_a_local_workdir_is_its_own_mirror(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_and_the_second_ends(number):
     said: list[str] = []
-    previous = [signal.signal(each, lambda *_: said.append("previous")) for each in (signal.SIGINT, signal.SIGTERM)]
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, lambda *_: said.append("previous")) for number in numbers]
     try:
         with Signals(said.append) as signals:
             os.kill(os.getpid(), number)
@@ -228,23 +228,27 @@ def test_the_first_signal_asks_and_the_second_ends(number):
             os.kill(os.getpid(), number)
             assert said[-1] == "previous"
     finally:
-        for each, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
-            signal.signal(each, handler)
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)
 
 
 def test_a_notice_cuts_only_what_may_be_cut():
+    hosts = Hosts()
     with Signals(lambda text: None) as signals:
-        signals.may_cut = True
-        os.kill(os.getpid(), signal.SIGINT)
+        with signals.interruptible(hosts):
+            os.kill(os.getpid(), signal.SIGINT)
         assert signals.received
+        with pytest.raises(Preempted), signals.interruptible(hosts):
+            pytest.fail("the work began although a signal had come")
     with Signals(lambda text: None) as signals:
-        signals.may_cut = True
-        with pytest.raises(Preempted):
+        with pytest.raises(Preempted), signals.interruptible(hosts):
             os.kill(os.getpid(), signal.SIGTERM)
-        assert signals.received and not signals.may_cut
-    with Signals(lambda text: None) as signals:
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert signals.received
+        assert signals.received and not signals.must_cut
+    for allowed in (False, True):
+        with Signals(lambda text: None) as signals:
+            with signals.interruptible(hosts, allowed=False) if not allowed else contextlib.nullcontext():
+                os.kill(os.getpid(), signal.SIGTERM)
+            assert signals.received and not signals.must_cut
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 from azr_jax.config import Config, located
 from azr_jax.evaluation.problems.records import read_lines
-from azr_jax.loop.play import Player, Solution, solver_task
+from azr_jax.loop.play import Player, Solution
 from azr_jax.selfplay.validation import is_dropped
 from azr_jax.types import InductionProblem, Task, TaskType, Triplet
 
@@ -95,14 +95,13 @@ def solve_all(
                 f"{config.languages!r}; name a file of those, or several with commas between them"
             )
     tasks: list[Task] = [
-        solver_task(config, player.languages[item.language], f"{name}/{number}", kind, item)
-        for number, (kind, item) in enumerate(problems)
+        player.solver_task(f"{name}/{number}", kind, item) for number, (kind, item) in enumerate(problems)
     ]
 
     async def play() -> list[Solution]:
         return list(await asyncio.gather(*(player.solve(task, temperature) for task in tasks)))
 
-    return player.run(params, config.seed, play)
+    return player.run(params, config.seed, play)[0]
 
 
 def count(solutions: Sequence[Solution]) -> Counts:

@@ -1,4 +1,4 @@
-"""`python -m azr_jax.endurance [--steps=2000]`: a long run with a fake model, to see that nothing grows.
+"""`python tests/endurance.py [--steps=2000]`: a long run with a fake model, to see that nothing grows.
 
 The loop, executors, buffers (at their cap), metrics, saves and report are the real ones; sampler and update are
 stand-ins that cost nothing, so that 2,000 steps take minutes. Prints memory, open files, processes and step time of an
@@ -23,9 +23,9 @@ from absl import logging
 from azr_jax.config import Config, from_mapping
 from azr_jax.learner.packing import Batch
 from azr_jax.learner.state import TrainState
-from azr_jax.main import train_or_save
+from azr_jax.main import train
 from azr_jax.model.tokenizer import Tokenizer
-from azr_jax.run.run import Run
+from azr_jax.run.opened import open_run
 from azr_jax.sampler.requests import Request, id_words
 from azr_jax.sampler.session import SessionMetrics
 from azr_jax.types import Rollout, StopReason
@@ -150,10 +150,10 @@ def fake_update(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, 
 
 def play(workdir: str, config: Config) -> None:
     """The whole run in `workdir`, but for the model."""
-    with Run.open(config, workdir) as run:
-        run.player.sampler = FakeSampler(run.tokenizer, config.selfplay.induction_inputs)  # pyright: ignore[reportAttributeAccessIssue]
+    with open_run(config, workdir) as run:
+        run.player.sampler = FakeSampler(run.engine.tokenizer, config.selfplay.induction_inputs)  # pyright: ignore[reportAttributeAccessIssue]
         run.learner.update = fake_update  # pyright: ignore[reportAttributeAccessIssue]
-        train_or_save(run)
+        train(run)
 
 
 def growth(rows: Sequence[dict[str, Any]]) -> list[Growth]:
@@ -178,7 +178,7 @@ def growth(rows: Sequence[dict[str, Any]]) -> list[Growth]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; 0, or 1 when something grew."""
-    parser = argparse.ArgumentParser(prog="python -m azr_jax.endurance", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python tests/endurance.py", description=__doc__)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--workdir", default="", help="kept there; by default in a temporary folder")
     args = parser.parse_args(arguments)

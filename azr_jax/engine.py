@@ -1,0 +1,151 @@
+"""The one place that builds tokenizer, mesh, model, learner and sampler: for runs, evaluation, plan and speed.
+
+    engine = open_engine(config)                                     # a run: the model that its settings name
+    engine = open_directory(path, compute_dtype="bfloat16")          # evaluation: a Hugging Face directory
+    engine = describe_engine(config, model_config, devices, bytes)   # plan and speed: sizes alone, no files
+
+    params = engine.load_params()              # or an array tree of `engine.shapes` with `engine.shardings`
+    learner, sampler = engine.learner(config), engine.sampler(config.sampler)
+
+None of the constructors allocates an array: weights are read by `load_params`, memory is taken by the learner's `init`
+and the sampler's first session. A save of a run is restored into the engine of the run's starting model: restore
+arrays of `shapes` with `shardings`, and sample with them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import tokenizers
+from jax.sharding import Mesh
+
+from azr_jax.config import Config, SamplerSettings, located
+from azr_jax.learner import remat
+from azr_jax.learner.update import Learner, make_learner
+from azr_jax.model import sharding, weights
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.tokenizer import Tokenizer, load_tokenizer
+from azr_jax.model.transformer import abstract
+from azr_jax.sampler.engine import Sampler
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Engine:
+    """A model without weights on a mesh, and what is needed to make its learner and its sampler.
+
+    Attributes:
+      source: the Hugging Face directory of the weights; "" where there are sizes alone.
+      graphdef: of the Transformer with its compute dtype, remat policy and attention kernel.
+      shapes: the parameters as ShapeDtypeStructs of float32, layers stacked.
+      compute_dtype: of activations, of the weights as served and of the cache.
+      remat: the recompute policy; what "auto" came to on these devices.
+    """
+
+    source: str
+    model_config: ModelConfig
+    tokenizer: Tokenizer
+    mesh: Mesh
+    graphdef: Any
+    shapes: Any
+    compute_dtype: Any
+    remat: str
+
+    @property
+    def shardings(self) -> Any:
+        """A NamedSharding for each of `shapes`, as the learner has them."""
+        return sharding.param_shardings(self.shapes, self.mesh, self.model_config)
+
+    def load_params(self) -> Any:
+        """The weights of `source` in float32, placed as `shardings` says.
+
+        Raises:
+          FileNotFoundError: no weights there, with the command that downloads them.
+          ValueError: a damaged file or a tensor that does not fit, naming it and the fix.
+        """
+        return weights.load(self.source, self.mesh, jnp.float32)[1]
+
+    def learner(self, config: Config) -> Learner:
+        """The programs of an update with `config.learner`; logits are divided by the sampler's temperature.
+
+        Raises:
+          ValueError: temperature 0, rows or sizes that the mesh does not divide.
+        """
+        return make_learner(self.graphdef, self.shapes, config.learner, self.mesh, config.sampler.temperature)
+
+    def sampler(self, settings: SamplerSettings) -> Sampler:
+        """The sampler.
+
+        Raises:
+          ValueError: lengths beyond the model's positions, or slots that the mesh does not divide.
+        """
+        return Sampler(self.graphdef, self.model_config, self.tokenizer, settings, self.mesh, self.compute_dtype)
+
+
+def open_engine(config: Config, devices: Sequence[Any] | None = None) -> Engine:
+    """The engine of a run: the model at `config.model.path`, over `config.mesh` of all devices or of those given.
+
+    Raises:
+      FileNotFoundError: no model or tokenizer there, with the command that downloads them.
+      ValueError: files that do not fit each other, a mesh that does not divide the devices or the model's sizes.
+    """
+    source = located(config.model.path)
+    model_config = weights.load_config(source)
+    engine = describe_engine(config, model_config, devices, tokenizer=load_tokenizer(source, model_config))
+    return dataclasses.replace(engine, source=source)
+
+
+def open_directory(path: str, compute_dtype: str, devices: Sequence[Any] | None = None) -> Engine:
+    """The engine of an evaluation: a Hugging Face directory, its weights split over all devices (axis fsdp).
+
+    Raises:
+      FileNotFoundError, ValueError: as `open_engine`.
+    """
+    mesh = sharding.make_mesh(1, -1, 1, devices=devices)
+    model_config = weights.load_config(path)
+    tokenizer = load_tokenizer(path, model_config)
+    return _engine(path, model_config, tokenizer, mesh, compute_dtype, remat="full", attention="auto")
+
+
+def describe_engine(
+    config: Config,
+    model_config: ModelConfig,
+    devices: Sequence[Any] | None = None,
+    device_bytes: int = 0,
+    tokenizer: Tokenizer | None = None,
+) -> Engine:
+    """The engine of a model that is known by its sizes: no file is read.
+
+    `devices` may be those of a topology that is compiled for and not there, of `device_bytes` each (0: what they say).
+    Without `tokenizer` it has one that knows the model's end tokens alone, which is all that programs depend on.
+
+    Raises:
+      ValueError: a mesh that does not divide the devices or the model's sizes, an unknown recompute policy.
+    """
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices=devices)
+    policy = remat.choose(model_config, config.learner, config.model, mesh, device_bytes)
+    tokenizer = tokenizer or _end_tokens_alone(model_config)
+    settings = config.model
+    return _engine("", model_config, tokenizer, mesh, settings.compute_dtype, policy, settings.attention)
+
+
+def _engine(
+    source: str,
+    model_config: ModelConfig,
+    tokenizer: Tokenizer,
+    mesh: Mesh,
+    compute_dtype: str,
+    remat: str,
+    attention: str,
+) -> Engine:
+    dtype = jnp.dtype(compute_dtype)
+    graphdef, shapes = abstract(model_config, compute_dtype=dtype, remat=remat, attention_kernel=attention, mesh=mesh)
+    return Engine(source, model_config, tokenizer, mesh, graphdef, shapes, dtype, remat)
+
+
+def _end_tokens_alone(model_config: ModelConfig) -> Tokenizer:
+    empty = tokenizers.Tokenizer(tokenizers.models.BPE())
+    end_ids = frozenset(model_config.eos_ids or (0,))
+    return Tokenizer(backend=empty, eos_ids=end_ids, pad_id=0, vocab_size=model_config.vocab_size)

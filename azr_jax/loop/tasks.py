@@ -1,0 +1,104 @@
+"""The tasks of a step, drawn from the buffers: what proposers and solvers are asked.
+
+Randomness is derived from (seed, step, purpose) and task ids name the step, so a resumed step asks the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import logging
+
+from azr_jax.config import Config
+from azr_jax.loop.play import Player
+from azr_jax.selfplay import prompts
+from azr_jax.selfplay.buffers import Buffers
+from azr_jax.selfplay.randomness import stream
+from azr_jax.selfplay.ring import draw_rule
+from azr_jax.types import Role, Task, TaskType, Triplet
+
+
+def starting_buffers(config: Config, player: Player) -> Buffers:
+    """Buffers with nothing but each language's identity triplet.
+
+    Raises:
+      ValueError: `sampler.max_prompt_tokens` is too small for a proposer's shortest prompt, so that nothing can begin.
+    """
+    canonical = {name: language.canonical_program for name, language in player.languages.items()}
+    apart, duplicates = config.selfplay.buffers == "apart", config.selfplay.duplicates == "allow"
+    buffers = Buffers.empty(config.selfplay.buffer_capacity, canonical, apart, duplicates)
+    for name, language in player.languages.items():
+        identity = Triplet(name, language.identity, language.identity_input, language.identity_output)
+        buffers[name].add_triplet(identity, new_for=())
+        for kind in TaskType:
+            source = identity if kind is TaskType.INDUCTION else None
+            if not player.fits(_proposer_task(config, player, "shortest", name, kind, source, ()).prompt_ids):
+                raise ValueError(
+                    f"sampler.max_prompt_tokens={config.sampler.max_prompt_tokens}: the shortest prompt of the {kind}"
+                    f" proposer in {name} is longer; raise it"
+                )
+    return buffers
+
+
+def proposer_tasks(
+    config: Config, player: Player, buffers: Buffers, name: str, types: Sequence[TaskType]
+) -> list[Task]:
+    """`batch_per_task` tasks of each type, over languages by their weights; a prompt too long loses references."""
+    rng = stream(config.seed, 0, f"{name}/propose")
+    tasks = []
+    for kind in types:
+        drawn = rng.choices(config.languages, config.language_weights, k=config.selfplay.batch_per_task)
+        for number, language in enumerate(drawn):
+            if kind is TaskType.INDUCTION:
+                source, references = buffers[language].draw_program(rng), ()
+            else:
+                source, references = None, buffers[language].references(config.selfplay.references, rng, kind)
+            task_id = f"{name}/propose/{kind}/{number}"
+            tasks.append(_proposer_task(config, player, task_id, language, kind, source, references))
+    return _fitting(player, tasks)
+
+
+def _proposer_task(
+    config: Config,
+    player: Player,
+    task_id: str,
+    language: str,
+    kind: TaskType,
+    source: Triplet | None,
+    references: Sequence[Triplet],
+) -> Task:
+    """An induction proposer's prompt shows the source's program, the others' as many of the references as fit."""
+    record, template = player.languages[language], config.selfplay.prompt_template
+    while True:
+        if source is not None:
+            prompt = prompts.propose_induction(record, source.program, config.selfplay.induction_inputs, template)
+        else:
+            prompt = prompts.propose_triplet(record, kind, references, template)
+        prompt_ids = player.encode(prompt)
+        if player.fits(prompt_ids) or not references:
+            return Task(task_id, Role.PROPOSE, kind, language, prompt, source, prompt_ids)
+        references = references[:-1]
+
+
+def solver_tasks(config: Config, player: Player, buffers: Buffers, step: int) -> list[Task]:
+    """`batch_per_task` tasks of each type from the buffers: new ones first, the rest uniform or from the band.
+
+    The buffers' queues of new entries advance.
+    """
+    how = draw_rule(config.selfplay)
+    rng = stream(config.seed, 0, f"{step}/solve")
+    tasks = []
+    for kind in TaskType:
+        drawn = rng.choices(config.languages, config.language_weights, k=config.selfplay.batch_per_task)
+        for language in config.languages:
+            items = buffers[language].draw_solver_tasks(kind, drawn.count(language), rng, how)
+            for number, item in enumerate(items):
+                tasks.append(player.solver_task(f"{step}/solve/{kind}/{language}/{number}", kind, item))
+    return _fitting(player, tasks)
+
+
+def _fitting(player: Player, tasks: list[Task]) -> list[Task]:
+    fitting = [task for task in tasks if player.fits(task.prompt_ids)]
+    if len(fitting) < len(tasks):
+        logging.warning("%d prompts exceed sampler.max_prompt_tokens: left out", len(tasks) - len(fitting))
+    return fitting

@@ -1,0 +1,190 @@
+"""What a run holds open from its first step to its last: engine, executor pools, saves, metrics, display, signals."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from absl import logging
+from rich.console import Console
+
+from azr_jax import checkpoint
+from azr_jax.config import Config
+from azr_jax.engine import Engine, open_engine
+from azr_jax.evaluation.scoring.benchmarks import Benchmarks
+from azr_jax.hosts.hosts import Hosts
+from azr_jax.learner.state import TrainState
+from azr_jax.learner.update import Learner
+from azr_jax.loop.interruption import Signals
+from azr_jax.loop.play import Player
+from azr_jax.loop.pools import SharedPools
+from azr_jax.loop.record import StepRecord
+from azr_jax.monitor import telemetry
+from azr_jax.monitor.alerts import Watch
+from azr_jax.monitor.display import Progress
+from azr_jax.run.interpreters import open_pool, run_languages
+from azr_jax.run.saving import Saving
+from azr_jax.run.session import SessionState
+from azr_jax.workdir import metrics
+from azr_jax.workdir.mirror import Mirror
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenRun:
+    """Everything that a run works with and that no step changes; made by `open_run`.
+
+    `workdir` is the local folder: that of a run on gs:// is a mirror.
+    """
+
+    config: Config
+    workdir: Path
+    engine: Engine
+    learner: Learner
+    player: Player
+    benchmarks: Benchmarks
+    saves: checkpoint.Manager
+    writers: metrics.Writers
+    mirror: Mirror
+    saving: Saving
+    progress: Progress
+    watch: Watch
+    signals: Signals
+    hosts: Hosts
+    clock: telemetry.StepClock
+    started: float = dataclasses.field(default_factory=time.monotonic)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Wall seconds since this start of the run."""
+        return time.monotonic() - self.started
+
+    @contextlib.contextmanager
+    def phase(self, name: str, title: str = "") -> Iterator[None]:
+        """Work that is shown as `title` (its name by default) and timed under its name."""
+        self.progress.phase(title or name)
+        with self.clock.phase(name):
+            yield
+
+    def interruptible(self) -> contextlib.AbstractContextManager[None]:
+        """Work that SIGTERM may cut short with Preempted, unless `checkpoint.cut_steps` is off."""
+        return self.signals.interruptible(self.hosts, self.config.checkpoint.cut_steps)
+
+    @contextlib.contextmanager
+    def measured(self, step: int) -> Iterator[None]:
+        """The work of one step: its seconds, and a profiler trace when `monitoring.profile_steps` has it."""
+        traced_steps = self.config.monitoring.profile_steps if self.hosts.is_first else ()
+        with telemetry.profiled(step, traced_steps, self.workdir), self.clock.step():
+            yield
+
+    def measurements(self) -> dict[str, float]:
+        """`time/...`, `device/...` and `host/...` of the step that has ended, and of the save before it."""
+        return {**self.clock.take(), "time/save_write_s": self.saving.write_seconds, **telemetry.machine_metrics()}
+
+    def should_stop(self) -> bool:
+        """Whether a signal asked the run, on any of its hosts, to save and end."""
+        return self.hosts.any("stop", self.signals.received)
+
+    def write(self, record: StepRecord) -> None:
+        """Metrics and transcripts of a step to their files and onto the display; what is off, into the log."""
+        self.saving.write(record)
+        self.saving.check()
+        self.progress.update(record.step, record.metrics)
+        if not self.hosts.is_first:
+            return
+        for alert in self.watch.new_alerts(record.step, record.metrics):
+            logging.warning("step %d, alert %s: %s", record.step, alert.name, alert)
+
+    def must_save(self, record: StepRecord) -> bool:
+        """Whether this step is saved: each `checkpoint.every`, and the last before an end of whatever kind."""
+        last = self.should_stop() or record.step == self.config.steps or self._too_many_nonfinite(record)
+        # A failure that only one host has noted yet is one of all: they save together.
+        is_failing = self.hosts.any("failing", self.saving.is_failing)
+        return last or is_failing or record.step % self.config.checkpoint.every == 0
+
+    def save(self, state: TrainState, session: SessionState, record: StepRecord | None = None) -> None:
+        """One atomic save of all that the next step depends on; `record` is the step's, for its score.
+
+        A save that fails is tried again after each step; only the last one of a run must succeed.
+        """
+        with self.phase("save"):
+            last = self.should_stop() or session.step >= self.config.steps
+            saved = session.to_json(self.elapsed_s)
+            self.saving.save(session.step, state, saved, record.metrics if record else {}, must_succeed=last)
+
+    def save_and_say(self, state: TrainState, session: SessionState) -> None:
+        """The save of a run that a signal ends, unless there is nothing to save, and how to resume."""
+        if session.scores_before is None:
+            self.progress.message(f"stopped before the first save; the same command begins {self.workdir} anew")
+            return
+        self.save(state, session)
+        self.progress.message(f"saved at step {session.step}; the same command resumes {self.workdir}")
+
+    def check_updates(self, record: StepRecord) -> None:
+        """Raises RuntimeError when more updates were skipped than `learner.max_nonfinite_updates` allows."""
+        if self._too_many_nonfinite(record):
+            raise RuntimeError(
+                f"learner: {record.metrics['ppo/skipped_updates']:.0f} updates had a loss or gradient that is not"
+                f" finite, more than learner.max_nonfinite_updates={self.config.learner.max_nonfinite_updates}; step"
+                f" {record.step} is saved: lower learner.lr and resume with --allow_config_change"
+            )
+
+    def _too_many_nonfinite(self, record: StepRecord) -> bool:
+        return record.metrics["ppo/skipped_updates"] > self.config.learner.max_nonfinite_updates
+
+
+@contextlib.contextmanager
+def open_run(
+    config: Config, workdir: str, allow_config_change: bool = False, hosts: Hosts | None = None
+) -> Iterator[OpenRun]:
+    """Checks the workdir, builds the engine and starts the pools; closes all at the end.
+
+    Every one of several `hosts` opens the run; the first alone writes its files, saves excepted.
+
+    Raises:
+      ValueError: a workdir of another run or in use, settings that differ from its own, files that do not fit.
+      FileNotFoundError: no model, tokenizer or problems file, with what to do.
+      RuntimeError: an interpreter or a sandbox feature is missing, with what to install.
+    """
+    hosts = hosts or Hosts()
+    checkpoint.open_on_all_hosts(workdir, config, allow_config_change, hosts)
+    languages = run_languages(config)
+    engine = open_engine(config)
+    with contextlib.ExitStack() as stack:
+        benchmarks = stack.enter_context(Benchmarks.open(config))
+        learner, sampler = engine.learner(config), engine.sampler(config.sampler)
+        if hosts.is_first:
+            stack.enter_context(checkpoint.held(workdir))
+        pools = {name: stack.enter_context(open_pool(config, language)) for name, language in languages.items()}
+        progress = Progress(config.steps, None if hosts.is_first else Console(quiet=True))
+        signals = Signals(progress.message, agreed=hosts.are_many)
+        shared = SharedPools(pools, hosts, lambda: signals.must_cut) if hosts.are_many else None
+        settings = config.checkpoint
+        saves = stack.enter_context(checkpoint.Manager(workdir, settings.keep, settings.keep_every))
+        saves.check_space(learner.abstract_state)
+        mirror = Mirror(workdir)
+        if hosts.is_first:
+            mirror.fetch()
+        writing = config.metrics if hosts.is_first else dataclasses.replace(config.metrics, wandb=False)
+        writers = stack.enter_context(metrics.Writers(mirror.local, writing, config.to_json()))
+        stack.enter_context(progress)
+        stack.enter_context(signals)
+        yield OpenRun(
+            config=config,
+            workdir=mirror.local,
+            engine=engine,
+            learner=learner,
+            player=Player(config, sampler, engine.tokenizer, languages, pools, shared),
+            benchmarks=benchmarks,
+            saves=saves,
+            writers=writers,
+            mirror=mirror,
+            saving=Saving(saves, writers, mirror, progress.message, settings.best_metric, hosts),
+            progress=progress,
+            watch=Watch(config.monitoring),
+            signals=signals,
+            hosts=hosts,
+            clock=telemetry.StepClock(),
+        )

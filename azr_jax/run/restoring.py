@@ -1,0 +1,62 @@
+"""How a run begins: from its newest save, or fresh from its starting model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from absl import logging
+
+from azr_jax.learner.state import TrainState
+from azr_jax.loop.tasks import starting_buffers
+from azr_jax.run.opened import OpenRun
+from azr_jax.run.session import SessionState
+from azr_jax.workdir.files import REPORT_FILE
+
+
+def restore(run: OpenRun) -> tuple[TrainState, SessionState]:
+    """The states of the newest save, or those of a fresh start; later steps' metrics are forgotten.
+
+    Raises:
+      ValueError: a save of a later step than `steps`, or one that is not what this version saves.
+      FileNotFoundError: a fresh start without weights, with the command that downloads them.
+    """
+    newest = max(run.hosts.first("saves", run.saves.steps), default=None)
+    if newest is not None and newest > run.config.steps:
+        raise ValueError(
+            f"steps={run.config.steps}: {run.workdir} has a save of step {newest} already; set steps to at least"
+            " that, or choose another --workdir"
+        )
+    restored = None
+    if newest is not None:
+        restored = run.saves.restore(run.learner.abstract_state, run.learner.shardings, newest)
+    if restored is None:
+        session = SessionState(0, starting_buffers(run.config, run.player))
+        if run.hosts.is_first:
+            run.writers.truncate_after(-1)
+        return run.learner.init(run.engine.load_params()), session
+    step, state, saved = restored
+    canonical = {name: language.canonical_program for name, language in run.player.languages.items()}
+    try:
+        session = SessionState.from_json(step, saved, canonical, run.config.selfplay.buffer_capacity)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{run.saves.directory / str(step)}: its host item is not what this version of azr_jax saves"
+            f" ({error!r}); resume with the version that made it, or delete it to go on from an older save"
+        ) from error
+    if run.hosts.is_first:
+        run.writers.truncate_after(step if session.unfinished is None else step - 1)
+        if step < run.config.steps:
+            run.mirror.forget(REPORT_FILE)  # of a run of fewer steps: tpu.sh takes it for the end
+    run.progress.message(f"resumed {run.workdir} at step {step}")
+    return state, session
+
+
+def resting(run: OpenRun, state: TrainState) -> Callable[[TrainState], TrainState]:
+    """A function that moves a TrainState to where it lies while sampling (`mesh.resting_state`): donates its argument.
+
+    With "auto" that is host memory where the sampler's slots do not fit beside `state`.
+    """
+    where = run.config.mesh.resting_state
+    on_host = where == "host" or (where == "auto" and run.player.sampler.state_must_leave(state))
+    logging.info("while sampling the learner's state rests on the %s", "host" if on_host else "device")
+    return run.learner.rest if on_host else lambda state: state

@@ -1,0 +1,49 @@
+"""Scores of a run's model on its held-out problems and benchmarks: before training, meanwhile and after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from azr_jax.config import Config
+from azr_jax.evaluation.scoring import heldout
+from azr_jax.run.opened import OpenRun
+
+
+def is_due(config: Config, step: int) -> bool:
+    """Whether the model is scored after this step; after the last one that is the run's end."""
+    every = config.evaluation.every
+    return every > 0 and step % every == 0 and step < config.steps
+
+
+def score_before(run: OpenRun, params: Any) -> dict[str, Any]:
+    """The starting model's counts by mode and, under "benchmarks", its scores with the base model's prompt."""
+    counts: dict[str, Any] = heldout_counts(run, params, "before")
+    settings = run.config.evaluation
+    if settings.benchmarks and settings.benchmark_base_prompt != "none":
+        scores = run.benchmarks.score(run.player.sampler, params, run.hosts, settings.benchmark_base_prompt)
+        counts |= {"benchmarks": scores}
+    return counts
+
+
+def score_step(run: OpenRun, params: Any, step: int) -> dict[str, float]:
+    """`eval/heldout/...` metrics of the current weights, and `eval/BENCHMARK/LANGUAGE/...`."""
+    metrics = {}
+    for mode, counts in heldout_counts(run, params, f"eval/{step}").items():
+        metrics |= heldout.metrics(counts, f"eval/heldout/{mode}")
+    return metrics | run.benchmarks.score(run.player.sampler, params, run.hosts)
+
+
+def heldout_counts(run: OpenRun, params: Any, name: str) -> dict[str, Any]:
+    """Counts by mode ("greedy", "sampled", each also by language); `name` names the random stream of the sampled."""
+    settings = run.config.evaluation
+    if not settings.heldout:
+        return {}
+    problems = heldout.load(settings.heldout, settings.heldout_limit)
+    temperature = run.config.sampler.eval_temperature
+    greedy = heldout.solve_all(run.config, run.player, params, problems, temperature, "heldout")
+    counts = heldout.count_languages(greedy, "greedy")
+    if settings.temperature_samples:
+        several = problems * settings.temperature_samples
+        sampled = heldout.solve_all(run.config, run.player, params, several, 1.0, f"heldout/{name}")
+        counts |= heldout.count_languages(sampled, "sampled")
+    return counts
