@@ -61,6 +61,7 @@ class SelfplaySettings:
     max_program_chars: int
     format: str
     drop_comments: bool
+    entry_functions: str
     program_tags: str
     prompt_template: str
 
@@ -97,6 +98,7 @@ class RewardSettings:
     graded_runtime: float
     graded_wrong: float
     graded_shift_share: float
+    novelty: float
     overlong: str
     overlong_tokens: int
     lambda_solve: float

@@ -1,7 +1,8 @@
-"""Every configuration key, once, with the paper's settings (Table 3). Other files override; no key is added elsewhere.
+"""Every configuration key, once, with what we recommend. Other files override; no key is added elsewhere.
 
-Command: none of its own; `configs/racket.py`, `julia.py`, `javascript.py` and `python.py` choose the language and
-`tiny.py` the embedded model. Any key can be set on the command line: `--config.learner.lr=2e-6`.
+Command: none of its own; `paper.py` turns this into the paper's recipe, from which the languages' files start
+(docs/recipe.md has both, row by row), and `tiny.py` into the demo. Any key can be set on the command line:
+`--config.learner.lr=2e-6`.
 """
 
 import ml_collections
@@ -10,27 +11,38 @@ import ml_collections
 def _selfplay() -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(
         {
-            "seed_triplets": 256,  # valid triplets to grow from the identity program before step 1
-            "seed_problems": 256,  # induction problems likewise
-            "seed_rounds": 64,  # proposal rounds after which seeding gives up with an error
-            "references": 6,  # K, triplets shown to a deduction or abduction proposer
-            "batch_per_task": 64,  # prompts for each task type and role, each step
-            "estimate_samples": 8,  # m, solver samples for each valid proposal
-            "estimate_temperature": 1.0,  # 0 makes every acc 0 or 1, which Eq. 3 punishes
-            "train_on_estimates": False,  # also learn from the estimation samples
+            # valid triplets to grow from the identity program before step 1; fewer for a weak model or a short run
+            "seed_triplets": 256,
+            "seed_problems": 256,  # induction problems likewise; 0: none before step 1
+            # proposal rounds after which seeding gives up with an error; raise it for a model that proposes little
+            "seed_rounds": 64,
+            "references": 6,  # K, triplets shown to a deduction or abduction proposer; fewer for short prompts
+            # prompts for each task type and role, each step; fewer for less memory and time, at more noise
+            "batch_per_task": 64,
+            "estimate_samples": 8,  # m, solver samples for each valid proposal: acc has m + 1 possible values
+            # 0 makes every acc 0 or 1, so that Eq. 3 punishes every valid proposal; leave it at 1
+            "estimate_temperature": 1.0,
+            # also learn from the estimation samples, at weights that keep Eq. 1's balance; grpo needs it
+            "train_on_estimates": False,
             "induction_inputs": 10,  # n, inputs an induction proposer writes
-            "induction_shown": 5,  # of which the solver sees this many
-            "buffer_capacity": 16384,  # programs kept for each language and kind
-            "buffers": "shared",
+            "induction_shown": 5,  # of which the solver sees this many; the rest is held out
+            "buffer_capacity": 16384,  # programs kept in each buffer of each language; the oldest goes first
+            "buffers": "shared",  # shared: one of triplets for deduction and abduction | apart: one each, as AZR has it
+            # a proposal the buffer has: -1: invalid, reward -1 | 0: not kept, reward 0 | allow: valid, kept twice (AZR)
             "duplicates": "-1",
-            "shuffle_new": False,
+            "shuffle_new": False,  # new entries reach solvers oldest first, or in random order (AZR)
+            # of old entries, draw those first that were solved in at least this share of tries, such as 0.3; 0: off
             "band_low": 0.0,
-            "band_high": 1.0,
-            "max_program_chars": 8192,
+            "band_high": 1.0,  # and in at most this share, such as 0.8; 1: off
+            "max_program_chars": 8192,  # characters of any one block of an answer; longer is invalid
+            # azr: answers as models write them, graded as AZR does | strict: exactly the format asked for
             "format": "azr",
-            "drop_comments": True,
+            "drop_comments": True,  # show solvers programs without comments, which may tell the answer
+            # any: the last definition of f counts | one: a program with several is refused (AZR)
+            "entry_functions": "any",
             "program_tags": "own",  # own: a program's block has the language's tag | any: for a language never seen
-            "prompt_template": "paper",  # paper | brief (the same sections without the prose, for small models)
+            # paper: in prose, for pretrained models | brief: the bare sections, for small models
+            "prompt_template": "paper",
         }
     )
 
@@ -38,15 +50,16 @@ def _selfplay() -> ml_collections.ConfigDict:
 def _sampler() -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(
         {
-            "max_prompt_tokens": 6144,
-            "max_response_tokens": 8096,  # sic, Table 3
-            "temperature": 1.0,
-            "eval_temperature": 0.0,
-            "top_p": 1.0,  # anything else trains a distribution that was not sampled
-            "top_k": 0,
+            "max_prompt_tokens": 6144,  # longer prompts lose references, or their task its place (Table 3)
+            "max_response_tokens": 8096,  # (sic, Table 3); shorter saves most of a step's time if few responses need it
+            "temperature": 1.0,  # of training responses; leave it at 1, or rewards are learned for another distribution
+            "eval_temperature": 0.0,  # of evaluations; 0: greedy, as in the paper
+            "top_p": 1.0,  # below 1 trains a distribution that was not sampled; leave it at 1
+            "top_k": 0,  # 0: off; likewise
             "slots": 0,  # rows decoded together; 0: as many as the device's memory holds
-            "chunk": 32,  # tokens decoded between two looks of the host
-            "prefill_tokens": 16384,  # prompt tokens in one prefill call
+            # tokens decoded between two looks of the host; fewer: verdicts sooner, more waiting for the host
+            "chunk": 32,
+            "prefill_tokens": 16384,  # prompt tokens in one prefill call; fewer takes less memory
             # Texts that end a training response, kept in it: a base model writes on after its answer, up to the length
             # limit. (): only an end token ends it.
             "stop": ("</answer>",),
@@ -57,43 +70,51 @@ def _sampler() -> ml_collections.ConfigDict:
 def _learner() -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(
         {
-            "estimator": "trrpp_tokens",  # trrpp | gae | grpo | rloo
-            "lr": 1e-6,
-            "lr_schedule": "constant",
+            # trrpp_tokens (AZR) | trrpp: over responses | role | grpo | dr_grpo | rloo | gae; group ones need estimates
+            "estimator": "trrpp_tokens",
+            "lr": 1e-6,  # highest learning rate; 1e-6 for 3 B parameters, more for small models
+            "lr_schedule": "constant",  # constant | linear | cosine: from the end of warm-up to lr_decay_steps
+            # optimizer step at which lr_end is reached; a run has steps * epochs * minibatches of them
             "lr_decay_steps": 0,
-            "lr_end": 0.0,
-            "warmup_steps": 0,
-            "beta1": 0.9,
-            "beta2": 0.999,
-            "epsilon": 1e-8,
-            "weight_decay": 0.01,
-            "decay": "matrices",
+            "lr_end": 0.0,  # share of lr that is left at the end of linear or cosine
+            "warmup_steps": 0,  # optimizer steps in which the rate rises from 0
+            "beta1": 0.9,  # AdamW: memory of the first moment
+            "beta2": 0.999,  # AdamW: memory of the second moment
+            "epsilon": 1e-8,  # AdamW: added to the root of the second moment
+            "weight_decay": 0.01,  # AdamW: share of lr by which weights shrink each step
+            "decay": "matrices",  # matrices | all: also norm scales and biases, as torch's AdamW (AZR)
+            # of the first moment; bfloat16 takes 2 bytes a parameter less, its steps are off by up to 0.4%
             "moment_dtype": "float32",
-            "gradient_clip": 1.0,
+            "gradient_clip": 1.0,  # largest global norm of a gradient
+            # ppo: clipped surrogate | cispo: clipped weights, no token loses its gradient (MiniMax-M1)
             "policy_loss": "ppo",
+            # of policy to old policy: token | sequence: its mean over a response (GSPO; clip_epsilon near 3e-4)
             "ratio": "token",
-            "clip_epsilon": 0.2,
-            "clip_epsilon_high": 0.0,
-            "dual_clip": 0.0,
-            "entropy_coef": 0.001,
-            "kl_coef": 0.0,  # above 0 keeps the starting weights as a reference policy
-            "kl_estimator": "k3",
-            "kl_in": "loss",
-            "gamma": 1.0,
-            "gae_lambda": 1.0,
-            "value_coef": 0.5,
-            "epochs": 1,
+            "clip_epsilon": 0.2,  # ratios below 1 minus this are clipped
+            "clip_epsilon_high": 0.0,  # ratios above 1 plus this are clipped, such as 0.28 (DAPO); 0: clip_epsilon
+            "dual_clip": 0.0,  # bound, in advantages, on what a bad token with a large ratio pulls; 3 is usual, 0: off
+            "entropy_coef": 0.001,  # bonus for entropy; raise it if ppo/entropy falls to 0
+            "kl_coef": 0.0,  # above 0 keeps the starting weights as a reference policy, at 2 bytes a parameter
+            "kl_estimator": "k3",  # k1, k2, k3+: gradient of the KL to the reference | k3: as in GRPO
+            "kl_in": "loss",  # loss | reward: taken off the advantages token by token, as in RLHF
+            "gamma": 1.0,  # gae: discount a token
+            "gae_lambda": 1.0,  # gae: 1: returns minus values, 0: one-step errors
+            "value_coef": 0.5,  # gae: weight of the critic's error
+            "epochs": 1,  # passes over a step's responses; more is further off policy
+            # optimizer steps a pass: a number, responses shuffled | task_type: one each (AZR); "1" is on policy
             "minibatches": "1",
-            "microbatch_responses": 16,
-            "propose_every": 1,
+            "microbatch_responses": 16,  # loss_aggregation=microbatch: responses in each mean of tokens
+            "propose_every": 1,  # proposers learn at every this many steps, solvers at all; 1: both always
             "row_tokens": 14336,  # packed row length; must hold a prompt and its response
-            "rows_per_microbatch": 0,  # 0: one row for each data-parallel device
-            "logit_chunk": 512,  # tokens whose logits exist at a time
-            "recompute_old_logprobs": True,  # False uses the sampler's own (bypass)
+            "rows_per_microbatch": 0,  # rows in one program call; 0: one for each data-parallel device
+            "logit_chunk": 512,  # tokens whose logits exist at a time; fewer takes less memory
+            "recompute_old_logprobs": True,  # False takes the sampler's own as the old policy (bypass)
+            # sampler mismatch: truncate ratios | token_mask | sequence_mask: leave out what is off (bounds near 1)
             "importance": "truncate",
-            "importance_low": 0.5,
-            "importance_cap": 2.0,  # truncated importance sampling against the sampler; 0 turns it off
-            "loss_aggregation": "token",  # token | sequence
+            "importance_low": 0.5,  # the masks: lower bound of ratios
+            "importance_cap": 2.0,  # upper bound of ratios; 0 turns the correction off
+            # token | sequence | task: groups alike | microbatch: as AZR | constant: over a fixed length (Dr. GRPO)
+            "loss_aggregation": "token",
             "max_nonfinite_updates": 3,  # skipped updates after which the run stops
         }
     )
@@ -124,7 +145,7 @@ def _pretrain() -> ml_collections.ConfigDict:
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """The paper's settings with no language chosen."""
+    """Table 3's sizes with what we recommend around them; no language chosen."""
     config = ml_collections.ConfigDict()
     config.languages = ("racket",)
     config.language_weights = (1.0,)
@@ -159,21 +180,26 @@ def get_config() -> ml_collections.ConfigDict:
     config.sampler = _sampler()
     config.reward = ml_collections.ConfigDict(
         {
-            "proposer": "switch",  # eq3 | eq4 | switch | linear | adaptive | learnability
-            "switch_step": 64,  # Eq. 3 up to and including this step, Eq. 4 after it
-            "linear_from": 32,  # linear: Eq. 3 up to this step, Eq. 4 from linear_to on
-            "linear_to": 96,
-            "adaptive_low": 0.3,  # adaptive: Eq. 3 up to this running solver accuracy, Eq. 4 from adaptive_high on
-            "adaptive_high": 0.6,
+            # eq3 | eq4 | switch | linear | adaptive | learnability: acc (1 - acc) | uncertainty: min(acc, 1 - acc)
+            "proposer": "switch",
+            "switch_step": 64,  # switch: Eq. 3 up to and including this step, Eq. 4 after it
+            "linear_from": 32,  # linear: Eq. 3 up to this step
+            "linear_to": 96,  # linear: Eq. 4 from this step on
+            "adaptive_low": 0.3,  # adaptive: Eq. 3 up to this running solver accuracy
+            "adaptive_high": 0.6,  # adaptive: Eq. 4 from this running solver accuracy on
             "smoothing": 0.1,  # share of the newest step in the running solver accuracy and share of syntax errors
-            "solver": "plain",  # plain (Eq. 2) | graded | graded_shift
-            "graded_syntax": -0.9,  # of well-formatted answers, instead of Eq. 2's -0.5
-            "graded_runtime": -0.7,
-            "graded_wrong": -0.5,
+            # plain: Eq. 2 | graded: its -0.5 by kind of error | graded_shift: by kind, as syntax errors become rare
+            "solver": "plain",
+            "graded_syntax": -0.9,  # graded: of a syntax error, instead of Eq. 2's -0.5
+            "graded_runtime": -0.7,  # graded: of a program that gives no value
+            "graded_wrong": -0.5,  # graded: of a wrong value
             "graded_shift_share": 0.2,  # graded_shift: at this share of syntax errors, form alone counts
+            # times the share of near copies in the step is what a proposal pays; 0.5 to 1 against repetition, 0: off
+            "novelty": 0.0,
+            # responses at the length limit: keep | mask: not learned from | penalty: reward falls near the limit (DAPO)
             "overlong": "keep",
-            "overlong_tokens": 1024,
-            "lambda_solve": 1.0,
+            "overlong_tokens": 1024,  # penalty: over the last this many tokens before the limit the reward falls by 1
+            "lambda_solve": 1.0,  # weight of the solver in Eq. 1; below 1 favours the proposer
             "permute": False,  # control experiment: rewards shuffled among the responses of a task
         }
     )
@@ -200,7 +226,7 @@ def get_config() -> ml_collections.ConfigDict:
             "benchmark_prompt": "chat",  # chat (Listing 1) | completion (MultiPL-E's)
             "benchmark_base_prompt": "completion",  # of the starting model, as in the paper; none: it is not scored
             "benchmark_limit": 0,  # only the first problems of each; 0: all
-            "benchmark_missing": "error",
+            "benchmark_missing": "error",  # data that is not there: error | skip: said at the start, and left out
         }
     )
     config.checkpoint = ml_collections.ConfigDict(

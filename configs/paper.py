@@ -20,6 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
             "shuffle_new": True,
             "format": "azr",
             "drop_comments": True,
+            "entry_functions": "one",
             "prompt_template": "paper",
         }
     )

@@ -235,6 +235,8 @@ class Player:
             item = validation.duplicate_of_buffer(task, answer, buffers)
             if item is None and self.config.selfplay.prompt_template == "paper":
                 item = validation.copy_of_example(task, answer, self.languages[task.language])
+        if item is None and self.config.selfplay.entry_functions == "one":
+            item = validation.several_entry_functions(task, answer, self.languages[task.language])
         if item is None:
             item = await self._validate(task, answer, step)
         if isinstance(item, Invalid):

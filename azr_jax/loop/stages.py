@@ -15,9 +15,10 @@ from azr_jax.loop.play import Clock, Player, Proposal, Solution, mean_accuracy
 from azr_jax.loop.tasks import proposer_tasks, solver_tasks
 from azr_jax.selfplay import rewards
 from azr_jax.selfplay.buffers import Buffers
+from azr_jax.selfplay.novelty import repetition_penalties
 from azr_jax.selfplay.ring import draw_rule
 from azr_jax.selfplay.validation import is_dropped
-from azr_jax.types import InductionProblem, Rollout, Scored, TaskType
+from azr_jax.types import InductionProblem, Rollout, Scored, TaskType, Triplet
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def with_valid(buffers: Buffers, proposals: Iterable[Proposal]) -> Buffers:
 def score(config: Config, played: Played, state: rewards.RewardState) -> list[Scored]:
     """Rewards of all responses; those that the executors failed on are left out."""
     scored = []
+    penalties = _repetition(played) if config.reward.novelty else {}
     for proposal, samples in zip(played.proposals, played.estimates, strict=True):
         valid, acc = proposal.item is not None, mean_accuracy(samples)
         if is_dropped(proposal.outcome) or (valid and acc is None):
@@ -124,6 +126,7 @@ def score(config: Config, played: Played, state: rewards.RewardState) -> list[Sc
         reward = rewards.REWARD_SCHEDULES[config.reward.proposer](acc, valid, state, config.reward)
         if proposal.outcome == "duplicate" and config.selfplay.duplicates == "0":
             reward = 0.0
+        reward -= config.reward.novelty * penalties.get(proposal.task.id, 0.0)
         scored.append(Scored(proposal.task, proposal.rollout, reward, proposal.formatted, valid, proposal.outcome, acc))
     solutions = list(played.solutions)
     if config.selfplay.train_on_estimates:
@@ -142,6 +145,17 @@ def score(config: Config, played: Played, state: rewards.RewardState) -> list[Sc
                 Scored(solution.task, solution.rollout, reward, solution.formatted, solution.correct, solution.outcome)
             )
     return scored
+
+
+def _repetition(played: Played) -> dict[str, float]:
+    """By task id, what a valid program pays for being like others of the step in its language (`reward.novelty`)."""
+    penalties = {}
+    written = [proposal for proposal in played.proposals if isinstance(proposal.item, Triplet)]
+    for language in {proposal.task.language for proposal in written}:
+        own = [proposal for proposal in written if proposal.task.language == language]
+        costs = repetition_penalties([proposal.item.program for proposal in own if proposal.item])
+        penalties |= {proposal.task.id: cost for proposal, cost in zip(own, costs, strict=True)}
+    return penalties
 
 
 def reward_metrics(config: Config, state: rewards.RewardState) -> dict[str, float]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from azr_jax.selfplay.diversity import NGRAM, ngrams, tokens
+from azr_jax.selfplay.diversity import tokens
+from azr_jax.selfplay.novelty import cluster_sizes, grams_of
 from executors.language import Language
 
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
@@ -18,7 +19,8 @@ def program_metrics(programs: Sequence[str], language: Language) -> dict[str, fl
     language has one at hand (`Language.tree_size`); otherwise there are no `nodes`, and the depth is that of its
     brackets. A program without a tree is left out of both. `distance`: mean over the pairs of programs of
     1 - |A & B| / |A | B|, A and B the sets of their 4-grams of tokens (Jaccard); 0 when all are the same, at most 1,
-    and absent with fewer than two. `distinct`: different programs by canonical text, as a share.
+    and absent with fewer than two. `distinct`: different programs by canonical text, as a share. `near_copies`:
+    share of programs that have a near copy among the others (novelty.py).
     """
     if not programs:
         return {}
@@ -27,6 +29,7 @@ def program_metrics(programs: Sequence[str], language: Language) -> dict[str, fl
         "tokens": sum(map(len, split)) / len(split),
         "distinct": len({language.canonical_program(program) for program in programs}) / len(programs),
     }
+    metrics["near_copies"] = sum(size > 1 for size in cluster_sizes(programs)) / len(programs)
     if language.tree_size is None:
         metrics["depth"] = sum(bracket_depth(words) for words in split) / len(split)
     else:
@@ -34,7 +37,7 @@ def program_metrics(programs: Sequence[str], language: Language) -> dict[str, fl
         if sizes:
             metrics["nodes"] = sum(nodes for nodes, _ in sizes) / len(sizes)
             metrics["depth"] = sum(depth for _, depth in sizes) / len(sizes)
-    pairs = list(itertools.combinations([_grams(words) for words in split], 2))
+    pairs = list(itertools.combinations([grams_of(words) for words in split], 2))
     if pairs:
         metrics["distance"] = sum(1.0 - len(a & b) / len(a | b) for a, b in pairs) / len(pairs)
     return metrics
@@ -47,8 +50,3 @@ def bracket_depth(words: Sequence[str]) -> int:
         depth = max(0, depth + (word in _OPENING) - (word in _CLOSING))
         deepest = max(deepest, depth)
     return deepest
-
-
-def _grams(words: Sequence[str]) -> frozenset[tuple[str, ...]]:
-    """The 4-grams; of a text of fewer tokens, the text itself, so that no set is empty."""
-    return frozenset(ngrams(words, NGRAM) or [tuple(words)])

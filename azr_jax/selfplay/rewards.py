@@ -162,6 +162,17 @@ def schedule_learnability(acc: float | None, valid: bool, state: RewardState, se
     return acc * (1.0 - acc)
 
 
+def schedule_uncertainty(acc: float | None, valid: bool, state: RewardState, settings: RewardSettings) -> float:
+    """Min(acc, 1 - acc) when valid, -1 otherwise: highest where the solver is right every second time.
+
+    R-Zero (arXiv 2508.05004), Eq. 4, up to a factor of 2.
+    """
+    if not valid:
+        return -1.0
+    acc = _checked(acc)
+    return min(acc, 1.0 - acc)
+
+
 # Weight of Eq. 4 in the schedules that mix it with Eq. 3.
 EQ4_WEIGHTS: dict[str, Callable[[RewardState, RewardSettings], float]] = {
     "eq3": lambda state, settings: 0.0,
@@ -247,6 +258,7 @@ REWARD_SCHEDULES: dict[str, ProposerReward] = {
     "linear": schedule_linear,
     "adaptive": schedule_adaptive,
     "learnability": schedule_learnability,
+    "uncertainty": schedule_uncertainty,
 }
 
 # (formatted, correct, outcome, state, settings) -> reward of a solution.

@@ -6,11 +6,14 @@ Outcome words: `valid`, `correct`, `wrong`, a parsing reason, an executor status
 - `duplicate`: the proposal's canonical program and input are those of an entry that was in the buffer when its prompt
   was made. It is not valid (reward -1): the task is to write a new, different one, and a copy of a reference would earn
   one. Two equal proposals of the same step are both valid, since neither could know of the other; the buffer keeps one.
+- `several_entry_functions`: with `selfplay.entry_functions=one`, a program that defines f more than once.
 - `repeated_inputs`: an induction proposal with the same input twice, by canonical text. AZR accepts these; here they
   are not valid, because a held-out pair that is also shown is no test, and the prompt asks for different inputs.
 """
 
 from __future__ import annotations
+
+import re
 
 from azr_jax.selfplay.buffers import LanguageBuffers
 from azr_jax.types import Answer, InductionProblem, Invalid, Role, Task, TaskType, Triplet
@@ -41,6 +44,18 @@ def copy_of_example(task: Task, answer: Answer, language: Language) -> Invalid |
     shown = {language.canonical_program(program) for program in (language.example, language.skeleton)}
     copied = language.canonical_program(answer.program) in shown
     return Invalid("duplicate", "the program is the example of the prompts") if copied else None
+
+
+def several_entry_functions(task: Task, answer: Answer, language: Language) -> Invalid | None:
+    """`several_entry_functions` when a proposed program defines f more than once at its top level.
+
+    Only the last would run, so what the solver reads first is not what it is asked for. A language without
+    `entry_definition` is not checked.
+    """
+    if task.type is TaskType.INDUCTION or not language.entry_definition:
+        return None
+    count = len(re.findall(language.entry_definition, answer.program, re.MULTILINE))
+    return Invalid("several_entry_functions", f"f is defined {count} times") if count > 1 else None
 
 
 def proposal_job(

@@ -253,3 +253,32 @@ def test_grpo_goes_on_after_a_step_without_a_valid_proposal():
     learner = RecordingLearner()
     learning.learn(config, learner, None, scored_step(outcomes, config), 1, 0)
     assert learner.batch.loss_mask_RT.sum() == 2 and not learner.batch.advantages_RT.any()
+
+
+@pytest.mark.parametrize(("duplicates", "reward"), [("-1", -1.0), ("0", 0.0)])
+def test_a_duplicate_is_worth_what_the_settings_say(duplicates, reward):
+    config = small_config(selfplay__duplicates=duplicates)
+    outcomes = [(Role.PROPOSE, False, [], "duplicate", True), (Role.PROPOSE, False, [], "timeout", True)]
+    assert [response.reward for response in scored_step(outcomes, config)] == [reward, -1.0]
+
+
+def test_near_copies_of_the_step_cost_their_proposers():
+    """All of a step's programs are one program here: three of four of the others, times the weight."""
+    outcomes = [(Role.PROPOSE, True, [True, False], "valid", True)] * 4
+    plain, costly = (
+        scored_step(outcomes, small_config(reward__proposer="eq3", reward__novelty=novelty)) for novelty in (0.0, 0.5)
+    )
+    assert [response.reward for response in plain] == [0.5] * 4
+    assert [response.reward for response in costly] == [0.5 - 0.5 * 0.75] * 4
+
+
+def test_an_estimate_right_out_of_format_counts_for_acc_and_not_for_its_own_reward():
+    config = small_config(selfplay__train_on_estimates=True, reward__proposer="eq3")
+    rollout = Rollout("r", (1,), (2,), (0.0,), "x", StopReason.EOS)
+    triplet = Triplet("python", "p", "1", "1")
+    task = Task("0", Role.PROPOSE, TaskType.DEDUCTION, "python", "prompt", triplet)
+    asked = dataclasses.replace(task, role=Role.SOLVE)
+    samples = [Solution(asked, rollout, formatted, True, "correct", None) for formatted in (True, False)]
+    played = stages.Played([Proposal(task, rollout, triplet, "valid", True)], [samples], [])
+    scored = stages.score(config, played, RewardState())
+    assert scored[0].acc == 1.0 and [response.reward for response in scored[1:]] == [1.0, -1.0]

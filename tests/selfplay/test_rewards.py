@@ -17,6 +17,7 @@ from azr_jax.selfplay.rewards import (
     advanced,
     error_kind,
     linear_weight,
+    overlong_penalty,
     permuted,
     propose_eq3,
     propose_eq4,
@@ -307,3 +308,14 @@ def test_the_histogram_of_acc_has_every_bin_and_rounds_to_the_nearest():
         "acc_histogram/4_of_4": 0.2,
     }
     assert accuracy_histogram([], 4) == {}
+
+
+@pytest.mark.parametrize(("acc", "reward"), [(0.0, 0.0), (0.125, 0.125), (0.5, 0.5), (0.75, 0.25), (1.0, 0.0)])
+def test_uncertainty_by_hand(acc, reward):
+    assert REWARD_SCHEDULES["uncertainty"](acc, True, RewardState(), SETTINGS) == reward
+    assert REWARD_SCHEDULES["uncertainty"](None, False, RewardState(), SETTINGS) == -1.0
+
+
+@pytest.mark.parametrize(("tokens", "penalty"), [(0, 0.0), (90, 0.0), (95, -0.5), (100, -1.0), (101, -1.0)])
+def test_the_overlong_penalty_by_hand(tokens, penalty):
+    assert overlong_penalty(tokens, limit=100, last=10) == penalty

@@ -7,6 +7,7 @@ from azr_jax.selfplay.validation import (
     is_dropped,
     problem_from,
     proposal_job,
+    several_entry_functions,
     solver_job,
     solver_outcome,
     triplet_from,
@@ -120,6 +121,31 @@ def test_the_example_of_the_prompts_proposed_back_is_a_duplicate():
     assert copy_of_example(PROPOSE_DEDUCTION, copy, PYTHON).reason == "duplicate"
     assert copy_of_example(PROPOSE_DEDUCTION, Answer(program=PYTHON.skeleton, input="1, 2"), PYTHON) is not None
     assert copy_of_example(PROPOSE_DEDUCTION, Answer(program=INCREMENT.program, input="1"), PYTHON) is None
+
+
+TWICE = {
+    "python": "def f(x): return 1\ndef g(x):\n    def f(y): return y\n    return f(x)\ndef f(x): return g(x)",
+    "racket": "(define (f x) 1)\n(define (g f) (f 1))\n(define f (lambda (x) x))",
+    "javascript": "function f(x) { return 1; }\nconst g = x => x;\nfunction f(x) { return g(x); }",
+    "lua": "function f(x) return 1 end\nlocal function g(x) return x end\nf = function(x) return g(x) end",
+    "ocaml": "let f x = 1\nlet g f = f 1\nlet rec f x = x",
+    "r": "f <- function(x) 1\ng <- function(f) f(1)\nf = function(x) x",
+}
+
+
+@pytest.mark.parametrize("language", TWICE)
+def test_a_program_with_two_entry_functions_is_told(language):
+    refused = several_entry_functions(
+        PROPOSE_DEDUCTION, Answer(program=TWICE[language], input="1"), LANGUAGES[language]
+    )
+    assert refused == Invalid("several_entry_functions", "f is defined 2 times")
+    single = Answer(program=LANGUAGES[language].example, input="1")
+    assert several_entry_functions(PROPOSE_DEDUCTION, single, LANGUAGES[language]) is None
+
+
+def test_several_methods_of_one_function_are_julias_way():
+    methods = Answer(program="f(x::Int) = 1\nf(x::String) = 2", input="1")
+    assert several_entry_functions(PROPOSE_DEDUCTION, methods, LANGUAGES["julia"]) is None
 
 
 @pytest.fixture(scope="module")

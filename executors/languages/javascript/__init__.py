@@ -253,6 +253,7 @@ LANGUAGE = Language(
     example="function f(a) {\n    return a;\n}",
     skeleton="function f(first, second) {\n    <state that changes step by step>\n    return <result>;\n}",
     skeleton_input="<first>, <second>",
+    entry_definition=r"^(?:async\s+)?function\s*\*?\s*f\s*\(|^(?:const|let|var)\s+f\s*=",
     canonical_program=canonical_program,
     serves=addon_path().exists(),
     # The compiler's own frames: an uncaught SyntaxError that the program itself threw has none.

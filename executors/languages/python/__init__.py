@@ -92,6 +92,7 @@ LANGUAGE = Language(
     example="def f(a):\n    return a",
     skeleton="def f(first, second):\n    <state that changes step by step>\n    return <result>",
     skeleton_input="<first>, <second>",
+    entry_definition=r"^(?:async\s+)?def\s+f\s*\(|^f\s*=\s*lambda\b",
     canonical_program=canonical_program,
     serves=True,
     syntax_errors=("SyntaxError:", "IndentationError:", "TabError:"),

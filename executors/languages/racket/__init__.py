@@ -263,6 +263,7 @@ LANGUAGE = Language(
     example="(define (f a)\n  a)",
     skeleton="(define (f first second)\n  <state that changes step by step>\n  <result>)",
     skeleton_input="<first> <second>",
+    entry_definition=r"^\(define\s+(?:\(\s*f[\s)]|f\s)",
     canonical_program=canonical_program,
     serves=True,
     syntax_errors=(

@@ -1,0 +1,44 @@
+import time
+
+import pytest
+
+from azr_jax.selfplay.novelty import cluster_sizes, repetition_penalties
+
+LOOP = "def f(words):\n    total = 0\n    for word in words:\n        total += len(word)\n    return total"
+OTHER = "def f(n):\n    return [i * i for i in range(n) if i % 3 == 1]"
+
+
+def test_a_renamed_constant_is_a_near_copy_and_another_program_is_not():
+    programs = [LOOP, LOOP.replace("total = 0", "total = 1"), OTHER, "def f(x):\n    return x"]
+    assert cluster_sizes(programs) == [2, 2, 1, 1]
+    assert repetition_penalties(programs) == [0.25, 0.25, 0.0, 0.0]
+
+
+def test_a_chain_of_near_copies_is_one_cluster():
+    words = [f"w{number}" for number in range(40)]
+    chain = [" ".join(words[start : start + 20]) for start in (0, 5, 10, 15)]
+    assert cluster_sizes([chain[0], chain[3]]) == [1, 1]
+    assert cluster_sizes(chain) == [4, 4, 4, 4]
+
+
+def test_a_step_of_copies_pays_nearly_one_and_a_single_program_nothing():
+    assert repetition_penalties([LOOP] * 10) == [0.9] * 10
+    assert repetition_penalties([LOOP]) == [0.0] and repetition_penalties([]) == []
+
+
+def test_order_does_not_matter():
+    programs = [LOOP, OTHER, LOOP + "  # so", OTHER.replace("3", "4")]
+    sizes = dict(zip(programs, cluster_sizes(programs), strict=True))
+    assert [sizes[program] for program in programs[::-1]] == cluster_sizes(programs[::-1])
+
+
+def test_the_papers_step_takes_no_time():
+    programs = [LOOP.replace("total", f"t{number}") + f"\n# {number}" for number in range(128)]
+    begin_s = time.process_time()
+    cluster_sizes(programs)
+    assert time.process_time() - begin_s < 3.0
+
+
+@pytest.mark.parametrize("text", ["", "x", "\0"])
+def test_texts_of_few_tokens_are_programs_too(text):
+    assert cluster_sizes([text, text, LOOP]) == [2, 2, 1]
