@@ -27,7 +27,7 @@ class Moments(NamedTuple):
 def init_moments(params: Any, first_dtype: str = "float32") -> Moments:
     """Zero moments for a tree of parameters, the first in `first_dtype`.
 
-    bfloat16 takes 2 bytes a parameter less (5.7 GiB of 3.09 B parameters) and rounds mu to 8 bits a step: the direction
+    bfloat16 takes 2 bytes a parameter less (5.8 GiB of 3.09 B parameters) and rounds mu to 8 bits a step: the direction
     of a weight is off by up to 0.4%. The second moment stays float32, since 0.1% of it is all that a step adds.
     """
 

@@ -31,7 +31,7 @@ def clipped_surrogate(
     gradient is the policy gradient's.
     epsilon_high above epsilon is "clip-higher" of DAPO (arXiv 2503.14476), Eq. 10: unlikely tokens may rise further.
     With dual_clip c, where A < 0 the surrogate is max(min(...), c * A): a bad token whose ratio has exploded stops
-    pulling. Ye et al., Mastering complex control in MOBA games (arXiv 1912.09729), Eq. 5; there c = 3.
+    pulling. Ye et al., Mastering complex control in MOBA games (arXiv 1912.09729); there c = 3.
 
     Args:
       ratio_RT: policy to old policy, with gradient.
@@ -103,7 +103,7 @@ def truncated_weights(log_ratio_RT: jax.Array, mean_RT: jax.Array, low: float, c
 def token_mask_weights(log_ratio_RT: jax.Array, mean_RT: jax.Array, low: float, cap: float) -> jax.Array:
     """R where low <= r <= cap, 0 elsewhere, r = exp(log_ratio): tokens on which the two disagree are left out.
 
-    IcePop's masked importance sampling (Ling-1T and Ring-1T report, arXiv 2510.18855, section 3), there 0.5 and 5.
+    IcePop's masked importance sampling (Ring-1T report, arXiv 2510.18855), there 0.5 and 5.
     """
     ratio_RT = bounded_exp(log_ratio_RT)
     return jnp.where((ratio_RT >= low) & (ratio_RT <= cap), ratio_RT, 0.0)

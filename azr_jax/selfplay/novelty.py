@@ -14,7 +14,7 @@ def cluster_sizes(programs: Sequence[str]) -> list[int]:
     """How many of the programs lie in each one's cluster, itself included; in their order.
 
     A cluster is what near copies join: programs of which |A & B| / |A | B| is above one half, A and B the sets of their
-    4-grams of tokens (Jaccard), and what is near to either. R-Zero (arXiv 2508.05004), section 3.2, clusters
+    4-grams of tokens (Jaccard), and what is near to either. R-Zero (arXiv 2508.05004) clusters
     by BLEU; Jaccard is symmetric and takes a fraction of the time.
     """
     grams = [grams_of(tokens(program)) for program in programs]
@@ -37,7 +37,7 @@ def cluster_sizes(programs: Sequence[str]) -> list[int]:
 def repetition_penalties(programs: Sequence[str]) -> list[float]:
     """(size of a program's cluster - 1) / number of programs, for each: 0 for one like no other, at most near 1.
 
-    R-Zero, Eq. 5, subtracts |C| / B; without the program itself, a step without repetition has no penalty.
+    R-Zero subtracts a multiple of |C| / B; without the program itself, a step without repetition has no penalty.
     """
     return [(size - 1) / len(programs) for size in cluster_sizes(programs)]
 

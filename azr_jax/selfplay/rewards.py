@@ -165,7 +165,7 @@ def schedule_learnability(acc: float | None, valid: bool, state: RewardState, se
 def schedule_uncertainty(acc: float | None, valid: bool, state: RewardState, settings: RewardSettings) -> float:
     """Min(acc, 1 - acc) when valid, -1 otherwise: highest where the solver is right every second time.
 
-    R-Zero (arXiv 2508.05004), Eq. 4, up to a factor of 2.
+    The uncertainty reward of R-Zero (arXiv 2508.05004), 1 - 2 |acc - 1/2|, up to a factor of 2.
     """
     if not valid:
         return -1.0

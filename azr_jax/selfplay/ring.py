@@ -20,8 +20,8 @@ class DrawRule:
     """How solver tasks are drawn besides new ones first.
 
     shuffle_new: new ones in random order, as in AZR, instead of oldest first. low, high: entries whose share of correct
-    tries lies between them, ends included, come before the others (R-Zero, arXiv 2508.05004, section 3.3, trains on
-    0.3 to 0.7 around one half; AZR's code offers "non_extremes"); 0 and 1: no band.
+    tries lies between them, ends included, come before the others (R-Zero, arXiv 2508.05004, trains its solver on
+    those near one half alone; AZR's code offers "non_extremes"); 0 and 1: no band.
     """
 
     shuffle_new: bool = False
