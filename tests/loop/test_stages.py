@@ -279,6 +279,7 @@ def test_an_estimate_right_out_of_format_counts_for_acc_and_not_for_its_own_rewa
     task = Task("0", Role.PROPOSE, TaskType.DEDUCTION, "python", "prompt", triplet)
     asked = dataclasses.replace(task, role=Role.SOLVE)
     samples = [Solution(asked, rollout, formatted, True, "correct", None) for formatted in (True, False)]
-    played = stages.Played([Proposal(task, rollout, triplet, "valid", True)], [samples], [])
+    proposals = [Proposal(task, rollout, triplet, "valid", True)]
+    played = stages.Played(proposals, [samples], [], Buffers({}), Clock())
     scored = stages.score(config, played, RewardState())
     assert scored[0].acc == 1.0 and [response.reward for response in scored[1:]] == [1.0, -1.0]
