@@ -1,12 +1,15 @@
 """Completions that try to pass without being right, and honest ones that look odd, on a problem made for this test."""
 
+import json
 from pathlib import Path
 
 import pytest
 from recorded import needs
 
+from azr_jax.evaluation.judging import evalplus
 from azr_jax.evaluation.judging.judge import MULTIPL_E, Completion, CompletionJudge
 from azr_jax.evaluation.problems.records import from_record, read_lines
+from executors import Status, Verdict
 
 RACKET = from_record(
     {
@@ -200,3 +203,32 @@ def test_multipl_e_is_fooled_where_the_sound_judge_is_not():
 def test_multipl_e_has_no_python():
     with pytest.raises(ValueError, match="no problems in python"):
         CompletionJudge("py", MULTIPL_E)
+
+
+@needs("py")
+def test_a_call_limit_of_evalplus_is_measured_from_outside(sound_judge):
+    """The completion stops the clock and the timer of its own process and takes 4 s, where a call has 1 s."""
+    slow = """    if n == 2:
+        import time, _signal
+        time.perf_counter = lambda: 0.0
+        _signal.setitimer(0, 0)
+        time.sleep(4)
+    return 2 * n
+"""
+    judgement = sound_judge("py").judge(PYTHON, Completion(PYTHON.name, slow))
+    assert (judgement.status, judgement.base, judgement.plus) == ("Timeout", "timeout", "timeout")
+
+
+def test_the_outputs_of_calls_that_kept_their_limits_are_put_together():
+    """A process that took longer than its shortest limit: its calls are made again, in processes that each kept it."""
+    calls = []
+
+    def run(kind, source, inputs):
+        begin, end = source
+        calls.append((begin, end))
+        outputs = "[" + ", ".join(str(number) for number in range(begin, end)) + "]"
+        return Verdict("", Status.OK, (outputs,), seconds=0.4 * (end - begin))
+
+    ran = evalplus._outputs(run, lambda begin, end: (begin, end), [1.0] * 20, 0, 20)
+    assert json.loads(ran.values[0]) == list(range(20)) and ran.seconds == pytest.approx(16.0)
+    assert calls == [(0, 20), *((begin, min(begin + 3, 20)) for begin in range(0, 20, 3))]

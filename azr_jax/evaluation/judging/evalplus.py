@@ -2,6 +2,7 @@
 
 Source: evalplus v0.3.1 (evaluate.py, eval/__init__.py, eval/_special_oracle.py). Deviations: outputs leave the
 completion's process as data and are compared in a clean one, very long ones by a digest (their floats by nine digits);
+the limit of each call is checked from outside, where the completion can't stop the clock;
 subclasses of built-in types are taken for what they subclass, and a result that is no built-in type at all fails; numpy
 is not there for completions.
 """
@@ -23,6 +24,11 @@ _REFERENCE_LIMIT_S = 180.0
 # Longer outputs are compared by a digest: the reference has some of several million characters.
 _MOST_OUTPUT_SIZE = 100_000
 _MIN_TIME_LIMIT_S, _TIME_LIMIT_FACTOR = 1.0, 4.0
+# What a process takes beside its calls: its start, and the inputs' text, of up to some megabytes.
+_START_S = 0.5
+_PARTS = 8
+# A busy machine stretches a call, but not more than this.
+_STRETCH = 3.0
 
 Run = Callable[[JobKind, str, Sequence[str]], Verdict]
 
@@ -75,15 +81,16 @@ class ExpectedCache:
 _NOT_NONE = ("check_str", "text_match_three", "text_starta_endb")
 
 
-def _collect(problem: EvalPlusProblem, program: str, limits: Sequence[float]) -> str:
+def _collect(problem: EvalPlusProblem, program: str, limits: Sequence[float], begin: int, end: int) -> str:
+    """The program that makes the calls from `begin` to `end`."""
     fields = {
         "TEXT": program,
         "ENTRY": problem.entry_point,
         "NOT_NONE": problem.entry_point in _NOT_NONE,
-        "LIMITS": list(limits),
+        "LIMITS": list(limits[begin:end]),
         "MOST_SIZE": _MOST_OUTPUT_SIZE,
     }
-    return COLLECT + "".join(f"{name} = {value!r}\n" for name, value in fields.items()) + _inputs(problem)
+    return COLLECT + "".join(f"{name} = {value!r}\n" for name, value in fields.items()) + _inputs(problem, begin, end)
 
 
 def _compare(problem: EvalPlusProblem) -> str:
@@ -92,14 +99,14 @@ def _compare(problem: EvalPlusProblem) -> str:
     return f"{COMPARE}{settings}{_inputs(problem)}"
 
 
-def _inputs(problem: EvalPlusProblem) -> str:
-    return f"INPUTS = {arguments_of(problem.name, [*problem.base_input, *problem.plus_input])!r}\n"
+def _inputs(problem: EvalPlusProblem, begin: int = 0, end: int | None = None) -> str:
+    return f"INPUTS = {arguments_of(problem.name, [*problem.base_input, *problem.plus_input][begin:end])!r}\n"
 
 
 def _reference(run: Run, problem: EvalPlusProblem) -> Expected | Verdict:
     count = len(problem.base_input) + len(problem.plus_input)
     program = problem.prompt + problem.canonical_solution
-    source = _collect(problem, program, [_REFERENCE_LIMIT_S] * count)
+    source = _collect(problem, program, [_REFERENCE_LIMIT_S] * count, 0, count)
     verdict = run(JobKind.EVALUATE, source, [str(count), "-1"])
     if verdict.status is not Status.OK:
         return verdict
@@ -114,24 +121,51 @@ def judge(run: Run, cache: ExpectedCache, problem: EvalPlusProblem, program: str
         return Result("Exception", "", "", f"the reference solution: {expected.status} {expected.message}", 0.0, True)
     base, count = len(problem.base_input), len(problem.base_input) + len(problem.plus_input)
     limits = [max(_MIN_TIME_LIMIT_S, _TIME_LIMIT_FACTOR * seconds) for seconds in expected.seconds]
-    # The reference's outputs are the comparison's first input, not its source: Python refuses to compile long integers.
-    outputs = expected.outputs
-    collect, compare = _collect(problem, program, limits), _compare(problem)
-    both = _half(run, collect, compare, outputs, count)
+
+    def half(inputs: int) -> Result:
+        """The verdict on the first `inputs`."""
+        ran = _outputs(run, lambda begin, end: _collect(problem, program, limits, begin, end), limits, 0, inputs)
+        # The reference's outputs are the comparison's first input, not its source: Python compiles no long integers.
+        return _compared(run, _compare(problem), expected.outputs, ran)
+
+    both = half(count)
     if both.over_time:
         # The limits are of the wall clock, and a busy machine may have meant another program.
-        both = _half(run, collect, compare, outputs, count)
+        both = half(count)
     if both.status == "OK" or both.infrastructure:
         return both
-    half = _half(run, collect, compare, outputs, base)
+    first = half(base)
     return dataclasses.replace(
-        both, base=half.base, seconds=both.seconds + half.seconds, infrastructure=half.infrastructure
+        both, base=first.base, seconds=both.seconds + first.seconds, infrastructure=first.infrastructure
     )
 
 
-def _half(run: Run, collect: str, compare: str, expected: str, count: int) -> Result:
-    """The first `count` inputs."""
-    ran = run(JobKind.EVALUATE, collect, [str(count)])
+def _outputs(run: Run, source: Callable[[int, int], str], limits: Sequence[float], begin: int, end: int) -> Verdict:
+    """The verdict on the calls from `begin` to `end`, its value the list of their outputs.
+
+    The timer in the program's process ends honest programs, and a program can stop it. So a process that took no longer
+    than the shortest limit of its calls kept them all; the calls of one that took longer are made again in several
+    processes, until each kept its limits or makes one call.
+    """
+    ran = run(JobKind.EVALUATE, source(begin, end), [str(end - begin)])
+    if ran.status is not Status.OK or begin == end or ran.seconds <= min(limits[begin:end]) + _START_S:
+        return ran
+    if end - begin == 1:
+        over_time = "OverTime" if ran.seconds <= _STRETCH * limits[begin] + _START_S else ""
+        return dataclasses.replace(ran, status=Status.TIMEOUT, error_kind=over_time, values=())
+    step = -(-(end - begin) // _PARTS)
+    texts, seconds = [], ran.seconds
+    for part in range(begin, end, step):
+        ran = _outputs(run, source, limits, part, min(part + step, end))
+        seconds += ran.seconds
+        if ran.status is not Status.OK:
+            return dataclasses.replace(ran, seconds=seconds)
+        texts.append(ran.values[0].removeprefix("[").removesuffix("]"))
+    return dataclasses.replace(ran, values=(f"[{', '.join(texts)}]", *ran.values[1:]), seconds=seconds)
+
+
+def _compared(run: Run, compare: str, expected: str, ran: Verdict) -> Result:
+    """The result of a verdict on calls: its outputs compared with the expected ones."""
     if ran.status is Status.OK:
         compared = run(JobKind.EVALUATE, compare, [expected, ran.values[0]])
         seconds = ran.seconds + compared.seconds
