@@ -61,5 +61,6 @@ LANGUAGE = BenchmarkLanguage(
         re.compile(r"\)"),
     ),
     instrument=Instrument(_collect, _BESIDE.compare, _BESIDE.call_input),
+    faulty_stops=("\n\n",),
     wrong_body="    return nothing\nend\n",
 )

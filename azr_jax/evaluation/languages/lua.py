@@ -52,5 +52,6 @@ LANGUAGE = BenchmarkLanguage(
         compare=_COMPARE,
         expected="function() return {{expected}} end",
     ),
+    faulty_stops=("\n\n",),
     wrong_body="    return nil\nend\n",
 )

@@ -48,5 +48,6 @@ LANGUAGE = BenchmarkLanguage(
         expected="| {{number}} -> {{expected}}",
         expected_between="\n",
     ),
+    faulty_stops=("\n\n",),
     wrong_body=' failwith "wrong"\n',
 )

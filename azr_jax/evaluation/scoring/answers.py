@@ -13,6 +13,9 @@ from executors import Language
 
 COMPLETION, CHAT = "completion", "chat"
 MODES = (COMPLETION, CHAT)
+# Stop tokens: without the faulty ones, as published, or sampled without them and judged both ways.
+MENDED, PUBLISHED, BOTH = "mended", "multipl-e", "both"
+STOPS = (MENDED, PUBLISHED, BOTH)
 _ANSWER_END = "</answer>"
 _MOST_PROGRAM_CHARS = 1 << 20
 _FENCED = re.compile(r"^(`{3,})[ \t]*([^\s`]*)[^\n`]*\n(.*?)\n?^\1`*[ \t]*$", re.DOTALL | re.MULTILINE)
@@ -26,9 +29,21 @@ def prompt_of(problem: AnyProblem, language: Language, mode: str) -> str:
     return text + "\n" if isinstance(problem, EvalPlusProblem) else text
 
 
-def stop_of(problem: AnyProblem, mode: str) -> tuple[str, ...]:
-    """Stop tokens of completion mode are the problem's own; they would cut chat answers to pieces."""
-    return problem.stop_tokens if mode == COMPLETION else (_ANSWER_END,)
+def stop_of(problem: AnyProblem, language: BenchmarkLanguage, mode: str, published: bool = False) -> tuple[str, ...]:
+    """Stop tokens of completion mode are the problem's own; they would cut chat answers to pieces.
+
+    The language's faulty ones are left out unless `published`.
+    """
+    if mode == CHAT:
+        return (_ANSWER_END,)
+    faulty = () if published else language.faulty_stops
+    return tuple(token for token in problem.stop_tokens if token not in faulty)
+
+
+def cut_as_published(problem: AnyProblem, language: BenchmarkLanguage, text: str) -> str:
+    """A completion that was sampled without the faulty stop tokens, cut where the published way would end it."""
+    cuts = [text.find(token) for token in problem.stop_tokens if token in language.faulty_stops]
+    return text[: min((cut for cut in cuts if cut >= 0), default=len(text))]
 
 
 def completion_of(

@@ -71,7 +71,7 @@ class Benchmarks:
         for (benchmark, language), problems in self.problems.items():
             judges = [self.judges[language]]
             judged = sampling.judged_samples(sampler, params, judges, problems, how, hosts=hosts)
-            judgements = [samples[0].judgements[0] for _, samples in judged]
+            judgements = [sample.judgements[0] for _, _, sample in judged]
             passed = [int(judgement.passed) for judgement in judgements if not judgement.infrastructure]
             counts = [(1, correct) for share in hosts.exchange("judged", passed) for correct in share]
             name = f"eval/{benchmark}/{language}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from azr_jax.evaluation.judging.judge import Completion, CompletionJudge, Judgement
@@ -20,22 +20,31 @@ PROMPT_TOO_LONG, NO_ANSWER = "PromptTooLong", "NoAnswer"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sample:
-    """One judged response: a judgement by each judge, what its result's line adds, and what was judged of it."""
+    """One judged response: a judgement by each judge, what its result's line adds, and what was judged of it.
+
+    `published`: the first judge's judgement of the completion as the published stop tokens cut it, if that was asked
+    for.
+    """
 
     judgements: tuple[Judgement, ...]
     more: dict[str, Any]
     completion: str = ""
+    published: Judgement | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sampling:
-    """How each problem is sampled. A response ends after `max_tokens`, or where the sampler's lengths end."""
+    """How each problem is sampled. A response ends after `max_tokens`, or where the sampler's lengths end.
+
+    stop: one of answers.STOPS.
+    """
 
     mode: str
     samples: int
     temperature: float
     max_tokens: int
     seed: int
+    stop: str = answers.MENDED
 
 
 def judged_samples(
@@ -46,34 +55,39 @@ def judged_samples(
     sampling: Sampling,
     on_response: Callable[[], None] = lambda: None,
     hosts: Hosts | None = None,
-) -> Iterator[tuple[AnyProblem, list[Sample]]]:
-    """Each problem with its samples in order, as they are complete.
+    done: Mapping[str, Collection[int]] | None = None,
+) -> Iterator[tuple[AnyProblem, int, Sample]]:
+    """(problem, number, sample) of each sample as it is judged, but for the numbers `done` of a problem's name.
 
     A prompt that is too long for the sampler, and a response without an answer, are outcomes (`PromptTooLong`,
     `NoAnswer`), not errors. A sample depends on seed, problem and its own number alone. Of several `hosts` each samples
     all problems, which is one program on the devices of all, and judges and yields its share.
     """
-    language, settings = judges[0].language, sampler.settings
+    settings = sampler.settings
     by_id: dict[str, tuple[AnyProblem, int]] = {}
-    samples: dict[str, dict[int, Sample]] = {problem.name: {} for problem in problems}
     requests = []
     hosts = hosts or Hosts()
     for position, problem in enumerate(problems):
         is_own = position % hosts.count == hosts.index
-        prompt_ids = tuple(sampler.tokenizer.encode_prompt(answers.prompt_of(problem, language, sampling.mode)))
+        prompt = answers.prompt_of(problem, judges[0].language, sampling.mode)
+        prompt_ids = tuple(sampler.tokenizer.encode_prompt(prompt))
+        numbers = [number for number in range(sampling.samples) if number not in (done or {}).get(problem.name, ())]
         if len(prompt_ids) > settings.max_prompt_tokens:
             text = f"the prompt has {len(prompt_ids)} tokens, the sampler takes {settings.max_prompt_tokens}"
-            too_long = _unjudged(problem, PROMPT_TOO_LONG, text, len(judges), {"prompt_tokens": len(prompt_ids)})
+            more = {"prompt_tokens": len(prompt_ids)}
+            too_long = _unjudged(problem, PROMPT_TOO_LONG, text, len(judges), sampling.stop, more)
             if is_own:
-                yield problem, [too_long] * sampling.samples
+                yield from ((problem, number, too_long) for number in numbers)
             continue
-        for number in range(sampling.samples):
+        for number in numbers:
             request = Request(
                 id=f"{problem.language}/{problem.name}/{number}",
                 prompt_ids=prompt_ids,
                 max_tokens=min(sampling.max_tokens, settings.max_response_tokens),
                 temperature=sampling.temperature,
-                stop=answers.stop_of(problem, sampling.mode),
+                stop=answers.stop_of(
+                    problem, judges[0].benchmark_language, sampling.mode, sampling.stop == answers.PUBLISHED
+                ),
             )
             if is_own:
                 by_id[request.id] = problem, number
@@ -86,40 +100,37 @@ def judged_samples(
                 if rollout.request_id not in by_id:
                     continue
                 problem, number = by_id[rollout.request_id]
-                pending[threads.submit(_judge, judges, problem, sampling.mode, rollout)] = problem, number
-                yield from _collect(pending, samples, sampling.samples, [each for each in pending if each.done()])
-            while pending:
-                done, _ = concurrent.futures.wait(pending, return_when=concurrent.futures.FIRST_COMPLETED)
-                yield from _collect(pending, samples, sampling.samples, list(done))
+                pending[threads.submit(_judge, judges, problem, sampling, rollout)] = problem, number
+                for future in [future for future in pending if future.done()]:
+                    yield *pending.pop(future), future.result()
+            for future in concurrent.futures.as_completed(list(pending)):
+                yield *pending.pop(future), future.result()
         finally:
             for future in pending:
                 future.cancel()
 
 
-def _collect(
-    pending: dict[concurrent.futures.Future[Sample], tuple[AnyProblem, int]],
-    samples: dict[str, dict[int, Sample]],
-    wanted: int,
-    done: Sequence[concurrent.futures.Future[Sample]],
-) -> Iterator[tuple[AnyProblem, list[Sample]]]:
-    for future in done:
-        problem, number = pending.pop(future)
-        found = samples[problem.name]
-        found[number] = future.result()
-        if len(found) == wanted:
-            yield problem, [found[each] for each in range(wanted)]
-
-
-def _judge(judges: Sequence[CompletionJudge], problem: AnyProblem, mode: str, rollout: Rollout) -> Sample:
+def _judge(judges: Sequence[CompletionJudge], problem: AnyProblem, sampling: Sampling, rollout: Rollout) -> Sample:
     more = {"stop_reason": str(rollout.stop_reason), "response_tokens": len(rollout.token_ids)}
-    completion = answers.completion_of(problem, judges[0].benchmark_language, mode, rollout.text)
-    if mode == answers.CHAT:
+    language = judges[0].benchmark_language
+    completion = answers.completion_of(problem, language, sampling.mode, rollout.text)
+    if sampling.mode == answers.CHAT:
         more["response"] = rollout.text
     if isinstance(completion, Invalid):
-        return _unjudged(problem, NO_ANSWER, f"{completion.reason} {completion.detail}".strip(), len(judges), more)
+        reason = f"{completion.reason} {completion.detail}".strip()
+        return _unjudged(problem, NO_ANSWER, reason, len(judges), sampling.stop, more)
     assert isinstance(completion, Completion)
-    return Sample(tuple(judge.judge(problem, completion) for judge in judges), more, completion.text)
+    judgements = tuple(judge.judge(problem, completion) for judge in judges)
+    if sampling.stop != answers.BOTH:
+        return Sample(judgements, more, completion.text)
+    text = completion.text if completion.whole else answers.cut_as_published(problem, language, completion.text)
+    cut = dataclasses.replace(completion, text=text)
+    published = judgements[0] if text == completion.text else judges[0].judge(problem, cut)
+    return Sample(judgements, more, completion.text, published)
 
 
-def _unjudged(problem: AnyProblem, status: str, text: str, judges: int, more: dict[str, Any]) -> Sample:
-    return Sample((Judgement(problem.name, status, 1, "", text, 0.0),) * judges, more)
+def _unjudged(
+    problem: AnyProblem, status: str, text: str, judges: int, stop: str, more: dict[str, Any]
+) -> Sample:
+    judgement = Judgement(problem.name, status, 1, "", text, 0.0)
+    return Sample((judgement,) * judges, more, published=judgement if stop == answers.BOTH else None)
