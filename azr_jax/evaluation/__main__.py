@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
 from azr_jax.evaluation.commands import check, compare, run, speed, table
+
+# What an interrupted command leaves.
+_KEPT = {
+    "run": "what was judged is kept in --out, and the same command goes on",
+    "check": "the lines that were judged are in --out",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(given)
     try:
         return arguments.command_function(arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"interrupted; {_KEPT.get(arguments.command, 'nothing was changed')}\n")
+        return 128 + signal.SIGINT
     except (ValueError, RuntimeError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

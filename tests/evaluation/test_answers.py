@@ -22,8 +22,17 @@ def test_the_model_sees_the_stripped_prompt():
 
 
 def test_stop_tokens_are_for_completions_only():
-    assert answers.stop_of(JULIA, "completion") == ("\n\n",)
-    assert answers.stop_of(JULIA, "chat") == ("</answer>",)
+    assert answers.stop_of(RACKET, known_language("rkt"), "completion") == ("\n(define ",)
+    assert answers.stop_of(RACKET, known_language("rkt"), "chat") == ("</answer>",)
+
+
+def test_the_empty_line_is_no_stop_token_unless_as_published():
+    julia = known_language("jl")
+    assert answers.stop_of(JULIA, julia, "completion") == ()
+    assert answers.stop_of(JULIA, julia, "completion", published=True) == ("\n\n",)
+    assert answers.cut_as_published(JULIA, julia, "  a = 2n\n\n  a\nend\n") == "  a = 2n"
+    assert answers.cut_as_published(JULIA, julia, "  2n\nend\n") == "  2n\nend\n"
+    assert answers.cut_as_published(RACKET, known_language("rkt"), "a\n\nb") == "a\n\nb"
 
 
 @pytest.mark.parametrize(

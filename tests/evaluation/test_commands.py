@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import gzip
 import json
+import shutil
 import sys
 
 import pytest
@@ -15,7 +16,7 @@ from azr_jax.evaluation.judging.judge import Judgement
 from azr_jax.evaluation.problems import files, records
 from azr_jax.evaluation.problems.records import from_record
 from azr_jax.evaluation.scoring import results
-from azr_jax.evaluation.scoring.results import Results
+from azr_jax.evaluation.scoring.results import Results, result_of
 from executors import LANGUAGES
 
 MODEL = "azr_jax/embedded/azr-tiny"
@@ -84,14 +85,15 @@ def test_unknown_language_and_missing_files_are_one_message(tmp_path, capsys):
     assert "nowhere.jsonl: no such file" in capsys.readouterr().err
 
 
-def judgement(passes):
-    return Judgement("twice", "OK" if passes else "Exception", 0 if passes else 1, "", "", 0.1, "program")
+def judged(passes, **more):
+    judgement = Judgement("twice", "OK" if passes else "Exception", 0 if passes else 1, "", "", 0.1, "program")
+    return result_of(judgement, more)
 
 
 def test_results_are_multipl_e_s_and_resume(tmp_path):
     store = Results(tmp_path / "a", SETTINGS)
     assert not store.is_done(JAVASCRIPT)
-    store.write(JAVASCRIPT, [judgement(True), judgement(False)], [{}, {}], ["  return 2 * n;\n}", ""])
+    store.write(JAVASCRIPT, [judged(True), judged(False)], ["  return 2 * n;\n}", ""])
     store.write_manifest({})
     with gzip.open(tmp_path / "a" / "twice.results.json.gz", "rt") as file:
         record = json.load(file)
@@ -117,9 +119,9 @@ def test_what_a_killed_first_write_left_is_no_other_evaluation(tmp_path):
 
 def test_what_the_executors_failed_on_is_done_again(tmp_path):
     store = Results(tmp_path, SETTINGS)
-    store.write(JAVASCRIPT, [judgement(True), judgement(False)], [{}, {"infrastructure": True}], ["", ""])
+    store.write(JAVASCRIPT, [judged(True), judged(False, infrastructure=True)], ["", ""])
     assert not store.is_done(JAVASCRIPT)
-    store.write(JAVASCRIPT, [judgement(True), judgement(False)], [{}, {}], ["", ""])
+    store.write(JAVASCRIPT, [judged(True), judged(False)], ["", ""])
     assert store.is_done(JAVASCRIPT)
     (tmp_path / "twice.results.json.gz").write_bytes(b"cut off")
     with pytest.raises(ValueError, match=r"twice\.results\.json\.gz: no results file"):
@@ -128,7 +130,7 @@ def test_what_the_executors_failed_on_is_done_again(tmp_path):
 
 def test_results_of_evalplus_have_no_slash_in_their_names(tmp_path):
     store = Results(tmp_path, SETTINGS)
-    store.write(PYTHON, [judgement(True)], [{}], [""])
+    store.write(PYTHON, [judged(True)], [""])
     assert [path.name for path in tmp_path.glob("*.gz")] == ["HumanEval_9999.results.json.gz"]
 
 
@@ -136,9 +138,10 @@ def test_compare_counts_what_only_one_solves(tmp_path, capsys):
     for folder, passes in (("a", [True, True, False]), ("b", [False, True, False])):
         store = Results(tmp_path / folder, SETTINGS)
         store.write_manifest({"interpreter": folder})
-        for number, each in enumerate(passes):
-            more = [{"infrastructure": True}] if (folder, number) == ("b", 2) else [{}]
-            store.write(from_record({**JAVASCRIPT.record, "name": f"p{number}"}), [judgement(each)], more, [""])
+        for number, is_right in enumerate(passes):
+            more = {"infrastructure": True} if (folder, number) == ("b", 2) else {}
+            problem = from_record({**JAVASCRIPT.record, "name": f"p{number}"})
+            store.write(problem, [judged(is_right, **more)], [""])
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     printed = capsys.readouterr().out
     assert "66.7%" in printed and "33.3%" in printed
@@ -165,6 +168,7 @@ def test_run_scores_the_embedded_model_and_goes_on_where_it_stopped(tmp_path, ca
     again = capsys.readouterr()
     assert again.out.splitlines()[2:] == printed.splitlines()[2:]
     assert again.err.endswith("sampled 0 of 1, judged 1 of 1\n")
+    assert "1 of 2 responses hit max_tokens=8" in printed
     assert kept.stat().st_mtime_ns == before
     manifest = results.read_manifest(tmp_path / "out")
     assert manifest["settings"]["model"]["path"] == MODEL and manifest["interpreter"].startswith("javascript ")
@@ -230,28 +234,95 @@ def test_builders_give_the_files_problems_without_tensorflow(tmp_path, monkeypat
 
 
 def test_a_save_names_its_own_step(tmp_path):
-    from azr_jax.evaluation.scoring import models
+    from azr_jax.evaluation.scoring.model import open_model
 
     save = tmp_path / "checkpoints" / "4"
     save.mkdir(parents=True)
     with pytest.raises(ValueError, match="the save of step 4 already"):
-        models.load(str(save), step=8)
+        open_model(str(save), 8, "", "float32")
     with pytest.raises(ValueError, match="not a run of azr_jax"):
-        models.load(str(save))
+        open_model(str(save), None, "", "float32")
     with pytest.raises(ValueError, match="--base_model='m'"):
-        models.load(MODEL, source="m")
+        open_model(MODEL, None, "m", "float32")
+    with pytest.raises(FileNotFoundError, match="no such directory"):
+        open_model(str(tmp_path / "no where"), None, "", "float32")
 
 
 def test_a_models_digest_is_of_everything_that_its_answers_depend_on(tmp_path):
-    from azr_jax.evaluation.scoring import models
+    from azr_jax.evaluation.scoring.model import open_model
 
-    found = set()
-    for name in ("config.json", "model.safetensors", "generation_config.json", "tokenizer.json", "vocab.json"):
-        (tmp_path / name).write_text("{}")
-        found.add(models._digest(tmp_path))
-    (tmp_path / "vocab.json").write_text('{"a": 0}')
-    (tmp_path / "README.md").write_text("no part of it")
-    assert len(found | {models._digest(tmp_path)}) == 6
+    folder = tmp_path / "a folder with spaces"
+    shutil.copytree(MODEL, folder)
+
+    def digest():
+        return open_model(str(folder), None, "", "float32").identity["digest"]
+
+    digests = [open_model(MODEL, None, "", "bfloat16").identity["digest"], digest()]
+    assert digests[0] == digests[1]
+    (folder / "README.md").write_text("no part of it")
+    assert digest() == digests[0]
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-4:] = b"\0\0\0\0"
+    weights.write_bytes(content)
+    digests.append(digest())
+    (folder / "tokenizer.json").write_text((folder / "tokenizer.json").read_text() + "\n")
+    digests.append(digest())
+    assert len(set(digests)) == 3
+
+
+def test_pass_at_k_of_two_results_and_their_figure(tmp_path, capsys):
+    """A base model that solves a problem rarely, and a trained one that solves it always and the other never."""
+    for folder, correct in (("base", (2, 1)), ("trained", (8, 0))):
+        store = Results(tmp_path / folder, SETTINGS | {"seed": len(folder)})
+        store.write_manifest({"data": folder})
+        for name, count in zip(("p", "q"), correct, strict=True):
+            problem = from_record({**JAVASCRIPT.record, "name": name})
+            store.write(problem, [judged(number < count) for number in range(8)], [""] * 8)
+    figure = tmp_path / "figure.png"
+    assert main(["compare", str(tmp_path / "base"), str(tmp_path / "trained"), f"--figure={figure}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    passes = [line for line in lines if line.startswith("pass@")]
+    assert [line.split(":")[0] for line in passes] == ["pass@1", "pass@2", "pass@4", "pass@8"]
+    assert "A 18.8%" in passes[0] and "B 50.0%" in passes[0] and "B - A +31.2 points" in passes[0]
+    assert "B - A -50.0 points" in passes[-1]
+    assert "note: seed differs: 4 and 7" in lines and "note: the data differ: base and trained" in lines
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_kept_samples_are_read_again_and_a_cut_line_is_not(tmp_path):
+    store = Results(tmp_path, SETTINGS)
+    store.write_manifest({})
+    store.keep_sample(JAVASCRIPT, 1, judged(True), "text")
+    store.keep_sample(JAVASCRIPT, 2, judged(False, infrastructure=True), "text")
+    with (tmp_path / "samples.jsonl").open("ab") as file:
+        file.write(b'{"name": "twice", "numb')
+    store.keep_sample(JAVASCRIPT, 3, judged(False), "other")
+    kept = Results(tmp_path, SETTINGS).kept_samples([JAVASCRIPT], 3)
+    assert set(kept["twice"]) == {1} and kept["twice"][1][1] == "text"
+    assert set(store.kept_samples([JAVASCRIPT], 4)["twice"]) == {1, 3}
+    store.forget_samples()
+    assert store.kept_samples([JAVASCRIPT], 4) == {"twice": {}}
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [(["--k=2"], "--k=2: use numbers from 1 to --n=1"), (["--n=4", "--temperature=1", "--k=0"], "--k=0")],
+)
+def test_a_k_that_the_samples_do_not_allow_is_one_message(capsys, flags, words):
+    assert main([f"--model={MODEL}", "--language=js", "--problems=p", "--out=o", *flags]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_line(tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    for module, command in (("table", ["table", "x"]), ("compare", ["compare", "x", "y"])):
+        monkeypatch.setattr(f"azr_jax.evaluation.commands.{module}.results.read_manifest", interrupted)
+        monkeypatch.setattr(f"azr_jax.evaluation.commands.{module}.results.read", interrupted)
+        assert main(command) == 130
+        assert capsys.readouterr().err == "interrupted; nothing was changed\n"
 
 
 def test_the_speed_of_judging_times_both_ways(tmp_path, capsys):

@@ -10,7 +10,7 @@ from azr_jax.evaluation.__main__ import main, parser
 from azr_jax.evaluation.commands import run
 from azr_jax.evaluation.judging import evalplus
 from azr_jax.evaluation.problems import files, records
-from azr_jax.evaluation.scoring import results
+from azr_jax.evaluation.scoring import results, summary
 from executors import Status, Verdict
 
 PROBLEM = {"name": "p", "language": "js", "prompt": "", "tests": "", "stop_tokens": ["\n}"]}
@@ -134,12 +134,22 @@ def test_results_are_of_one_interpreter(tmp_path):
 
 
 def test_fewer_than_ten_samples_are_scored_at_their_number_too():
+    assert [summary.default_ks(samples) for samples in (1, 4, 20, 100)] == [[1], [1, 4], [1, 10], [1, 10, 100]]
     done = {"p": [{"status": "OK", "exit_code": 0}] + [{"status": "Exception", "exit_code": 1}] * 3}
-    for samples, ks in ((1, ["pass@1"]), (4, ["pass@1", "pass@4"]), (20, ["pass@1", "pass@10"])):
-        filled = {"p": done["p"] * (samples // 4 or 1)}
-        summary = run.summarise(filled, ["sound"], samples, frozenset())
-        assert list(summary["scores"]["sound"]) == ks
-        assert summary["scores"]["sound"]["pass@1"][0] == 0.25
+    scores = summary.summarise(done, ["sound"], [1, 2], frozenset())["scores"]["sound"]
+    assert (scores["pass@1"][0], scores["pass@2"][0]) == (0.25, 0.5)
+
+
+def test_a_summary_counts_what_hit_max_tokens_and_scores_published_stop_tokens_apart():
+    done = {
+        "p": [{"status": "OK", "exit_code": 0, "stop_reason": "length", "published_stop_status": "Exception"}],
+        "q": [{"status": "OK", "exit_code": 0, "stop_reason": "eos", "published_stop_status": "OK"}],
+    }
+    scores = summary.summarise(done, ["sound", summary.PUBLISHED_STOP], [1], frozenset())
+    assert (scores["hit_max_tokens"], scores["responses"]) == (1, 2)
+    assert [score["pass@1"][0] for score in scores["scores"].values()] == [1.0, 0.5]
+    assert [summary.benchmark_name("mbpp", suffix) for suffix in ("py", "rkt")] == ["MBPP+", "MBPP"]
+    assert summary.benchmark_name("file.jsonl", "py") == "file.jsonl"
 
 
 @pytest.mark.parametrize("content", ["[", "[1]", '{"js": 5}', '{"js": [[]]}', "\xff"])

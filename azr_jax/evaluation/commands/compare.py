@@ -1,33 +1,30 @@
-"""`python -m azr_jax.evaluation compare A B`: a paired test between two results of the same problems."""
+"""`python -m azr_jax.evaluation compare A B`: a paired test between two results of the same problems.
+
+With several samples a problem also pass@k of both, such as of a base model and its trained one: a trained model that is
+ahead at 1 and not at the largest k samples more surely what the base model could do already.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 from azr_jax.evaluation.scoring import pass_at_k, results
 
-# Settings in which two results should not differ, beside the model's.
-_SAME = (
-    "language",
-    "benchmark",
-    "prompt",
-    "n",
-    "temperature",
-    "top_p",
-    "max_tokens",
-    "policies",
-    "problems_digest",
-    "timeout",
-)
+# What two results may differ in: that is what is compared.
+_MAY_DIFFER = ("model",)
+_Samples = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def add_parser(commands: Any) -> None:
     """The command's flags."""
-    parser = commands.add_parser("compare", help="a paired test (McNemar) between two results")
+    parser = commands.add_parser("compare", help="a paired test (McNemar), and pass@k, of two results")
     parser.add_argument("first", metavar="A", help="results of an evaluation, or a folder of MultiPL-E's results")
     parser.add_argument("second", metavar="B")
+    parser.add_argument("--figure", default="", metavar="FILE", help="draws pass@k of both (.png, .svg or .pdf)")
     parser.set_defaults(command_function=main)
 
 
@@ -40,23 +37,74 @@ def main(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{arguments.first} and {arguments.second} have no problem in common")
     only_first = only_second = 0
     for name in shared:
-        solved = [results.passed(each[name][0]) for each in (first, second)]
+        solved = [results.passed(side[name][0]) for side in (first, second)]
         only_first += solved[0] and not solved[1]
         only_second += solved[1] and not solved[0]
-    for label, folder, each in (("A", arguments.first, first), ("B", arguments.second, second)):
-        counts = [(1, int(results.passed(each[name][0]))) for name in shared]
+    for label, folder, samples in (("A", arguments.first, first), ("B", arguments.second, second)):
+        counts = [(1, int(results.passed(samples[name][0]))) for name in shared]
         estimate, low, high = pass_at_k.interval(counts, 1)
         output.write(f"{label} {_label(folder)}: {estimate:.1%} (95% interval {low:.1%} to {high:.1%})\n")
-        if broken := sum(bool(each[name][0].get("infrastructure")) for name in shared):
+        if broken := sum(bool(samples[name][0].get("infrastructure")) for name in shared):
             output.write(f"note: the executors failed on {broken} of {label}, which count as not solved\n")
     value = pass_at_k.mcnemar(only_first, only_second)
     output.write(
         f"{len(shared)} problems in both, first samples: only A solves {only_first}, only B solves {only_second};"
         f" McNemar's exact test p = {value:.3g}\n"
     )
+    counts = [_counts(side, shared) for side in (first, second)]
+    most = min(samples for side in counts for samples, _ in side)
+    if most > 1:
+        output.write(_pass_at_k_table(counts, _ks(most)))
+    if arguments.figure:
+        _draw(Path(arguments.figure), counts, most, [_label(arguments.first), _label(arguments.second)])
     for warning in _warnings(arguments.first, arguments.second, len(shared), len(first), len(second)):
         output.write(f"note: {warning}\n")
     return 0
+
+
+def _counts(side: _Samples, names: Sequence[str]) -> list[tuple[int, int]]:
+    return results.counts({name: side[name] for name in names})
+
+
+def _ks(most: int) -> list[int]:
+    """1, 2, 4, ... and the number of samples."""
+    return [*(2**power for power in range(most.bit_length()) if 2**power < most), most]
+
+
+def _pass_at_k_table(counts: Sequence[Sequence[tuple[int, int]]], ks: Sequence[int]) -> str:
+    """A line a k: both scores with their intervals, and B - A with the paired interval."""
+    lines = []
+    for k in ks:
+        words = [f"pass@{k}:"]
+        for label, side in zip("AB", counts, strict=True):
+            mean, low, high = pass_at_k.interval(side, k)
+            words.append(f"{label} {mean:.1%} ({low:.1%} to {high:.1%}),")
+        estimates = [[pass_at_k.pass_at_k(samples, correct, k) for samples, correct in side] for side in counts]
+        differences = [second - first for first, second in zip(*estimates, strict=True)]
+        low, high = (100 * end for end in pass_at_k.bootstrap(differences))
+        gain = 100 * sum(differences) / len(differences)
+        lines.append(f"{' '.join(words)} B - A {gain:+.1f} points ({low:+.1f} to {high:+.1f})\n")
+    return "".join(lines)
+
+
+def _draw(file: Path, counts: Sequence[Sequence[tuple[int, int]]], most: int, labels: Sequence[str]) -> None:
+    """pass@k by k, with intervals as bands."""
+    from matplotlib.figure import Figure
+
+    ks = _ks(most)
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for side, label, style in zip(counts, labels, ("o-", "s--"), strict=True):
+        means, lows, highs = zip(*(pass_at_k.interval(side, k) for k in ks), strict=True)
+        axes.plot(ks, means, style, label=label)
+        axes.fill_between(ks, lows, highs, alpha=0.2)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ks, [str(k) for k in ks])
+    axes.set_xlabel("k")
+    axes.set_ylabel("pass@k")
+    axes.set_ylim(0, 1)
+    axes.legend(fontsize="x-small")
+    figure.savefig(file)
 
 
 def _manifest(folder: str) -> dict[str, Any]:
@@ -78,15 +126,20 @@ def _label(folder: str) -> str:
 
 
 def _warnings(first: str, second: str, shared: int, in_first: int, in_second: int) -> list[str]:
-    """What makes the two hard to compare."""
-    found = []
+    """What makes the two hard to compare: every setting that differs, the data and the interpreter."""
+    warnings = []
     if (in_first, in_second) != (shared, shared):
-        found.append(f"A has {in_first} problems and B {in_second}; only the {shared} in both count")
-    one, other = _manifest(first), _manifest(second)
-    if one and other:
-        for key in _SAME:
-            if one["settings"].get(key) != other["settings"].get(key):
-                found.append(f"{key} differs: {one['settings'].get(key)!r} and {other['settings'].get(key)!r}")
-        if one.get("interpreter") != other.get("interpreter"):
-            found.append(f"the interpreters differ: {one.get('interpreter')} and {other.get('interpreter')}")
-    return found
+        warnings.append(f"A has {in_first} problems and B {in_second}; only the {shared} in both count")
+    manifests = [_manifest(first), _manifest(second)]
+    if not all(manifests):
+        return warnings
+    settings = [manifest["settings"] for manifest in manifests]
+    for key in dict.fromkeys([*settings[0], *settings[1]]):
+        values = [side.get(key) for side in settings]
+        if key not in _MAY_DIFFER and values[0] != values[1]:
+            warnings.append(f"{key} differs: {values[0]!r} and {values[1]!r}")
+    for key, noun in (("data", "data"), ("interpreter", "interpreters")):
+        values = [manifest.get(key) for manifest in manifests]
+        if values[0] != values[1]:
+            warnings.append(f"the {noun} differ: {values[0]} and {values[1]}")
+    return warnings

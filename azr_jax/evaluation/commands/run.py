@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -11,32 +10,33 @@ import json
 import math
 import os
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Any, TextIO
 
 from azr_jax.evaluation.commands import arguments as flags
-from azr_jax.evaluation.judging.judge import MULTIPL_E, SOUND, open_judges
+from azr_jax.evaluation.commands.progress import progress
+from azr_jax.evaluation.judging.judge import MULTIPL_E, SOUND, CompletionJudge, open_judges
 from azr_jax.evaluation.languages.known import known_language
 from azr_jax.evaluation.problems import files, records
 from azr_jax.evaluation.problems.records import AnyProblem
-from azr_jax.evaluation.scoring import answers, pass_at_k, results
-from azr_jax.evaluation.scoring.results import Results
+from azr_jax.evaluation.scoring import answers, results, summary
+from azr_jax.evaluation.scoring.results import Results, result_of
 
-_KEYS = {SOUND: "status", MULTIPL_E: "multipl_e_status"}
+if TYPE_CHECKING:  # imports jax: mistakes in flags and data come before it
+    from azr_jax.evaluation.scoring.model import EvaluatedModel
+
 _UNSATISFIABLE = "unsatisfiable.json"
-_LINE_EVERY_S = 20.0
 
 
 def add_parser(commands: Any) -> None:
     """The command's flags."""
     parser = commands.add_parser("run", help="sample a model on a benchmark and score it (the default command)")
     parser.add_argument(
-        "--model", required=True, metavar="PATH", help="a Hugging Face directory, a run's workdir, or a save in it"
+        "--model",
+        required=True,
+        metavar="PATH",
+        help="a Hugging Face directory or hub id, a run's workdir, or a save in it",
     )
     parser.add_argument("--step", type=int, default=None, help="which save of a run (default: the newest)")
     parser.add_argument(
@@ -47,7 +47,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--problems", default="", metavar="FILE", help="problems of a file instead of a benchmark")
     parser.add_argument("--data_dir", default="", metavar="DIR", help="local benchmark data (default: AZR_JAX_DATA)")
     parser.add_argument("--prompt", choices=answers.MODES, default=answers.COMPLETION, help="MultiPL-E's or Listing 1")
+    parser.add_argument(
+        "--stop",
+        choices=answers.STOPS,
+        default=answers.MENDED,
+        help="stop tokens of Lua, Julia and OCaml: without the empty line, as MultiPL-E published them, or both scores",
+    )
     parser.add_argument("--n", type=int, default=1, help="samples of each problem")
+    parser.add_argument("--k", type=_ks, default=[], metavar="K,K", help="of pass@k (default: 1, 10 and 100 up to n)")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
     parser.add_argument("--top_p", type=float, default=1.0)
     parser.add_argument("--max_tokens", type=int, default=1024, help="of a response")
@@ -62,11 +69,20 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(command_function=main)
 
 
+def _ks(text: str) -> list[int]:
+    try:
+        return sorted({int(word) for word in text.split(",")})
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: use whole numbers and commas, as in 1,8,64") from None
+
+
 def _check(arguments: argparse.Namespace) -> None:
     """Raises ValueError for numbers that make no evaluation."""
     for name, least in (("n", 1), ("max_tokens", 1), ("limit", 0), ("slots", 0)):
         if getattr(arguments, name) < least:
             raise ValueError(f"--{name}={getattr(arguments, name)}: use at least {least}")
+    if wrong := [k for k in arguments.k if not 1 <= k <= arguments.n]:
+        raise ValueError(f"--k={wrong[0]}: use numbers from 1 to --n={arguments.n}, the samples of each problem")
     if not 0 <= arguments.temperature < math.inf:
         raise ValueError(f"--temperature={arguments.temperature}: use at least 0, which is greedy")
     if not 0 < arguments.top_p <= 1:
@@ -79,16 +95,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--n={arguments.n} greedy samples are all the same: give --temperature, such as 0.2")
 
 
-def _problems(arguments: argparse.Namespace, suffix: str) -> list[AnyProblem]:
-    if arguments.problems:
-        return records.load_language(arguments.problems, suffix)
-    return files.load(files.locate(arguments.benchmark, suffix, arguments.data_dir), suffix)
-
-
-def _digest(found: Sequence[AnyProblem]) -> str:
+def _digest(problems: Sequence[AnyProblem]) -> str:
     """16 hexadecimal digits over the problems."""
     digest = hashlib.sha256()
-    for problem in found:
+    for problem in problems:
         digest.update(repr(problem).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:16]
 
@@ -100,54 +110,71 @@ def main(arguments: argparse.Namespace) -> int:
     language = known_language(arguments.language, arguments.language_directory)
     suffix = language.suffix
     policies = [SOUND, MULTIPL_E] if arguments.compat else [SOUND]
-    every = _problems(arguments, suffix)
-    found = every[: arguments.limit or None]
+    benchmark = arguments.benchmark
+    source = Path(arguments.problems) if arguments.problems else files.locate(benchmark, suffix, arguments.data_dir)
+    every = records.load_language(source, suffix) if arguments.problems else files.load(source, suffix)
+    problems = every[: arguments.limit or None]
     unsatisfiable = _unsatisfiable(arguments, suffix)
-    from azr_jax.evaluation.scoring import models  # imports jax: mistakes in flags and data come before it
+    from azr_jax.evaluation.scoring.model import open_model
 
-    served = models.load(arguments.model, arguments.step, arguments.base_model)
+    model = open_model(arguments.model, arguments.step, arguments.base_model, arguments.compute_dtype)
     settings = {
-        "model": served.identity,
+        "model": model.identity,
         "language": suffix,
-        "benchmark": arguments.problems or arguments.benchmark,
+        "benchmark": arguments.problems or benchmark,
         "problems_digest": _digest(every),
         "prompt": arguments.prompt,
+        "stop": arguments.stop,
         "n": arguments.n,
         "policies": policies,
         **{name: getattr(arguments, name) for name in ("temperature", "top_p", "max_tokens", "seed", "compute_dtype")},
         "timeout": arguments.timeout,
     }
     store = Results(arguments.out, settings)
-    store.check_names(found)
-    todo = [problem for problem in found if not store.is_done(problem)]
+    store.check_names(problems)
+    todo = [problem for problem in problems if not store.is_done(problem)]
     with open_judges(language, policies, workers=arguments.workers, timeout_s=arguments.timeout) as judges:
         facts = {
-            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "started": _now(),
             "interpreter": judges[0].interpreter_version,
-            "problems": len(found),
+            "data": files.data_version(source),
+            "problems": len(problems),
         }
         if todo:
             store.check_interpreter(judges[0].interpreter_version)
         store.write_manifest(facts)
         if todo:
-            _sample(arguments, served, judges, store, todo)
-    done = {name: each for name, each in results.read(store.folder).items() if name in {one.name for one in found}}
-    summary = summarise(done, policies, arguments.n, unsatisfiable)
-    facts["finished"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    store.write_manifest({**facts, **summary})
-    output.write(report(settings, facts, summary))
-    return 1 if summary["infrastructure"] else 0
+            _sample(arguments, model, judges, store, todo)
+    names = {problem.name for problem in problems}
+    done = {name: samples for name, samples in results.read(store.folder).items() if name in names}
+    scored = [*policies, summary.PUBLISHED_STOP] if arguments.stop == answers.BOTH else policies
+    scores = summary.summarise(done, scored, arguments.k or summary.default_ks(arguments.n), unsatisfiable)
+    facts["finished"] = _now()
+    store.write_manifest({**facts, **scores})
+    output.write(summary.report(settings, facts, scores))
+    return 1 if scores["infrastructure"] else 0
 
 
-def _sample(arguments: argparse.Namespace, served: Any, judges: Sequence[Any], store: Results, todo: list[Any]) -> None:
-    """Samples and judges `todo`, and writes each problem's file as it is complete."""
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _sample(
+    arguments: argparse.Namespace,
+    model: EvaluatedModel,
+    judges: Sequence[CompletionJudge],
+    store: Results,
+    todo: Sequence[AnyProblem],
+) -> None:
+    """Samples and judges `todo`; keeps each sample as it is judged, and writes a problem's file with its last one."""
     from azr_jax.config import SamplerSettings
-    from azr_jax.evaluation.scoring import models, sampling
+    from azr_jax.evaluation.scoring import sampling
 
+    engine = model.engine
     # A small model may not have room for both: then a response gets at most half of its positions.
-    response = min(arguments.max_tokens, served.config.max_positions // 2)
+    response = min(arguments.max_tokens, engine.model_config.max_positions // 2)
     sampler_settings = SamplerSettings(
-        max_prompt_tokens=served.config.max_positions - response,
+        max_prompt_tokens=engine.model_config.max_positions - response,
         max_response_tokens=response,
         temperature=arguments.temperature,
         eval_temperature=arguments.temperature,
@@ -159,57 +186,51 @@ def _sample(arguments: argparse.Namespace, served: Any, judges: Sequence[Any], s
         stop=(),
     )
     longest = max(
-        len(served.tokenizer.encode_prompt(answers.prompt_of(problem, judges[0].language, arguments.prompt)))
+        len(engine.tokenizer.encode_prompt(answers.prompt_of(problem, judges[0].language, arguments.prompt)))
         for problem in todo
     )
     prompt_tokens = max(1, min(longest, sampler_settings.max_prompt_tokens))
-    sampler_settings = dataclasses.replace(sampler_settings, max_prompt_tokens=prompt_tokens)
-    sampler = models.make_sampler(served, sampler_settings, arguments.compute_dtype)
-    how = sampling.Sampling(arguments.prompt, arguments.n, arguments.temperature, arguments.max_tokens, arguments.seed)
-    with _progress(len(todo) * arguments.n, len(todo)) as (on_response, on_problem):
-        for problem, samples in sampling.judged_samples(sampler, served.params, judges, todo, how, on_response):
-            more = []
-            for sample in samples:
-                fields = dict(sample.more)
-                if len(sample.judgements) == 2:
-                    fields[_KEYS[MULTIPL_E]] = sample.judgements[1].status
-                if any(judgement.infrastructure for judgement in sample.judgements):
-                    fields["infrastructure"] = True
-                if sample.judgements[0].own_way:
-                    fields["judged"] = MULTIPL_E
-                more.append(fields)
-            completions = [sample.completion for sample in samples]
-            store.write(problem, [sample.judgements[0] for sample in samples], more, completions)
-            on_problem()
+    sampler = engine.sampler(dataclasses.replace(sampler_settings, max_prompt_tokens=prompt_tokens))
+    how = sampling.Sampling(
+        arguments.prompt, arguments.n, arguments.temperature, arguments.max_tokens, arguments.seed, arguments.stop
+    )
+    kept = store.kept_samples(todo, arguments.n)
+    missing = sum(arguments.n - len(kept[problem.name]) for problem in todo)
+    with progress(missing, len(todo)) as (on_response, on_problem):
+
+        def write_if_complete(problem: AnyProblem) -> None:
+            samples = kept[problem.name]
+            if len(samples) == arguments.n:
+                in_order = [samples[number] for number in range(arguments.n)]
+                store.write(problem, [result for result, _ in in_order], [completion for _, completion in in_order])
+                on_problem()
+
+        for problem in todo:
+            write_if_complete(problem)
+        judged = sampling.judged_samples(
+            sampler, model.params, judges, todo, how, on_response, done={name: set(kept[name]) for name in kept}
+        )
+        for problem, number, sample in judged:
+            result = result_of(sample.judgements[0], _more(sample))
+            store.keep_sample(problem, number, result, sample.completion)
+            kept[problem.name][number] = result, sample.completion
+            write_if_complete(problem)
+    store.forget_samples()
 
 
-@contextlib.contextmanager
-def _progress(responses: int, found: int) -> Iterator[tuple[Any, Any]]:
-    """Two bars on standard error: responses sampled, problems judged; on no terminal a line now and then."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield from _progress_lines(responses, found)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bars:
-        sampled = bars.add_task("sampled", total=responses)
-        judged = bars.add_task("judged", total=found)
-        yield lambda: bars.advance(sampled), lambda: bars.advance(judged)
-
-
-def _progress_lines(responses: int, found: int) -> Iterator[tuple[Any, Any]]:
-    done = {"sampled": 0, "judged": 0}
-    told = time.monotonic()
-
-    def advance(what: str) -> None:
-        nonlocal told
-        done[what] += 1
-        if done["judged"] == found or time.monotonic() - told > _LINE_EVERY_S:
-            told = time.monotonic()
-            sys.stderr.write(f"sampled {done['sampled']} of {responses}, judged {done['judged']} of {found}\n")
-            sys.stderr.flush()
-
-    yield lambda: advance("sampled"), lambda: advance("judged")
+def _more(sample: Any) -> dict[str, Any]:
+    """What a result's line has besides MultiPL-E's fields."""
+    fields = dict(sample.more)
+    if len(sample.judgements) == 2:
+        fields[summary.STATUS_KEYS[MULTIPL_E]] = sample.judgements[1].status
+    if sample.published is not None:
+        fields[summary.STATUS_KEYS[summary.PUBLISHED_STOP]] = sample.published.status
+    judgements = [*sample.judgements, *([sample.published] if sample.published else [])]
+    if any(judgement.infrastructure for judgement in judgements):
+        fields["infrastructure"] = True
+    if sample.judgements[0].own_way:
+        fields["judged"] = MULTIPL_E
+    return fields
 
 
 def _unsatisfiable(arguments: argparse.Namespace, suffix: str) -> frozenset[str]:
@@ -217,7 +238,7 @@ def _unsatisfiable(arguments: argparse.Namespace, suffix: str) -> frozenset[str]
 
     Raises ValueError for a file of another form.
     """
-    folder = Path(arguments.data_dir or os.environ.get("AZR_JAX_DATA", "") or ".")
+    folder = Path(arguments.data_dir or os.environ.get(files.DATA_VARIABLE, "") or ".")
     for path in (folder / _UNSATISFIABLE, folder / "multipl-e" / _UNSATISFIABLE):
         if path.is_file():
             try:
@@ -230,57 +251,3 @@ def _unsatisfiable(arguments: argparse.Namespace, suffix: str) -> frozenset[str]
                     f'{path}: {error}; it is JSON {{"SUFFIX": ["NAME", ...]}}: mend it, or take it away'
                 ) from None
     return frozenset()
-
-
-def summarise(
-    done: Mapping[str, Sequence[Mapping[str, Any]]],
-    policies: Sequence[str],
-    samples: int,
-    unsatisfiable: frozenset[str],
-) -> dict[str, Any]:
-    """Scores under each policy: pass@k as [estimate, low, high], for k of 1, 10 and 100 that the samples allow.
-
-    Of fewer than ten samples the second k is their number.
-    """
-    ks = sorted({1, min(samples, 10)} | ({100} if samples >= 100 else set()))
-    statuses: dict[str, int] = {}
-    broken = own_way = 0
-    for each in done.values():
-        for result in each:
-            own_way += "judged" in result
-            statuses[result["status"]] = statuses.get(result["status"], 0) + 1
-            broken += bool(result.get("infrastructure"))
-    summary: dict[str, Any] = {"scored": len(done), "statuses": statuses, "infrastructure": broken}
-    summary |= {"own_way": own_way, "scores": {}}
-    for policy in policies:
-        counts = results.counts(done, _KEYS[policy])
-        summary["scores"][policy] = {f"pass@{k}": pass_at_k.interval(counts, k) for k in ks}
-    rest = {name: each for name, each in done.items() if name not in unsatisfiable}
-    if rest and len(rest) < len(done):
-        counts = results.counts(rest)
-        summary["satisfiable"] = {"problems": len(rest), "pass@1": pass_at_k.interval(counts, 1)}
-    return summary
-
-
-def report(settings: Mapping[str, Any], facts: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    """What a person reads at the end: what the score is of, and the score."""
-    model = settings["model"]
-    step = "" if model["step"] is None else f" step {model['step']}"
-    lines = [
-        f"{settings['benchmark']} {settings['language']}, {settings['prompt']} prompt, {summary['scored']} problems",
-        f"model {model['path']}{step} ({model['digest']}), {facts['interpreter']}, seed {settings['seed']},"
-        f" {facts['finished']}",
-    ]
-    for policy, found in summary["scores"].items():
-        for name, (estimate, low, high) in found.items():
-            lines.append(f"{policy}: {name} {estimate:.1%} (95% interval {low:.1%} to {high:.1%})")
-    if "satisfiable" in summary:
-        estimate, low, high = summary["satisfiable"]["pass@1"]
-        count = summary["satisfiable"]["problems"]
-        lines.append(f"of the {count} problems that can be passed: pass@1 {estimate:.1%} ({low:.1%} to {high:.1%})")
-    lines.append(", ".join(f"{word} {count}" for word, count in sorted(summary["statuses"].items())))
-    if summary["own_way"]:
-        lines.append(f"{summary['own_way']} were judged by their own tests, which a completion can fool")
-    if summary["infrastructure"]:
-        lines.append(f"the executors failed on {summary['infrastructure']}: run `python -m executors doctor`")
-    return "\n".join(lines) + "\n"

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from azr_jax.evaluation.scoring import results
+from azr_jax.evaluation.scoring.summary import benchmark_name
 
 HEAD = ("benchmark", "language", "prompt", "model", "step", "digest", "problems", "n", "temperature", "policy", "score")
-HEAD += ("value", "low", "high", "interpreter", "seed", "finished")
+HEAD += ("value", "low", "high", "hit_max_tokens", "stop", "max_tokens", "compute_dtype", "interpreter", "data", "seed")
+HEAD += ("finished",)
 
 
 def add_parser(commands: Any) -> None:
@@ -37,21 +39,28 @@ def rows_of(folder: str) -> list[tuple[str, ...]]:
     settings = manifest["settings"]
     if "finished" not in manifest:
         raise ValueError(f"{folder}: this evaluation has not come to its end; give its command again")
-    made = []
+    rows = []
     try:
         model = settings["model"]
         for policy, scores in manifest["scores"].items():
             for name, numbers in scores.items():
-                fields = (settings["benchmark"], settings["language"], settings["prompt"], model["path"])
+                fields = (
+                    benchmark_name(settings["benchmark"], settings["language"]),
+                    settings["language"],
+                    settings["prompt"],
+                    model["path"],
+                )
                 fields += ("" if model["step"] is None else model["step"], model["digest"], manifest["scored"])
                 fields += (settings["n"], settings["temperature"], policy, name)
-                fields += (*(f"{100 * each:.1f}" for each in numbers), manifest["interpreter"])
-                made.append(tuple(str(field) for field in (*fields, settings["seed"], manifest["finished"])))
+                fields += (*(f"{100 * number:.1f}" for number in numbers), manifest.get("hit_max_tokens", ""))
+                fields += (settings.get("stop", ""), settings["max_tokens"], settings["compute_dtype"])
+                fields += (manifest["interpreter"], manifest.get("data", ""), settings["seed"], manifest["finished"])
+                rows.append(tuple(str(field) for field in fields))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{folder}: its {results.MANIFEST} is damaged ({error!r}); give the evaluation's command again"
         ) from None
-    return made
+    return rows
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> str:

@@ -107,8 +107,8 @@ class BenchmarkLanguage:
     come. in_multipl_e: whether it has problems in this language.
     clock_factor: seconds of the wall clock for each of the CPU. memory_mib and value_chars: limits of a program.
     form and instrument: how tests are taken apart and judged soundly; None where only the tests themselves judge.
-    faulty_stops: stop tokens of MultiPL-E's data that cut right completions short, as its maintainers say; they are left
-    out unless the published way is asked for.
+    faulty_stops: stop tokens of MultiPL-E's data that cut right completions short, as its maintainers say; they are
+    left out unless the published way is asked for.
     loadable: from the program of a chat answer to a file that the interpreter loads. wrong_body: a completion that
     loads and answers wrongly, so that every test runs.
     """

@@ -6,7 +6,9 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from azr_jax.evaluation.scoring.intervals import Z_95, wilson
+import numpy as np
+
+from azr_jax.evaluation.scoring.intervals import wilson
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
@@ -23,8 +25,8 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
 def interval(counts: Sequence[tuple[int, int]], k: int) -> tuple[float, float, float]:
     """(mean pass@k, low, high) over problems of (samples, correct), 95%.
 
-    Wilson's interval where each problem has one sample, or all have the same estimate; else the normal one over the
-    problems' estimates, which is of the problems drawn, with the samples' own spread inside.
+    Wilson's interval where each problem has one sample, or all have the same estimate; else by bootstrap over the
+    problems, whose samples' own spread is inside.
 
     Raises:
       ValueError: no problem, or a problem of fewer than k samples.
@@ -36,8 +38,19 @@ def interval(counts: Sequence[tuple[int, int]], k: int) -> tuple[float, float, f
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     if spread == 0 or all(samples == 1 for samples, _ in counts):
         return mean, *wilson(math.fsum(values), len(counts))
-    half = Z_95 * spread / math.sqrt(len(values))
-    return mean, max(0.0, mean - half), min(1.0, mean + half)
+    return mean, *bootstrap(values)
+
+
+def bootstrap(values: Sequence[float], resamples: int = 10_000) -> tuple[float, float]:
+    """The 95% percentile interval of the mean of one value a problem, problems drawn with replacement.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13. The draws are the same each time.
+    """
+    generator = np.random.default_rng(0)
+    values_P = np.asarray(values, np.float64)
+    means = [values_P[generator.integers(0, len(values_P), len(values_P))].mean() for _ in range(resamples)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -1,6 +1,7 @@
 """Results on disk: MultiPL-E's own format, one `.results.json.gz` a problem, and a manifest beside them.
 
-A problem's file appears whole, when all its samples are judged: an evaluation that was cut off goes on with the others.
+A problem's file appears whole, when all its samples are judged. Until then `samples.jsonl` keeps each judged sample:
+an evaluation that was cut off goes on with the others.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from azr_jax.workdir import atomic
 
 MANIFEST = "evaluation.json"
 _SUFFIX = ".results.json.gz"
+_SAMPLES = "samples.jsonl"
 _NAME_BYTES = 200
+_Kept = dict[str, dict[int, tuple[dict[str, Any], str]]]
 
 
 class Results:
@@ -43,7 +46,7 @@ class Results:
                     f"--out={str(folder)!r} holds an evaluation with {key}={earlier.get(key)!r}, not {wanted[key]!r}:"
                     " choose another --out, or delete it"
                 )
-        elif any(not each.name.endswith(atomic.PARTIAL) for each in self.folder.iterdir()):
+        elif any(not path.name.endswith(atomic.PARTIAL) for path in self.folder.iterdir()):
             raise ValueError(f"--out={str(folder)!r} holds something else: choose a new or empty directory")
         self.settings = wanted
 
@@ -86,38 +89,60 @@ class Results:
         path = self.path(problem)
         return path.is_file() and not any(result.get("infrastructure") for result in _read_file(path)[1])
 
-    def write(
-        self,
-        problem: AnyProblem,
-        judgements: Sequence[Judgement],
-        more: Sequence[Mapping[str, Any]],
-        completions: Sequence[str],
-    ) -> None:
-        """A problem's file; `more` has fields to add to each result.
+    def write(self, problem: AnyProblem, results: Sequence[Mapping[str, Any]], completions: Sequence[str]) -> None:
+        """A problem's file, with a result of `result_of` for each completion.
 
         With the completions of completion mode it is a completions file of MultiPL-E too, which its evaluator can judge
         again; those of chat are whole programs, which it would put behind the prompt.
         """
-        now = int(time.time())
         # MultiPL-E's own fields; EvalPlus' inputs are too large to be repeated in each result.
         record = {"name": problem.name, **problem.record, "language": problem.language}
         if isinstance(problem, EvalPlusProblem):
             record["stop_tokens"] = list(problem.stop_tokens)
         record |= {key: self.settings[key] for key in ("temperature", "top_p", "max_tokens")}
-        record["completions"] = list(completions)
-        record["results"] = [
-            {
-                "program": judgement.program,
-                "timestamp": now,
-                "stdout": judgement.stdout,
-                "stderr": judgement.stderr,
-                "exit_code": judgement.exit_code,
-                "status": judgement.status,
-                **fields,
-            }
-            for judgement, fields in zip(judgements, more, strict=True)
-        ]
+        record |= {"completions": list(completions), "results": list(results)}
         atomic.write(self.path(problem), gzip.compress(json.dumps(record, indent=2).encode(), mtime=0))
+
+    def keep_sample(self, problem: AnyProblem, number: int, result: Mapping[str, Any], completion: str) -> None:
+        """Keeps one judged sample of a problem that is not complete; not one that the executors failed on."""
+        if not result.get("infrastructure"):
+            line = {"name": problem.name, "number": number, "completion": completion, "result": result}
+            with (self.folder / _SAMPLES).open("ab") as file:
+                # A new line first: the last one may have been cut off.
+                file.write(b"\n" + json.dumps(line).encode() + b"\n")
+
+    def kept_samples(self, problems: Sequence[AnyProblem], samples: int) -> _Kept:
+        """{name: {number: (result, completion)}} of the samples that are kept, with an entry for each problem.
+
+        A line that a killed evaluation did not finish is left out: its sample is drawn and judged again.
+        """
+        kept: _Kept = {problem.name: {} for problem in problems}
+        path = self.folder / _SAMPLES
+        for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else ():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if record["name"] in kept and record["number"] < samples:
+                kept[record["name"]][record["number"]] = record["result"], record["completion"]
+        return kept
+
+    def forget_samples(self) -> None:
+        """To be called when every problem has its file."""
+        (self.folder / _SAMPLES).unlink(missing_ok=True)
+
+
+def result_of(judgement: Judgement, more: Mapping[str, Any]) -> dict[str, Any]:
+    """One judged sample in MultiPL-E's form; `more` has fields to add to it."""
+    return {
+        "program": judgement.program,
+        "timestamp": int(time.time()),
+        "stdout": judgement.stdout,
+        "stderr": judgement.stderr,
+        "exit_code": judgement.exit_code,
+        "status": judgement.status,
+        **more,
+    }
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:

@@ -129,8 +129,6 @@ def _judge(judges: Sequence[CompletionJudge], problem: AnyProblem, sampling: Sam
     return Sample(judgements, more, completion.text, published)
 
 
-def _unjudged(
-    problem: AnyProblem, status: str, text: str, judges: int, stop: str, more: dict[str, Any]
-) -> Sample:
+def _unjudged(problem: AnyProblem, status: str, text: str, judges: int, stop: str, more: dict[str, Any]) -> Sample:
     judgement = Judgement(problem.name, status, 1, "", text, 0.0)
     return Sample((judgement,) * judges, more, published=judgement if stop == answers.BOTH else None)

@@ -62,8 +62,7 @@ def report(settings: Mapping[str, Any], facts: Mapping[str, Any], summary: Mappi
     step = "" if model["step"] is None else f" step {model['step']}"
     name = benchmark_name(settings["benchmark"], settings["language"])
     lines = [
-        f"{name} {settings['language']}, {settings['prompt']} prompt, {summary['scored']} problems"
-        f" ({facts['data']})",
+        f"{name} {settings['language']}, {settings['prompt']} prompt, {summary['scored']} problems ({facts['data']})",
         f"model {model['path']}{step} ({model['digest']}), {facts['interpreter']}, seed {settings['seed']},"
         f" {facts['finished']}",
     ]
