@@ -86,6 +86,8 @@ def verdict_line(verdict: Verdict, identity: object) -> str:
     fields["id"] = identity
     fields["status"] = verdict.status.value
     fields["value"] = verdict.values[0] if verdict.values else None
+    if not verdict.passed:
+        del fields["passed"]
     if verdict.exit_code is None:
         for name in ("exit_code", "stdout", "stderr"):
             del fields[name]
@@ -120,6 +122,8 @@ class _Lines:
     """Jobs of JSON lines. A line has id, source and input (or inputs), and perhaps expect; kind "value": no source.
 
     An id is any JSON value, given back as it is.
+
+    A whole program (kind "program") may have tests: stdin and expect_stdout, as many texts each; compare, all_tests.
 
     A line that is no job is said on standard error and counted in `bad`; the others go on.
     """
@@ -169,6 +173,10 @@ def _job(fields: Any, determinism: bool) -> Job:
         _texts(inputs, "input"),
         None if expect is None else _texts(expect, "expect"),
         bool(fields.get("determinism", determinism)),
+        _texts(fields.get("stdin", []), "stdin"),
+        None if fields.get("expect_stdout") is None else _texts(fields["expect_stdout"], "expect_stdout"),
+        fields.get("compare", "trimmed"),
+        bool(fields.get("all_tests", False)),
     )
 
 

@@ -6,6 +6,8 @@ import dataclasses
 import enum
 import math
 
+COMPARISONS = ("trimmed", "exact", "numbers")
+
 
 class Status(enum.StrEnum):
     """How a program ended. `INFRASTRUCTURE` is the pool's own fault and never the program's."""
@@ -69,6 +71,12 @@ class Job:
     anything else is `forbidden`. `determinism` runs the job in two processes with different hash seeds, the second with
     the inputs in reverse order, and answers `nondeterministic` when the values differ. A PROGRAM has neither inputs nor
     expect.
+
+    A PROGRAM may have tests: it runs once for each text of `stdin`, in a fresh process with the job's whole limits, and
+    `expect_stdout` has what it must print (for none, it is run once with an empty standard input). `compare` says how:
+    "trimmed" leaves out white space at the ends of lines and empty lines at the end, "exact" nothing, "numbers"
+    compares words, those that are numbers within 1e-6 of each other (absolute, or relative to the expected one). Tests
+    end at the first that fails, unless `all_tests`.
     Raises ValueError when the fields don't fit each other.
     """
 
@@ -78,8 +86,13 @@ class Job:
     inputs: tuple[str, ...] = ()
     expect: tuple[str, ...] | None = None
     determinism: bool = False
+    stdin: tuple[str, ...] = ()
+    expect_stdout: tuple[str, ...] | None = None
+    compare: str = "trimmed"
+    all_tests: bool = False
 
     def __post_init__(self) -> None:
+        self._check_tests()
         if self.kind is JobKind.PROGRAM:
             if self.inputs or self.expect is not None:
                 raise ValueError(f"job {self.id!r} is a whole program: leave out its inputs and expect")
@@ -90,6 +103,19 @@ class Job:
                 f"job {self.id!r} has {len(self.expect)} expect for {len(self.inputs)} inputs: give as many"
             )
 
+    def _check_tests(self) -> None:
+        has_tests = bool(self.stdin) or self.expect_stdout is not None
+        if has_tests and self.kind is not JobKind.PROGRAM:
+            raise ValueError(f"job {self.id!r} has stdin or expect_stdout: they are for whole programs, kind program")
+        if self.expect_stdout is not None and len(self.expect_stdout) != len(self.stdin):
+            raise ValueError(
+                f"job {self.id!r} has {len(self.expect_stdout)} expect_stdout for {len(self.stdin)} stdin: give as many"
+            )
+        if self.expect_stdout is not None and not self.stdin:
+            raise ValueError(f"job {self.id!r} has no test: give a text of stdin for each")
+        if self.compare not in COMPARISONS:
+            raise ValueError(f"job {self.id!r}: compare is {self.compare!r}: use one of {', '.join(COMPARISONS)}")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
@@ -97,7 +123,8 @@ class Verdict:
 
     `correct` is None without `expect`. `seconds` is wall time in the process, `memory_mib` its peak resident memory
     (of a warm process with the pages it shares with its server).
-    `stdout`, `stderr` and `exit_code` are of PROGRAM jobs.
+    `stdout`, `stderr` and `exit_code` are of PROGRAM jobs; with tests they and `status` are those of the first that
+    failed, or of the last; `correct` is whether all passed, `passed` has each test that was run, `seconds` is of all.
     """
 
     id: str
@@ -111,6 +138,7 @@ class Verdict:
     exit_code: int | None = None
     stdout: str = ""
     stderr: str = ""
+    passed: tuple[bool, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Sequence
 
+from executors import outputs
 from executors.jobs import Job, JobKind, Limits, Status, Verdict
 from executors.language import Language
 from executors.worker import FIRST_SEED, SECOND_SEED, Reply, Worker
@@ -57,7 +58,7 @@ class Judge:
         """The verdict of `job`."""
         match job.kind:
             case JobKind.PROGRAM:
-                return self._worker.run_program(job.id, _encode(job.source))
+                return self._run_tests(job) if job.stdin else self._worker.run_program(job.id, _encode(job.source))
             case JobKind.VALUE:
                 reply = self._read(job.inputs)
             case JobKind.EVALUATE:
@@ -81,6 +82,25 @@ class Judge:
             seconds=reply.seconds,
             memory_mib=reply.memory_mib,
         )
+
+    def _run_tests(self, job: Job) -> Verdict:
+        """The verdict on a whole program that runs once for each of its tests."""
+        source, passed, seconds = _encode(job.source), [], 0.0
+        failed = None
+        for number, text in enumerate(job.stdin):
+            verdict = self._worker.run_program(job.id, source, _encode(text))
+            seconds += verdict.seconds
+            if verdict.status is Status.INFRASTRUCTURE:
+                return dataclasses.replace(verdict, passed=tuple(passed), seconds=seconds)
+            passed.append(verdict.ok)
+            if verdict.ok and job.expect_stdout is not None:
+                passed[-1] = outputs.same(verdict.stdout, job.expect_stdout[number], job.compare)
+            if not passed[-1]:
+                failed = failed or dataclasses.replace(verdict, message=verdict.message or _wrong(number))
+                if not job.all_tests:
+                    break
+        correct = all(passed) if job.expect_stdout is not None else None
+        return dataclasses.replace(failed or verdict, correct=correct, passed=tuple(passed), seconds=seconds)
 
     def _evaluate(self, job: Job) -> Reply:
         for word in self._language.forbidden:
@@ -145,6 +165,10 @@ class Judge:
             known[text] = reply
             self._cache.put(text, reply)
         return together.seconds
+
+
+def _wrong(number: int) -> str:
+    return f"test {number}: it prints something else"
 
 
 def _unreadable(expected: Reply) -> Reply:

@@ -231,8 +231,8 @@ class Worker:
         if process is not None:
             process.kill()
 
-    def run_program(self, job_id: str, source: bytes) -> Verdict:
-        """Run a whole program in a fresh process with the real interpreter."""
+    def run_program(self, job_id: str, source: bytes, stdin: bytes = b"") -> Verdict:
+        """Run a whole program in a fresh process with the real interpreter, `stdin` on its standard input."""
         name = f"program{self._language.extension}"
         launch = Launch(
             mode=Mode.PROGRAM,
@@ -245,6 +245,7 @@ class Worker:
             file_mib=self._limits.file_mib,
             source_name=name,
             source=source,
+            stdin=stdin,
         )
         launch = self._bounded(launch)
         for _ in range(2):

@@ -62,7 +62,7 @@ class Launch:
     bound_mib, tasks: limits of its control group, where there is one; 0: none.
     threads: whether the process that runs untrusted code may start threads of the operating system. hardens: whether
     the harness puts the child filter on it.
-    file_mib: largest file that can be written. source_name, source: the file of a PROGRAM.
+    file_mib: largest file that can be written. source_name, source: the file of a PROGRAM; stdin: its standard input.
     """
 
     mode: Mode
@@ -80,6 +80,7 @@ class Launch:
     file_mib: int = 1
     source_name: str = ""
     source: bytes = b""
+    stdin: bytes = b""
 
 
 def command(launch: Launch, folder: str, inside: str) -> list[str]:

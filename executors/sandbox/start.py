@@ -86,7 +86,11 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) 
             watch.add(entry)
             listed.append(entry)
 
-    with _passed([outer, inner]) as (filter_fd, file_fd), _report_pipe() as (report_read, writer):
+    with (
+        _passed([outer, inner]) as (filter_fd, file_fd),
+        _report_pipe() as (report_read, writer),
+        _standard_input(launch) as stdin,
+    ):
         report_write = writer.fileno()
         group = _make_group(launch, list_entry)
         folder = None
@@ -99,7 +103,7 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) 
             filter_path = f"/proc/self/fd/{file_fd}"
         process = subprocess.Popen(
             _with_limits(launch, argv, group),
-            stdin=subprocess.DEVNULL if program else subprocess.PIPE,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if program or explain else subprocess.DEVNULL,
             env=environment(launch, filter_path, INSIDE_DIR if namespaces else str(INSIDE)),
@@ -114,6 +118,24 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) 
         if pid:
             list_entry(guardian.process(pid))
     return Contained(process, pid, folder, group, watch, listed)
+
+
+@contextlib.contextmanager
+def _standard_input(launch: Launch) -> Iterator[int]:
+    """What Popen takes: a pipe to a harness; to a program a file of its own, read-only, or /dev/null."""
+    if launch.mode is not Mode.PROGRAM:
+        yield subprocess.PIPE
+    elif not launch.stdin:
+        yield subprocess.DEVNULL
+    else:
+        with tempfile.TemporaryFile() as file:
+            file.write(launch.stdin)
+            file.flush()
+            reader = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                yield reader
+            finally:
+                os.close(reader)
 
 
 def _make_group(launch: Launch, list_entry: Callable[[str], None]) -> cgroup.Group | None:

@@ -1,0 +1,133 @@
+"""Whole programs with tests: standard input in, standard output compared on the host."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status, cli, outputs
+
+LIMITS = Limits(wall_s=10.0, cpu_s=5.0, memory_mib=512)
+# Each reads two whole numbers, one a line, and prints their sum.
+SUMS = {
+    "python": "print(int(input()) + int(input()))",
+    "racket": "#lang racket\n(displayln (+ (string->number (read-line)) (string->number (read-line))))",
+    "javascript": "const [a, b] = require('fs').readFileSync(0, 'utf8').split('\\n').map(Number);\nconsole.log(a + b);",
+    "julia": "println(parse(Int, readline()) + parse(Int, readline()))",
+    "lua": "print(io.read('n') + io.read('n'))",
+    "r": "x <- scan(file('stdin'), quiet = TRUE)\ncat(sum(x), '\\n')",
+    "ocaml": 'let () = Scanf.scanf " %d %d" (fun a b -> print_int (a + b))',
+}
+STDIN = ("1\n2\n", "40\n2\n", "5\n-7\n")
+EXPECTED = ("3\n", "42", "-2\n\n")
+
+
+@pytest.fixture(scope="module")
+def python():
+    with Pool("python", workers=1, limits=LIMITS) as pool:
+        yield pool
+
+
+def run(pool, source, stdin=STDIN, expected=EXPECTED, **more):
+    return pool.submit(Job("1", JobKind.PROGRAM, source, stdin=stdin, expect_stdout=expected, **more)).result()
+
+
+@pytest.mark.parametrize(
+    "language",
+    [pytest.param(name, marks=[] if name in ("python", "lua") else pytest.mark.ci) for name in sorted(SUMS)],
+)
+def test_programs_are_tested_in_every_language(language):
+    if LANGUAGES[language].find() is None:
+        pytest.skip(f"no {language} interpreter here")
+    with Pool(language, workers=1, limits=LIMITS) as pool:
+        right = run(pool, SUMS[language])
+        assert (right.status, right.correct, right.passed) == (Status.OK, True, (True,) * 3), right
+        wrong = run(pool, SUMS[language], expected=("3", "41", "-2"), all_tests=True)
+        assert (wrong.status, wrong.correct, wrong.passed) == (Status.OK, False, (True, False, True))
+        assert wrong.message == "test 1: it prints something else"
+
+
+def test_tests_end_at_the_first_that_fails(python):
+    verdict = run(python, SUMS["python"], expected=("3", "41", "-2"))
+    assert verdict.passed == (True, False) and verdict.stdout == "42\n"
+    late = run(python, "import sys\nprint(int(input()) + int(input()))\nsys.exit(1)")
+    assert (late.status, late.correct, late.passed) == (Status.RUNTIME_ERROR, False, (False,))
+
+
+def test_without_expected_outputs_nothing_is_compared(python):
+    verdict = run(python, SUMS["python"], expected=None)
+    assert (verdict.status, verdict.correct, verdict.passed, verdict.stdout) == (Status.OK, None, (True,) * 3, "-2\n")
+
+
+def test_a_program_can_neither_find_the_expected_output_nor_reach_the_next_test(python):
+    """It looks beyond its input, writes into it, floods, sleeps, and leaves a child behind."""
+    look = """
+import glob, os, sys
+sys.stdin.read()
+try:
+    os.write(0, b'42')
+except OSError:
+    pass
+texts = [open(path).read() for path in glob.glob('/tmp/*') + ['/proc/self/environ'] if os.path.isfile(path)]
+print(sys.stdin.read() + ('found' if any('se' + 'cret output' in text for text in texts) else 'nothing'))
+"""
+    verdict = run(python, look, stdin=("a", "b"), expected=("secret output", "nothing"), all_tests=True)
+    assert (verdict.passed, verdict.stdout) == ((False, True), "nothing\n")
+    state = "open('/tmp/state', 'a').write('x')\nprint(len(open('/tmp/state').read()))"
+    assert run(python, state, stdin=("", ""), expected=("1", "1")).correct
+    with Pool("python", workers=1, limits=Limits(wall_s=1.0, cpu_s=1.0, memory_mib=256)) as hasty:
+        assert run(hasty, "while True: print('3')").status in (Status.OUTPUT_LIMIT, Status.TIMEOUT)
+        assert run(hasty, "print('3', flush=True)\nimport time; time.sleep(60)").status is Status.TIMEOUT
+        child = "import os, time\nif os.fork() == 0:\n    time.sleep(60)\nprint(int(input()) + int(input()))"
+        assert run(hasty, child).correct is not None
+
+
+def test_a_large_input_and_one_that_is_not_read(python):
+    large = "x" * (8 << 20)
+    assert run(python, "import sys\nprint(len(sys.stdin.read()))", stdin=(large,), expected=(str(8 << 20),)).correct
+    assert run(python, "print('done')", stdin=(large,), expected=("done",)).correct
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "how", "right"),
+    [
+        ("1 \n2\n\n", "1\n2", "trimmed", True),
+        (" 1", "1", "trimmed", False),
+        ("1\n\n2", "1\n2", "trimmed", False),
+        ("1\n", "1", "exact", False),
+        ("1\n", "1\n", "exact", True),
+        ("0.3000000001 yes", "0.3\nyes", "numbers", True),
+        ("1000000.5", "1000000", "numbers", True),
+        ("0.31", "0.3", "numbers", False),
+        ("0.3 no", "0.3 yes", "numbers", False),
+        ("1 2", "1", "numbers", False),
+        ("nan", "1", "numbers", False),
+        ("", "", "numbers", True),
+    ],
+)
+def test_outputs_are_compared_as_the_benchmark_says(actual, expected, how, right):
+    assert outputs.same(actual, expected, how) is right
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"stdin": ("a",), "expect_stdout": ()}, "0 expect_stdout for 1 stdin"),
+        ({"expect_stdout": ()}, "no test"),
+        ({"compare": "loosely"}, "'loosely': use one of trimmed, exact, numbers"),
+        ({"kind": JobKind.EVALUATE, "inputs": ("1",), "stdin": ("a",)}, "for whole programs"),
+    ],
+)
+def test_fields_that_do_not_fit_are_refused(fields, words):
+    with pytest.raises(ValueError, match=words):
+        Job(**{"id": "1", "kind": JobKind.PROGRAM, "source": "", **fields})
+
+
+def test_batch_takes_programs_with_tests(monkeypatch):
+    line = {"id": 7, "kind": "program", "source": SUMS["python"], "stdin": ["1\n2\n"], "expect_stdout": ["3"]}
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(line).encode())))
+    output = io.StringIO()
+    assert cli.main(["batch", "--language=python", "--workers=1"], output) == 0
+    verdict = json.loads(output.getvalue())
+    assert (verdict["id"], verdict["correct"], verdict["passed"]) == (7, True, [True])
