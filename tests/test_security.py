@@ -25,6 +25,7 @@ import pytest
 from conftest import REPOSITORY, small_config
 
 from azr_jax.checkpoint import Manager, open_workdir, read_config
+from azr_jax.evaluation.languages.known import known_language
 from azr_jax.evaluation.problems import files, records
 from azr_jax.evaluation.scoring import heldout
 from azr_jax.learner.state import TrainState
@@ -286,12 +287,12 @@ def test_a_benchmark_folder_with_a_loading_script_or_a_pickle_runs_none(tmp_path
         (data / name).write_text(bomb_code(tmp_path))
     (data / "humaneval-rkt.jsonl").write_bytes(pickle.dumps(Bomb(tmp_path)))
     with no_code_runs(tmp_path), pytest.raises(ValueError):
-        files.load(files.locate("humaneval", "rkt", str(data)), "rkt")
+        files.load(files.locate("humaneval", known_language("rkt"), str(data)), "rkt")
     (data / "humaneval-rkt.jsonl").unlink()
     (data / "humaneval-rkt").mkdir()
     (data / "humaneval-rkt" / "test-0.parquet").write_bytes(pickle.dumps(Bomb(tmp_path)))
     with no_code_runs(tmp_path), pytest.raises((ValueError, OSError)):
-        files.load(files.locate("humaneval", "rkt", str(data)), "rkt")
+        files.load(files.locate("humaneval", known_language("rkt"), str(data)), "rkt")
 
 
 def test_a_problem_file_is_data(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from azr_jax.evaluation.languages.known import known_languages
+from azr_jax.evaluation.languages.record import BenchmarkLanguage
 from azr_jax.evaluation.problems import files
 from azr_jax.evaluation.problems.records import AnyProblem
 from azr_jax.report import overlaps
@@ -75,30 +76,31 @@ def _check(run: RunData, directory: Path) -> tuple[int, list[str], Findings] | s
         return "the run has no save with buffers"
     step, buffers = saved
     directory_of_languages = run.config.get("language_directory") or ""
-    suffixes = {name: known.suffix for name, known in known_languages(directory_of_languages).items()}
+    known = known_languages(directory_of_languages)
     benchmarks: list[tuple[str, Sequence[AnyProblem]]] = []
     items: list[Item] = []
     absent = []
     for language, buffer in buffers.items():
-        suffix = suffixes.get(language)
-        found = _benchmarks(directory, suffix) if suffix else []
+        found = _benchmarks(directory, known[language]) if language in known else []
         if found:
             benchmarks += found
             items += _items(buffer)
         else:
-            absent.append(files.missing("humaneval", suffix) if suffix else f"no benchmark is in {language}")
+            absent.append(
+                files.missing("humaneval", known[language]) if language in known else f"no benchmark is in {language}"
+            )
     if not benchmarks:
         raise FileNotFoundError(f"{directory}: {'; '.join(absent)}")
     names = [f"{name}: {len(each)}" for name, each in benchmarks]
     return step, names + [f"not checked: {reason}" for reason in absent], overlaps.find(items, benchmarks)
 
 
-def _benchmarks(directory: Path, suffix: str) -> list[tuple[str, Sequence[AnyProblem]]]:
+def _benchmarks(directory: Path, language: BenchmarkLanguage) -> list[tuple[str, Sequence[AnyProblem]]]:
     found = []
-    for benchmark in files.BENCHMARKS:
-        file = files.find(directory, benchmark, suffix)
+    for benchmark in files.ALL_BENCHMARKS:
+        file = files.find(directory, benchmark, language)
         if file:
-            found.append((file.name, files.load(file, suffix)))
+            found.append((file.name, files.load(file, language.suffix)))
     return found
 
 

@@ -17,7 +17,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem
+from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem, StdinProblem
 from azr_jax.selfplay.diversity import ngrams
 
 N = 10
@@ -117,10 +117,15 @@ def _parts(problem: AnyProblem) -> list[tuple[str, list[str]]]:
     if isinstance(problem, EvalPlusProblem):
         entry = problem.entry_point
         texts = [("prompt", problem.prompt), ("solution", problem.canonical_solution)]
+    elif isinstance(problem, StdinProblem):
+        entry, texts = "", [("statement", problem.prompt)]
     else:
         numbered = _NUMBERED.fullmatch(problem.name)
         entry = numbered.group(1) if numbered else problem.name
         texts = [("prompt", problem.prompt)]
+        if problem.own_tests:
+            entry = str(problem.record.get("entry_point", entry))
+            texts.append(("solution", str(problem.record.get("canonical_solution", ""))))
     return [(part, canonical(text, entry)) for part, text in texts]
 
 

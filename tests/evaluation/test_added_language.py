@@ -54,7 +54,7 @@ def check(tmp_path, directory, texts):
     (tmp_path / "humaneval-mn.jsonl").write_text(json.dumps(problem) + "\n")
     completions = [json.dumps({"name": "p", "completion": text}) + "\n" for text in texts]
     (tmp_path / "completions.jsonl").write_text("".join(completions))
-    source = files.locate("humaneval", "mn", str(tmp_path))
+    source = files.locate("humaneval", known_language("moon", directory), str(tmp_path))
     command = ["check", "--language=moon", f"--language_directory={directory}", f"--problems={source}"]
     status = main([*command, f"--completions={tmp_path / 'completions.jsonl'}", f"--out={tmp_path / 'out.jsonl'}"])
     return status, [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]

@@ -13,6 +13,7 @@ from test_cheats import JAVASCRIPT, PYTHON
 
 from azr_jax.evaluation.__main__ import main
 from azr_jax.evaluation.judging.judge import Judgement
+from azr_jax.evaluation.languages.known import known_language
 from azr_jax.evaluation.problems import files, records
 from azr_jax.evaluation.problems.records import from_record
 from azr_jax.evaluation.scoring import results
@@ -192,19 +193,19 @@ def test_a_table_of_what_is_not_finished_is_one_message(tmp_path, capsys):
 
 @needs_data
 def test_benchmark_files_are_found_and_what_is_missing_is_named(tmp_path, monkeypatch):
-    source = files.locate("humaneval", "rkt", str(DATA))
+    source = files.locate("humaneval", known_language("rkt"), str(DATA))
     assert source == DATA / "multipl-e" / "humaneval-rkt.jsonl"
     assert files.load(source, "rkt") == records.load(source)
     assert files.data_version(source).startswith("sha256 ")
     with pytest.raises(FileNotFoundError, match="hf download nuprl/MultiPL-E --repo-type dataset"):
-        files.locate("humaneval", "rkt", str(tmp_path))
+        files.locate("humaneval", known_language("rkt"), str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"curl -L -o .*HumanEvalPlus"):
-        files.locate("humaneval", "py", str(tmp_path))
+        files.locate("humaneval", known_language("py"), str(tmp_path))
     monkeypatch.delenv("AZR_JAX_DATA", raising=False)
     with pytest.raises(FileNotFoundError, match=r"curl -L -o .*HumanEvalPlus"):
-        files.locate("humaneval", "py")
+        files.locate("humaneval", known_language("py"))
     with pytest.raises(ValueError, match="--benchmark='apps'"):
-        files.locate("apps", "rkt", str(DATA))
+        files.locate("apps", known_language("rkt"), str(DATA))
 
 
 def test_the_version_of_data_from_the_hub_has_its_revision(tmp_path):
@@ -222,7 +223,7 @@ def test_builders_give_the_files_problems_without_tensorflow(tmp_path, monkeypat
     import azr_jax.evaluation.problems.builders  # noqa: F401 - registers them
 
     monkeypatch.setenv("AZR_JAX_DATA", str(DATA))
-    problems = files.load(files.locate("humaneval", file), file)
+    problems = files.load(files.locate("humaneval", known_language(file)), file)
     builder = tfds.builder(name, data_dir=tmp_path / "tfds", file_format="array_record")
     builder.download_and_prepare()
     examples = sorted(builder.as_data_source("test"), key=lambda example: example["index"])

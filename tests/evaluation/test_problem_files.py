@@ -9,6 +9,7 @@ from recorded import DATA, needs_data
 from azr_jax.evaluation.__main__ import main, parser
 from azr_jax.evaluation.commands import run
 from azr_jax.evaluation.judging import evalplus
+from azr_jax.evaluation.languages.known import known_language
 from azr_jax.evaluation.problems import files, records
 from azr_jax.evaluation.scoring import results, summary
 from executors import Status, Verdict
@@ -77,11 +78,11 @@ def test_no_reference_solution_of_evalplus_is_cut_at_its_stop_tokens(file):
 def test_the_wanted_release_of_evalplus_is_chosen(tmp_path):
     for name in ("MbppPlus-Mini-v0.2.0.jsonl", "MbppPlus-NoExtreme.jsonl", "MbppPlus-v0.1.0.jsonl"):
         (tmp_path / name).touch()
-    assert files.find(tmp_path, "mbpp", "py") == tmp_path / "MbppPlus-v0.1.0.jsonl"
+    assert files.find(tmp_path, "mbpp", known_language("py")) == tmp_path / "MbppPlus-v0.1.0.jsonl"
     (tmp_path / "evalplus").mkdir()
     for name in ("MbppPlus.jsonl", "evalplus/MbppPlus-v0.2.0.jsonl.gz"):
         (tmp_path / name).touch()
-        assert files.find(tmp_path, "mbpp", "py") == tmp_path / name
+        assert files.find(tmp_path, "mbpp", known_language("py")) == tmp_path / name
 
 
 def test_a_benchmark_file_is_checked_like_any_other(tmp_path):

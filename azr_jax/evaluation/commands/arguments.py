@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+BENCHMARKS = "humaneval | mbpp (in Python HumanEval+ and MBPP+) | mceval | ag-lcb-x"
+
 
 def add_language(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """--language and --language_directory."""

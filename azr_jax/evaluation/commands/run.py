@@ -43,7 +43,9 @@ def add_parser(commands: Any) -> None:
         "--base_model", default="", metavar="DIR", help="where a run's starting model lies, if it moved"
     )
     flags.add_language(parser)
-    parser.add_argument("--benchmark", default="humaneval", help="humaneval | mbpp (in Python HumanEval+ and MBPP+)")
+    parser.add_argument(
+        "--benchmark", default="humaneval", help="humaneval | mbpp (in Python HumanEval+ and MBPP+) | mceval | ag-lcb-x"
+    )
     parser.add_argument("--problems", default="", metavar="FILE", help="problems of a file instead of a benchmark")
     parser.add_argument("--data_dir", default="", metavar="DIR", help="local benchmark data (default: AZR_JAX_DATA)")
     parser.add_argument("--prompt", choices=answers.MODES, default=answers.COMPLETION, help="MultiPL-E's or Listing 1")
@@ -111,9 +113,10 @@ def main(arguments: argparse.Namespace) -> int:
     suffix = language.suffix
     policies = [SOUND, MULTIPL_E] if arguments.compat else [SOUND]
     benchmark = arguments.benchmark
-    source = Path(arguments.problems) if arguments.problems else files.locate(benchmark, suffix, arguments.data_dir)
+    source = Path(arguments.problems) if arguments.problems else files.locate(benchmark, language, arguments.data_dir)
     every = records.load_language(source, suffix) if arguments.problems else files.load(source, suffix)
     problems = every[: arguments.limit or None]
+    answers.check_mode(problems, arguments.prompt)
     unsatisfiable = _unsatisfiable(arguments, suffix)
     from azr_jax.evaluation.scoring.model import open_model
 

@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
         " completions, and their verdicts are compared.",
     )
     flags.add_language(parser, default="racket")
-    parser.add_argument("--benchmark", default="humaneval", help="humaneval | mbpp")
+    parser.add_argument("--benchmark", default="humaneval", help=flags.BENCHMARKS)
     parser.add_argument("--problems", default="", metavar="FILE", help="problems of a file instead of a benchmark")
     parser.add_argument("--data_dir", default="", metavar="DIR")
     parser.add_argument(
@@ -52,7 +52,7 @@ def _items(arguments: argparse.Namespace, language: BenchmarkLanguage) -> list[t
     if arguments.problems:
         problems = records.load_language(arguments.problems, language.suffix)
     else:
-        source = files.locate(arguments.benchmark, language.suffix, arguments.data_dir)
+        source = files.locate(arguments.benchmark, language, arguments.data_dir)
         problems = files.load(source, language.suffix)
     completions = {problem.name: Completion(problem.name, _body(problem, language)) for problem in problems}
     if arguments.completions:

@@ -12,14 +12,15 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from azr_jax.evaluation.judging import assertions, evalplus, multipl_e
 from azr_jax.evaluation.languages.known import check_installed, known_language
-from azr_jax.evaluation.languages.record import BenchmarkLanguage, Instrument, Tests
-from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem, Problem
+from azr_jax.evaluation.languages.record import BenchmarkLanguage, Instrument, Tests, filled
+from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem, Problem, StdinProblem
 from executors import Job, JobKind, Limits, Pool, Status, Verdict
 
 SOUND, MULTIPL_E = "sound", "multipl-e"
@@ -161,7 +162,7 @@ class CompletionJudge:
     def judge(self, problem: AnyProblem, completion: Completion) -> Judgement:
         """One judgement; what the executors fail on is tried a second time."""
         program = program_of(problem, completion)
-        shown = program if isinstance(problem, EvalPlusProblem) else f"{program}\n{problem.tests}"
+        shown = f"{program}\n{problem.tests}" if isinstance(problem, Problem) else program
         size = len(program.encode("utf-8", "surrogatepass"))
         if size > _MOST_COMPLETION_BYTES:
             text = f"not run: a program of {size} bytes is longer than {_MOST_COMPLETION_BYTES}"
@@ -185,6 +186,10 @@ class CompletionJudge:
                 base=result.base,
                 plus=result.plus,
             )
+        if isinstance(problem, StdinProblem):
+            return self._judge_by_stdin(problem, program)
+        if problem.own_tests:
+            return self._judge_by_own_tests(problem, program)
         rules = self.benchmark_language
         tests = None if self._own_way else assertions.parse(rules.form, problem.tests)
         if tests is None or rules.instrument is None:
@@ -209,6 +214,46 @@ class CompletionJudge:
             infrastructure=infrastructure,
             own_way=self.policy == SOUND,
         )
+
+    def _judge_by_stdin(self, problem: StdinProblem, program: str) -> Judgement:
+        """The program runs once for each test; what it prints is compared outside its process."""
+        if reason := self._unloadable(program):
+            return Judgement(problem.name, "Exception", 1, "", reason, 0.0)
+        job = Job("evaluation", JobKind.PROGRAM, program, stdin=problem.stdin, expect_stdout=problem.expected)
+        ran = self._pool.submit(job).result()
+        if ran.status is not Status.OK:
+            return _not_run(problem.name, ran, ran.stdout)
+        status, code = ("OK", 0) if ran.correct else ("Exception", 1)
+        return Judgement(problem.name, status, code, ran.stdout[:_MESSAGE_CHARS], ran.message, ran.seconds)
+
+    def _judge_by_own_tests(self, problem: Problem, program: str) -> Judgement:
+        """McEval's tests behind the program, and a mark behind them, which only a program that reaches it prints."""
+        if reason := self._unloadable(program):
+            return Judgement(problem.name, "Exception", 1, "", reason, 0.0)
+        rules, mark = self.benchmark_language, f"azr-{secrets.token_hex(8)}"
+        tests = rules.before_tests + problem.tests + _missing_calls(rules, problem.tests)
+        parts = (program, tests, filled(rules.print_mark, mark=mark))
+        verdict = self._run(JobKind.PROGRAM, "\n".join(parts))
+        outcome = multipl_e.outcome_of(verdict, drained=True)
+        missing = multipl_e.missing_library(outcome)
+        word, stderr = rules.word(outcome), outcome.stderr
+        if word == "OK" and rules.print_mark and mark not in outcome.stdout:
+            word, stderr = "Exception", "the program ended before its tests did"
+        infrastructure = verdict.status is Status.INFRASTRUCTURE or bool(missing)
+        return Judgement(
+            problem.name,
+            "Exception" if infrastructure else word,
+            outcome.exit_code if word == "OK" else outcome.exit_code or 1,
+            outcome.stdout.replace(mark, "")[:_MESSAGE_CHARS],
+            (missing or verdict.message if infrastructure else stderr)[:_MESSAGE_CHARS],
+            verdict.seconds,
+            infrastructure=infrastructure,
+            own_way=True,
+        )
+
+    def _unloadable(self, program: str) -> str:
+        instrument = self.benchmark_language.instrument
+        return instrument.unloadable(program) if instrument else ""
 
     def _judge_soundly(self, problem: Problem, program: str, tests: Tests, instrument: Instrument) -> Judgement:
         if reason := instrument.unloadable(program):
@@ -243,6 +288,15 @@ class CompletionJudge:
         return Judgement(
             problem.name, "Exception", 1, stdout[:_MESSAGE_CHARS], text + tests.expected[wrong[0]][:200], seconds
         )
+
+
+def _missing_calls(rules: BenchmarkLanguage, tests: str) -> str:
+    """Calls of the test functions that published tests define and never call, such as in McEval's Lua/1."""
+    calls = ""
+    for name in re.findall(rules.test_function, tests, re.MULTILINE) if rules.test_function else ():
+        if len(re.findall(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", tests)) == 1:
+            calls += "\n" + filled(rules.call_test, name=name)
+    return calls
 
 
 def _not_run(name: str, verdict: Verdict, stdout: str, prefix: str = "") -> Judgement:

@@ -128,4 +128,7 @@ LANGUAGE = BenchmarkLanguage(
     ),
     instrument=Instrument(_collect, _compare, whole_run=WholeRun(_needs_its_own_end, _whole, _values), readable=False),
     wrong_body="    return undefined;\n}\n",
+    print_mark='console.log("{{mark}}");',
+    before_tests='console.assert = (right) => { if (!right) throw new Error("console.assert failed"); };\n',
+    test_function=r"^function (\w+)\(\)",
 )

@@ -63,4 +63,6 @@ LANGUAGE = BenchmarkLanguage(
     instrument=Instrument(_collect, _BESIDE.compare, _BESIDE.call_input),
     faulty_stops=("\n\n",),
     wrong_body="    return nothing\nend\n",
+    print_mark='println("{{mark}}")',
+    test_function=r"^function (\w+)\(\)",
 )

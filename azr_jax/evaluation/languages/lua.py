@@ -54,4 +54,6 @@ LANGUAGE = BenchmarkLanguage(
     ),
     faulty_stops=("\n\n",),
     wrong_body="    return nil\nend\n",
+    print_mark='print("{{mark}}")',
+    test_function=r"^(?:local )?function (\w+)\(\)",
 )

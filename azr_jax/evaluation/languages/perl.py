@@ -17,4 +17,5 @@ LANGUAGE = BenchmarkLanguage(
     name="perl",
     word=_word,
     executed=whole_program_language("perl", "Perl", ".pl", "print 1;", "perl"),
+    print_mark='print "{{mark}}\\n";',
 )

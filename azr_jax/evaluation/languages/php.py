@@ -16,4 +16,5 @@ LANGUAGE = BenchmarkLanguage(
     name="php",
     word=_word,
     executed=whole_program_language("php", "PHP", ".php", "<?php\necho 1;", "php-cli", comment="//"),
+    print_mark='<?php echo "{{mark}}";',
 )

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from azr_jax.evaluation.languages.record import BenchmarkLanguage
 
+# unittest.main ends the program, with 0 if all is well.
+_BEFORE_TESTS = """import unittest as azr_unittest
+def azr_main(*given, azr_main=azr_unittest.main, **named):
+    assert azr_main(*given, exit=False, **named).result.wasSuccessful()
+azr_unittest.main = azr_main
+"""
 # 60 s are EvalPlus' limit of a problem. Here it is of the CPU, and a busy machine has three times that of the clock.
 LANGUAGE = BenchmarkLanguage(
     name="python",
+    wrong_body="    return None\n",
     timeout_s=60.0,
     in_multipl_e=False,
     clock_factor=3.0,
     memory_mib=4096,
     value_chars=1 << 22,
+    print_mark='print("{{mark}}")',
+    before_tests=_BEFORE_TESTS,
 )

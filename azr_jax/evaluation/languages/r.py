@@ -49,4 +49,6 @@ LANGUAGE = BenchmarkLanguage(
         right="TRUE",
     ),
     wrong_body="    NULL\n}\n",
+    print_mark='cat("{{mark}}\\n")',
+    test_function=r"^([\w.]+) *<- *function\(\)",
 )

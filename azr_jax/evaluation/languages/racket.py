@@ -100,4 +100,7 @@ LANGUAGE = BenchmarkLanguage(
     instrument=Instrument(_collect, _compare, right="#t", unloadable=_unloadable),
     loadable=_loadable,
     wrong_body=" #f)\n",
+    print_mark='(displayln "{{mark}}")',
+    test_function=r"^\(define \(([^\s()]+)\)",
+    call_test="({{name}})",
 )

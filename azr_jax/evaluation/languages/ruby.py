@@ -8,4 +8,5 @@ from azr_jax.evaluation.languages.whole_programs import whole_program_language
 LANGUAGE = BenchmarkLanguage(
     name="ruby",
     executed=whole_program_language("ruby", "Ruby", ".rb", "puts 1", "ruby"),
+    print_mark='puts "{{mark}}"',
 )

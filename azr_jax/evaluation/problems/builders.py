@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from azr_jax.evaluation.languages.known import known_languages
+from azr_jax.evaluation.languages.known import known_language, known_languages
 from azr_jax.evaluation.problems import files
 from azr_jax.evaluation.problems.files import BENCHMARKS
 from azr_jax.evaluation.problems.records import EvalPlusProblem
@@ -63,7 +63,7 @@ class MultiplE(_FromFile):
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
         benchmark, _, suffix = self._name().partition("-")
-        for index, problem in enumerate(files.load(files.locate(benchmark, suffix), suffix)):
+        for index, problem in enumerate(files.load(files.locate(benchmark, known_language(suffix)), suffix)):
             example = {field: str(problem.record.get(field) or "") for field in _TEXT}
             yield index, {**example, "stop_tokens": list(problem.record.get("stop_tokens") or []), "index": index}
 
@@ -87,7 +87,7 @@ class Evalplus(_FromFile):
         )
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        for index, problem in enumerate(files.load(files.locate(self._name(), "py"), "py")):
+        for index, problem in enumerate(files.load(files.locate(self._name(), known_language("py")), "py")):
             assert isinstance(problem, EvalPlusProblem)
             inputs = {field: json.dumps(getattr(problem, field)) for field in ("base_input", "plus_input")}
             texts = {field: getattr(problem, field) for field in ("prompt", "entry_point", "canonical_solution")}

@@ -6,39 +6,50 @@ import hashlib
 import os
 from pathlib import Path
 
+from azr_jax.evaluation.languages.record import BenchmarkLanguage
 from azr_jax.evaluation.problems import records
 from azr_jax.evaluation.problems.records import AnyProblem
 
+# MultiPL-E's; in Python EvalPlus'.
 BENCHMARKS = ("humaneval", "mbpp")
+MCEVAL, AG_LCB_X = "mceval", "ag-lcb-x"
+ALL_BENCHMARKS = (*BENCHMARKS, MCEVAL, AG_LCB_X)
 DATA_VARIABLE = "AZR_JAX_DATA"
 HUB_REPOSITORY = "nuprl/MultiPL-E"
+_AG_LCB_X_REPOSITORY = "nuprl/Ag-LiveCodeBench-X"
 _EVALPLUS_FILES = {
     "humaneval": ("HumanEvalPlus", "evalplus/humanevalplus_release", "v0.1.10"),
     "mbpp": ("MbppPlus", "evalplus/mbppplus_release", "v0.2.0"),
 }
 
 
-def locate(benchmark: str, suffix: str, data_dir: str = "") -> Path:
+def locate(benchmark: str, language: BenchmarkLanguage, data_dir: str = "") -> Path:
     """The file of a benchmark. `data_dir`: a local directory; empty: AZR_JAX_DATA, else the hub.
 
     Raises:
       ValueError: no such benchmark.
       FileNotFoundError: the data is neither local nor on the hub, with the command that downloads it.
     """
-    if benchmark not in BENCHMARKS:
-        raise ValueError(f"--benchmark={benchmark!r}: use one of {', '.join(BENCHMARKS)}, or --problems=FILE")
+    if benchmark not in ALL_BENCHMARKS:
+        raise ValueError(f"--benchmark={benchmark!r}: use one of {', '.join(ALL_BENCHMARKS)}, or --problems=FILE")
     directory = data_dir or os.environ.get(DATA_VARIABLE, "")
     if not directory:
-        return _from_hub(benchmark, suffix)
-    path = find(Path(directory), benchmark, suffix)
+        return _from_hub(benchmark, language)
+    path = find(Path(directory), benchmark, language)
     if path is None:
-        raise FileNotFoundError(f"{directory}: {missing(benchmark, suffix)}")
+        raise FileNotFoundError(f"{directory}: {missing(benchmark, language)}")
     return path
 
 
-def find(directory: Path, benchmark: str, suffix: str) -> Path | None:
+def find(directory: Path, benchmark: str, language: BenchmarkLanguage) -> Path | None:
     """The file of a benchmark in a local directory, or in its folder of the name that the hub or this project gives."""
-    if suffix == "py":
+    suffix = language.suffix
+    if benchmark == MCEVAL:
+        patterns = [f"{folder}{language.language.full_name}.jsonl" for folder in ("mceval/", "")]
+    elif benchmark == AG_LCB_X:
+        patterns = [f"{name}{end}" for name in ("ag-lcb-x", "Ag-LiveCodeBench-X") for end in (".jsonl", ".jsonl.gz")]
+        patterns += [f"ag-lcb-x/**/*.{end}" for end in ("jsonl", "parquet")]
+    elif suffix == "py":
         file, _, version = _EVALPLUS_FILES[benchmark]
         # Not -Mini and -NoExtreme, which EvalPlus keeps beside them, and no older version before the one wanted.
         patterns = [
@@ -53,9 +64,17 @@ def find(directory: Path, benchmark: str, suffix: str) -> Path | None:
     return next((path for pattern in patterns for path in sorted(directory.glob(pattern))), None)
 
 
-def missing(benchmark: str, suffix: str) -> str:
+def missing(benchmark: str, language: BenchmarkLanguage) -> str:
     """What is missing, and the command that gets it."""
-    if suffix == "py":
+    suffix = language.suffix
+    if benchmark == MCEVAL:
+        wanted = f"mceval/{language.language.full_name}.jsonl"
+        command = "git clone https://github.com/MCEVAL/McEval && mkdir -p data/mceval"
+        command += f" && cp $(find McEval -name {language.language.full_name}.jsonl | head -1) data/mceval/"
+    elif benchmark == AG_LCB_X:
+        wanted = "ag-lcb-x"
+        command = f"hf download {_AG_LCB_X_REPOSITORY} --repo-type dataset --local-dir data/ag-lcb-x"
+    elif suffix == "py":
         name, repository, version = _EVALPLUS_FILES[benchmark]
         url = f"https://github.com/{repository}/releases/download/{version}/{name}.jsonl.gz"
         command = f"mkdir -p data/evalplus && curl -L -o data/evalplus/{name}-{version}.jsonl.gz {url}"
@@ -82,7 +101,7 @@ def load(source: Path, suffix: str) -> list[AnyProblem]:
         rows = parquet.read_table(source).to_pylist()
     except (ArrowException, OSError) as error:
         raise ValueError(f"{source}: no parquet file ({error}); download it again") from None
-    problems = records.of_records(source, "row", enumerate(rows, start=1))
+    problems = records.of_records(source, "row", enumerate(rows, start=1), suffix)
     records.check_language(source, problems, suffix)
     return problems
 
@@ -95,18 +114,18 @@ def data_version(source: Path) -> str:
     return f"{HUB_REPOSITORY}@{revision[:12]} sha256 {digest}" if snapshots == "snapshots" else f"sha256 {digest}"
 
 
-def _from_hub(benchmark: str, suffix: str) -> Path:
+def _from_hub(benchmark: str, language: BenchmarkLanguage) -> Path:
     """The hub's file of a MultiPL-E benchmark. Raises FileNotFoundError with the command if it can't be had."""
-    if suffix == "py":
-        raise FileNotFoundError(missing(benchmark, suffix))
+    if language.suffix == "py" or benchmark not in BENCHMARKS:
+        raise FileNotFoundError(missing(benchmark, language))
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    file = f"{benchmark}-{suffix}/test-00000-of-00001.parquet"
+    file = f"{benchmark}-{language.suffix}/test-00000-of-00001.parquet"
     try:
         return Path(hf_hub_download(HUB_REPOSITORY, file, repo_type="dataset"))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise FileNotFoundError(
-            f"the Hugging Face hub did not give {file} ({reason}); {missing(benchmark, suffix)}"
+            f"the Hugging Face hub did not give {file} ({reason}); {missing(benchmark, language)}"
         ) from None

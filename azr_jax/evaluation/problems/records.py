@@ -1,4 +1,4 @@
-"""Benchmark problems as data: MultiPL-E's records (eight standard fields) and EvalPlus' (with inputs and tolerance)."""
+"""Benchmark problems as data: records of MultiPL-E, EvalPlus, McEval, and of programs that read standard input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _MBPP_STOPS = ('\n"""', "\nassert")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
-    """A MultiPL-E problem. `language` is MultiPL-E's suffix (rkt, jl, js, ...); `record` the line as it came."""
+    """A problem of MultiPL-E or McEval. `language` is MultiPL-E's suffix (rkt, ...); `record` the line as it came.
+
+    `own_tests`: the tests are free text, as McEval's: they run behind the program.
+    """
 
     name: str
     language: str
@@ -30,6 +33,7 @@ class Problem:
     tests: str
     stop_tokens: tuple[str, ...]
     record: Mapping[str, Any]
+    own_tests: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,7 +60,24 @@ class EvalPlusProblem:
         return _EVALPLUS_STOPS + (_MBPP_STOPS if self.name.startswith("Mbpp/") else _HUMANEVAL_STOPS)
 
 
-AnyProblem = Problem | EvalPlusProblem
+@dataclasses.dataclass(frozen=True, slots=True)
+class StdinProblem:
+    """A problem of whole programs in any language: a statement, and what is printed for each standard input.
+
+    `language` is the one that it is to be solved in.
+    """
+
+    name: str
+    language: str
+    prompt: str
+    stdin: tuple[str, ...]
+    expected: tuple[str, ...]
+    record: Mapping[str, Any]
+
+    stop_tokens = ()
+
+
+AnyProblem = Problem | EvalPlusProblem | StdinProblem
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
@@ -101,12 +122,15 @@ def load(path: str | Path) -> list[AnyProblem]:
     return of_records(path, "line", read_lines(path))
 
 
-def of_records(path: Path, unit: str, records: Iterable[tuple[int, Any]]) -> list[AnyProblem]:
-    """The problems of numbered records, each `unit` NUMBER of `path`. Raises ValueError as `load`."""
+def of_records(path: Path, unit: str, records: Iterable[tuple[int, Any]], suffix: str = "") -> list[AnyProblem]:
+    """The problems of numbered records, each `unit` NUMBER of `path`. Raises ValueError as `load`.
+
+    `suffix`: the language of those that name none.
+    """
     problems: dict[str, AnyProblem] = {}
     for number, record in records:
         try:
-            problem = from_record(record)
+            problem = from_record(record, suffix)
         except ValueError as error:
             raise ValueError(f"{path}, {unit} {number}: {error}") from None
         if problem.name in problems:
@@ -119,9 +143,10 @@ def of_records(path: Path, unit: str, records: Iterable[tuple[int, Any]]) -> lis
 
 def load_language(path: str | Path, suffix: str) -> list[AnyProblem]:
     """The problems of a file that are to be in one language. Raises as `load`, and ValueError for one in another."""
-    found = load(path)
-    check_language(path, found, suffix)
-    return found
+    path = Path(path)
+    problems = of_records(path, "line", read_lines(path), suffix)
+    check_language(path, problems, suffix)
+    return problems
 
 
 def check_language(path: str | Path, found: Iterable[AnyProblem], suffix: str) -> None:
@@ -131,12 +156,20 @@ def check_language(path: str | Path, found: Iterable[AnyProblem], suffix: str) -
             raise ValueError(f"{path}: {problem.name} is a problem in {problem.language!r}, not in {suffix!r}")
 
 
-def from_record(record: Any) -> AnyProblem:
-    """The problem of one record. Raises ValueError naming the field that is missing or of the wrong type."""
+def from_record(record: Any, suffix: str = "") -> AnyProblem:
+    """The problem of one record, which benchmark it is of being seen from its fields.
+
+    `suffix`: the language of a problem that names none. Raises ValueError naming the field that is missing or of the
+    wrong type.
+    """
     if not isinstance(record, dict):
         raise ValueError(f"a problem is a JSON object, not {type(record).__name__}")
-    if "task_id" in record:
+    if "task_id" in record and "test" in record:
+        return _mceval(record, suffix)
+    if "task_id" in record and not isinstance(record.get("tests"), list | dict):
         return _evalplus(record)
+    if not isinstance(record.get("tests", ""), str) or "question_content" in record:
+        return _stdin_problem(record, suffix)
     for field in _TEXT_FIELDS:
         if not isinstance(record.get(field), str):
             raise ValueError(f"field {field!r} is {record.get(field)!r:.60}: MultiPL-E's problems have text there")
@@ -148,6 +181,40 @@ def from_record(record: Any) -> AnyProblem:
     return Problem(
         record["name"], record["language"], record["prompt"], record["tests"], tuple(stop_tokens), dict(record)
     )
+
+
+def _mceval(record: dict[str, Any], suffix: str) -> Problem:
+    for field in ("task_id", "prompt", "test"):
+        if not isinstance(record[field], str) or not record[field]:
+            raise ValueError(f"field {field!r} is {record[field]!r:.60}: McEval's problems have text there")
+    return Problem(record["task_id"], suffix, record["prompt"] + "\n", record["test"], (), dict(record), own_tests=True)
+
+
+_NAMES = ("question_id", "task_id", "name", "id")
+_STATEMENTS = ("question_content", "prompt", "statement", "problem")
+
+
+def _stdin_problem(record: dict[str, Any], suffix: str) -> StdinProblem:
+    """A statement with tests [{"input", "output"}, ...] or {"inputs": [...], "outputs": [...]}, or JSON of them."""
+    name = next((record[field] for field in _NAMES if isinstance(record.get(field), str | int)), None)
+    statement = next((record[field] for field in _STATEMENTS if isinstance(record.get(field), str)), None)
+    if name is None or not statement:
+        missing = f"no text in {' or '.join(_STATEMENTS if name is not None else _NAMES)}"
+        raise ValueError(f"a problem with tests of standard input has {missing}")
+    tests = record.get("tests")
+    try:
+        tests = json.loads(tests) if isinstance(tests, str) else tests
+        if isinstance(tests, dict):
+            pairs = list(zip(tests["inputs"], tests["outputs"], strict=True))
+        else:
+            pairs = [(test["input"], test["output"]) for test in tests or ()]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"field 'tests' holds no inputs and outputs: {error!r}") from None
+    if not pairs or not all(isinstance(text, str) for pair in pairs for text in pair):
+        raise ValueError(f"field 'tests' is {tests!r:.60}: at least one test, each of two texts")
+    inputs, outputs = zip(*pairs, strict=True)
+    kept = {field: value for field, value in record.items() if field != "tests"}
+    return StdinProblem(str(name), suffix, statement, inputs, outputs, kept)
 
 
 def _evalplus(record: dict[str, Any]) -> EvalPlusProblem:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from azr_jax.evaluation.judging.judge import Completion
 from azr_jax.evaluation.languages.record import BenchmarkLanguage
-from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem
+from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem, StdinProblem
 from azr_jax.selfplay import parsing, prompts
 from azr_jax.types import Invalid, Role, TaskType
 from executors import Language
@@ -17,13 +18,22 @@ MODES = (COMPLETION, CHAT)
 MENDED, PUBLISHED, BOTH = "mended", "multipl-e", "both"
 STOPS = (MENDED, PUBLISHED, BOTH)
 _ANSWER_END = "</answer>"
+_STDIN = "Write a whole program that reads standard input and writes its answer to standard output."
 _MOST_PROGRAM_CHARS = 1 << 20
 _FENCED = re.compile(r"^(`{3,})[ \t]*([^\s`]*)[^\n`]*\n(.*?)\n?^\1`*[ \t]*$", re.DOTALL | re.MULTILINE)
+
+
+def check_mode(problems: Sequence[AnyProblem], mode: str) -> None:
+    """Raises ValueError for problems that have no beginning of a program to be completed."""
+    if mode == COMPLETION and any(isinstance(problem, StdinProblem) for problem in problems):
+        raise ValueError("--prompt=completion: these problems are statements in words: use --prompt=chat")
 
 
 def prompt_of(problem: AnyProblem, language: Language, mode: str) -> str:
     """What the model sees: the stripped prompt (MultiPL-E; with a line end for EvalPlus), or Listing 1 around it."""
     text = problem.prompt.strip()
+    if isinstance(problem, StdinProblem):
+        text = f"{text}\n\n{_STDIN}"
     if mode == CHAT:
         return prompts.evaluation_chat(language, text)
     return text + "\n" if isinstance(problem, EvalPlusProblem) else text

@@ -14,7 +14,7 @@ from azr_jax.evaluation.judging.judge import CompletionJudge
 from azr_jax.evaluation.languages.known import known_language
 from azr_jax.evaluation.problems import files
 from azr_jax.evaluation.problems.records import AnyProblem
-from azr_jax.evaluation.scoring import pass_at_k, sampling
+from azr_jax.evaluation.scoring import answers, pass_at_k, sampling
 from azr_jax.hosts.hosts import Hosts
 from azr_jax.sampler.engine import Sampler
 
@@ -91,14 +91,16 @@ def _problems(config: Config) -> _Problems:
     problems = {}
     for benchmark in settings.benchmarks:
         for language in config.languages:
-            suffix = known_language(language, config.language_directory).suffix
+            known = known_language(language, config.language_directory)
             try:
-                source = files.locate(benchmark, suffix, settings.benchmark_data)
+                source = files.locate(benchmark, known, settings.benchmark_data)
             except FileNotFoundError as error:
                 if settings.benchmark_missing == "error":
                     raise
                 text = "%s in %s will not be scored, so Fig. 2 has no curve of it; the run goes on: %s"
                 logging.warning(text, benchmark, language, error)
                 continue
-            problems[benchmark, language] = files.load(source, suffix)[: settings.benchmark_limit or None]
+            loaded = files.load(source, known.suffix)
+            answers.check_mode(loaded, settings.benchmark_prompt)
+            problems[benchmark, language] = loaded[: settings.benchmark_limit or None]
     return problems

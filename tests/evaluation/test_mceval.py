@@ -1,0 +1,138 @@
+"""McEval's canonical solutions pass and mutants of them do not; problems of standard input in any language."""
+
+import json
+
+import pytest
+from recorded import DATA, needs, needs_data
+
+from azr_jax.evaluation.__main__ import main
+from azr_jax.evaluation.judging.judge import Completion, CompletionJudge
+from azr_jax.evaluation.languages.known import known_language
+from azr_jax.evaluation.problems import files, records
+from azr_jax.evaluation.problems.records import Problem, StdinProblem
+
+SUFFIXES = ("js", "lua", "py", "r", "rkt", "jl")
+# Two tests are written for a newer Julia than some machines have.
+NEEDS_NEWER_INTERPRETER = {"jl": 2}
+# Each ends the program before its tests; R's cat and Julia's println would be the last thing they print.
+EXITS = {
+    "js": "{ process.exit(0); }",
+    "lua": "os.exit(0) end",
+    "py": "    import os; os._exit(0)",
+    "r": "{ quit(status = 0) }",
+    "rkt": "(exit 0))",
+    "jl": "exit(0)\nend",
+}
+# McEval's prompts end before a function's bracket.
+WRONG = {"js": "{ return undefined; }", "lua": "return nil end", "r": "{ NULL }", "rkt": "#f)"}
+
+
+def problems(suffix):
+    language = known_language(suffix)
+    return files.load(files.locate("mceval", language, str(DATA)), suffix)
+
+
+def judged(suffix, items):
+    with CompletionJudge(suffix, timeout_s=60.0) as judge:
+        return list(judge.judge_all(items))
+
+
+def check(suffix, chosen):
+    """Canonical solutions pass; wrong bodies, and those that end the program, do not."""
+    right = [(problem, Completion(problem.name, problem.record["canonical_solution"])) for problem in chosen]
+    wrong = WRONG.get(suffix) or known_language(suffix).wrong_body
+    mutants = [(problem, Completion(problem.name, text)) for problem in chosen for text in (wrong, EXITS[suffix])]
+    judgements = judged(suffix, [*right, *mutants])
+    failed = [(item.name, item.status, item.stderr[-300:]) for item in judgements[: len(right)] if not item.passed]
+    passed = [item.name for item in judgements[len(right) :] if item.passed]
+    return failed, passed
+
+
+@needs_data
+@pytest.mark.parametrize("suffix", [pytest.param(suffix, marks=needs(suffix)) for suffix in ("js", "lua", "py")])
+def test_some_canonical_solutions_pass_and_mutants_do_not(suffix):
+    failed, passed = check(suffix, problems(suffix)[::17])
+    assert not failed and not passed
+
+
+@pytest.mark.slow
+@needs_data
+@pytest.mark.parametrize("suffix", [pytest.param(suffix, marks=needs(suffix)) for suffix in SUFFIXES])
+def test_every_canonical_solution_passes_and_no_mutant_does(suffix):
+    failed, passed = check(suffix, problems(suffix))
+    assert len(failed) <= NEEDS_NEWER_INTERPRETER.get(suffix, 0), failed
+    assert not passed
+
+
+def test_a_mceval_record_is_its_own_kind():
+    record = {
+        "task_id": "Lua/1",
+        "prompt": "function f(x)",
+        "canonical_solution": "return x end",
+        "test": "assert(f(1) == 1)",
+    }
+    problem = records.from_record(record, "lua")
+    assert isinstance(problem, Problem) and problem.own_tests
+    assert (problem.name, problem.language, problem.prompt) == ("Lua/1", "lua", "function f(x)\n")
+    with pytest.raises(ValueError, match="field 'test' is ''"):
+        records.from_record(record | {"test": ""}, "lua")
+
+
+SUM = {
+    "question_id": 7,
+    "question_content": "Print the sum of two numbers.",
+    "tests": [{"input": "1\n2\n", "output": "3\n"}, {"input": "4\n5\n", "output": "9"}],
+}
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [SUM["tests"], json.dumps(SUM["tests"]), {"inputs": ["1\n2\n", "4\n5\n"], "outputs": ["3\n", "9"]}],
+)
+def test_problems_of_standard_input_are_read_in_their_forms(tests):
+    problem = records.from_record(SUM | {"tests": tests}, "lua")
+    assert isinstance(problem, StdinProblem)
+    assert (problem.name, problem.language, problem.stdin) == ("7", "lua", ("1\n2\n", "4\n5\n"))
+    assert problem.expected == ("3\n", "9")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"tests": []}, "at least one test"),
+        ({"tests": [{"input": 1, "output": "2"}]}, "each of two texts"),
+        ({"tests": [{"input": "1"}]}, "no inputs and outputs"),
+        ({"tests": {"inputs": ["1"], "outputs": []}}, "no inputs and outputs"),
+        ({"tests": "["}, "no inputs and outputs"),
+        ({"question_id": None}, "no text in question_id"),
+        ({"question_content": ""}, "no text in question_content"),
+    ],
+)
+def test_a_problem_of_standard_input_without_its_parts_is_named(changes, words):
+    with pytest.raises(ValueError, match=words):
+        records.from_record(SUM | changes, "lua")
+
+
+@needs("py")
+def test_problems_of_standard_input_are_judged_by_what_is_printed(tmp_path, capsys):
+    (tmp_path / "ag-lcb-x.jsonl").write_text(json.dumps(SUM) + "\n")
+    source = files.locate("ag-lcb-x", known_language("py"), str(tmp_path))
+    programs = {
+        "print(int(input()) + int(input()))": "OK",
+        "print(3)": "Exception",
+        "print(int(input()) + int(input()))\nraise SystemExit(1)": "Exception",
+        "print(": "SyntaxError",
+    }
+    lines = [json.dumps({"name": "7", "completion": text, "mode": "full"}) + "\n" for text in programs]
+    (tmp_path / "completions.jsonl").write_text("".join(lines))
+    command = ["check", "--language=python", f"--problems={source}"]
+    assert main([*command, f"--completions={tmp_path / 'completions.jsonl'}", f"--out={tmp_path / 'out.jsonl'}"]) == 0
+    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in found] == list(programs.values())
+    assert "test 1: it prints something else" in found[1]["stderr"] and not any("judged" in line for line in found)
+    assert main(["--model=m", "--language=python", f"--problems={source}", "--out=o"]) == 2
+    assert "use --prompt=chat" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match="hf download nuprl/Ag-LiveCodeBench-X"):
+        files.locate("ag-lcb-x", known_language("py"), str(tmp_path / "mceval"))
+    with pytest.raises(FileNotFoundError, match=r"no mceval/Racket\.jsonl here"):
+        files.locate("mceval", known_language("rkt"), str(tmp_path))
