@@ -136,3 +136,14 @@ def test_problems_of_standard_input_are_judged_by_what_is_printed(tmp_path, caps
         files.locate("ag-lcb-x", known_language("py"), str(tmp_path / "mceval"))
     with pytest.raises(FileNotFoundError, match=r"no mceval/Racket\.jsonl here"):
         files.locate("mceval", known_language("rkt"), str(tmp_path))
+
+
+@needs("lua")
+def test_tests_that_are_never_called_are_called():
+    """As Lua/1 of McEval is published: its test function is defined and nothing calls it."""
+    problem = Problem(
+        "p", "lua", "function one()\n", "function testOne()\n  assert(one() == 1)\nend", (), {}, own_tests=True
+    )
+    right, wrong = (Completion("p", text) for text in ("return 1 end", "return 2 end"))
+    judgements = judged("lua", [(problem, right), (problem, wrong)])
+    assert [judgement.status for judgement in judgements] == ["OK", "Exception"]

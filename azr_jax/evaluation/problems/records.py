@@ -164,7 +164,7 @@ def from_record(record: Any, suffix: str = "") -> AnyProblem:
     """
     if not isinstance(record, dict):
         raise ValueError(f"a problem is a JSON object, not {type(record).__name__}")
-    if "task_id" in record and "test" in record:
+    if "task_id" in record and "test" in record and "base_input" not in record:
         return _mceval(record, suffix)
     if "task_id" in record and not isinstance(record.get("tests"), list | dict):
         return _evalplus(record)
