@@ -34,6 +34,9 @@ _CHILD_IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 # F_SETOWN, F_SETSIG and F_SETOWN_EX make any descriptor send any signal to any process of the user; F_SETLEASE and
 # F_NOTIFY stop and watch others' writers; F_SETPIPE_SZ takes memory of the kernel's.
 _DENIED_FCNTLS = (8, 10, 15, 1024, 1026, 1031)
+# Locks on the machine's files are seen by everything else that runs on it: F_GETLK, F_SETLK, F_SETLKW and the three of
+# open file descriptions.
+_LOCK_FCNTLS = (5, 6, 7, 36, 37, 38)
 _PR_SET_PDEATHSIG, _RLIMIT_CPU = 1, 0
 _AF_UNIX, _SOCK_STREAM, _SOCK_TYPES = 1, 1, 0xF
 # The exit code with which bubblewrap and shells tell that SIGKILL ended a process.
@@ -77,7 +80,8 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "sched_setaffinity": (203, 122),
     "sched_setattr": (314, 274), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
     "io_setup": (206, 0), "exit": (60, 93), "exit_group": (231, 94), "timer_create": (222, 107),
-    "mq_notify": (244, 184), "setsockopt": (54, 208),
+    "mq_notify": (244, 184), "setsockopt": (54, 208), "flock": (73, 32), "fsync": (74, 82), "fdatasync": (75, 83),
+    "msync": (26, 227), "sync_file_range": (277, 84),
 }  # fmt: skip
 
 _ALWAYS_DENIED = (
@@ -93,9 +97,11 @@ _SIGNALS = "kill tkill rt_sigqueueinfo rt_tgsigqueueinfo".split()
 # How a process ends itself by SIGKILL, which PID 1 of a namespace ignores: it must not look like a kill from outside.
 _OWN_SIGNALS = "tgkill timer_create mq_notify".split()
 _PRIORITIES = "setpriority sched_setparam sched_setscheduler sched_setaffinity sched_setattr ioprio_set".split()
+# Nothing that a program writes outlives it, and a flush of a file opened for reading makes the disk work all the same.
+_FLUSHES = "fsync fdatasync msync sync_file_range sync syncfs".split()
 _CHILD_DENIED = (
     "execve execveat fork vfork shmget shmat shmctl semget semop semctl semtimedop msgget msgsnd msgrcv msgctl mq_open "
-    "mq_unlink memfd_create setrlimit sync syncfs inotify_init inotify_init1 io_setup"
+    "mq_unlink memfd_create setrlimit inotify_init inotify_init1 io_setup"
 ).split()
 # What a file is, without opening it for writing: its owner may, and Landlock knows nothing of it.
 _OF_OWNERS = (
@@ -203,8 +209,11 @@ def _machine() -> str:
 
 
 def _finish(rules: Rules) -> bytes:
-    """`rules` with those that hold for every contained process."""
+    """`rules` with those that hold for every contained process: no locks, flushes that do nothing, ..."""
     rules.deny(_ALWAYS_DENIED, errno.EPERM)
+    rules.deny(["flock"], errno.ENOLCK)
+    rules.add("fcntl", _by_value(1, _JEQ, _LOCK_FCNTLS, _error(errno.ENOLCK), _ALLOW))
+    rules.deny(_FLUSHES, 0)
     # Event loops (asyncio's) wake themselves through a connected pair, which reaches nobody else.
     family = (_load_argument(0), (_JEQ, 0, 4, _AF_UNIX))
     stream = (_load_argument(1), (_AND, 0, 0, _SOCK_TYPES), (_JEQ, 0, 1, _SOCK_STREAM))
@@ -283,7 +292,7 @@ def _deny_children(rules: Rules) -> None:
 
 def _deny_others(rules: Rules) -> None:
     rules.deny([*_SIGNALS, *_PRIORITIES], errno.EPERM)
-    rules.add("fcntl", _by_value(1, _JEQ, _DENIED_FCNTLS, _error(errno.EPERM), _ALLOW))
+    rules.add("fcntl", _by_value(1, _JEQ, (*_DENIED_FCNTLS, *_LOCK_FCNTLS), _error(errno.EPERM), _ALLOW))
 
 
 def _deny_writing(rules: Rules) -> None:

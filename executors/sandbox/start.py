@@ -40,6 +40,7 @@ from executors.sandbox.launch import (
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 # What Linux gives where nobody sets anything else; threads take it from their address space.
 _STACK_KIB = 8192
+_RESET_PERSONALITY = "import ctypes, os, sys; ctypes.CDLL(None).personality(0); os.execv(sys.argv[1], sys.argv[1:])"
 _RESTORED_BY_POPEN = {signal.SIGPIPE, signal.SIGXFSZ}
 
 
@@ -194,8 +195,7 @@ def _launcher_argv(launch: Launch, filter_fd: int, folder: Path | None) -> list[
         "landlock": launch.tier is Tier.LANDLOCK,
         "filter": filter_fd,
     }
-    python = getattr(sys, "_base_executable", sys.executable)
-    return [python, "-I", "-S", "-B", str(_LAUNCHER), json.dumps(plan)]
+    return [_python(), "-I", "-S", "-B", str(_LAUNCHER), json.dumps(plan)]
 
 
 def _with_limits(launch: Launch, argv: Sequence[str], group: cgroup.Group | None) -> list[str]:
@@ -215,7 +215,7 @@ def _with_limits(launch: Launch, argv: Sequence[str], group: cgroup.Group | None
         script += f"ulimit -t {int(launch.cpu_s) + 2}; "
     if launch.mode is not Mode.PROGRAM:
         script += "exec 3>&1 1>/dev/null; "
-    return [*_default_signals(), "/bin/sh", "-c", script + 'exec "$@"', "sh", *argv]
+    return [*_default_signals(), *_own_personality(), "/bin/sh", "-c", script + 'exec "$@"', "sh", *argv]
 
 
 def _default_signals() -> tuple[str, ...]:
@@ -227,6 +227,18 @@ def _default_signals() -> tuple[str, ...]:
     if not signal.pthread_sigmask(signal.SIG_BLOCK, ()) and ignored <= _RESTORED_BY_POPEN:
         return ()
     return _env_that_resets_signals()
+
+
+def _own_personality() -> tuple[str, ...]:
+    """What starts the rest of an argv with addresses at random, where `setarch -R` or the like took that from us."""
+    with contextlib.suppress(OSError, ValueError):
+        if int(Path("/proc/self/personality").read_text(), 16):
+            return (_python(), "-I", "-S", "-B", "-c", _RESET_PERSONALITY)
+    return ()
+
+
+def _python() -> str:
+    return getattr(sys, "_base_executable", sys.executable)
 
 
 @functools.cache

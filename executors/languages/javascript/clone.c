@@ -290,16 +290,19 @@ static void load_filter(napi_env env, napi_value path_value) {
   }
 }
 
-/* In a new child: /dev/null over everything but the pipe and the request, which it still has to read. libuv's loop is
-   left behind with the descriptors under it: nothing in a child ever runs it. */
-static void become_child(int pipe_end, int null_descriptor) {
+/* In a new child: /dev/null over everything but the pipe and the request, which it still has to read. It is opened here:
+   what is open in the server too would keep a program's flags for the next one. libuv's loop is left behind with the
+   descriptors under it: nothing in a child ever runs it. */
+static void become_child(int pipe_end) {
   setsid();
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  int null_descriptor = open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (null_descriptor < 0) _exit(INTERNAL_ERROR);
   dup2(null_descriptor, 1);
   dup2(null_descriptor, 2);
   dup2(null_descriptor, REPLY);
-  for (int i = 0; i < descriptor_count; i++)
-    if (descriptors[i] != null_descriptor) dup2(null_descriptor, descriptors[i]);
+  for (int i = 0; i < descriptor_count; i++) dup2(null_descriptor, descriptors[i]);
+  close(null_descriptor);
   claim_descriptor = pipe_end;
 }
 
@@ -316,8 +319,6 @@ static napi_value serve(napi_env env, napi_info info) {
   napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
   napi_get_value_bool(env, arguments[1], &new_pid);
   load_filter(env, arguments[0]);
-  int null_descriptor = open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (null_descriptor < 0) _exit(INTERNAL_ERROR);
   handle_out_of_memory();
   list_descriptors();
   start_bytes = data_bytes();
@@ -333,7 +334,7 @@ static napi_value serve(napi_env env, napi_info info) {
     if (pid < 0) _exit(INTERNAL_ERROR);
     if (pid == 0) {
       close(ends[0]);
-      become_child(ends[1], null_descriptor);
+      become_child(ends[1]);
       return boolean(env, true);
     }
     close(ends[1]);

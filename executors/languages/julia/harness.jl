@@ -187,17 +187,17 @@ function claimed_frame(bytes::Vector{UInt8}, n::Int, n_values::Int, limits::Limi
     end
     at == n || return nothing
     frame = Frame(bytes, fields)
-    status = field(frame, 1)
-    status in STATUSES && (status == "ok" ? count == 5 + n_values : count == 5) || return nothing
-    return frame
+    any(status -> is_field(frame, 1, status), STATUSES) || return nothing
+    return count == (is_field(frame, 1, "ok") ? 5 + n_values : 5) ? frame : nothing
 end
 
 # Whether the second tier may say something else than this outcome of the first.
 function depends_on_tier(outcome::Outcome)
     frame = outcome.frame
     frame === nothing && return outcome.status in ("cpu", "crash", "output_limit")
-    return field(frame, 1) == "memory" ||
-        field(frame, 1) == "runtime_error" && field(frame, 2) in ("StackOverflowError", "ReadOnlyMemoryError")
+    is_field(frame, 1, "memory") && return true
+    is_field(frame, 1, "runtime_error") || return false
+    return is_field(frame, 2, "StackOverflowError") || is_field(frame, 2, "ReadOnlyMemoryError")
 end
 
 # Runs the request in as many tiers as it takes.
@@ -223,9 +223,10 @@ function serve_one(zygote::Zygote, request::Frame, tiers::String, fresh::Union{F
         status = outcome.status == "cpu" ? "timeout" : outcome.status
         return write_fully(3, frame_bytes(String[status, "", outcome.message, seconds, memory]))
     end
-    head = String[field(frame, 1), field(frame, 2), field(frame, 3), seconds, memory]
-    write_fully(3, frame_bytes(head, length(frame.fields)))
-    # The values go out straight from the wiped buffer: as strings they would stay in the heap for later children.
+    # What a program claims goes out straight from the buffer, which is wiped.
+    write_fully(3, frame_bytes(String[], length(frame.fields)))
+    write_fully(3, frame.bytes, 4, last(frame.fields[3]))
+    write_fully(3, frame_bytes(String[seconds, memory]), 4)
     length(frame.fields) > 5 && write_fully(3, frame.bytes, first(frame.fields[6]) - 5, last(frame.fields[end]))
 end
 
@@ -259,6 +260,7 @@ function serve(tiers::String)
         set_tier(COMPILE_ON)
         warm_up()
         GC.gc()
+        zygote.descriptors = find_descriptors()  # what was opened since
         use_huge_pages()
         zygote.cold = !fork_works(zygote)
     end

@@ -115,6 +115,16 @@ function read_frame(fd, buffer::Vector{UInt8})
     return Frame(buffer, fields)
 end
 
+# Whether a field is `text`. A claim's fields never become strings: those would stay in the heap for later children.
+function is_field(frame::Frame, i::Int, text::String)
+    span = frame.fields[i]
+    length(span) == sizeof(text) || return false
+    for k in 1:length(span)
+        frame.bytes[span[k]] == codeunit(text, k) || return false
+    end
+    return true
+end
+
 function put_u32(io::IOBuffer, n::Int)
     for shift in (24, 16, 8, 0)
         write(io, UInt8(n >> shift & 0xff))
@@ -187,15 +197,18 @@ end
 
 # ---------------------------------------------------------------- descriptors
 
-# Descriptors of this process that a child replaces: the JIT's memory, libuv's epoll, all others.
+# Descriptors of this process that a child opens anew, so that none is shared with the server and later children: the
+# JIT's memory, libuv's epoll, devices of random bytes. All others become /dev/null.
 struct Descriptors
     memory::Vector{Int}
     epoll::Vector{Int}
-    others::Vector{Int}
+    random::Vector{Int}
 end
 
+const MAX_DESCRIPTORS = 256
+
 function find_descriptors()
-    found = Descriptors(Int[], Int[], Int[])
+    descriptors = Descriptors(Int[], Int[], Int[])
     for name in readdir("/proc/self/fd")
         target = try
             readlink("/proc/self/fd/" * name)
@@ -203,11 +216,12 @@ function find_descriptors()
             err isa Base.IOError || rethrow()
             continue  # the folder's own descriptor
         end
-        kind = endswith(target, "/mem") && startswith(target, "/proc/") ? found.memory :
-            target == "anon_inode:[eventpoll]" ? found.epoll : found.others
-        push!(kind, parse(Int, name))
+        fd = parse(Int, name)
+        endswith(target, "/mem") && startswith(target, "/proc/") && push!(descriptors.memory, fd)
+        target == "anon_inode:[eventpoll]" && push!(descriptors.epoll, fd)
+        target in ("/dev/urandom", "/dev/random") && push!(descriptors.random, fd)
     end
-    return found
+    return descriptors
 end
 
 function replace_descriptor(fd::Int, new::Integer)
@@ -215,6 +229,8 @@ function replace_descriptor(fd::Int, new::Integer)
     ccall(:dup3, Cint, (Cint, Cint, Cint), new, fd, O_CLOEXEC) >= 0 || failed("dup3")
     ccall(:close, Cint, (Cint,), new)
 end
+
+is_open(fd::Int) = ccall(:fcntl, Cint, (Cint, Cint), fd, 1) >= 0  # F_GETFD
 
 sys_close(fd::Int) = ccall(:close, Cint, (Cint,), fd)
 
@@ -239,10 +255,14 @@ function separate(descriptors::Descriptors, pipe_fd::Int)
     for fd in descriptors.epoll
         replace_descriptor(fd, ccall(:epoll_create1, Cint, (Cint,), O_CLOEXEC))
     end
+    for fd in descriptors.random
+        replace_descriptor(fd, sys_open("/dev/urandom", O_RDONLY))
+    end
     null = sys_open("/dev/null", O_RDWR)
     null >= 0 || failed("open /dev/null")
-    for fd in descriptors.others
-        fd == pipe_fd || ccall(:dup3, Cint, (Cint, Cint, Cint), null, fd, O_CLOEXEC)
+    for fd in 0:MAX_DESCRIPTORS-1
+        kept = fd == pipe_fd || fd in descriptors.memory || fd in descriptors.epoll || fd in descriptors.random
+        !kept && is_open(fd) && ccall(:dup3, Cint, (Cint, Cint, Cint), null, fd, O_CLOEXEC)
     end
     ccall(:close, Cint, (Cint,), null)
 end
