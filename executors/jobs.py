@@ -60,6 +60,19 @@ class Limits:
             if not 0 < value < math.inf:
                 raise ValueError(f"the limit {field.name} is {value}: use a number above 0")
 
+    def reached(self, status: Status, seconds: float, output: str) -> str:
+        """Which limit ended a program with `status` after `seconds`; `output`: what the output limit counts. Or ""."""
+        match status:
+            case Status.TIMEOUT if seconds >= self.wall_s:
+                return f"the wall-clock limit of {self.wall_s:g} s is reached"
+            case Status.TIMEOUT:
+                return f"the CPU limit of {self.cpu_s:g} s is reached"
+            case Status.MEMORY:
+                return f"the memory limit of {self.memory_mib} MiB is reached"
+            case Status.OUTPUT_LIMIT:
+                return f"the output limit is reached: {output}"
+        return ""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:

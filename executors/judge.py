@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 import re
 import threading
+import time
 from collections.abc import Sequence
 
 from executors import outputs
@@ -16,6 +18,8 @@ from executors.worker import FIRST_SEED, SECOND_SEED, Reply, Worker
 _CACHED_VALUES = 16384
 # Verdicts on a value text that another reading would give again.
 _LASTING = frozenset((Status.OK, Status.FORBIDDEN, Status.UNSERIALISABLE, Status.OUTPUT_LIMIT))
+# A time-out may be the machine's fault: it is believed for so long.
+_TIMEOUT_KEPT_S = 60.0
 
 
 class ValueCache:
@@ -23,23 +27,28 @@ class ValueCache:
 
     def __init__(self, capacity: int = _CACHED_VALUES) -> None:
         self._capacity = capacity
-        self._entries: collections.OrderedDict[str, Reply] = collections.OrderedDict()
+        self._entries: collections.OrderedDict[str, tuple[Reply, float]] = collections.OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, text: str) -> Reply | None:
         """The reply for `text`, with one canonical text when its status is ok; None when it isn't known."""
         with self._lock:
-            reply = self._entries.get(text)
-            if reply is not None:
-                self._entries.move_to_end(text)
+            reply, until = self._entries.get(text, (None, 0.0))
+            if reply is None or time.monotonic() > until:
+                return None
+            self._entries.move_to_end(text)
             return reply
 
     def put(self, text: str, reply: Reply) -> None:
-        """Keep `reply` when it is one that lasts."""
-        if reply.status not in _LASTING:
+        """Keep `reply` when it is one that lasts, a time-out for a minute."""
+        if reply.status in _LASTING:
+            until = math.inf
+        elif reply.status is Status.TIMEOUT:
+            until = time.monotonic() + _TIMEOUT_KEPT_S
+        else:
             return
         with self._lock:
-            self._entries[text] = reply
+            self._entries[text] = (reply, until)
             if len(self._entries) > self._capacity:
                 self._entries.popitem(last=False)
 
@@ -151,20 +160,31 @@ class Judge:
         return Reply(Status.OK, values=values, seconds=seconds)
 
     def _ask_values(self, texts: Sequence[str], known: dict[str, Reply]) -> float:
-        """Fill `known` with the replies for `texts`: one process for all, and one for each when that fails."""
+        """Fill `known` with the replies for `texts`: one process for all, and one for each when that fails.
+
+        Up to the first that fails, which is what counts. Nothing is read again after a time-out: reading all the texts
+        of a job takes no longer than twice its limit.
+        """
         if not texts:
             return 0.0
         together = self._worker.ask(JobKind.VALUE, b"", [_encode(text) for text in texts])
         if together.status is Status.OK:
-            replies = [dataclasses.replace(together, values=(value,)) for value in together.values]
-        elif len(texts) == 1:
-            replies = [together]
+            for text, value in zip(texts, together.values, strict=True):
+                self._keep(text, dataclasses.replace(together, values=(value,)), known)
+        elif together.status is Status.TIMEOUT or len(texts) == 1:
+            for text in texts:
+                self._keep(text, together, known)
         else:
-            replies = [self._worker.ask(JobKind.VALUE, b"", [_encode(text)]) for text in texts]
-        for text, reply in zip(texts, replies, strict=True):
-            known[text] = reply
-            self._cache.put(text, reply)
+            for text in texts:
+                reply = self._worker.ask(JobKind.VALUE, b"", [_encode(text)])
+                self._keep(text, reply, known)
+                if reply.status is not Status.OK:
+                    break
         return together.seconds
+
+    def _keep(self, text: str, reply: Reply, known: dict[str, Reply]) -> None:
+        known[text] = reply
+        self._cache.put(text, reply)
 
 
 def _wrong(number: int) -> str:

@@ -1,7 +1,8 @@
 """`Pool`: jobs in, verdicts out, from any number of contained workers of one language.
 
 One thread a worker. A job's time-out holds up no other job, and a worker that dies is replaced. A program that sleeps
-holds no core: its worker's place is lent to another until it wakes or its time is up.
+holds no core: its worker's place is lent to another. When it wakes it gets the next place that becomes free, before the
+jobs that wait, and runs with the lowest priority from then on: it takes no time from the programs that hold the places.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Pool:
         self._pending: collections.deque[_Item] = collections.deque()
         self._idle: list[_Seat] = []
         self._seats: list[_Seat] = []
+        # Their programs are awake again and their places taken; the first gets the next place.
+        self._woken: collections.deque[_Seat] = collections.deque()
         self._free = self.workers
         self._changed = threading.Condition()
         self._cache = ValueCache()
@@ -173,6 +176,9 @@ class Pool:
 
         The seat that rested last works first, so that no more workers are started than are needed.
         """
+        while self._woken and self._free > 0:
+            self._woken.popleft().lent = False
+            self._free -= 1
         while self._pending and self._free > 0:
             if self._idle:
                 seat = self._idle.pop()
@@ -184,17 +190,24 @@ class Pool:
             self._free -= 1
             seat.inbox.put(self._pending.popleft())
 
-    def _lend(self, seat: _Seat) -> None:
-        """The program of `seat` sleeps: its place is free until it ends, and another may run beside it afterwards."""
+    def _lend(self, seat: _Seat, asleep: bool) -> bool:
+        """The program of `seat` sleeps, and its place is free; or it is awake again. Whether it has a place if so."""
         with self._changed:
-            if not seat.lent:
+            if asleep:
+                if seat in self._woken:
+                    self._woken.remove(seat)
+                self._free += not seat.lent
                 seat.lent = True
-                self._free += 1
-                self._dispatch()
+            elif seat.lent:
+                self._woken.append(seat)
+            self._dispatch()
+            return asleep or not seat.lent
 
     def _rest(self, seat: _Seat) -> None:
         """The seat has nothing to do."""
         with self._changed:
+            if seat in self._woken:
+                self._woken.remove(seat)
             self._free += not seat.lent
             seat.lent = False
             self._idle.append(seat)
@@ -223,7 +236,7 @@ class _Seat:
             pool.limits,
             pool._cold,
             pool._guardian,
-            lambda: pool._lend(self),
+            lambda asleep: pool._lend(self, asleep),
         )
         judge = Judge(pool.language, worker, pool._cache, pool.limits)
         try:

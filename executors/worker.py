@@ -81,7 +81,7 @@ class Worker:
         limits: Limits,
         cold: bool = False,
         guardian: Guardian | None = None,
-        on_sleep: Callable[[], None] | None = None,
+        on_sleep: Callable[[bool], bool] | None = None,
     ) -> None:
         self._language = language
         self._interpreter = interpreter
@@ -103,6 +103,13 @@ class Worker:
 
     def ask(self, kind: JobKind, source: bytes, inputs: Sequence[bytes], seed: int = FIRST_SEED) -> Reply:
         """Evaluate in a fresh process. When that is killed from outside, once more; then `infrastructure`."""
+        reply = self._ask_twice(kind, source, inputs, seed)
+        if reply.message and reply.status is not Status.TIMEOUT:
+            return reply
+        output = f"{self._limits.value_chars} characters a value"
+        return dataclasses.replace(reply, message=self._limits.reached(reply.status, reply.seconds, output))
+
+    def _ask_twice(self, kind: JobKind, source: bytes, inputs: Sequence[bytes], seed: int) -> Reply:
         message = ""
         for _ in range(2):
             try:
@@ -264,7 +271,10 @@ class Worker:
                 process.kill()
             if status is not None or code != 128 + signal.SIGKILL:
                 verdict = self._judge_program(job_id, status, code, outputs)
-                return dataclasses.replace(verdict, seconds=seconds, memory_mib=process.peak_memory_mib)
+                limit = self._limits.reached(verdict.status, seconds, f"{self._limits.output_bytes} bytes")
+                return dataclasses.replace(
+                    verdict, message=limit or verdict.message, seconds=seconds, memory_mib=process.peak_memory_mib
+                )
         return Verdict(job_id, Status.INFRASTRUCTURE, message="the program was killed from outside, twice")
 
     def _judge_program(

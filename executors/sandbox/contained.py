@@ -10,15 +10,17 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from executors.inside import protocol
 from executors.sandbox.cgroup import Group
 from executors.sandbox.guardian import Guardian
 
-# A program that hasn't answered by the first look is looked at again and again; asleep each time, it holds no core.
+# A program that hasn't answered by the first look is looked at again and again; asleep or awake that often in a row, it
+# is so.
 _FIRST_LOOK_S, _LOOK_S, _LOOKS = 0.03, 0.01, 3
+_LOWEST_PRIORITY = 19
 _CORES = os.cpu_count() or 1
 _CPU_LOOK_S = 0.02
 
@@ -35,7 +37,7 @@ class Contained:
     """A started contained process; not safe across threads.
 
     pid: the process inside, 0 when it isn't known. folder and group: deleted when the process is killed. listed: what
-    the guardian must forget then.
+    the guardian must forget then. harness_depth: how far below `pid` the harness is.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Contained:
         group: Group | None = None,
         guardian: Guardian | None = None,
         listed: Sequence[str] = (),
+        harness_depth: int = 0,
     ) -> None:
         self.process = process
         self.pid = pid
@@ -54,6 +57,7 @@ class Contained:
         self._group = group
         self._guardian = guardian
         self._listed = listed
+        self._harness_depth = harness_depth
         self._memory_kills = self._shortages = 0
         self.starved = False
         self._received = bytearray()
@@ -79,11 +83,12 @@ class Contained:
                 raise StreamClosedError from None
 
     def receive(
-        self, deadline: float, max_bytes: int, cpu_s: float = 0.0, on_sleep: Callable[[], None] | None = None
+        self, deadline: float, max_bytes: int, cpu_s: float = 0.0, on_sleep: Callable[[bool], bool] | None = None
     ) -> list[bytes]:
         """The next frame. Raises StreamClosedError, DeadlineExceededError (the CPU limit is one too) and FrameError.
 
-        `on_sleep` is called once when nothing inside has been running for a while.
+        `on_sleep` is called with True when nothing inside has been running for a while, and with False when something
+        is again; it answers whether what is inside may go on as before, else it gets the lowest priority.
         """
         if on_sleep is not None:
             self._watch_sleep(deadline, on_sleep)
@@ -102,36 +107,45 @@ class Contained:
                 raise StreamClosedError
             self._received += chunk
 
-    def _watch_sleep(self, deadline: float, on_sleep: Callable[[], None]) -> None:
-        """Wait until there is output, the deadline is near, or everything inside sleeps (then call `on_sleep`)."""
-        asleep, pause_s = 0, _FIRST_LOOK_S
+    def _watch_sleep(self, deadline: float, on_sleep: Callable[[bool], bool]) -> None:
+        """Wait until there is output or the deadline is near; tell `on_sleep` when the inside falls asleep or wakes."""
+        lies_asleep, other_looks, pause_s = False, 0, _FIRST_LOOK_S
         while time.monotonic() + pause_s < deadline:
             with contextlib.suppress(DeadlineExceededError):
                 _wait(self._output, select.POLLIN, time.monotonic() + pause_s)
                 return
-            asleep = asleep + 1 if self.is_asleep() else 0
-            if asleep == _LOOKS:
-                on_sleep()
-                return
+            other_looks = other_looks + 1 if self.is_asleep() is not lies_asleep else 0
+            if other_looks == _LOOKS:
+                lies_asleep, other_looks = not lies_asleep, 0
+                if not on_sleep(lies_asleep):
+                    self._yield_cores()
             pause_s = _LOOK_S
 
     def is_asleep(self) -> bool:
         """Whether no thread inside runs or waits for a core or a disk; False when that can't be told."""
-        found, frontier = False, [self.pid] if self.pid else []
+        states = [state for _, _, state in self._threads()]
+        return bool(states) and not any(state in (b"R", b"D", b"") for state in states)
+
+    def _threads(self) -> Iterator[tuple[int, int, bytes]]:
+        """Depth below `pid`, number and state of every thread inside; the state is empty where it can't be read."""
+        frontier = [(0, self.pid)] if self.pid else []
         while frontier:
-            pid = frontier.pop()
+            depth, pid = frontier.pop()
             try:
-                tasks = os.listdir(f"/proc/{pid}/task")
-                for task in tasks:
+                for task in os.listdir(f"/proc/{pid}/task"):
                     with open(f"/proc/{pid}/task/{task}/stat", "rb") as file:
-                        if file.read().rpartition(b")")[2].split()[0] in (b"R", b"D"):
-                            return False
+                        yield depth, int(task), file.read().rpartition(b")")[2].split()[0]
                     with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
-                        frontier += map(int, file.read().split())
+                        frontier += ((depth + 1, int(child)) for child in file.read().split())
             except OSError:
-                return False
-            found = True
-        return found
+                yield depth, pid, b""
+
+    def _yield_cores(self) -> None:
+        """The lowest priority for every thread of the harness's children: they run when nobody else wants a core."""
+        for depth, thread, _ in list(self._threads()):
+            if depth > self._harness_depth:
+                with contextlib.suppress(OSError):
+                    os.setpriority(os.PRIO_PROCESS, thread, _LOWEST_PRIORITY)
 
     def _wait_output(self, deadline: float, cpu_s: float) -> None:
         if not cpu_s or not self.pid:

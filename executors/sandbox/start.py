@@ -118,7 +118,9 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) 
         pid = _reported_pid(report_read) if namespaces else process.pid
         if pid:
             list_entry(guardian.process(pid))
-    return Contained(process, pid, folder, group, watch, listed)
+    # Below bubblewrap's own first process, where what it starts is not that process itself.
+    harness_depth = 1 if namespaces and launch.mode is Mode.SERVE else 0
+    return Contained(process, pid, folder, group, watch, listed, harness_depth)
 
 
 @contextlib.contextmanager

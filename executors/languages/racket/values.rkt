@@ -36,8 +36,14 @@
                           (void))
                         (raise (refusal "forbidden" "value" "#< starts no literal"))))))
 
+;; An exact number with an exponent of five digits: the reader takes half a minute to write out its zeros.
+(define immense #px"#[eE][^\\s()\\[\\]{}\";,]*?[eEsSlLdDfFtT][+-]?[0-9#]{5,}")
+(define characters-and-strings #px"#\\\\.|\"(?:[^\"\\\\]|\\\\.)*\"")
+
 ;; text -> datum. Read as syntax, so that literals are immutable as in a program.
 (define (read-datum text)
+  (when (regexp-match? immense (regexp-replace* characters-and-strings text "\"\""))
+    (forbid "an exact number with an exponent of more than four digits"))
   (define in (open-input-string text))
   (define (next)
     (define syntax-or-eof (read-syntax 'value in))

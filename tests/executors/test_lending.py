@@ -1,0 +1,51 @@
+"""Places that are lent: a program that sleeps holds none, and one that wakes takes none from those that hold them."""
+
+from __future__ import annotations
+
+import pytest
+
+from executors import Job, JobKind, Limits, Pool, Status
+
+LIMITS = Limits(wall_s=20.0, cpu_s=20.0)
+# Sleeps, then runs until it has the lowest priority or some seconds have passed; the priority, and that of a next one.
+SLEEPER = """
+import os, time
+def f(x):
+    time.sleep(0.5)
+    end = time.monotonic() + 5
+    while time.monotonic() < end and os.getpriority(os.PRIO_PROCESS, 0) == 0:
+        pass
+    return os.getpriority(os.PRIO_PROCESS, 0)
+"""
+SPINNER = "import time\ndef f(x):\n    end = time.monotonic() + 4\n    while time.monotonic() < end:\n        pass\n    return x"
+PRIORITY = "import os\ndef f(x):\n    return os.getpriority(os.PRIO_PROCESS, 0)"
+
+
+def job(source: str, name: str = "job") -> Job:
+    return Job(name, JobKind.EVALUATE, source, ("0",))
+
+
+@pytest.mark.parametrize(("language", "priority"), [("python", "19")])
+def test_a_program_that_wakes_leaves_the_cores_to_those_that_hold_a_place(language, priority):
+    with Pool(language, workers=1, limits=LIMITS) as pool:
+        sleeper = pool.submit(job(SLEEPER))
+        spinner = pool.submit(job(SPINNER))
+        assert sleeper.result().values == (priority,)
+        assert spinner.result().status is Status.OK
+        # Its worker's next programs run as all others do.
+        assert {verdict.values for verdict in pool.run_all([job(PRIORITY)] * 6)} == {("0",)}
+
+
+def test_a_program_that_wakes_to_a_free_place_keeps_its_priority():
+    with Pool("python", workers=1, limits=LIMITS) as pool:
+        alone = SLEEPER.replace("+ 5", "+ 0.5")
+        assert pool.submit(job(alone)).result().values == ("0",)
+
+
+def test_a_program_that_wakes_comes_before_the_jobs_that_wait():
+    """Four sleepers and one place: as they wake each takes the next place, and what is submitted last runs last."""
+    source = "import time\ndef f(x):\n    time.sleep(0.5)\n    end = time.process_time() + 0.3\n"
+    source += "    while time.process_time() < end:\n        pass\n    return x"
+    with Pool("python", workers=1, limits=LIMITS) as pool:
+        verdicts = list(pool.run([job(source, f"sleeper {number}") for number in range(12)]))
+    assert {verdict.status for verdict in verdicts} == {Status.OK}
