@@ -3,8 +3,9 @@
 # The text is what `repr` gives wherever that reads back to the same type, and a fuller form elsewhere:
 #   Int8(1), Float32[1.0], Dict{String, Any}("a" => 1), Set{Int64}(), reshape([1, 2], 2, 1), big(5)
 # Dict and Set are in the order of their elements' texts. Only values of exactly the built-in types are written; all
-# else is Unserialisable. Kinds that print and compare alike are written alike: a view, adjoint or BitArray as the array
-# it shows, a SubString as its String, and a BigInt past Int64 like an Int128 (digits). Reading interprets the parsed
+# else is Unserialisable. Kinds that print and compare alike are written alike: a view, adjoint, BitArray, reshaped range,
+# codeunits, or a range that start:step:stop does not name as the array it shows, an array of views as one of arrays, a
+# SubString as its String, and a BigInt past Int64 like an Int128 (digits). Reading interprets the parsed
 # expression itself and never evaluates it: literals, constructors of these types and, in inputs, arithmetic; anything
 # else: Forbidden.
 #
@@ -30,7 +31,7 @@ const NAMED_TYPES = Dict{Symbol,Any}(nameof(T) => T for T in (
     OrdinalRange, Type, DataType, Function, CartesianIndex))
 const ALIASES = Dict{Symbol,Any}(:Int => Int, :UInt => UInt, :Vector => Vector, :Matrix => Matrix, :Union => Union,
     :AbstractVector => AbstractVector, :AbstractMatrix => AbstractMatrix, :ComplexF64 => ComplexF64,
-    :ComplexF32 => ComplexF32, :BitVector => BitVector, :BitArray => BitArray, :BitMatrix => BitMatrix)
+    :ComplexF32 => ComplexF32, :BitVector => BitVector, :BitArray => BitArray, :BitMatrix => BitMatrix, :Vararg => Vararg)
 const PLAIN = (Int64, Float64, Char, String, Symbol, Nothing, Missing)  # an array of these needs no element type
 const SHORT = (Bool, Int8, Int16, Int32, Int128, UInt8, UInt16, UInt32, UInt64, UInt128, Float16, Float32, BigInt,
     BigFloat)  # an array of these names its element type, and its elements then need no constructor
@@ -67,6 +68,12 @@ const UNIT_RANGE, STEP_RANGE = UnitRange.body.name, StepRange.body.body.name
 const STEP_RANGE_LEN = Base.unwrap_unionall(StepRangeLen).name
 const BIT_ARRAY, SUB_ARRAY = BitArray.body.name, Base.unwrap_unionall(SubArray).name
 const CARTESIAN = CartesianIndex.body.name
+const ONE_TO = Base.OneTo.body.name
+type_name_of(@nospecialize(T)) = Base.unwrap_unionall(T).name
+const WITH_PARENT = (SUB_ARRAY, type_name_of(Base.ReshapedArray), type_name_of(Base.ReinterpretArray),
+    type_name_of(PermutedDimsArray))
+const LIN_RANGE = type_name_of(LinRange)
+const CODE_UNITS = type_name_of(Base.CodeUnits)
 const LINEAR_ALGEBRA = Base.PkgId(Base.UUID("37e2e46d-f89d-539d-b4ee-838fcccc9c8e"), "LinearAlgebra")
 const ADJOINTS = if haskey(Base.loaded_modules, LINEAR_ALGEBRA)
     Tuple(Base.unwrap_unionall(getfield(Base.loaded_modules[LINEAR_ALGEBRA], T)).name for T in (:Adjoint, :Transpose))
@@ -112,7 +119,7 @@ function emit_symbol(e::Emitter, s::Symbol)
     text = String(s)
     sizeof(text) > 4 * e.limit && throw(TooLong())
     # An identifier prints as :name; what would not read back as the symbol alone is spelt Symbol("...").
-    plain = occursin(r"^[A-Za-z_][A-Za-z_0-9]*!?$", text)
+    plain = occursin(r"^[A-Za-z_][A-Za-z_0-9]*!?$", text) && !(text in ("true", "false"))
     put(e, plain ? ":" * text : "Symbol(" * repr(text) * ")")
 end
 
@@ -149,7 +156,7 @@ function emit_number(e::Emitter, @nospecialize(x), short::Bool)
 end
 
 # print gives the shortest digits that name the number in its own type, without the type's suffix.
-shortest(y::Float32) = (s = string(y); occursin('f', s) ? replace(s, 'f' => 'e') : s)
+shortest(y::Float32) = isfinite(y) ? replace(string(y), 'f' => 'e') : string(y)
 shortest(y::Float16) = string(y)
 
 hexadecimal(@nospecialize(x)) = x isa UInt8 ? repr(x::UInt8) : x isa UInt16 ? repr(x::UInt16) :
@@ -183,21 +190,12 @@ function emit_container(e::Emitter, @nospecialize(x), T::DataType, depth::Int, @
         emit(e, x.den, depth, Any)
     elseif name === COMPLEX
         emit_complex(e, x, depth)
-    elseif name === UNIT_RANGE && T.parameters[1] in PLAIN
-        emit(e, x.start, depth, Any)
-        put(e, ":")
-        emit(e, x.stop, depth, Any)
-    elseif name === STEP_RANGE || name === STEP_RANGE_LEN
-        emit_step_range(e, x, depth)
+    elseif is_named_range(x)
+        emit_range(e, x, depth)
     elseif name === CARTESIAN
         put(e, "CartesianIndex")
         emit_tuple(e, x.I, depth)
-    elseif name === BIT_ARRAY
-        length(x) > 4 * e.limit && throw(TooLong())
-        emit_array(e, Array(x), depth)
-    elseif name === SUB_ARRAY || name in ADJOINTS
-        parent_name = name_of(typeof(x.parent))
-        parent_name === ARRAY || parent_name === BIT_ARRAY || throw(Unserialisable("a wrapper of an unusual array"))
+    elseif shows_array(x)
         length(x) > 4 * e.limit && throw(TooLong())
         emit_array(e, Array(x), depth)
     elseif x isa Irrational && x in (π, ℯ)
@@ -208,9 +206,40 @@ function emit_container(e::Emitter, @nospecialize(x), T::DataType, depth::Int, @
     return nothing
 end
 
+# Whether `x` is an array of Base's that is written as the array it shows: nothing of the program's is asked.
+function shows_array(@nospecialize(x))
+    name = name_of(typeof(x))
+    (name in WITH_PARENT || name in ADJOINTS) && return name_of(typeof(x.parent)) === ARRAY || shows_array(x.parent)
+    name === CODE_UNITS && return typeof(x.s) === String
+    return name === BIT_ARRAY || is_range(name) && (eltype(x) in PLAIN || eltype(x) in SHORT)
+end
+
+is_range(@nospecialize(name)) = name in (UNIT_RANGE, ONE_TO, STEP_RANGE, STEP_RANGE_LEN, LIN_RANGE)
+
+# Whether start:stop or start:step:stop makes the range `x` again.
+function is_named_range(@nospecialize(x))
+    name = name_of(typeof(x))
+    is_range(name) && (eltype(x) in PLAIN || eltype(x) in SHORT) || return false
+    name === ONE_TO && return true
+    (name === LIN_RANGE || name !== UNIT_RANGE && iszero(step(x))) && return false
+    again = name === UNIT_RANGE ? (x.start:x.stop) : (first(x):step(x):last(x))
+    # Two big integers are never identical.
+    return typeof(again) === typeof(x) && (again === x || eltype(x) === BigInt && again == x)
+end
+
+function emit_range(e::Emitter, @nospecialize(r), depth::Int)
+    emit(e, first(r), depth, Any)
+    put(e, ":")
+    if !(r isa AbstractUnitRange)
+        emit(e, step(r), depth, Any)
+        put(e, ":")
+    end
+    emit(e, last(r), depth, Any)
+end
+
 # a => b => c and (a = 1) need brackets to read back as a side of a pair.
 function emit_pair_side(e::Emitter, @nospecialize(x), depth::Int)
-    bracket = name_of(typeof(x)) === PAIR || x isa AbstractRange
+    bracket = name_of(typeof(x)) === PAIR || is_named_range(x)
     bracket && put(e, "(")
     emit(e, x, depth, Any)
     bracket && put(e, ")")
@@ -228,7 +257,7 @@ function evident(@nospecialize(E))
 end
 
 function emit_array(e::Emitter, @nospecialize(a), depth::Int)
-    E, n, shape = eltype(a), length(a), size(a)
+    E, n, shape = shown_eltype(eltype(a)), length(a), size(a)
     n > 4 * e.limit && throw(TooLong())
     prefix = n > 0 && evident(E) && !(E in SHORT) ? "" : type_text(E, 0)
     rows = length(shape) == 2 && shape[1] >= 1 && shape[2] >= 2 && (E in PLAIN || E in SHORT) && E !== Symbol
@@ -250,6 +279,14 @@ function emit_array(e::Emitter, @nospecialize(a), depth::Int)
         isempty(shape) && put(e, ", ()")
         put(e, ")")
     end
+end
+
+# The type of elements that are views and the like, as they are written.
+function shown_eltype(@nospecialize(E))
+    E isa DataType && isconcretetype(E) && E <: AbstractArray || return E
+    name = E.name
+    (name in WITH_PARENT || name in ADJOINTS || name in (BIT_ARRAY, CODE_UNITS)) || return E
+    return Array{eltype(E),ndims(E)}
 end
 
 function emit_tuple(e::Emitter, @nospecialize(t), depth::Int)
@@ -292,17 +329,6 @@ function emit_complex(e::Emitter, @nospecialize(z), depth::Int)
         put(e, ", ")
         emit(e, z.im, depth, Any)
         put(e, ")")
-    end
-end
-
-function emit_step_range(e::Emitter, @nospecialize(r), depth::Int)
-    E = eltype(r)
-    E in PLAIN || throw(Unserialisable("a range of $(type_text(E, 0))"))
-    a, s, b = first(r), step(r), last(r)
-    (a:s:b) === r || throw(Unserialisable("a range that start:step:stop does not name"))
-    for (i, part) in enumerate((a, s, b))
-        i > 1 && put(e, ":")
-        emit(e, part, depth, Any)
     end
 end
 
@@ -368,8 +394,19 @@ function type_text(@nospecialize(T), depth::Int)
     return base * "{" * join([parameter_text(p, depth) for p in parameters], ", ") * "}"
 end
 
+# Vararg{T}, any number of T, as the last of a tuple's types: a type up to Julia 1.6, an object of its own since.
+if isdefined(Core, :TypeofVararg)
+    is_vararg(@nospecialize(p)) = p isa Core.TypeofVararg && isdefined(p, :T) && !isdefined(p, :N)
+    vararg_type(@nospecialize(p)) = p.T
+else
+    is_vararg(@nospecialize(p)) = p isa UnionAll && p.body isa DataType && p.body.name === Vararg.body.body.name &&
+        p.body.parameters[2] === p.var
+    vararg_type(@nospecialize(p)) = p.body.parameters[1]
+end
+
 function parameter_text(@nospecialize(p), depth::Int)
     p isa Int && return string(p)
+    is_vararg(p) && return "Vararg{" * type_text(vararg_type(p), depth + 1) * "}"
     p isa Type && return type_text(p, depth + 1)
     if p isa Tuple && all(s -> s isa Symbol, p)
         return "(" * join([":" * String(s) for s in p], ", ") * (length(p) == 1 ? ",)" : ")")

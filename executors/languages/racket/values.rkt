@@ -200,7 +200,8 @@
        (call (cond
                [(hash-equal? value) "hash"]
                [(hash-eqv? value) "hasheqv"]
-               [else "hasheq"])
+               [(hash-eq? value) "hasheq"]
+               [else (unserialisable "hash by equal-always?")])
              (hash->texts value text-of))]
       [(plain-set-name value)
        => (lambda (name)
