@@ -89,6 +89,8 @@ def harden(limits: Limits, seccomp_program: bytes) -> None:
 def harden_to(space_bytes: int, cpu_s: float, seccomp_program: bytes) -> None:
     """As `harden`, with the whole address space, for a process that becomes another interpreter's. Raises OSError."""
     resource.setrlimit(resource.RLIMIT_AS, (space_bytes, space_bytes))
+    # What it was given in memory files stays as it is.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     used_s = time.process_time()
     cpu_s = math.ceil(used_s + cpu_s) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))

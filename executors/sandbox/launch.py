@@ -16,6 +16,8 @@ INSIDE = Path(__file__).resolve().parent.parent / "inside"
 FILTER_PATH = "/azr/child_filter.bpf"
 PROGRAM_DIR = "/tmp"
 _BASE_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8", "TZ": "UTC"}
+# The second process of a determinism check: every local date there is another one, but for the day's first second.
+_TOMORROW = "AZR-23:59:59"
 OPEN_FILES = 256
 
 
@@ -94,6 +96,8 @@ def environment(launch: Launch, filter_path: str, inside: str) -> dict[str, str]
     """The whole environment of the contained process; the paths are those seen inside."""
     variables = dict(_BASE_ENVIRONMENT)
     seed = str(launch.hash_seed)
+    if launch.hash_seed:
+        variables["TZ"] = _TOMORROW
     variables.update((name, value.replace("{hash_seed}", seed)) for name, value in launch.interpreter.environment)
     if launch.mode is not Mode.PROGRAM:
         variables["AZR_CHILD_FILTER"] = filter_path

@@ -38,6 +38,7 @@ from executors.sandbox.launch import (
 )
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
+_REQUEST_MIB = 256
 # What Linux gives where nobody sets anything else; threads take it from their address space.
 _STACK_KIB = 8192
 _RESET_PERSONALITY = "import ctypes, os, sys; ctypes.CDLL(None).personality(0); os.execv(sys.argv[1], sys.argv[1:])"
@@ -206,7 +207,9 @@ def _with_limits(launch: Launch, argv: Sequence[str], group: cgroup.Group | None
     Nothing that this process inherited or set for itself changes a verdict: file modes, stack, signals. A machine that
     is short of memory ends programs before whoever started them.
     """
-    blocks = max(launch.file_mib * 2048, len(launch.source) // 512 + 1, 64)
+    # A serving harness puts requests into memory files; what it starts writes nothing.
+    file_mib = _REQUEST_MIB if launch.mode is Mode.SERVE else launch.file_mib
+    blocks = max(file_mib * 2048, len(launch.source) // 512 + 1, 64)
     script = cgroup.join_script(group) if group is not None else ""
     script += "umask 022; { echo 1000 > /proc/self/oom_score_adj; "
     script += f"ulimit -S -s {_STACK_KIB}; }} 2>/dev/null; "

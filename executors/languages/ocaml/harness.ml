@@ -55,7 +55,10 @@ let () =
       end in
     go 0;
     Buffer.contents out in
-  let string_text text = "\"" ^ escaped text ^ "\"" in
+  (* A character has at most four bytes. *)
+  let most_bytes = ref max_int in
+  let string_text text =
+    if String.length text > !most_bytes then raise Too_long else "\"" ^ escaped text ^ "\"" in
   let char_text c =
     match c with
     | '\'' -> "'\\''"
@@ -280,6 +283,7 @@ let () =
     let whole text = if characters text > value_chars then raise Too_long else text in
     try
       let inputs = List.map read inputs in
+      most_bytes := 4 * value_chars;
       let values =
         if kind = "value" then List.map (fun (text, _) -> whole text) inputs
         else begin

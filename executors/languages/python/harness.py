@@ -47,6 +47,37 @@ def make_writer(descriptor: int) -> Callable[[Claim], None]:
     return send
 
 
+# What sys.setrecursionlimit(1000) allows a function that a module calls: the call itself and 998 more.
+_LIMIT, _DEEPEST = 1000, 998
+# The frames between `answer` and a module's own code: exec and the module's.
+_MODULE_FRAMES = 2
+
+
+def _deepest(depth: int) -> int:
+    try:
+        return _deepest(depth + 1)
+    except RecursionError:
+        return depth
+
+
+def _hide_frames(frames: int) -> Callable[[int], None]:
+    """Give programs a stack as deep as without the `frames` of the harness, and the limit that they know.
+
+    Returns what takes a number of frames, which have ended, off.
+    """
+    get_limit, set_limit = sys.getrecursionlimit, sys.setrecursionlimit
+    set_limit(_LIMIT + frames)
+    sys.getrecursionlimit = lambda: get_limit() - frames
+    sys.setrecursionlimit = lambda limit, /: set_limit(limit + frames)
+
+    def end(count: int) -> None:
+        nonlocal frames
+        set_limit(get_limit() - count)
+        frames -= count
+
+    return end
+
+
 def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Claim]:  # noqa: C901 - one closure
     """The function from kind, source and inputs to the claim; its primitives are bound before any program runs."""
     emit = value_texts.make_emitter()
@@ -96,7 +127,9 @@ def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Cla
             return failure(error)
         try:
             module = _main_module()
+            end_frames = _hide_frames(_MODULE_FRAMES + _DEEPEST - _deepest(0))
             exec(code, module.__dict__)  # noqa: S102 - this process exists to run it
+            end_frames(_MODULE_FRAMES)
             function = module.__dict__.get("f")
             if function is None:
                 return [b"runtime_error", b"NameError", b"the program defines no function f"]

@@ -106,7 +106,8 @@ def make_emitter() -> Callable[[object, int], str]:  # noqa: C901 - one closure
     bool_type, int_type, float_type, complex_type, str_type, bytes_type = bool, int, float, complex, str, bytes
     list_type, tuple_type, set_type, frozenset_type, dict_type = list, tuple, set, frozenset, dict
     int_text, float_text, str_text, bytes_text = int.__repr__, float.__repr__, str.__repr__, bytes.__repr__
-    bits, items, any_digits, set_depth = int.bit_length, dict.items, sys.set_int_max_str_digits, sys.setrecursionlimit
+    bits, items, any_digits = int.bit_length, dict.items, sys.set_int_max_str_digits
+    get_depth, set_depth = sys.getrecursionlimit, sys.setrecursionlimit
     unserialisable, too_long, max_depth = UnserialisableError, TooLongError, MAX_DEPTH
     special = {"nan": "float('nan')", "inf": "float('inf')", "-inf": "float('-inf')"}
     get_special, key_of = special.get, lambda pair: pair[0]
@@ -115,6 +116,7 @@ def make_emitter() -> Callable[[object, int], str]:  # noqa: C901 - one closure
         left = max_chars
         path: list[int] = []
         any_digits(0)
+        depth_of_program = get_depth()
         set_depth(10_000)
 
         def spend(chars: int) -> None:
@@ -186,6 +188,7 @@ def make_emitter() -> Callable[[object, int], str]:  # noqa: C901 - one closure
         text = walk(value)
         if size(text) > max_chars:
             raise too_long
+        set_depth(depth_of_program)
         return text
 
     return emit

@@ -69,6 +69,8 @@ double_texts <- function(values) {
     off <- finite & as.numeric(texts) != values
     texts[off] <- sprintf(form, values[off])
   }
+  # identical(0, -0) is TRUE.
+  texts[values == 0] <- "0"
   texts[is.na(values)] <- "NA_real_"
   texts[is.nan(values)] <- "NaN"
   texts[is.infinite(values)] <- ifelse(values[is.infinite(values)] > 0, "Inf", "-Inf")
@@ -216,6 +218,8 @@ run_expressions <- function(expressions) {
 }
 
 load_program <- function(source) {
+  # As Rscript reads a file's lines.
+  source <- gsub("\r\n", "\n", source, fixed = TRUE)
   parse_text <- function(text) parse(text = text, keep.source = FALSE, encoding = "UTF-8")
   whole <- tryCatch(parse_text(source), error = function(e) e)
   if (!inherits(whole, "error")) return(run_expressions(whole))
