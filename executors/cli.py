@@ -18,6 +18,7 @@ from executors import LANGUAGES, Job, JobKind, Language, Limits, Pool, Verdict, 
 from executors.sandbox.launch import Tier
 
 _LIMITS = Limits()
+_ALLOW_TIER = "least containment to go on with: namespaces, landlock or limits"
 # Languages that work without what is built, but start several times slower.
 _BUILDS: dict[str, Callable[[], Path]] = {
     name: language.build for name, language in LANGUAGES.items() if language.build
@@ -42,10 +43,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--memory-mib", type=int, default=_LIMITS.memory_mib, metavar="N")
         command.add_argument("--value-chars", type=int, default=_LIMITS.value_chars, metavar="N")
         command.add_argument("--cold", action="store_true", help="a fresh interpreter for every program")
-        command.add_argument("--allow-tier", default="namespaces", help="least containment: namespaces|landlock|limits")
+        command.add_argument("--allow-tier", default="namespaces", help=_ALLOW_TIER)
         command.add_argument("--language-dir", default=None, metavar="DIR", help="folder of more language files")
     doctor = commands.add_parser("doctor", help="what is installed here, and how programs are contained")
-    doctor.add_argument("language", nargs="*", help="run its identity program too; end with 1 when that fails")
+    doctor.add_argument("language", nargs="*", help="try it too, as a run does when it starts")
+    doctor.add_argument("--allow-tier", default="namespaces", help=_ALLOW_TIER)
     build = commands.add_parser("build", help="compile what makes a language start faster; once for each machine")
     build.add_argument("language", nargs="*", help=f"of {', '.join(sorted(_BUILDS))} (default: all that are installed)")
     benchmark = commands.add_parser("benchmark", help="programs a second, cold against warm on one core")
@@ -305,7 +307,7 @@ def main(argv: Sequence[str] | None = None, output: TextIO = sys.stdout) -> int:
                 # Here, because no other command probes this machine for its own sake.
                 from executors import doctor
 
-                return doctor.examine(output, arguments.language)
+                return doctor.examine(output, arguments.language, arguments.allow_tier)
             case "build":
                 return _build(arguments, output)
             case _:

@@ -13,9 +13,9 @@ from typing import TextIO
 
 from executors import LANGUAGES
 from executors.pool import Pool
-from executors.sandbox import cgroup, seccomp
-from executors.sandbox.launch import TIER_MEANING, Tier
-from executors.sandbox.probe import best_tier, probe
+from executors.sandbox import advice, cgroup, seccomp
+from executors.sandbox.launch import TIER_MEANING, Tier, parse_tier
+from executors.sandbox.probe import best_tier, probe, require_tier
 
 _LANDLOCK_CREATE_RULESET = 444
 
@@ -28,7 +28,7 @@ def landlock_version() -> int:
 def _bubblewrap() -> tuple[bool, str]:
     path = shutil.which("bwrap")
     if path is None:
-        return False, "install the package bubblewrap: without it there is no tier namespaces"
+        return False, "without it there is no tier namespaces"
     done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
     return True, f"{path} {done.stdout.strip()}"
 
@@ -62,17 +62,19 @@ def _features() -> Iterator[tuple[str, bool, str]]:
     yield "not root", os.geteuid() != 0, user
     yield "bubblewrap", *_bubblewrap()
     fault = probe(Tier.NAMESPACES).fault
-    yield "namespaces", not fault, fault or "user, process, network, mount, IPC and host name, a set for each worker"
+    of_worker = "user, process, network, mount, IPC and host name, a set for each worker"
+    yield "namespaces", not fault, f"{fault}. {advice.namespaces()}" if fault else of_worker
     yield "seccomp", *_seccomp()
     yield "landlock", *_landlock()
     yield "cgroup", *_control_groups()
 
 
-def examine(output: TextIO, tried: Sequence[str] = ()) -> int:
-    """Write the findings to `output`; 1 when programs can't be run on this machine, else 0.
+def examine(output: TextIO, tried: Sequence[str] = (), allow_tier: str = "namespaces") -> int:
+    """Write the findings to `output`; the exit status of a run that goes on with `allow_tier`: 0, or 2 for an error.
 
-    The languages of `tried` each run their identity program in a pool; one that fails is a 1 too.
+    The languages of `tried` each run their sample in a pool, as they do when a run starts.
     """
+    least = parse_tier(allow_tier)
     for name, language in sorted(LANGUAGES.items()):
         interpreter = language.find()
         if interpreter is None:
@@ -91,16 +93,25 @@ def examine(output: TextIO, tried: Sequence[str] = ()) -> int:
         output.write(f"{tier.name.lower():12} {'not here: ' + fault if fault else 'works'}\n")
         output.write(f"{'':12} {TIER_MEANING[tier]}\n")
     best = best_tier()
-    if best is None:
-        output.write("No tier works: programs can't be run on this machine.\n")
-        return 1
+    if best is None or best < least:
+        output.write(f"\n{_refusal(allow_tier)}\n")
+        return 2
     output.write(f"\nPrograms run in the tier {best.name.lower()}.\n")
     failed = 0
     for name in tried:
         try:
-            with Pool(name, workers=1, allow_tier=best.name.lower()):
+            with Pool(name, workers=1, allow_tier=allow_tier):
                 output.write(f"{name:12} ran its identity program\n")
         except ValueError as error:
             output.write(f"{name:12} does not work: {error}\n")
-            failed = 1
+            failed = 2
     return failed
+
+
+def _refusal(allow_tier: str) -> str:
+    """What a run says of this machine, which contains less than `allow_tier`."""
+    try:
+        require_tier(allow_tier)
+    except ValueError as error:
+        return str(error)
+    return ""

@@ -24,6 +24,7 @@ from executors.language import Language
 from executors.sandbox.guardian import Guardian
 from executors.sandbox.launch import TIER_MEANING, Tier
 from executors.sandbox.probe import require_tier
+from executors.sandbox.start import close_memory
 from executors.worker import Worker
 
 # Workers beyond those asked for, for each of them: started only while programs sleep.
@@ -98,6 +99,9 @@ class Pool:
             self.tier.name.lower(),
             TIER_MEANING[self.tier],
         )
+        if self.tier is Tier.LIMITS:
+            # Programs run as this user, see its processes, and what they are judged by is in this one's memory.
+            close_memory()
         self.interpreter = interpreter
         self._guardian = Guardian()
         self._check_identity()

@@ -271,7 +271,9 @@ class Worker:
                 process.kill()
             if status is not None or code != 128 + signal.SIGKILL:
                 verdict = self._judge_program(job_id, status, code, outputs)
-                limit = self._limits.reached(verdict.status, seconds, f"{self._limits.output_bytes} bytes")
+                limit = self._limits.reached(
+                    verdict.status, seconds, f"{self._limits.output_bytes} bytes, or the folder is full"
+                )
                 return dataclasses.replace(
                     verdict, message=limit or verdict.message, seconds=seconds, memory_mib=process.peak_memory_mib
                 )
@@ -335,7 +337,7 @@ def _drain(process: Contained, limits: Limits, begin: float) -> tuple[Status | N
         if wall_left_s <= 0 or cpu_left_s <= 0:
             status = Status.TIMEOUT
             break
-        left_s = min(wall_left_s, cpu_pause_s(cpu_left_s))
+        left_s = min(wall_left_s, cpu_pause_s(cpu_left_s), process.folder_look_s)
         if not open_streams:
             # The outputs are closed but the process runs on.
             time.sleep(min(left_s, 0.002))
@@ -346,7 +348,7 @@ def _drain(process: Contained, limits: Limits, begin: float) -> tuple[Status | N
             if not chunk:
                 poll.unregister(descriptor)
                 open_streams.discard(descriptor)
-        if any(len(output) > limits.output_bytes for output in outputs.values()):
+        if any(len(output) > limits.output_bytes for output in outputs.values()) or process.folder_is_full():
             status = Status.OUTPUT_LIMIT
             break
     process.look_at_memory()

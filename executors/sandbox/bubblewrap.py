@@ -50,8 +50,7 @@ def _mount_arguments(launch: Launch, file_fd: int) -> list[str]:
         arguments += ["--symlink", f"/proc/self/fd{target}", f"/dev/{name}"]
     # Before what the interpreter reads, which may itself lie below /tmp.
     if launch.mode is Mode.PROGRAM:
-        size_bytes = (launch.file_mib * 16 << 20) + 2 * len(launch.source)
-        arguments += ["--size", str(size_bytes), "--tmpfs", PROGRAM_DIR]
+        arguments += ["--size", str(launch.folder_bytes), "--tmpfs", PROGRAM_DIR]
     else:
         arguments += ["--dir", PROGRAM_DIR]
     for path in launch.interpreter.read_only:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
 import select
@@ -21,6 +22,7 @@ from executors.sandbox.guardian import Guardian
 # is so.
 _FIRST_LOOK_S, _LOOK_S, _LOOKS = 0.03, 0.01, 3
 _LOWEST_PRIORITY = 19
+_FOLDER_LOOK_S = 0.05
 _CORES = os.cpu_count() or 1
 _CPU_LOOK_S = 0.02
 
@@ -37,7 +39,8 @@ class Contained:
     """A started contained process; not safe across threads.
 
     pid: the process inside, 0 when it isn't known. folder and group: deleted when the process is killed. listed: what
-    the guardian must forget then. harness_depth: how far below `pid` the harness is.
+    the guardian must forget then. harness_depth: how far below `pid` the harness is. folder_bytes: what
+    `folder` may hold.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Contained:
         guardian: Guardian | None = None,
         listed: Sequence[str] = (),
         harness_depth: int = 0,
+        folder_bytes: int = 0,
     ) -> None:
         self.process = process
         self.pid = pid
@@ -58,10 +62,13 @@ class Contained:
         self._guardian = guardian
         self._listed = listed
         self._harness_depth = harness_depth
+        self._folder_bytes = folder_bytes
+        self.folder_look_s = math.inf if folder is None else _FOLDER_LOOK_S
         self._memory_kills = self._shortages = 0
         self.starved = False
         self._received = bytearray()
         self._killed = False
+        self._next_look_s = 0.0
         assert process.stdout is not None
         self._output = process.stdout.fileno()
         os.set_blocking(self._output, False)
@@ -210,6 +217,19 @@ class Contained:
         self._memory_kills, self._shortages = kills, shortages
         self.starved = killed and not was_short
         return killed and was_short
+
+    def folder_is_full(self) -> bool:
+        """Whether the folder of a whole program holds more than the one in memory of the tier namespaces could.
+
+        Looked at every 50 ms at most, for the tiers in which nothing else bounds it.
+        """
+        now = time.monotonic()
+        if self._folder is None or now < self._next_look_s:
+            return False
+        self._next_look_s = now + _FOLDER_LOOK_S
+        with contextlib.suppress(OSError):
+            return sum(path.lstat().st_blocks for path in self._folder.rglob("*")) * 512 > self._folder_bytes
+        return False
 
     def kill(self) -> None:
         """Kill everything inside and close the descriptors. Safe to call twice."""

@@ -33,7 +33,8 @@ TIER_MEANING = {
     Tier.NAMESPACES: "own user, process, network, mount and IPC namespaces (bubblewrap), seccomp, resource limits",
     Tier.LANDLOCK: "Landlock (reads only the interpreter's files, writes nothing), seccomp, resource limits; programs "
     "see the machine's process list, and share its process numbers",
-    Tier.LIMITS: "seccomp and resource limits only: programs can read every file that this user can read",
+    Tier.LIMITS: "seccomp and resource limits only: programs can read every file that this user can read, and "
+    "the memory of this user's other processes, but not of the one that starts them",
 }
 
 
@@ -83,6 +84,11 @@ class Launch:
     source_name: str = ""
     source: bytes = b""
     stdin: bytes = b""
+
+    @property
+    def folder_bytes(self) -> int:
+        """What the folder of a PROGRAM may hold."""
+        return (self.file_mib * 16 << 20) + 2 * len(self.source)
 
 
 def command(launch: Launch, folder: str, inside: str) -> list[str]:

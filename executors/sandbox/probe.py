@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from executors.inside import protocol
+from executors.sandbox import advice
 from executors.sandbox.contained import DeadlineExceededError, StreamClosedError
 from executors.sandbox.guardian import Guardian
 from executors.sandbox.launch import TIER_MEANING, Launch, Mode, Tier, parse_tier
@@ -87,6 +88,6 @@ def require_tier(allow: str) -> Tier:
     if best is None:
         raise ValueError(f"this machine contains no programs at all ({faults}): run on Linux with seccomp")
     raise ValueError(
-        f"allow_tier is {allow!r} but this machine gives only {best.name.lower()!r} ({faults}). Install bubblewrap and "
-        f"allow user namespaces, or set allow_tier to {best.name.lower()!r}, which means: {TIER_MEANING[best]}"
+        f"allow_tier is {allow!r} but this machine gives only {best.name.lower()!r} ({faults}). {advice.namespaces()}. "
+        f"Or set allow_tier to {best.name.lower()!r}, which means: {TIER_MEANING[best]}"
     )

@@ -7,6 +7,7 @@ owns it: its death signal follows that thread. Nothing of the parent's environme
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import functools
 import json
@@ -39,10 +40,17 @@ from executors.sandbox.launch import (
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _REQUEST_MIB = 256
+_PR_SET_DUMPABLE = 4
 # What Linux gives where nobody sets anything else; threads take it from their address space.
 _STACK_KIB = 8192
 _RESET_PERSONALITY = "import ctypes, os, sys; ctypes.CDLL(None).personality(0); os.execv(sys.argv[1], sys.argv[1:])"
 _RESTORED_BY_POPEN = {signal.SIGPIPE, signal.SIGXFSZ}
+
+
+def close_memory() -> None:
+    """Let no other process of this user read this process's memory or trace it (PR_SET_DUMPABLE)."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
 
 
 def _high(descriptor: int) -> int:
@@ -121,7 +129,7 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) 
             list_entry(guardian.process(pid))
     # Below bubblewrap's own first process, where what it starts is not that process itself.
     harness_depth = 1 if namespaces and launch.mode is Mode.SERVE else 0
-    return Contained(process, pid, folder, group, watch, listed, harness_depth)
+    return Contained(process, pid, folder, group, watch, listed, harness_depth, launch.folder_bytes)
 
 
 @contextlib.contextmanager

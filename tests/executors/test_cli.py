@@ -162,7 +162,7 @@ def test_doctor():
     assert done.returncode == 0, done.stdout
     assert re.search(r"^python +ran its identity program$", done.stdout, re.MULTILINE)
     missing = executors("doctor", "python", "cobol")
-    assert missing.returncode == 1 and re.search(r"^cobol +does not work: .*use one of", missing.stdout, re.MULTILINE)
+    assert missing.returncode == 2 and re.search(r"^cobol +does not work: .*use one of", missing.stdout, re.MULTILINE)
     assert "python" in done.stdout
     assert "namespaces" in done.stdout
     assert "Programs run in the tier" in done.stdout

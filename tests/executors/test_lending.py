@@ -17,7 +17,14 @@ def f(x):
         pass
     return os.getpriority(os.PRIO_PROCESS, 0)
 """
-SPINNER = "import time\ndef f(x):\n    end = time.monotonic() + 4\n    while time.monotonic() < end:\n        pass\n    return x"
+SPINNER = """
+import time
+def f(x):
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        pass
+    return x
+"""
 PRIORITY = "import os\ndef f(x):\n    return os.getpriority(os.PRIO_PROCESS, 0)"
 
 

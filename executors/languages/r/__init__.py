@@ -6,8 +6,9 @@ packages; a file that doesn't parse runs up to the line in which it doesn't. f i
 Values: NULL, logical, integer, double, complex, character and raw vectors, and lists, with names and all other
 attributes (matrices, factors, data frames and other S3 objects as `structure(...)`, attributes in alphabetical order).
 A vector of one element is written as that element, `NA` with its type but for the logical one, and strings in UTF-8.
-`1`, `1L`, `TRUE` and `"1"` differ; so do `NA` and `NaN`; `0` and `-0` are one, as `identical` has it. R's strings hold no NUL, and there are no
-big integers. Functions, environments, S4 objects, language and what nests deeper than R's parser reads are no values.
+`1`, `1L`, `TRUE` and `"1"` differ; so do `NA` and `NaN`; `0` and `-0` are one, as `identical` has it. R's strings hold
+no NUL, and there are no big integers. Functions, environments, S4 objects, language and what nests deeper than R's
+parser reads are no values.
 An input may use c, list, structure, matrix, array, data.frame, factor, `:` and the like with such values inside.
 """
 
