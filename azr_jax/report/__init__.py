@@ -31,8 +31,8 @@ def write(workdirs: Sequence[Path], out: Path, data_dir: str = "") -> None:
         raise ValueError("report: name at least one workdir")
     loaded = runs.load_all(workdirs)
     arms = arms_of(loaded)
-    made = figures.figures(arms)
+    shown = figures.figures(arms)
     directory = out.absolute().parent / "figures"
-    drawn = drawing.draw(made, directory)
+    drawn = drawing.draw(shown, directory)
     out.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(out, page.render(arms, made, drawn, directory, out, data_dir))
+    atomic.write(out, page.render(arms, shown, drawn, directory, out, data_dir))

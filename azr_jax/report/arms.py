@@ -38,8 +38,8 @@ def arms_of(runs: Sequence[RunData]) -> list[Arm]:
 
 def _key(run: RunData, runs: Sequence[RunData]) -> str:
     settings = _settings(run)
-    twins = [one for one in runs if one is not run and _settings(one) == settings]
-    if not run.config or any(one.config.get("seed") == run.config.get("seed") for one in twins):
+    twins = [other for other in runs if other is not run and _settings(other) == settings]
+    if not run.config or any(twin.config.get("seed") == run.config.get("seed") for twin in twins):
         return f"run {run.name}"
     return settings
 

@@ -48,14 +48,14 @@ def _of_run(run: RunData, data_dir: str) -> str:
             f"{heading}<p class='note'>Not checked: name a folder of benchmark files by --data_dir or AZR_JAX_DATA.</p>"
         )
     try:
-        found = _check(run, Path(directory))
+        checked = _check(run, Path(directory))
     except (OSError, ValueError) as error:
         if data_dir:
             raise
         return f"{heading}<p class='note'>Not checked: {text(visible(str(error)))}</p>"
-    if isinstance(found, str):
-        return f"{heading}<p class='note'>Not checked: {text(found)}</p>"
-    step, names, findings = found
+    if isinstance(checked, str):
+        return f"{heading}<p class='note'>Not checked: {text(checked)}</p>"
+    step, names, findings = checked
     short = f", {findings.short_items} of them too short to compare" if findings.short_items else ""
     share = f"{len(findings.matches)} of {findings.items} items match"
     chip = "bad" if findings.matches else "good"
@@ -81,9 +81,9 @@ def _check(run: RunData, directory: Path) -> tuple[int, list[str], Findings] | s
     items: list[Item] = []
     absent = []
     for language, buffer in buffers.items():
-        found = _benchmarks(directory, known[language]) if language in known else []
-        if found:
-            benchmarks += found
+        own = _benchmarks(directory, known[language]) if language in known else []
+        if own:
+            benchmarks += own
             items += _items(buffer)
         else:
             absent.append(
@@ -91,17 +91,17 @@ def _check(run: RunData, directory: Path) -> tuple[int, list[str], Findings] | s
             )
     if not benchmarks:
         raise FileNotFoundError(f"{directory}: {'; '.join(absent)}")
-    names = [f"{name}: {len(each)}" for name, each in benchmarks]
+    names = [f"{name}: {len(problems)}" for name, problems in benchmarks]
     return step, names + [f"not checked: {reason}" for reason in absent], overlaps.find(items, benchmarks)
 
 
 def _benchmarks(directory: Path, language: BenchmarkLanguage) -> list[tuple[str, Sequence[AnyProblem]]]:
-    found = []
+    benchmarks = []
     for benchmark in files.ALL_BENCHMARKS:
         file = files.find(directory, benchmark, language)
         if file:
-            found.append((file.name, files.load(file, language.suffix)))
-    return found
+            benchmarks.append((file.name, files.load(file, language.suffix)))
+    return benchmarks
 
 
 def _items(buffer: dict[str, Any]) -> Iterator[Item]:

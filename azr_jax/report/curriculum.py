@@ -23,26 +23,26 @@ _HARDNESS: dict[str, Case] = {
 
 def curriculum(arms: Sequence[Arm]) -> Figure:
     """Size, depth and difference of a step's valid programs; proposals that teach nothing."""
-    made = []
+    program_panels = []
     for title, key, share in _PROGRAM:
         suffix = f"/program/{key}"
         keys = {name.removesuffix(suffix): f"propose/{name}" for name in names_with(arms, "propose/", suffix)}
         if keys:
-            made += panels(title, arms, keys, share=share)
+            program_panels += panels(title, arms, keys, share=share)
     for arm in arms:
-        made.append(stack(joined("trivial, too hard, or a copy", arm, arms), arm, _HARDNESS))
+        program_panels.append(stack(joined("trivial, too hard, or a copy", arm, arms), arm, _HARDNESS))
     caption = (
         "Of the valid programs that a step's deduction and abduction proposers wrote, by language. Depth: of the syntax"
         " tree (Python, Racket), elsewhere of brackets. Difference: 1 less the share of 4-grams of tokens that two"
         " programs have in common, over all pairs. The last panel is of all proposals: those whose samples"
         " were all right, those whose samples were all wrong, and those refused because the buffer has them."
     )
-    return Figure("curriculum", "Curriculum by step", caption, tuple(made))
+    return Figure("curriculum", "Curriculum by step", caption, tuple(program_panels))
 
 
 def languages(arms: Sequence[Arm]) -> list[Figure]:
     """One figure of each language's own numbers in a run of several languages; nothing in others."""
-    made: list[Panel] = []
+    own_panels: list[Panel] = []
     for title, prefix, suffix in (
         ("solver accuracy", "solve/", "/accuracy"),
         ("valid proposals", "propose/", "/valid"),
@@ -52,11 +52,11 @@ def languages(arms: Sequence[Arm]) -> list[Figure]:
         names = [name.removesuffix(suffix) for name in names_with(arms, prefix, suffix)]
         keys = {name: f"{prefix}{name}{suffix}" for name in names if name in _trained(arms)}
         if keys:
-            made += panels(title, arms, keys, share=True)
+            own_panels += panels(title, arms, keys, share=True)
     caption = "Languages that one run trains together, each with its own buffers."
-    return [Figure("languages", "Languages by step", caption, tuple(made))] if made else []
+    return [Figure("languages", "Languages by step", caption, tuple(own_panels))] if own_panels else []
 
 
 def _trained(arms: Sequence[Arm]) -> set[str]:
-    found = (run.config.get("languages", ()) for arm in arms for run in arm.runs)
-    return {name for names in found if len(names) > 1 for name in names}
+    trained = (run.config.get("languages", ()) for arm in arms for run in arm.runs)
+    return {name for names in trained if len(names) > 1 for name in names}

@@ -19,8 +19,9 @@ TYPE_COLORS = {"all": DARK, **dict(zip(TYPES, COLORS, strict=False))}
 GOOD, FAIR, POOR, BAD, GREY = "#2a9a70", "#8fcfae", "#f0c46c", "#d9596a", "#b8bdc9"
 _NAME_CHARS = 28
 
-# Many kinds of one thing, without the colours above that mean something.
-PALETTE = ("#3566c8", "#df7a2e", "#a64d9c", "#4fa6d8", "#cf4a5e", "#c2a01f", "#6b5fc4", "#8a6d3b", "#7d8492", "#e59bb8")
+# Many kinds of one thing: a colour and a pattern for each, so that they differ in print and for colour-blind readers.
+_AREA_COLORS = ("#3566c8", "#df7a2e", "#a64d9c", "#8fb8e8", "#7a1f2b", "#d9c04a", "#5b6270")
+_PATTERNS = ("", "////", "....", "xxxx", "----")
 
 Points = tuple[tuple[float, float], ...]
 Kind = Literal["lines", "stack", "heat"]
@@ -33,7 +34,7 @@ class Curve:
     """One line of a panel. `series`: (step, value) points of each seed, `runs` their names.
 
     `arm` numbers the arm and chooses the dashes; `smooth` adds a running mean. `interval`: (step, low, high) of the
-    value's own 95% interval, which is shown where there is one seed.
+    value's own 95% interval, which is shown if there is one seed. `pattern` is the hatching of an area, "" for none.
     """
 
     label: str
@@ -43,6 +44,7 @@ class Curve:
     smooth: bool = True
     runs: tuple[str, ...] = ()
     interval: tuple[tuple[float, float, float], ...] = ()
+    pattern: str = ""
 
     @property
     def steps(self) -> list[float]:
@@ -60,8 +62,8 @@ class Curve:
         return [(step, min(values), max(values)) for step, values in self._values(smooth)]
 
     def _values(self, smooth: bool) -> list[tuple[float, list[float]]]:
-        found = [dict(running_mean(points) if smooth else points) for points in self.series]
-        return [(step, [one[step] for one in found if step in one]) for step in self.steps]
+        seeds = [dict(running_mean(points) if smooth else points) for points in self.series]
+        return [(step, [values[step] for values in seeds if step in values]) for step in self.steps]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,22 +106,29 @@ def running_mean(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 
 
 def curve(arm: Arm, key: str, label: str, color: str, number: int = 0, smooth: bool = True) -> Curve | None:
-    """The curve of a metric over an arm's seeds; None where no seed has it."""
+    """The curve of a metric over an arm's seeds; None if no seed has it."""
     return derived(arm, label, (color, (key,), lambda value: value), number, smooth)
 
 
 def derived(arm: Arm, label: str, case: Case, number: int = 0, smooth: bool = True) -> Curve | None:
-    """The curve of a function of some metrics, at the steps that have all of them; None where no seed has one."""
+    """The curve of a function of some metrics, at the steps that have all of them; None if no seed has one."""
     color, keys, function = case
-    found = []
+    series = []
     for run in arm.runs:
         columns = [dict(run.series(key)) for key in keys]
         shared = sorted(set.intersection(*(set(column) for column in columns)))
         if shared:
-            found.append((run.name, tuple((step, function(*(column[step] for column in columns))) for step in shared)))
-    if not found:
+            series.append((run.name, tuple((step, function(*(column[step] for column in columns))) for step in shared)))
+    if not series:
         return None
-    return Curve(label, tuple(points for _, points in found), color, number, smooth, tuple(name for name, _ in found))
+    names, points = zip(*series, strict=True)
+    return Curve(label, points, color, number, smooth, names)
+
+
+def look(number: int) -> tuple[str, str]:
+    """(colour, pattern) of the area with this number; 35 differ."""
+    patterns = len(_PATTERNS)
+    return _AREA_COLORS[number % len(_AREA_COLORS)], _PATTERNS[number // len(_AREA_COLORS) % patterns]
 
 
 def panels(
@@ -135,46 +144,52 @@ def panels(
     More than two arms, or two of one metric, are told apart by colour, in one panel a metric.
     """
     if len(arms) > 2 or (len(arms) == 2 and len(keys) == 1):
-        made = []
+        by_metric = []
         for label, key in keys.items():
             curves = (
                 curve(arm, key, arm_label(arm), COLORS[number % len(COLORS)], 0, smooth)
                 for number, arm in enumerate(arms)
             )
             name = title if len(keys) == 1 else f"{title}: {label}"
-            made.append(Panel(name, tuple(one for one in curves if one), share))
-        return [panel for panel in made if panel.curves] or made[:1]
+            by_metric.append(Panel(name, known(curves), share))
+        return [panel for panel in by_metric if panel.curves] or by_metric[:1]
     curves = []
     for index, (label, key) in enumerate(keys.items()):
         color = (colors or {}).get(label, COLORS[index % len(COLORS)])
         for number, arm in enumerate(arms):
             curves.append(curve(arm, key, joined(label, arm, arms), color, number, smooth))
-    return [Panel(title, tuple(one for one in curves if one), share)]
+    return [Panel(title, known(curves), share)]
+
+
+def known(curves: Iterable[Curve | None]) -> tuple[Curve, ...]:
+    """The curves that have data."""
+    return tuple(curve for curve in curves if curve is not None)
 
 
 def stack(title: str, arm: Arm, cases: Mapping[str, Case], share: bool = True) -> Panel:
     """The cases of one arm upon each other, by label. A step without a case counts as 0 there."""
     curves = [derived(arm, label, case, smooth=False) for label, case in cases.items()]
-    return Panel(title, filled([one for one in curves if one]), share, "stack")
+    return Panel(title, filled(known(curves)), share, "stack")
 
 
 def filled(curves: Sequence[Curve]) -> tuple[Curve, ...]:
-    """The same steps in every curve, 0 where one has none: an outcome that did not occur has no metric.
+    """The same steps in every curve, 0 if one has none: an outcome that did not occur has no metric.
 
     Seeds that lack a curve altogether have 0 there too, so that the curves of a stack are means over the same seeds.
     """
     steps: dict[str, set[float]] = {}
-    for one in curves:
-        for run, points in zip(one.runs, one.series, strict=True):
+    for curve in curves:
+        for run, points in zip(curve.runs, curve.series, strict=True):
             steps.setdefault(run, set()).update(step for step, _ in points)
-    made = []
-    for one in curves:
-        known = {run: dict(points) for run, points in zip(one.runs, one.series, strict=True)}
+    whole = []
+    for curve in curves:
+        values = {run: dict(points) for run, points in zip(curve.runs, curve.series, strict=True)}
         series = tuple(
-            tuple((step, known.get(run, {}).get(step, 0.0)) for step in sorted(every)) for run, every in steps.items()
+            tuple((step, values.get(run, {}).get(step, 0.0)) for step in sorted(all_steps))
+            for run, all_steps in steps.items()
         )
-        made.append(dataclasses.replace(one, series=series, runs=tuple(steps)))
-    return tuple(made)
+        whole.append(dataclasses.replace(curve, series=series, runs=tuple(steps)))
+    return tuple(whole)
 
 
 def names_with(arms: Iterable[Arm], prefix: str, suffix: str = "") -> list[str]:
@@ -189,5 +204,5 @@ def arm_label(arm: Arm) -> str:
 
 
 def joined(label: str, arm: Arm, arms: Sequence[Arm]) -> str:
-    """`label`, with the arm's name where there are several."""
+    """`label`, with the arm's name if there are several."""
     return label if len(arms) == 1 else f"{label}, {arm_label(arm)}"

@@ -1,4 +1,4 @@
-"""Draws figures: SVG text for the page, PNG and CSV files beside it, and where in the picture each value is."""
+"""Draws figures: an SVG text for each panel of the page, PNG and CSV files beside it, and where each value is drawn."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure as Canvas
+from matplotlib.image import imsave
 
 from azr_jax.report.curves import Curve, Figure, Panel
 
 _STYLES = ("-", "--", ":", "-.")
 _PANEL_INCHES = (4.1, 2.9)
+_WIDE_PANEL_INCHES = 5.2  # of a figure with two columns
 _LEGEND_ROW_INCHES = 0.19
 _LEGEND_CHARS_PER_INCH = 15.0
 _HEAT = LinearSegmentedColormap.from_list("heat", ["#f5f7fb", "#a9c1ee", "#3566c8", "#15254f"])
@@ -49,56 +51,61 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def draw(figures: Sequence[Figure], directory: Path) -> dict[str, tuple[str, list[dict[str, Any]]]]:
-    """(SVG text, places) of every figure that has data, by name; writes `directory`/NAME.png and NAME.csv of each.
+# An SVG element, and where the panel's values are in it: its box and axis limits in shares of the picture, its curves.
+DrawnPanel = tuple[str, dict[str, Any]]
 
-    Places: for each panel its box and axis limits in shares of the picture, and its curves' values, for a reader that
-    shows the values under a pointer.
+
+def draw(figures: Sequence[Figure], directory: Path) -> dict[str, list[DrawnPanel]]:
+    """The drawn panels of every figure that has data, by name; writes `directory`/NAME.png and NAME.csv of each.
+
+    A panel is a picture of its own, so that a page can put them beside or below each other. The PNG has them all.
     """
     directory.mkdir(parents=True, exist_ok=True)
     drawn = {}
     for figure in figures:
         if figure.empty:
             continue
-        with matplotlib.rc_context({**_STYLE, "svg.hashsalt": figure.name}):
-            canvas = _canvas(figure)
-            svg = save(canvas, directory / f"{figure.name}.png")
-            drawn[figure.name] = svg, _places(canvas, figure)
+        pictures, drawn[figure.name] = [], []
+        width = _WIDE_PANEL_INCHES if min(figure.columns, len(figure.panels)) == 2 else _PANEL_INCHES[0]
+        for number, panel in enumerate(figure.panels):
+            with matplotlib.rc_context({**_STYLE, "svg.hashsalt": f"{figure.name}/{number}"}):
+                picture, svg = _draw(panel, width)
+            pictures.append(picture)
+            drawn[figure.name].append(svg)
+        imsave(directory / f"{figure.name}.png", _together(pictures, figure.columns))
         _write_csv(figure, directory / f"{figure.name}.csv")
     return drawn
 
 
-def save(canvas: Canvas, png: Path) -> str:
-    """Writes a canvas as PNG; returns its SVG element, the same text for the same picture."""
-    FigureCanvasAgg(canvas).print_png(png)
+def _draw(panel: Panel, width: float) -> tuple[np.ndarray, DrawnPanel]:
+    """A panel as pixels [height, width, RGBA], and as SVG with the place of its values."""
+    height = _PANEL_INCHES[1] + _LEGEND_ROW_INCHES * _legend_rows(panel, width)
+    canvas = Canvas(figsize=(width, height), layout="constrained", dpi=130)
+    axes = canvas.subplots()
+    _draw_panel(axes, panel, width)
+    if panel.kind == "heat":
+        shades = ScalarMappable(Normalize(0, 1), _HEAT)
+        canvas.colorbar(shades, ax=axes, format=_percent, label="share of valid proposals", fraction=0.04, pad=0.01)
+    pixels = FigureCanvasAgg(canvas)
+    pixels.draw()
     canvas.set_layout_engine("none")  # the layout is made; to make it again takes as long as all the rest
+    picture = np.array(pixels.buffer_rgba())
     svg = io.StringIO()
     FigureCanvasSVG(canvas).print_svg(svg, metadata={"Date": None})
     text = svg.getvalue()
-    return text[text.index("<svg") :]
+    return picture, (text[text.index("<svg") :], _place(axes, panel))
 
 
-def _canvas(figure: Figure) -> Canvas:
-    width, height = _PANEL_INCHES
-    columns = min(figure.columns, len(figure.panels))
-    # Two panels get the width of three, so that a page's figures have one width.
-    width *= 3 / columns if columns < 3 else 1
-    rows = -(-len(figure.panels) // columns)
-    legend_rows = max(_legend_rows(panel, width) for panel in figure.panels)
-    size = (width * columns, (height + _LEGEND_ROW_INCHES * legend_rows) * rows)
-    canvas = Canvas(figsize=size, layout="constrained", dpi=130)
-    canvas.get_layout_engine().set(w_pad=0.12, h_pad=0.08)  # pyright: ignore[reportOptionalMemberAccess, reportCallIssue]
-    grid = np.atleast_1d(canvas.subplots(rows, columns)).ravel()
-    for axes, panel in zip(grid, figure.panels, strict=False):
-        _draw_panel(axes, panel, width)
-    if any(panel.kind == "heat" for panel in figure.panels):
-        shades = ScalarMappable(Normalize(0, 1), _HEAT)
-        canvas.colorbar(
-            shades, ax=list(grid), format=_percent, label="share of valid proposals", fraction=0.02, pad=0.01
-        )
-    for axes in grid[len(figure.panels) :]:
-        axes.set_visible(False)
-    return canvas
+def _together(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """The pictures in rows of `columns`, on transparent ground."""
+    height, width = (max(picture.shape[side] for picture in pictures) for side in (0, 1))
+    columns = min(columns, len(pictures))
+    whole = np.zeros((-(-len(pictures) // columns) * height, columns * width, 4), np.uint8)
+    for number, picture in enumerate(pictures):
+        row, column = divmod(number, columns)
+        top, left = row * height, column * width
+        whole[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return whole
 
 
 def _percent(value: float, _: object) -> str:
@@ -139,8 +146,11 @@ def _draw_panel(axes: Axes, panel: Panel, width: float) -> None:
         # What never happened needs no place in the legend.
         labels = [curve.label if any(height) else "_" for curve, height in zip(panel.curves, heights, strict=True)]
         if len(steps) == 1:  # an area needs two ends
-            steps, heights = [steps[0] - 0.5, steps[0] + 0.5], [each * 2 for each in heights]
-        axes.stackplot(steps, heights, labels=labels, colors=colors, alpha=0.9, linewidth=0)
+            steps, heights = [steps[0] - 0.5, steps[0] + 0.5], [height * 2 for height in heights]
+        patterns = [curve.pattern for curve in panel.curves]
+        axes.stackplot(
+            steps, heights, labels=labels, colors=colors, alpha=0.9, linewidth=0, hatch=patterns, edgecolor="#ffffffb0"
+        )
         axes.set_xlim(min(steps), max(steps))
     else:
         for curve in panel.curves:
@@ -194,30 +204,26 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
     )
 
 
-def _places(canvas: Canvas, figure: Figure) -> list[dict[str, Any]]:
-    """Boxes as (left, top, right, bottom) and limits as (first, last), after the layout has been made."""
-    found = []
-    for axes, panel in zip(canvas.axes, figure.panels, strict=False):
-        box = axes.get_position()
-        curves = [
-            {
-                "label": curve.label,
-                "color": curve.color,
-                "seeds": len(curve.series),
-                "points": [[step, _short(value)] for step, value in curve.mean()],
-                "band": [[step, _short(low), _short(high)] for step, low, high in curve.band()],
-            }
-            for curve in panel.curves
-        ]
-        found.append(
-            {
-                "box": [round(each, 4) for each in (box.x0, 1 - box.y1, box.x1, 1 - box.y0)],
-                "steps": [float(each) for each in axes.get_xlim()],
-                "share": panel.share,
-                "curves": curves[::-1] if panel.kind != "lines" else curves,
-            }
-        )
-    return found
+def _place(axes: Axes, panel: Panel) -> dict[str, Any]:
+    """The box as (left, top, right, bottom) and the limits as (first, last), after the layout has been made."""
+    box = axes.get_position()
+    curves = [
+        {
+            "label": curve.label,
+            "color": curve.color,
+            "pattern": curve.pattern,
+            "seeds": len(curve.series),
+            "points": [[step, _short(value)] for step, value in curve.mean()],
+            "band": [[step, _short(low), _short(high)] for step, low, high in curve.band()],
+        }
+        for curve in panel.curves
+    ]
+    return {
+        "box": [round(side, 4) for side in (box.x0, 1 - box.y1, box.x1, 1 - box.y0)],
+        "steps": [float(step) for step in axes.get_xlim()],
+        "share": panel.share,
+        "curves": curves[::-1] if panel.kind != "lines" else curves,
+    }
 
 
 def _short(value: float) -> float:

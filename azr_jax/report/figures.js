@@ -4,12 +4,12 @@
   const places = JSON.parse(document.getElementById("places").textContent);
   const number = (value, share) => (share ? `${(100 * value).toFixed(1)}%` : String(Number(value.toPrecision(4))));
 
-  function made(parent, tag, className, text) {
-    const one = document.createElement(tag);
-    one.className = className;
-    one.textContent = text ?? "";
-    parent.append(one);
-    return one;
+  function append(parent, tag, className, text) {
+    const element = document.createElement(tag);
+    element.className = className;
+    element.textContent = text ?? "";
+    parent.append(element);
+    return element;
   }
 
   // The point of a curve at the step that is nearest to the wanted one.
@@ -28,34 +28,35 @@
   function line(tip, curve, step, share) {
     const point = nearest(curve.points, step);
     if (!point || point[0] !== step) return;
-    const row = made(tip, "div", "");
-    const dot = made(row, "i", "");
-    dot.style.background = curve.color;
-    made(row, "span", "", curve.label);
-    const band = curve.band.find((one) => one[0] === step);
+    const row = append(tip, "div", "");
+    const dot = append(row, "i", curve.pattern ? "hatched" : "");
+    dot.style.backgroundColor = curve.color;
+    append(row, "span", "", curve.label);
+    const band = curve.band.find((values) => values[0] === step);
     const range = band ? ` (${number(band[1], share)} - ${number(band[2], share)})` : "";
-    made(row, "span", "", number(point[1], share) + range);
+    append(row, "span", "", number(point[1], share) + range);
   }
 
   function show(plot, cursor, tip, event) {
     const area = plot.getBoundingClientRect();
     const x = (event.clientX - area.left) / area.width;
     const y = (event.clientY - area.top) / area.height;
-    const panel = places[plot.dataset.figure].find((one) => x >= one.box[0] && x <= one.box[2] && y >= one.box[1] && y <= one.box[3]);
-    const curves = panel ? panel.curves.filter((one) => one.points.length) : [];
+    const panel = places[plot.dataset.figure][plot.dataset.panel];
+    const [left, top, right, bottom] = panel.box;
+    const inside = x >= left && x <= right && y >= top && y <= bottom;
+    const curves = inside ? panel.curves.filter((curve) => curve.points.length) : [];
     cursor.hidden = tip.hidden = curves.length === 0;
     if (!curves.length) return;
-    const [left, top, right, bottom] = panel.box;
     const [first, last] = panel.steps;
     const wanted = first + ((x - left) / (right - left)) * (last - first);
-    const candidates = curves.map((one) => nearest(one.points, wanted)[0]);
-    const step = candidates.reduce((best, one) => (Math.abs(one - wanted) < Math.abs(best - wanted) ? one : best));
+    const candidates = curves.map((curve) => nearest(curve.points, wanted)[0]);
+    const step = candidates.reduce((best, other) => (Math.abs(other - wanted) < Math.abs(best - wanted) ? other : best));
     const at = left + ((step - first) / (last - first)) * (right - left);
     cursor.style.left = `${100 * at}%`;
     cursor.style.top = `${100 * top}%`;
     cursor.style.height = `${100 * (bottom - top)}%`;
     tip.replaceChildren();
-    made(tip, "b", "", `step ${step}`);
+    append(tip, "b", "", `step ${step}`);
     for (const curve of curves) line(tip, curve, step, panel.share);
     tip.style.top = `${100 * top}%`;
     const beyond = at > 0.6;
@@ -64,8 +65,8 @@
   }
 
   for (const plot of document.querySelectorAll(".plot")) {
-    const cursor = made(plot, "div", "cursor");
-    const tip = made(plot, "div", "tip");
+    const cursor = append(plot, "div", "cursor");
+    const tip = append(plot, "div", "tip");
     cursor.hidden = tip.hidden = true;
     plot.addEventListener("pointermove", (event) => show(plot, cursor, tip, event));
     plot.addEventListener("pointerleave", () => (cursor.hidden = tip.hidden = true));

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 from collections.abc import Callable, Sequence
 
 from azr_jax.report import curriculum
@@ -12,7 +14,6 @@ from azr_jax.report.curves import (
     FAIR,
     GOOD,
     GREY,
-    PALETTE,
     POOR,
     TYPE_COLORS,
     TYPES,
@@ -24,6 +25,8 @@ from azr_jax.report.curves import (
     curve,
     filled,
     joined,
+    known,
+    look,
     names_with,
     panels,
     stack,
@@ -32,6 +35,7 @@ from azr_jax.report.runs import RunData
 from azr_jax.report.tables import MODES, share_of_all
 
 _ROLES = (("proposals", "propose"), ("solutions", "solve"))
+_GOOD_OUTCOMES = ("valid", "correct")
 
 
 def figures(arms: Sequence[Arm]) -> list[Figure]:
@@ -57,31 +61,29 @@ def figures(arms: Sequence[Arm]) -> list[Figure]:
 def _scores(arms: Sequence[Arm]) -> Figure:
     # Of many arms one curve each, told apart by colour: four of each could not be read.
     many = len(arms) > 2
-    made = []
+    score_panels = []
     for mode in MODES:
         curves = []
         for kind in ("all",) if many else ("all", *TYPES):
             for number, arm in enumerate(arms):
-                found = [(run.name, tuple(scores_of(run, mode, kind))) for run in arm.runs]
-                series = [(name, points) for name, points in found if points]
+                scores = [(run.name, tuple(scores_of(run, mode, kind))) for run in arm.runs]
+                series = [(name, points) for name, points in scores if points]
                 if series:
                     color = COLORS[number % len(COLORS)] if many else TYPE_COLORS[kind]
                     label = arm_label(arm) if many else joined(kind, arm, arms)
                     runs, points = zip(*series, strict=True)
                     curves.append(Curve(label, points, color, 0 if many else number, False, runs))
         if curves or mode == MODES[0]:
-            made.append(Panel(f"held-out problems, {mode}", tuple(curves), share=True))
+            score_panels.append(Panel(f"held-out problems, {mode}", tuple(curves), share=True))
     for name in names_with(arms, "eval/", "/pass_at_1"):
-        curves = []
-        for number, arm in enumerate(arms):
-            one = _benchmark(arm, name.removesuffix("/pass_at_1"), COLORS[number % len(COLORS)])
-            curves += [one] if one else []
-        made.append(Panel(f"{name.removesuffix('/pass_at_1')}, pass@1", tuple(curves), share=True))
+        benchmark = name.removesuffix("/pass_at_1")
+        curves = (_benchmark(arm, benchmark, COLORS[number % len(COLORS)]) for number, arm in enumerate(arms))
+        score_panels.append(Panel(f"{benchmark}, pass@1", known(curves), share=True))
     caption = (
         "Score by step. Held-out problems: the first and last points are those of the table above. Benchmarks: greedy,"
         " one sample a problem; step 0 is the starting model with the prompt of evaluation.benchmark_base_prompt."
     )
-    return Figure("fig2_score", "Fig. 2: score by step", caption, tuple(made))
+    return Figure("fig2_score", "Fig. 2: score by step", caption, tuple(score_panels))
 
 
 def scores_of(run: RunData, mode: str, kind: str) -> list[tuple[float, float]]:
@@ -100,18 +102,18 @@ def _benchmark(arm: Arm, name: str, color: str) -> Curve | None:
     """pass@1 of a benchmark, its ends from the summary included; the interval is the benchmark's own."""
     series, interval = [], ()
     for run in arm.runs:
-        found = {}
+        scores_by_step = {}
         for end in ("pass_at_1", "low", "high"):
             key = f"eval/{name}/{end}"
-            found[end] = {float(step): value for step, value in run.series(key)}
+            scores_by_step[end] = {float(step): value for step, value in run.series(key)}
             for when, step in (("before", 0), ("after", run.summary.get("steps"))):
                 scores = run.summary.get(f"benchmarks_{when}") or {}
                 if key in scores and step is not None:
-                    found[end][float(step)] = scores[key]
-        if found["pass_at_1"]:
-            series.append((run.name, tuple(sorted(found["pass_at_1"].items()))))
-            shared = sorted(found["low"].keys() & found["high"].keys())
-            interval = tuple((step, found["low"][step], found["high"][step]) for step in shared)
+                    scores_by_step[end][float(step)] = scores[key]
+        value, low, high = (scores_by_step[end] for end in ("pass_at_1", "low", "high"))
+        if value:
+            series.append((run.name, tuple(sorted(value.items()))))
+            interval = tuple((step, low[step], high[step]) for step in sorted(low.keys() & high.keys()))
     if not series:
         return None
     runs, points = zip(*series, strict=True)
@@ -119,9 +121,8 @@ def _benchmark(arm: Arm, name: str, color: str) -> Curve | None:
 
 
 def _proposer(arms: Sequence[Arm]) -> Figure:
-    kinds = ("deduction", "abduction")
-    made = panels("mean acc", arms, {kind: f"propose/{kind}/acc" for kind in kinds}, TYPE_COLORS, share=True)
-    for kind in kinds:
+    acc_panels = panels("mean acc", arms, {kind: f"propose/{kind}/acc" for kind in TYPES}, TYPE_COLORS, share=True)
+    for kind in TYPES:
         cases: dict[str, Case] = {
             label: (color, (f"propose/{kind}/{key}",), lambda share: share)
             for label, key, color in (
@@ -130,42 +131,42 @@ def _proposer(arms: Sequence[Arm]) -> Figure:
                 ("all right", "acc_one", FAIR),
             )
         }
-        made += [stack(joined(f"{kind}: solver's samples", arm, arms), arm, cases) for arm in arms]
+        acc_panels += [stack(joined(f"{kind}: solver's samples", arm, arms), arm, cases) for arm in arms]
     caption = (
         "Proposer accuracy: mean solver accuracy (acc) on the valid proposals of a step, and the share of them on which"
-        " none, some or all of the solver's samples were right. Eq. 3 gives none and all the same reward."
+        " none, some or all of the solver's samples were right. Eq. 3 gives none and all the same reward. The paper's"
+        " figure shows deduction and abduction; induction is estimated and rewarded in the same way, and shown too."
     )
-    return Figure("fig3_proposer", "Fig. 3: proposer accuracy by step", caption, tuple(made))
+    return Figure("fig3_proposer", "Fig. 3: proposer accuracy by step", caption, tuple(acc_panels), columns=2)
 
 
 def _solver(arms: Sequence[Arm]) -> Figure:
-    made = []
+    accuracy_panels = []
     for title, key in (
         ("right, of all", "accuracy"),
         ("right, of the well-formatted", "accuracy_formatted"),
         ("well-formatted", "formatted"),
     ):
-        made += panels(title, arms, {kind: f"solve/{kind}/{key}" for kind in TYPES}, TYPE_COLORS, share=True)
+        accuracy_panels += panels(title, arms, {kind: f"solve/{kind}/{key}" for kind in TYPES}, TYPE_COLORS, share=True)
     caption = "Solver accuracy for each task type, on problems from the buffers."
-    return Figure("fig4_solver", "Fig. 4: solver accuracy by step", caption, tuple(made))
+    return Figure("fig4_solver", "Fig. 4: solver accuracy by step", caption, tuple(accuracy_panels))
 
 
 def _histogram(arms: Sequence[Arm]) -> Figure:
-    made = []
+    histograms = []
     for arm in arms:
         for kind in TYPES:
             prefix = f"propose/{kind}/acc_histogram/"
             bins = [name.partition("_of_") for name in names_with([arm], prefix)]
             cells = []
-            for k, middle, m in sorted(bins, key=lambda each: int(each[0])):
+            for k, middle, m in sorted(bins, key=lambda parts: int(parts[0])):
                 cells.append(curve(arm, f"{prefix}{k}{middle}{m}", f"{k}/{m}", COLORS[0], smooth=False))
-            found = filled([one for one in cells if one])
-            made.append(Panel(joined(kind, arm, arms), found, share=True, kind="heat"))
+            histograms.append(Panel(joined(kind, arm, arms), filled(known(cells)), share=True, kind="heat"))
     caption = (
         "acc of the valid proposals: each column is the histogram of a step, from no sample right at the bottom to all"
         " right at the top. What Eq. 3 rewards lies between the bottom and the top row."
     )
-    return Figure("acc_histogram", "acc histograms by step", caption, tuple(made))
+    return Figure("acc_histogram", "acc histograms by step", caption, tuple(histograms))
 
 
 # The cases of the rewards: label to (colour, metrics, their share of a step's responses).
@@ -183,79 +184,80 @@ _SOLVER_CASES: dict[str, Case] = {
 
 
 def _composition(arms: Sequence[Arm]) -> Figure:
-    made = []
+    stacks = []
     for arm in arms:
         for title, cases in (("proposer", _PROPOSER_CASES), ("solver", _SOLVER_CASES)):
-            made.append(stack(joined(title, arm, arms), arm, cases))
+            stacks.append(stack(joined(title, arm, arms), arm, cases))
     caption = (
-        "What the rewards are made of: the share of a step's responses in each case of Eqs. 3 and 4 (proposer; acc is"
+        "What the rewards consist of: the share of a step's responses in each case of Eqs. 3 and 4 (proposer; acc is"
         " the share of the solver's samples that were right) and of Eq. 2 (solver)."
     )
-    return Figure("reward_composition", "Reward composition by step", caption, tuple(made), columns=2)
+    return Figure("reward_composition", "Reward composition by step", caption, tuple(stacks), columns=2)
 
 
 def _rewards(arms: Sequence[Arm]) -> Figure:
-    made = []
+    reward_panels = []
     for title, role in (("proposer", "propose"), ("solver", "solve")):
         keys = {"all": f"{role}/reward", **{kind: f"{role}/{kind}/reward" for kind in TYPES}}
-        made += panels(f"{title}: mean reward", arms, keys, TYPE_COLORS)
+        reward_panels += panels(f"{title}: mean reward", arms, keys, TYPE_COLORS)
     valid = {"all": "propose/valid", **{kind: f"propose/{kind}/valid" for kind in TYPES}}
-    made += panels("valid proposals", arms, valid, TYPE_COLORS, share=True)
-    return Figure("rewards", "Rewards by step", "Mean reward of a step's responses.", tuple(made))
+    reward_panels += panels("valid proposals", arms, valid, TYPE_COLORS, share=True)
+    return Figure("rewards", "Rewards by step", "Mean reward of a step's responses.", tuple(reward_panels))
 
 
 def _errors(arms: Sequence[Arm]) -> Figure:
     kinds = {"wrong": POOR, "timeout": "#7a5195", "runtime": "#d9596a", "syntax": "#3566c8", "format": GREY}
-    made = []
+    stacks = []
     for title, role in _ROLES:
         cases: dict[str, Case] = {
             {"timeout": "time-out"}.get(kind, kind): (color, (f"{role}/error/{kind}",), lambda share: share)
             for kind, color in kinds.items()
         }
-        made += [stack(joined(title, arm, arms), arm, cases) for arm in arms]
+        stacks += [stack(joined(title, arm, arms), arm, cases) for arm in arms]
     caption = (
         "Kinds of error, as shares of all responses; what is missing to 100% was right. Format: no answer could be"
         " read. Syntax: the language's reader or compiler refuses the program, or the answer is no value of the"
         " language. Runtime: it ran and gave no value; a proposal's also when it was refused for what it is (a"
         " duplicate, nondeterministic). Runs of an older version count time-outs under runtime."
     )
-    return Figure("errors", "Error kinds by step", caption, tuple(made), columns=2)
+    return Figure("errors", "Error kinds by step", caption, tuple(stacks), columns=2)
 
 
 def _outcomes(arms: Sequence[Arm]) -> Figure:
-    made = []
+    """Each outcome has one look in all panels: the good ones green, the others a colour and a pattern of their own."""
+    totals: collections.Counter[str] = collections.Counter()
+    for _, role in _ROLES:
+        for name in names_with(arms, f"{role}/outcome/"):
+            totals[name] += sum(run.rows[-1].get(f"{role}/outcome/{name}", 0) for arm in arms for run in arm.runs)
+    others = [name for name, _ in sorted(totals.items(), key=lambda item: -item[1]) if name not in _GOOD_OUTCOMES]
+    looks = {name: (GOOD, "") for name in _GOOD_OUTCOMES} | {name: look(n) for n, name in enumerate(others)}
+    stacks = []
     for title, role in _ROLES:
         for arm in arms:
             prefix = f"{role}/outcome/"
-            shares = {
-                name: sum(run.rows[-1].get(prefix + name, 0) for run in arm.runs if run.rows)
-                for name in names_with([arm], prefix)
-            }
-            cases: dict[str, Case] = {}
-            for number, name in enumerate(
-                sorted(shares, key=lambda name: (name not in ("valid", "correct"), -shares[name]))
-            ):
-                color = GOOD if name in ("valid", "correct") else PALETTE[number % len(PALETTE)]
-                cases[name] = (color, (prefix + name,), lambda share: share)
-            made.append(stack(joined(title, arm, arms), arm, cases))
+            names = [name for name in looks if name in names_with([arm], prefix)]
+            cases: dict[str, Case] = {name: (looks[name][0], (prefix + name,), lambda share: share) for name in names}
+            panel = stack(joined(title, arm, arms), arm, cases)
+            curves = (dataclasses.replace(curve, pattern=looks[curve.label][1]) for curve in panel.curves)
+            stacks.append(dataclasses.replace(panel, curves=tuple(curves)))
     caption = "What became of each response, by the executor's and the parser's own words."
-    return Figure("outcomes", "Outcomes by step", caption, tuple(made), columns=2)
+    return Figure("outcomes", "Outcomes by step", caption, tuple(stacks), columns=2)
 
 
 def _buffers(arms: Sequence[Arm]) -> Figure:
-    made = []
+    buffer_panels = []
     for title, suffix in (
         ("entries", "_size"),
         ("duplicates refused so far", "_refused_duplicates"),
         ("evicted so far", "_evicted"),
     ):
         keys = {name.removesuffix(suffix): f"buffer/{name}" for name in names_with(arms, "buffer/", suffix)}
-        made += panels(title, arms, keys, smooth=False)
-    return Figure("buffers", "Buffers by step", "Valid triplets and induction problems kept.", tuple(made))
+        buffer_panels += panels(title, arms, keys, smooth=False)
+    return Figure("buffers", "Buffers by step", "Valid triplets and induction problems kept.", tuple(buffer_panels))
 
 
 def _diversity(arms: Sequence[Arm]) -> Figure:
-    made = []
+    diversity_panels = []
     for title, key, share in (
         ("different programs", "distinct_programs", True),
         ("different 4-grams of tokens", "distinct_4grams", True),
@@ -266,23 +268,24 @@ def _diversity(arms: Sequence[Arm]) -> Figure:
             name.removesuffix(f"/diversity/{key}"): f"buffer/{name}"
             for name in names_with(arms, "buffer/", f"/diversity/{key}")
         }
-        made += panels(title, arms, keys, smooth=False, share=share)
+        diversity_panels += panels(title, arms, keys, smooth=False, share=share)
     caption = (
         "Of the newest 256 triplets of the buffer: shares fall when the proposer repeats itself. Different 4-grams also"
         " fall as the buffer grows to 256."
     )
-    return Figure("diversity", "Buffer diversity by step", caption, tuple(made), columns=2)
+    return Figure("diversity", "Buffer diversity by step", caption, tuple(diversity_panels), columns=2)
 
 
 def _entropy(arms: Sequence[Arm]) -> Figure:
-    made = []
+    update_panels = []
     for title, key in (
         ("entropy, nats a token", "ppo/entropy"),
         ("gradient norm before clipping", "ppo/grad_norm"),
         ("tokens a response", "sample/response_tokens"),
     ):
-        made += panels(title, arms, {title.partition(",")[0]: key})
-    return Figure("entropy", "Entropy, gradients and lengths", "Of the sampled responses and the update.", tuple(made))
+        update_panels += panels(title, arms, {title.partition(",")[0]: key})
+    caption = "Of the sampled responses and the update."
+    return Figure("entropy", "Entropy, gradients and lengths", caption, tuple(update_panels))
 
 
 # Parts that do not overlap, as they are stacked: together they are the step and the save before it.
@@ -300,17 +303,17 @@ _TIME_CASES: dict[str, tuple[tuple[str, ...], Callable[..., float]]] = {
 
 
 def _time(arms: Sequence[Arm]) -> Figure:
-    made = []
+    time_panels = []
     for arm in arms:
         cases: dict[str, Case] = {
             label: (COLORS[number], tuple(f"time/{name}_s" for name in names), function)
             for number, (label, (names, function)) in enumerate(_TIME_CASES.items())
         }
-        made.append(stack(joined("seconds a step", arm, arms), arm, cases, share=False))
-    made += panels("programs a second", arms, {"programs": "exec/programs_per_s"})
-    made += panels("tokens sampled a second", arms, {"tokens": "sample/tokens_per_s"})
+        time_panels.append(stack(joined("seconds a step", arm, arms), arm, cases, share=False))
+    time_panels += panels("programs a second", arms, {"programs": "exec/programs_per_s"})
+    time_panels += panels("tokens sampled a second", arms, {"tokens": "sample/tokens_per_s"})
     caption = (
         "Time of each phase of a step, and how long the save before it held it. Waiting: the device was idle until"
         " programs had finished."
     )
-    return Figure("time", "Time of a step", caption, tuple(made))
+    return Figure("time", "Time of a step", caption, tuple(time_panels))

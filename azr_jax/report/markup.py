@@ -20,7 +20,7 @@ def text(value: object) -> str:
 
 def visible(value: str) -> str:
     """A model's text with what would hide or reorder it written out, as [U+202E]."""
-    return _HIDDEN.sub(lambda found: f"[U+{ord(found.group()):04X}]", value.replace("\r\n", "\n"))
+    return _HIDDEN.sub(lambda match: f"[U+{ord(match.group()):04X}]", value.replace("\r\n", "\n"))
 
 
 def data_island(identity: str, value: object) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
+from azr_jax.config import MonitoringSettings
+from azr_jax.monitor.alerts import Watch
 from azr_jax.report.arms import Arm
-from azr_jax.report.markup import table, text
+from azr_jax.report.markup import table, text, visible
 from azr_jax.report.runs import RunData
 from azr_jax.report.tables import Counts, heldout_rows
 
@@ -29,20 +32,58 @@ def section(arms: Sequence[Arm]) -> str:
     single = len(runs) == 1
     parts = [_tiles(runs[0])] if single else [table(_HEAD, [_row(run) for run in runs], "runs")]
     for run in runs:
-        body = f'<p class="facts">{text(" · ".join(facts(run)))}</p>{_heldout(run)}{_versions(run)}'
+        body = f'<p class="facts">{text(" · ".join(facts(run)))}</p>{_settings(run)}{_alerts(run)}{_heldout(run)}'
+        body += _versions(run)
         parts.append(body if single else f"<details><summary>{text(run.name)}</summary>{body}</details>")
     return f'<section id="overview" class="card"><h2>Overview</h2>{"".join(parts)}</section>'
 
 
 def facts(run: RunData) -> list[str]:
     """What makes a run comparable: language, model, seed, rewards, how far it came and when."""
-    found = [f"step {_reached(run)} of {_wanted(run)}"]
+    words = [f"step {_reached(run)} of {_wanted(run)}"]
     if run.config:
-        found += [f"languages {', '.join(run.config.get('languages', ()))}"]
-        found += [f"model {run.config.get('model', {}).get('path', '?')}", f"seed {run.config.get('seed', '?')}"]
-        found += [f"proposer reward {run.config.get('reward', {}).get('proposer', '?')}"]
-    found += [f"{run.summary['seconds'] / 60:.1f} minutes" if "seconds" in run.summary else "not finished"]
-    return found + ([f"finished {run.summary['finished']}"] if "finished" in run.summary else [])
+        words += [f"languages {', '.join(run.config.get('languages', ()))}"]
+        words += [f"model {run.config.get('model', {}).get('path', '?')}", f"seed {run.config.get('seed', '?')}"]
+        words += [f"proposer reward {run.config.get('reward', {}).get('proposer', '?')}"]
+    words += [f"{run.summary['seconds'] / 60:.1f} minutes" if "seconds" in run.summary else "not finished"]
+    return words + ([f"finished {run.summary['finished']}"] if "finished" in run.summary else [])
+
+
+def _settings(run: RunData) -> str:
+    """Learning rate, batch sizes, command and commit."""
+    selfplay, learner = run.config.get("selfplay", {}), run.config.get("learner", {})
+    words = []
+    if "lr" in learner:
+        words.append(f"learning rate {learner['lr']:g}")
+    if "batch_per_task" in selfplay:
+        prompts, samples = 6 * selfplay["batch_per_task"], selfplay.get("estimate_samples", "?")
+        words.append(f"batch: {prompts} prompts a step (6 x {selfplay['batch_per_task']})")
+        words.append(f"{samples} samples for each valid proposal")
+    words += [f"{name} {learner[name]}" for name in ("epochs", "minibatches", "row_tokens") if name in learner]
+    parts = [f'<p class="facts">{text(" · ".join(words))}</p>'] if words else []
+    if run.started:
+        parts.append(f'<p class="facts">commit {text(run.started.get("commit", "?"))}</p>')
+        parts.append(f"<pre>{text(visible(str(run.started.get('command', '?'))))}</pre>")
+    return "".join(parts)
+
+
+def _alerts(run: RunData) -> str:
+    """The alerts that the run's steps gave, as its log said them."""
+    if not run.rows:
+        return ""
+    known = {field.name for field in dataclasses.fields(MonitoringSettings)}
+    given = {key: value for key, value in run.config.get("monitoring", {}).items() if key in known}
+    if len(given) < len(known):
+        return '<p class="note">Alerts: not known, the run is of another version.</p>'
+    watch = Watch(MonitoringSettings(**given))
+    raised = []
+    for row in run.rows:
+        numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
+        raised += [(row["step"], alert) for alert in watch.new_alerts(row["step"], numbers)]
+    if not raised:
+        return '<p class="note">No alerts.</p>'
+    rows = [(f"step {step}", alert.finding, alert.meaning, alert.advice) for step, alert in raised]
+    return f"<h3>Alerts</h3>{table(('when', 'what', 'usual cause', 'try'), rows, 'alerts')}"
 
 
 def _reached(run: RunData) -> int:
@@ -56,7 +97,7 @@ def _wanted(run: RunData) -> object:
 def _all_types(run: RunData) -> tuple[str, str, str]:
     for row in heldout_rows(run.summary):
         if (row.mode, row.type) == ("greedy", "all"):
-            before, after = (one.accuracy if one else "-" for one in (row.before, row.after))
+            before, after = (counts.accuracy if counts else "-" for counts in (row.before, row.after))
             return before, after, row.change
     return "-", "-", "-"
 
@@ -105,10 +146,10 @@ def _heldout(run: RunData) -> str:
             (
                 f"{row.mode}, {row.type}",
                 row.n,
-                *(one.accuracy if one else "-" for one in both),
+                *(counts.accuracy if counts else "-" for counts in both),
                 row.change,
-                *(_formatted(one) for one in both),
-                *(one.accuracy_formatted if one else "-" for one in both),
+                *(_formatted(counts) for counts in both),
+                *(counts.accuracy_formatted if counts else "-" for counts in both),
             )
         )
     return (

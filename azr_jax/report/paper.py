@@ -47,17 +47,16 @@ class Score:
 
 
 def score(arm: Arm, benchmark: str, language: str, when: str) -> Score | None:
-    """The score `before` or `after` training, the mean over seeds; None where it was not measured."""
+    """The score `before` or `after` training, the mean over seeds; None if it was not measured."""
     name = f"eval/{benchmark}/{language}"
-    found = [_benchmarks(run, when) for run in arm.runs]
-    found = [each for each in found if f"{name}/pass_at_1" in each]
-    if not found:
+    scored = [scores for run in arm.runs if f"{name}/pass_at_1" in (scores := _benchmarks(run, when))]
+    if not scored:
         return None
-    values = [each[f"{name}/pass_at_1"] for each in found]
+    values = [scores[f"{name}/pass_at_1"] for scores in scored]
     low, high = min(values), max(values)
-    if len(found) == 1:
-        low, high = found[0][f"{name}/low"], found[0][f"{name}/high"]
-    problems = found[0].get(f"{name}/problems")
+    if len(scored) == 1:
+        low, high = scored[0][f"{name}/low"], scored[0][f"{name}/high"]
+    problems = scored[0].get(f"{name}/problems")
     return Score(statistics.fmean(values), low, high, None if problems is None else int(problems), len(values))
 
 
@@ -113,7 +112,7 @@ def _table_2(arms: Sequence[Arm]) -> str:
     rows = []
     for reward in dict.fromkeys((*TABLE_2, *_OTHERS)):
         label, numbers = TABLE_2.get(reward, (_OTHERS.get(reward, reward), None))
-        found = [
+        own = [
             (arm, language)
             for arm in arms
             for language in _languages(arm)
@@ -123,7 +122,7 @@ def _table_2(arms: Sequence[Arm]) -> str:
             rows.append(
                 _line(label, "paper", "paper, Racket", [f"{numbers[benchmark]:.1f}" for benchmark in BENCHMARKS])
             )
-        for index, (arm, language) in enumerate(found):
+        for index, (arm, language) in enumerate(own):
             cells = [_cell(score(arm, benchmark, language, "after")) for benchmark in BENCHMARKS]
             first = label if not numbers and index == 0 else ""
             rows.append(
@@ -160,11 +159,11 @@ def _reward_note(arm: Arm) -> str:
     return ", ".join(words)
 
 
-def _cell(found: Score | None) -> str:
-    if found is None:
+def _cell(score: Score | None) -> str:
+    if score is None:
         return "-"
-    problems = "" if found.problems is None else f", n={found.problems}"
-    return f"{100 * found.value:.1f} ({100 * found.low:.1f}-{100 * found.high:.1f}{problems})"
+    problems = "" if score.problems is None else f", n={score.problems}"
+    return f"{100 * score.value:.1f} ({100 * score.low:.1f}-{100 * score.high:.1f}{problems})"
 
 
 def _line(label: str, kind: str, source: str, cells: Iterable[str]) -> str:

@@ -8,20 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from azr_jax.workdir import json_lines
-from azr_jax.workdir.files import CONFIG_FILE, METRICS_FILE, SUMMARY_FILE
+from azr_jax.workdir.files import CONFIG_FILE, METRICS_FILE, START_FILE, SUMMARY_FILE
 from azr_jax.workdir.json_lines import json_object
 from azr_jax.workdir.saved import host_file, saved_host, saved_steps
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunData:
-    """One run; `name` tells it from the others. What is not there yet is empty."""
+    """One run; `name` tells it from the others. What is not there yet is empty.
+
+    `started`: the command and commit of its last start.
+    """
 
     workdir: Path
     name: str
     config: dict[str, Any]
     rows: tuple[dict[str, Any], ...]
     summary: dict[str, Any]
+    started: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def series(self, key: str) -> list[tuple[int, float]]:
         """(step, value) of a metric, wherever it is a number."""
@@ -50,7 +54,8 @@ def load(workdir: Path, name: str) -> RunData:
     if not (workdir / CONFIG_FILE).is_file() and not (workdir / METRICS_FILE).is_file():
         raise ValueError(f"{workdir}: not a run of azr_jax (neither {CONFIG_FILE} nor {METRICS_FILE}); name a workdir")
     rows = tuple(json_lines.rows(workdir / METRICS_FILE))
-    return RunData(workdir, name, json_object(workdir / CONFIG_FILE), rows, read_summary(workdir))
+    config, started = json_object(workdir / CONFIG_FILE), json_object(workdir / START_FILE)
+    return RunData(workdir, name, config, rows, read_summary(workdir), started)
 
 
 def read_summary(workdir: Path) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Row:
     @property
     def n(self) -> str:
         """How many answers; both numbers where they differ."""
-        numbers = list(dict.fromkeys(str(each.n) for each in (self.before, self.after) if each))
+        numbers = list(dict.fromkeys(str(counts.n) for counts in (self.before, self.after) if counts))
         return " / ".join(numbers)
 
 
@@ -68,7 +68,9 @@ def heldout_rows(summary: Mapping[str, Any]) -> list[Row]:
     for mode in MODES:
         suffix = "" if mode == "greedy" else f"_{mode}"
         before, after = (summary.get(f"heldout_{when}{suffix}") or {} for when in ("before", "after"))
-        kinds = [kind for kind in dict.fromkeys((*before, *after)) if any(one.get(kind) for one in (before, after))]
+        kinds = [
+            kind for kind in dict.fromkeys((*before, *after)) if any(counts.get(kind) for counts in (before, after))
+        ]
         for kind in (*kinds, "all") if kinds else ():
             rows.append(Row(mode, kind, _counts(before, kind), _counts(after, kind)))
     return rows
@@ -76,8 +78,8 @@ def heldout_rows(summary: Mapping[str, Any]) -> list[Row]:
 
 def share_of_all(counts: Mapping[str, Mapping[str, int]]) -> float | None:
     """Share of right answers over the task types together; None without any answer."""
-    every = _counts(counts, "all")
-    return every.correct / every.n if every and every.n else None
+    together = _counts(counts, "all")
+    return together.correct / together.n if together and together.n else None
 
 
 def summary_text(workdir: str | Path) -> str:
@@ -107,9 +109,9 @@ def _table_lines(rows: list[Row]) -> list[str]:
 
 def _cells(row: Row) -> tuple[str, ...]:
     both = (row.before, row.after)
-    accuracy = tuple(one.accuracy if one else "-" for one in both)
-    formatted = " -> ".join(one.formatted_share if one else "-" for one in both)
-    right = " -> ".join(one.accuracy_formatted.split(" ")[0] if one else "-" for one in both)
+    accuracy = tuple(counts.accuracy if counts else "-" for counts in both)
+    formatted = " -> ".join(counts.formatted_share if counts else "-" for counts in both)
+    right = " -> ".join(counts.accuracy_formatted.split(" ")[0] if counts else "-" for counts in both)
     return *accuracy, row.change, formatted, right
 
 
@@ -124,8 +126,10 @@ def _counts(by_type: Mapping[str, Mapping[str, int]], kind: str) -> Counts | Non
     chosen = list(by_type.values()) if kind == "all" else [by_type[kind]] if kind in by_type else []
     if not chosen:
         return None
-    formatted = sum(one["formatted"] for one in chosen) if all("formatted" in one for one in chosen) else None
-    return Counts(sum(one["n"] for one in chosen), sum(one["correct"] for one in chosen), formatted)
+    formatted = (
+        sum(counts["formatted"] for counts in chosen) if all("formatted" in counts for counts in chosen) else None
+    )
+    return Counts(sum(counts["n"] for counts in chosen), sum(counts["correct"] for counts in chosen), formatted)
 
 
 def _with_interval(correct: int, n: int) -> str:

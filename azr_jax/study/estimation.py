@@ -4,7 +4,7 @@
 
 The starting model seeds its buffers and proposes once; every valid proposal is solved `samples` times at each
 temperature. A row is a temperature and the first m of those samples: how acc is distributed, and what the equations
-would have paid. Trap 1 is the row of temperature 0, where all samples are the same.
+would have paid. Greedy estimation is the row of temperature 0: all samples are the same, so acc is 0 or 1.
 """
 
 from __future__ import annotations
@@ -73,28 +73,28 @@ def rows_of(samples: Mapping[float, Sequence[Sequence[bool | None]]]) -> list[Ro
     Raises:
       ValueError: no proposals.
     """
-    made = []
+    rows = []
     for temperature, proposals in samples.items():
         if not proposals:
             raise ValueError("no valid proposal to estimate: propose more (selfplay.batch_per_task)")
         most = max(map(len, proposals))
         for m in (2**power for power in range(most.bit_length())):
-            accs = [acc for one in proposals if (acc := accuracy(one[:m])) is not None]
-            found = accuracy_metrics(accs, len(accs))
+            accs = [acc for tries in proposals if (acc := accuracy(tries[:m])) is not None]
+            shares = accuracy_metrics(accs, len(accs))
             paid = [[equation(acc, True) for acc in accs] for equation in (rewards.propose_eq3, rewards.propose_eq4)]
-            made.append(
+            rows.append(
                 Row(
                     temperature,
                     m,
-                    found["acc"],
-                    found["acc_zero"],
-                    found["acc_between"],
-                    found["acc_one"],
+                    shares["acc"],
+                    shares["acc_zero"],
+                    shares["acc_between"],
+                    shares["acc_one"],
                     *(float(np.mean(values)) for values in paid),
                     *(float(np.std(values)) for values in paid),
                 )
             )
-    return made
+    return rows
 
 
 def measure(
@@ -120,20 +120,21 @@ def measure(
             return list(await asyncio.gather(*(player.propose(task, buffers[task.language], 1) for task in tasks)))
 
         proposals, _ = player.run(params, config.seed, propose)
-        valid = [one for one in proposals if one.item is not None]
+        valid = [proposal for proposal in proposals if proposal.item is not None]
 
         async def estimate(temperature: float) -> list[list[Solution]]:
-            return list(await asyncio.gather(*(player.estimate(_ready(one), samples, temperature) for one in valid)))
+            tries = (player.estimate(_ready(proposal), samples, temperature) for proposal in valid)
+            return list(await asyncio.gather(*tries))
 
-        found = {}
+        by_temperature = {}
         for temperature in temperatures:
             # Each in a session of its own: request ids are the same, so that only the temperature differs.
             with run.phase("estimate", f"estimate at temperature {temperature}"):
                 solved, _ = player.run(params, config.seed, lambda chosen=temperature: estimate(chosen))
-            found[temperature] = [
-                [None if is_dropped(one.outcome) else one.correct for one in tries] for tries in solved
+            by_temperature[temperature] = [
+                [None if is_dropped(solution.outcome) else solution.correct for solution in tries] for tries in solved
             ]
-        return len(proposals), found
+        return len(proposals), by_temperature
 
 
 async def _ready(proposal: Proposal) -> Proposal:
@@ -168,17 +169,17 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"--samples={given.samples}: must be at least 1")
     try:
         config = from_mapping(given.config.to_dict())
-        temperatures = [float(one) for one in given.temperatures]
+        temperatures = [float(word) for word in given.temperatures]
         with tempfile.TemporaryDirectory() as workdir:
-            made, samples = measure(config, workdir, temperatures, given.samples)
+            proposed, samples = measure(config, workdir, temperatures, given.samples)
         rows = rows_of(samples)
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"error: {error}")
     valid = len(next(iter(samples.values())))
-    logging.info("%d of %d proposals are valid\n%s", valid, made, table(rows))
+    logging.info("%d of %d proposals are valid\n%s", valid, proposed, table(rows))
     if given.out:
         content = {
-            "proposals": made,
+            "proposals": proposed,
             "valid": valid,
             "rows": [dataclasses.asdict(row) for row in rows],
             "samples": {str(temperature): tries for temperature, tries in samples.items()},

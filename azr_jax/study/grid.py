@@ -75,8 +75,8 @@ def study_of(mapping: Mapping[str, Any], name: str) -> Study:
         config=mapping["config"],
         baseline=mapping["baseline"],
         overrides=_settings(name, "overrides", mapping["overrides"]),
-        languages={one: _settings(name, f"languages.{one}", given) for one, given in mapping["languages"].items()},
-        arms={one: _settings(name, f"arms.{one}", given) for one, given in mapping["arms"].items()},
+        languages={key: _settings(name, f"languages.{key}", given) for key, given in mapping["languages"].items()},
+        arms={key: _settings(name, f"arms.{key}", given) for key, given in mapping["arms"].items()},
     )
     if study.baseline not in study.arms:
         raise ValueError(f"study {name}: baseline={study.baseline!r} is no arm; arms are {', '.join(study.arms)}")
@@ -84,7 +84,7 @@ def study_of(mapping: Mapping[str, Any], name: str) -> Study:
 
 
 def _settings(study: str, key: str, given: Any) -> tuple[str, ...]:
-    if not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
+    if not isinstance(given, list | tuple) or not all(isinstance(setting, str) for setting in given):
         raise ValueError(f"study {study}: {key}={given!r}: must be a tuple of 'key=value', as ('reward.permute=True',)")
     return tuple(given)
 

@@ -109,17 +109,17 @@ def to_json(results: Sequence[Result]) -> str:
 
     def known(value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {key: known(one) for key, one in value.items()}
+            return {key: known(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [known(one) for one in value]
+            return [known(item) for item in value]
         return None if isinstance(value, float) and math.isnan(value) else value
 
-    return json.dumps([known(dataclasses.asdict(one)) for one in results], indent=2, allow_nan=False) + "\n"
+    return json.dumps([known(dataclasses.asdict(result)) for result in results], indent=2, allow_nan=False) + "\n"
 
 
 def _acc_curve(run: runs.RunData) -> tuple[tuple[float, float, float, float], ...]:
-    zero, between, one = (dict(run.series(f"propose/{key}")) for key in ACC_KEYS)
-    return tuple((float(step), zero[step], between[step], one[step]) for step in sorted(zero))
+    never, sometimes, always = (dict(run.series(f"propose/{key}")) for key in ACC_KEYS)
+    return tuple((float(step), never[step], sometimes[step], always[step]) for step in sorted(never))
 
 
 def _share(counts: Counts | None) -> float | None:
@@ -158,7 +158,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 def gain(results: Sequence[Result]) -> Estimate:
     """Held-out accuracy after minus before, over the seeds of one arm."""
-    return estimate([one.after - one.before for one in results])
+    return estimate([result.after - result.before for result in results])
 
 
 def paired(results: Sequence[Result], baseline: Sequence[Result]) -> Estimate:
@@ -167,8 +167,8 @@ def paired(results: Sequence[Result], baseline: Sequence[Result]) -> Estimate:
     Raises:
       ValueError: no seed in common.
     """
-    other = {one.seed: one.after for one in baseline}
-    differences = [one.after - other[one.seed] for one in results if one.seed in other]
+    other = {result.seed: result.after for result in baseline}
+    differences = [result.after - other[result.seed] for result in results if result.seed in other]
     if not differences:
         raise ValueError("paired: the two arms have no seed in common")
     return estimate(differences)
@@ -176,7 +176,7 @@ def paired(results: Sequence[Result], baseline: Sequence[Result]) -> Estimate:
 
 def ranking(arms: Mapping[str, Sequence[Result]]) -> list[tuple[str, float]]:
     """(arm, mean final held-out accuracy), the best first."""
-    means = [(arm, float(np.mean([one.after for one in chosen]))) for arm, chosen in arms.items()]
+    means = [(arm, float(np.mean([result.after for result in cell]))) for arm, cell in arms.items()]
     return sorted(means, key=lambda item: -item[1])
 
 

@@ -1,8 +1,7 @@
-"""A study's report: tables, curves with bands and a conclusion in words, as Markdown and as one HTML page."""
+"""A study's report: tables, curves with bands and a conclusion in words, as Markdown and as a page like a run's."""
 
 from __future__ import annotations
 
-import html
 import itertools
 import math
 from collections.abc import Sequence
@@ -10,42 +9,45 @@ from pathlib import Path
 
 import numpy as np
 
-from azr_jax.report import drawing
+from azr_jax.report import document, drawing
+from azr_jax.report.markup import table, text
 from azr_jax.study import figures
 from azr_jax.study.grid import Study
 from azr_jax.study.outcome import LATE_KEYS, Estimate, Result, estimate, gain, holm, paired, ranking
+from azr_jax.workdir import atomic
 
 # What the paper found on the full benchmarks (its Table 2), the best first.
 PAPER_ORDER = ("switch", "eq3", "eq4")
 _HEAD = ("arm", "seeds", "before", "after", "change", "at temperature 1", "formatted", "right of formatted")
 _ACC_HEAD = ("arm", "never solved", "sometimes", "always")
-_CSS = "body{font:15px/1.5 sans-serif;max-width:70rem;margin:2rem auto}td,th{padding:.2rem .8rem;text-align:right}"
+_WIDEST = 0.5  # of accuracy: a wider 95% interval says that there are too few seeds for one
+_TOO_FEW = " (too few seeds for an interval)"
 
 
 def write(study: Study, results: Sequence[Result], out: Path, unfinished: Sequence[str]) -> str:
-    """Writes study.md, study.html and the figures into `out`, as PNG and SVG; returns the Markdown text."""
+    """Writes study.md, study.html and the figures' files into `out`; returns the Markdown text."""
+    shown = figures.figures(study, results)
+    drawn = drawing.draw(shown, out)
     lines = [f"# Study {study.name}", ""]
-    body = [f"<h1>Study {html.escape(study.name)}</h1>"]
-    for name, canvas in (
-        ("curves", figures.accuracy(study, results)),
-        ("hardness", figures.hardness(study, results)),
-    ):
-        if canvas is not None:
-            svg = drawing.save(canvas, out / f"{name}.png")
-            (out / f"{name}.svg").write_text(svg, encoding="utf-8")
-            lines += [f"![{name}]({name}.png)", ""]
-            body.append(svg)
+    for figure in shown:
+        if figure.name in drawn:
+            lines += [f"![{figure.name}]({figure.name}.png)", ""]
+    sections = [document.figure_card(figure, drawn.get(figure.name), ".") for figure in shown]
+    links = {figure.name: document.short_title(figure) for figure in shown}
     if unfinished:
-        text = f"Not finished, and left out: {', '.join(unfinished)}."
-        lines += [text, ""]
-        body.append(f"<p>{html.escape(text)}</p>")
+        left_out = f"Not finished, and left out: {', '.join(unfinished)}."
+        lines += [left_out, ""]
+        sections.append(f'<section class="card"><p class="note">{text(left_out)}</p></section>')
     for language in study.languages:
-        arms = {arm: [one for one in results if (one.language, one.arm) == (language, arm)] for arm in study.arms}
-        arms = {arm: chosen for arm, chosen in arms.items() if chosen}
+        arms = {
+            arm: [result for result in results if (result.language, result.arm) == (language, arm)]
+            for arm in study.arms
+        }
+        arms = {arm: cell for arm, cell in arms.items() if cell}
         if not arms:
             continue
         tables = (
-            ("Held-out accuracy, per cent", _HEAD, [_row(arm, chosen) for arm, chosen in arms.items()]),
+            ("Held-out accuracy, per cent", _HEAD, [_row(arm, cell) for arm, cell in arms.items()]),
             ("Valid proposals over the last third of the steps", _ACC_HEAD, [_acc(*item) for item in arms.items()]),
             (
                 "Proposals and their programs over the last third of the steps",
@@ -53,19 +55,21 @@ def write(study: Study, results: Sequence[Result], out: Path, unfinished: Sequen
                 [_late(*item) for item in arms.items()],
             ),
         )
+        sentences = conclusions(study, arms)
         lines += [f"## {language}", ""]
-        body.append(f"<h2>{html.escape(language)}</h2>")
         for title, head, rows in tables:
             lines += [f"{title}:", "", *_markdown(head, rows), ""]
-            body.append(f"<p>{html.escape(title)}</p>{_html(head, rows)}")
-        sentences = conclusions(study, arms)
         lines += [*(f"- {sentence}" for sentence in sentences), ""]
-        body.append("".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences))
-    text = "\n".join(lines)
-    (out / "study.md").write_text(text, encoding="utf-8")
-    page = f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(study.name)}</title>'
-    (out / "study.html").write_text(f"{page}<style>{_CSS}</style></head><body>{''.join(body)}</body></html>\n")
-    return text
+        links[language] = language
+        body = "".join(f"<h3>{text(title)}</h3>{table(head, rows)}" for title, head, rows in tables)
+        body += f"<ul>{''.join(f'<li>{text(sentence)}</li>' for sentence in sentences)}</ul>"
+        sections.append(f'<section id="{text(language)}" class="card"><h2>{text(language)}</h2>{body}</section>')
+    markdown = "\n".join(lines)
+    (out / "study.md").write_text(markdown, encoding="utf-8")
+    footer = f"{len(results)} finished runs. PNG and CSV of the figures lie beside this page."
+    page = document.document("study", f"Study {study.name}", links, sections, drawn, footer)
+    atomic.write(out / "study.html", page)
+    return markdown
 
 
 def conclusions(study: Study, arms: dict[str, list[Result]]) -> list[str]:
@@ -75,8 +79,8 @@ def conclusions(study: Study, arms: dict[str, list[Result]]) -> list[str]:
     from start to end are as they are.
     """
     sentences = []
-    for arm, chosen in arms.items():
-        change = gain(chosen)
+    for arm, cell in arms.items():
+        change = gain(cell)
         verdict = "larger than noise" if change.p < 0.05 else "not told apart from noise"
         if math.isnan(change.p):
             verdict = "one seed, so nothing can be said of noise"
@@ -85,7 +89,7 @@ def conclusions(study: Study, arms: dict[str, list[Result]]) -> list[str]:
         return sentences
     others = [arm for arm in arms if arm != study.baseline and _share_a_seed(arms[arm], arms[study.baseline])]
     compared = [paired(arms[arm], arms[study.baseline]) for arm in others]
-    for arm, difference, p in zip(others, compared, holm([one.p for one in compared]), strict=True):
+    for arm, difference, p in zip(others, compared, holm([difference.p for difference in compared]), strict=True):
         if math.isnan(p):
             verdict = "one seed, so nothing can be said of noise"
         else:
@@ -99,8 +103,8 @@ def conclusions(study: Study, arms: dict[str, list[Result]]) -> list[str]:
     return [*sentences, *_order(arms)]
 
 
-def _share_a_seed(one: Sequence[Result], other: Sequence[Result]) -> bool:
-    return not {result.seed for result in one}.isdisjoint(result.seed for result in other)
+def _share_a_seed(cell: Sequence[Result], other: Sequence[Result]) -> bool:
+    return not {result.seed for result in cell}.isdisjoint(result.seed for result in other)
 
 
 def _order(arms: dict[str, list[Result]]) -> list[str]:
@@ -123,42 +127,51 @@ def _order(arms: dict[str, list[Result]]) -> list[str]:
 
 
 def _points(value: Estimate) -> str:
+    """A difference in points with its interval."""
+    if value.high - value.low > _WIDEST:
+        return f"{100 * value.mean:+.1f}{_TOO_FEW}"
     interval = "" if math.isnan(value.low) else f" ({100 * value.low:+.1f} to {100 * value.high:+.1f})"
     return f"{100 * value.mean:+.1f}{interval}"
 
 
-def _row(arm: str, chosen: Sequence[Result]) -> tuple[str, ...]:
+def _share(value: Estimate) -> str:
+    """An accuracy, per cent, with its interval, which ends at 0 and 100."""
+    if value.high - value.low > _WIDEST:
+        return f"{100 * value.mean:.1f}{_TOO_FEW}"
+    low, high = max(0.0, value.low), min(1.0, value.high)
+    return f"{100 * value.mean:.1f}" + ("" if math.isnan(value.low) else f" ({100 * low:.1f}-{100 * high:.1f})")
+
+
+def _row(arm: str, cell: Sequence[Result]) -> tuple[str, ...]:
     def both(pairs: Sequence[tuple[float | None, float | None]]) -> str:
         known = [(a, b) for a, b in pairs if a is not None and b is not None]
         return " -> ".join(f"{100 * float(np.mean(values)):.1f}" for values in zip(*known, strict=True)) or "-"
 
-    after = estimate([one.after for one in chosen])
-    interval = "" if math.isnan(after.low) else f" ({100 * after.low:.1f}-{100 * after.high:.1f})"
     return (
         arm,
-        str(len(chosen)),
-        f"{100 * float(np.mean([one.before for one in chosen])):.1f}",
-        f"{100 * after.mean:.1f}{interval}",
-        _points(gain(chosen)),
-        both([(one.before_sampled, one.after_sampled) for one in chosen]),
-        both([one.formatted for one in chosen]),
-        both([one.right_of_formatted for one in chosen]),
+        str(len(cell)),
+        f"{100 * float(np.mean([result.before for result in cell])):.1f}",
+        _share(estimate([result.after for result in cell])),
+        _points(gain(cell)),
+        both([(result.before_sampled, result.after_sampled) for result in cell]),
+        both([result.formatted for result in cell]),
+        both([result.right_of_formatted for result in cell]),
     )
 
 
-def _acc(arm: str, chosen: Sequence[Result]) -> tuple[str, ...]:
+def _acc(arm: str, cell: Sequence[Result]) -> tuple[str, ...]:
     """Means over the seeds that had a valid proposal."""
-    known = [one.acc for one in chosen if not any(map(math.isnan, one.acc))]
+    known = [result.acc for result in cell if not any(map(math.isnan, result.acc))]
     if not known:
         return (arm, "-", "-", "-")
     return (arm, *(f"{100 * float(np.mean(values)):.0f}%" for values in zip(*known, strict=True)))
 
 
-def _late(arm: str, chosen: Sequence[Result]) -> tuple[str, ...]:
+def _late(arm: str, cell: Sequence[Result]) -> tuple[str, ...]:
     """Shares as per cent, sizes as they are."""
     cells = []
     for name in LATE_KEYS:
-        values = [value for one in chosen if not math.isnan(value := one.late.get(name, math.nan))]
+        values = [value for result in cell if not math.isnan(value := result.late.get(name, math.nan))]
         mean = float(np.mean(values)) if values else math.nan
         share = name not in ("tokens", "depth")
         cells.append("-" if math.isnan(mean) else f"{100 * mean:.0f}%" if share else f"{mean:.1f}")
@@ -167,10 +180,3 @@ def _late(arm: str, chosen: Sequence[Result]) -> tuple[str, ...]:
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
-
-
-def _html(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    return f"<table>{line(head, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"

@@ -9,6 +9,7 @@ from azr_jax.workdir.json_lines import json_object
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
 SUMMARY_FILE = "summary.json"
+START_FILE = "start.json"
 REPORT_FILE = "report.html"
 METRICS_FILE = "metrics.jsonl"
 TRANSCRIPTS_FILE = "transcripts.jsonl"

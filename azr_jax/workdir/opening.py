@@ -14,7 +14,7 @@ from etils import epath
 
 from azr_jax.config import Config
 from azr_jax.hosts.hosts import Hosts
-from azr_jax.workdir import atomic
+from azr_jax.workdir import atomic, start
 from azr_jax.workdir.files import CHECKPOINTS, CONFIG_FILE
 from azr_jax.workdir.settings import binding, changed_settings, location
 
@@ -52,6 +52,7 @@ def open_workdir(workdir: str | os.PathLike[str], config: Config, allow_config_c
             " new or empty --workdir"
         )
     atomic.write(path / CONFIG_FILE, config.to_json() + "\n")
+    start.write(path)
 
 
 def open_on_all_hosts(workdir: str | os.PathLike[str], config: Config, allow_config_change: bool, hosts: Hosts) -> None:

@@ -16,8 +16,8 @@ def browser(tmp_path_factory):
     command = find()
     if command is None:
         pytest.skip("no browser; tpu_scripts/install_interpreters.sh browser installs one")
-    with started(command, tmp_path_factory.mktemp("profile")) as one:
-        yield one
+    with started(command, tmp_path_factory.mktemp("profile")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -31,20 +31,20 @@ def choose(browser, **values):
     """Sets the named controls, all others to nothing, and gives what is then shown."""
     browser.run(
         """(async (values) => {
-          for (const one of document.querySelectorAll('.filters select, #search')) {
-            one.value = values[one.id] ?? '';
-            one.dispatchEvent(new Event(one.id === 'search' ? 'input' : 'change'));
+          for (const control of document.querySelectorAll('.filters select, #search')) {
+            control.value = values[control.id] ?? '';
+            control.dispatchEvent(new Event(control.id === 'search' ? 'input' : 'change'));
           }
           await new Promise((done) => setTimeout(done, 400));
         })(VALUES)""".replace("VALUES", json.dumps({name.replace("_", "-"): value for name, value in values.items()}))
     )
-    return browser.run("[...document.querySelectorAll('#list summary')].map((one) => one.innerText)")
+    return browser.run("[...document.querySelectorAll('#list summary')].map((summary) => summary.innerText)")
 
 
 def test_the_page_loads_without_a_complaint_and_every_figure_is_seen(opened):
     assert opened.complaints == []
-    sizes = opened.run("[...document.querySelectorAll('figure svg')].map((one) => one.getBoundingClientRect().height)")
-    assert len(sizes) == len(FIGURES) and min(sizes) > 100
+    sizes = opened.run("[...document.querySelectorAll('figure svg')].map((svg) => svg.getBoundingClientRect().height)")
+    assert len(sizes) > 2 * len(FIGURES) and min(sizes) > 100
     assert opened.run("document.querySelector('h1').textContent") == "tiny <b>bold"
 
 
@@ -66,10 +66,10 @@ def test_text_of_a_model_shows_as_text_and_never_runs(opened):
     choose(opened, filter_step="4")
     shown = opened.run(
         """(async () => {
-          const one = document.querySelector('#list details');
-          one.open = true;
+          const card = document.querySelector('#list details');
+          card.open = true;
           await new Promise((done) => setTimeout(done, 200));
-          return [...one.querySelectorAll('pre')].map((each) => each.textContent);
+          return [...card.querySelectorAll('pre')].map((pre) => pre.textContent);
         })()"""
     )
     assert [text.encode("utf-8", "replace").decode().replace("?", "\ufffd") for text in shown] == [
@@ -109,6 +109,23 @@ def test_a_narrow_window_needs_no_sideways_scrolling(opened):
     opened.size(1280, 900)
 
 
+def test_on_a_narrow_screen_figures_fit_and_the_navigation_folds(opened):
+    opened.size(420, 900)
+    wide = "document.documentElement.scrollWidth"
+    plots = "[...document.querySelectorAll('.plot svg')].map((svg) => svg.getBoundingClientRect())"
+    assert opened.run(wide) <= 420
+    boxes = opened.run(f"{plots}.map((box) => box.toJSON())")
+    assert all(0 <= box["left"] and box["right"] <= 420 and box["width"] > 250 for box in boxes)
+    links = "document.querySelector('nav a').getBoundingClientRect().height"
+    assert opened.run(links) == 0
+    opened.run("document.querySelector('nav label').click()")
+    assert opened.run(links) > 0
+    opened.run("document.querySelector('nav label').click()")
+    opened.size(1280, 900)
+    assert opened.run(links) > 0
+    assert opened.run("getComputedStyle(document.querySelector('nav label')).display") == "none"
+
+
 def test_a_dark_page_has_light_text_and_drawings(opened):
     def colors(scheme):
         opened.scheme(scheme)
@@ -116,7 +133,8 @@ def test_a_dark_page_has_light_text_and_drawings(opened):
             """(() => {
               const style = (name) => getComputedStyle(document.querySelector(name));
               const shades = [style('body').color, style('.card').backgroundColor, style('nav').backgroundColor];
-              return [...shades.map((one) => one.match(/[0-9]+/g).slice(0, 3).map(Number)), style('.plot svg').filter];
+              const numbers = shades.map((shade) => shade.match(/[0-9]+/g).slice(0, 3).map(Number));
+              return [...numbers, style('.plot svg').filter];
             })()"""
         )
 
@@ -132,7 +150,7 @@ def test_a_search_word_is_marked(opened):
         """(async () => {
           document.querySelector('#list details').open = true;
           await new Promise((done) => setTimeout(done, 200));
-          return [...document.querySelectorAll('#list mark')].map((one) => one.textContent);
+          return [...document.querySelectorAll('#list mark')].map((mark) => mark.textContent);
         })()"""
     )
     assert marks == ["pwned", "pwned"]
@@ -158,18 +176,18 @@ def test_a_run_of_500_steps_and_384_responses_each_stays_responsive(browser, tmp
     filter_ms = browser.run(
         """(() => {
           const start = performance.now();
-          const one = document.getElementById('filter-type');
-          one.value = 'induction';
-          one.dispatchEvent(new Event('change'));
+          const filter = document.getElementById('filter-type');
+          filter.value = 'induction';
+          filter.dispatchEvent(new Event('change'));
           return performance.now() - start;
         })()"""
     )
     search_ms = browser.run(
         """(async () => {
           const start = performance.now();
-          const one = document.getElementById('search');
-          one.value = 'no such words';
-          one.dispatchEvent(new Event('input'));
+          const search = document.getElementById('search');
+          search.value = 'no such words';
+          search.dispatchEvent(new Event('input'));
           const count = document.getElementById('count');
           while (count.textContent !== '0 of 0 shown') await new Promise((done) => setTimeout(done, 5));
           return performance.now() - start - 150;

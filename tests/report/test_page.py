@@ -10,7 +10,7 @@ import xml.etree.ElementTree
 import pytest
 from run_folders import EVIL, FIGURES, KINDS, Page, run_folder, summary
 
-from azr_jax.report import markup, paper, runs, summary_text, transcripts, write
+from azr_jax.report import markup, paper, reasons, runs, summary_text, transcripts, write
 from azr_jax.report.__main__ import main
 from azr_jax.report.arms import arms_of
 from azr_jax.report.curves import running_mean
@@ -23,10 +23,11 @@ def test_the_page_has_every_figure_and_the_files_beside_it(whole):
     assert ids == set(FIGURES)
     drawings = re.findall(r"<svg.*?</svg>", content, flags=re.DOTALL)
     assert "No data yet" not in content
-    assert len(drawings) == len(FIGURES)
+    # A drawing for each panel, in the order of the page.
+    assert len(drawings) == content.count('class="plot"') > 2 * len(FIGURES)
     for drawing in drawings:
         root = xml.etree.ElementTree.fromstring(drawing)
-        assert len(root.findall(".//{http://www.w3.org/2000/svg}path")) > 10
+        assert len(root.findall(".//{http://www.w3.org/2000/svg}path")) > 5
     for name in FIGURES:
         assert (whole / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     with (whole / "figures" / "fig2_score.csv").open(newline="") as stream:
@@ -75,7 +76,7 @@ def draw_only(monkeypatch):
     """Pages with the named figures: drawing all of them takes seconds."""
 
     def choose(*names):
-        chosen = lambda arms: [one for one in figures(arms) if one.name in names]  # noqa: E731
+        chosen = lambda arms: [figure for figure in figures(arms) if figure.name in names]  # noqa: E731
         monkeypatch.setattr("azr_jax.report.figures.figures", chosen)
 
     return choose
@@ -115,7 +116,7 @@ def test_several_runs_are_compared(tmp_path, one_figure):
     workdirs = [run_folder(tmp_path / name, steps=8) for name in ("first", "second")]
     out = tmp_path / "both" / "report.html"
     assert main([*map(str, workdirs), f"--out={out}"]) == 0
-    assert {each["run"] for each in Page(out.read_text(encoding="utf-8")).island} == {"first", "second"}
+    assert {row["run"] for row in Page(out.read_text(encoding="utf-8")).island} == {"first", "second"}
     with (out.parent / "figures" / "fig4_solver.csv").open(newline="") as stream:
         lines = list(csv.DictReader(stream))
     assert {line["curve"] for line in lines} >= {"deduction, first", "deduction, second"}
@@ -132,7 +133,7 @@ def test_runs_that_differ_by_their_seed_are_one_arm_with_a_band(tmp_path):
         rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
         rows[-1]["solve/deduction/accuracy"] = value
         (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (figure,) = [each for each in figures(arms_of(runs.load_all(workdirs))) if each.name == "fig4_solver"]
+    (figure,) = [figure for figure in figures(arms_of(runs.load_all(workdirs))) if figure.name == "fig4_solver"]
     curve = figure.panels[0].curves[0]
     assert curve.runs == ("racket-seed-0", "racket-seed-1", "racket-seed-2")
     assert curve.mean()[-1] == (8, pytest.approx((0.2 + 0.9 + 0.1) / 3))
@@ -170,6 +171,53 @@ def test_languages_trained_together_have_a_figure_of_their_own(tmp_path, whole):
     assert [panel.title for panel in found["languages"].panels] == ["solver accuracy", "valid proposals"]
     assert [one.label for one in found["languages"].panels[0].curves] == ["lua", "racket"]
     assert "languages" not in {figure.name for figure in figures(arms_of([runs.load(whole, "tiny")]))}
+
+
+def test_fourteen_outcomes_have_fourteen_looks_and_the_same_in_both_panels(tmp_path):
+    workdir = run_folder(tmp_path / "tiny", steps=2)
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    names = [f"kind_{n}" for n in range(14)]
+    for row in rows:
+        row |= {f"{role}/outcome/{name}": 0.01 for role in ("propose", "solve") for name in names}
+    (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (figure,) = [figure for figure in figures(arms_of([runs.load(workdir, "tiny")])) if figure.name == "outcomes"]
+    looks = [{curve.label: (curve.color, curve.pattern) for curve in panel.curves} for panel in figure.panels]
+    assert looks[0].keys() - {"valid"} == looks[1].keys() - {"correct"} == set(names)
+    assert len(set(looks[0].values())) == 15
+    assert all(looks[0][name] == looks[1][name] for name in names)
+
+
+def test_induction_is_in_figure_3(whole):
+    (figure,) = [figure for figure in figures(arms_of(runs.load_all([whole]))) if figure.name == "fig3_proposer"]
+    assert [panel.title.partition(":")[0] for panel in figure.panels] == ["mean acc", *KINDS]
+    assert [curve.label for curve in figure.panels[0].curves] == list(KINDS)
+
+
+def test_the_overview_has_settings_command_commit_and_alerts(tmp_path, one_figure):
+    workdir = run_folder(tmp_path / "tiny", steps=3, learner__lr=2e-3)
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    rows[1]["propose/valid"] = 0.0
+    (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    started = {"command": "python -m azr_jax.main --workdir=runs/<i>", "commit": "0123456789ab"}
+    (workdir / "start.json").write_text(json.dumps(started))
+    write([workdir], tmp_path / "page.html")
+    words = " ".join(Page((tmp_path / "page.html").read_text(encoding="utf-8")).text)
+    assert "learning rate 0.002" in words and "96 prompts a step (6 x 16)" in words and "minibatches" in words
+    assert "python -m azr_jax.main --workdir=runs/<i>" in words and "commit 0123456789ab" in words
+    assert "step 2 0.0% of the proposals are valid" in " ".join(words.split())
+
+
+def test_format_reasons_are_a_table_by_step(tmp_path):
+    workdir = run_folder(tmp_path / "tiny", steps=16)
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    for row in rows:
+        row |= {"solve/outcome/no_answer": 0.25 if row["step"] > 8 else 0.5, "solve/outcome/timeout": 0.1}
+    (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    section = reasons.section([runs.load(workdir, "tiny")])
+    cells = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr.*?</tr>", section)]
+    assert ["together, all", *["50.0"] * 4, *["25.0"] * 4] in cells and "1-2" in section and "timeout" not in section
+    none = reasons.section([runs.load(run_folder(tmp_path / "other", steps=2), "other")])
+    assert "No answer was refused for its format" in none
 
 
 def test_the_running_mean_by_hand():

@@ -1,4 +1,4 @@
-"""Estimation apart from training: the table by hand, and trap 1 on the real model."""
+"""Estimation apart from training: the table by hand, and greedy estimation with the real model."""
 
 import dataclasses
 

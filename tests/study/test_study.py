@@ -149,9 +149,18 @@ def test_conclusions_tell_a_difference_from_noise(tmp_path):
     assert "| real | 3 | 20.0 | 41.0 (38.5-43.5) | +21.0 (+18.5 to +23.5) |" in text
     written = (tmp_path / "study.html").read_text()
     assert "<svg" in written and "&lt;b&gt;" in written and "<b>" not in written
+    assert "Content-Security-Policy" in written and 'class="card"' in written and 'id="unfold"' in written
     assert (tmp_path / "curves.png").stat().st_size > 1000 and (tmp_path / "hardness.png").stat().st_size > 1000
     # tokens as they are, shares as per cent, what was not measured as nothing.
     assert "| real | 50% | 25% | 40% | 20.0 | - | - | - |" in text
+
+
+def test_an_interval_that_says_nothing_is_not_printed(tmp_path):
+    wild = [result("real", 0, 0.2, 0.15), result("real", 1, 0.2, 0.42)]
+    text = page.write(study(), wild, tmp_path, [])
+    assert "| real | 2 | 20.0 | 28.5 (too few seeds for an interval) | +8.5 (too few seeds for an interval) |" in text
+    near_the_end = [result("real", seed, 0.2, 0.98 + seed / 100) for seed in range(3)]
+    assert "99.0 (96.5-100.0)" in page.write(study(), near_the_end, tmp_path, [])
 
 
 def test_the_papers_order_is_looked_for(tmp_path):
