@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: workloads at full size on a GPU, at small shapes elsewhere; random weights.
+"""How fast the engine is: workloads at full size on a GPU, at small shapes elsewhere; random weights unless --model.
 
 Each figure stands beside a peer or a ceiling measured in the same run. With --json the last line is one JSON object.
 """
@@ -20,21 +20,27 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m azr_jax.speed", description=__doc__, formatter_class=ShowDefaults)
     top.add_argument("what", choices=("sampler", "update", "step"))
     top.add_argument("--json", action="store_true", help="end with one line that is a JSON object")
-    top.add_argument("--size", choices=("auto", "full", "small"), default="auto", help="auto: full on a GPU")
+    top.add_argument(
+        "--size",
+        choices=("auto", "full", "small", "tiny"),
+        default="auto",
+        help="auto: full on a GPU, small elsewhere; tiny: for tests",
+    )
+    top.add_argument("--model", default="", metavar="DIR", help="a Hugging Face directory: its own weights, in float32")
     top.add_argument("--only", default="", metavar="NAMES", help="some of the sampler's workloads, by commas")
-    top.add_argument("--repeats", type=int, default=3, help="timed runs, of which the median counts")
+    top.add_argument("--repeats", type=int, default=3, help="timed runs, of which the median counts (default 3)")
     top.add_argument("--remat", default="auto", help="of the update: auto | full | attention | gate | dots | none")
-    top.add_argument("--no-peer", action="store_true", help="leave out the update in PyTorch")
+    top.add_argument("--no-peer", action="store_true", help="leave out the same work in PyTorch")
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a benchmark; mistakes of the user are one line on standard error and status 2."""
+    """Measures; a mistake of the user is one line on standard error and status 2."""
     arguments = parser().parse_args(argv)
     take_memory()
     try:
         result = _run(arguments)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     if arguments.json:
@@ -48,14 +54,14 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.only and arguments.what != "sampler":
         raise ValueError(f"--only={arguments.only}: only the sampler's workloads can be chosen; leave it out")
     peer = None
-    if arguments.what == "update" and not arguments.no_peer:
+    if arguments.what != "step" and not arguments.no_peer:
         from azr_jax.speed import peer as peers  # in a process of its own, before jax takes the GPU's memory
 
-        peer = peers.run(arguments.size)
+        peer = peers.run(arguments.what, arguments.size, arguments.model)
     from azr_jax.speed import machine, sampler, sizes, step, update
 
     commands = {"sampler": sampler.run, "update": update.run, "step": step.run}
-    size = sizes.choose(arguments.size)
+    size = sizes.choose(arguments.size, arguments.model)
     report = machine.Report(arguments.what, size)
     return commands[arguments.what](report, size, arguments, peer)
 

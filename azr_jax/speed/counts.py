@@ -1,4 +1,4 @@
-"""What the work costs at least, of our own count: FLOPs of an update, bytes of decoding, memory of training."""
+"""What the work costs at least, of our own count: FLOPs of an update, bytes of decoding."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from azr_jax.model.configuration import ModelConfig
+from azr_jax.plan.counts import head_parameters, layer_matmul_parameters
 
 
 def matmul_parameters(config: ModelConfig) -> int:
-    """Weights that a token is multiplied with: all, and the table once, as the head."""
-    return config.parameters - (0 if config.tie_embeddings else config.vocab_size * config.embed_dim)
+    """Weights that a token is multiplied with: the matrices of all layers and the head."""
+    return layer_matmul_parameters(config) + head_parameters(config)
 
 
 def update_flops(config: ModelConfig, lengths: Sequence[int]) -> float:

@@ -22,10 +22,10 @@ _CHAINED = 8  # calls between two looks at the clock, so that what a launch cost
 class Report:
     """Collects results, and writes a line for each as it comes."""
 
-    def __init__(self, benchmark: str, size: Size) -> None:
+    def __init__(self, command: str, size: Size) -> None:
         device = jax.devices()[0]
         self.result: dict[str, Any] = {
-            "benchmark": benchmark,
+            "speed": command,
             "size": size.name,
             "device": device.device_kind,
             "platform": device.platform,
@@ -34,13 +34,13 @@ class Report:
             "load": round(os.getloadavg()[0], 1),
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         }
-        if size.name == "small":
+        if size.name != "full":
             lacks = "" if device.platform in ("gpu", "cuda") else "no GPU here; "
-            self.result["note"] = f"small shapes: {lacks}the figures say nothing about the 3B on a GPU"
+            self.result["note"] = f"{size.name} shapes: {lacks}the figures say nothing about the 3B on a GPU"
         self.line(
-            f"{benchmark}, {size.name} size, on {device.device_kind} ({device.platform}), load {self.result['load']}"
+            f"{command}, {size.name} size, on {device.device_kind} ({device.platform}), load {self.result['load']}"
         )
-        if size.name == "small":
+        if size.name != "full":
             self.line(self.result["note"])
 
     def add(self, name: str, **figures: Any) -> None:

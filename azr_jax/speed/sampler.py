@@ -16,27 +16,33 @@ from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.requests import Request
 from azr_jax.sampler.session import SessionMetrics
 from azr_jax.speed import counts, machine, requests
-from azr_jax.speed.engine import Engine
 from azr_jax.speed.sizes import Size
+from azr_jax.speed.subject import Subject, of_size
 
 
-def run(report: machine.Report, size: Size, arguments: argparse.Namespace, peer: None) -> dict[str, Any]:
+def run(
+    report: machine.Report, size: Size, arguments: argparse.Namespace, peer: dict[str, Any] | None
+) -> dict[str, Any]:
     """Measures; {workload: figures}.
 
     Raises:
       ValueError: `--only` names no workload of the sampler.
     """
-    del peer
     workloads = {"prompts": _prompts, "decode": _decode, "tail": _tail}
     chosen = [name for name in arguments.only.split(",") if name] or list(workloads)
     if unknown := [name for name in chosen if name not in workloads]:
         raise ValueError(f"--only={arguments.only}: {unknown[0]!r} is none of {', '.join(workloads)}")
     bandwidth = machine.copy_bandwidth(size, arguments.repeats)
     report.add("ceilings", copy_gb_per_s=bandwidth / 1e9, weights_gb=_weight_bytes(size) / 1e9)
-    engine = Engine.make(size)
-    params = engine.params(size.compute_dtype)
+    if peer is not None:
+        report.add("peer", **peer)
+    subject = of_size(size, "auto")
+    params = subject.params(size.compute_dtype)
     for name in chosen:
-        workloads[name](report, engine, params, bandwidth, arguments.repeats)
+        workloads[name](report, subject, params, bandwidth, arguments.repeats)
+    if "prompts" in chosen and peer is not None and peer.get("size") == size.name:
+        rate = report.result["prompts"]["tokens_per_s"]
+        report.add("over_peer", tokens_per_s=rate / peer["tokens_per_s"])
     return report.result
 
 
@@ -64,11 +70,11 @@ def generate(sampler: Sampler, params: Any, given: Sequence[Request], seed: int 
     return taken, session.metrics
 
 
-def _prompts(report: machine.Report, engine: Engine, params: Any, bandwidth: float, repeats: int) -> None:
+def _prompts(report: machine.Report, subject: Subject, params: Any, bandwidth: float, repeats: int) -> None:
     """Prompts and answers of one length, prefill included."""
-    size = engine.size
+    size = subject.size
     given = requests.equal(size.prompts, size.prompt_tokens, size.prompt_tokens, size.model.vocab_size)
-    sampler = engine.sampler(size.prompt_tokens, size.prompt_tokens, slots=size.prompts)
+    sampler = subject.sampler(size.prompt_tokens, size.prompt_tokens, slots=size.prompts)
     params = sampler.serve(params)
     generate(sampler, params, given)
     runs = [generate(sampler, params, given) for _ in range(repeats)]
@@ -90,11 +96,11 @@ def _prompts(report: machine.Report, engine: Engine, params: Any, bandwidth: flo
     )
 
 
-def _decode(report: machine.Report, engine: Engine, params: Any, bandwidth: float, repeats: int) -> None:
+def _decode(report: machine.Report, subject: Subject, params: Any, bandwidth: float, repeats: int) -> None:
     """The decode program alone, all slots live, at the end of a context: bytes it must read, over time."""
-    size = engine.size
+    size = subject.size
     slots, context, chunk = size.decode_slots, size.decode_context, size.chunk
-    sampler = engine.sampler(context - chunk, chunk, slots=slots)
+    sampler = subject.sampler(context - chunk, chunk, slots=slots)
     params = sampler.serve(params)
     caches: tuple[Any, ...] = (sampler.new_caches(slots, context),)
     key = jax.random.key(0)
@@ -131,13 +137,13 @@ def _decode(report: machine.Report, engine: Engine, params: Any, bandwidth: floa
     )
 
 
-def _tail(report: machine.Report, engine: Engine, params: Any, bandwidth: float, repeats: int) -> None:
+def _tail(report: machine.Report, subject: Subject, params: Any, bandwidth: float, repeats: int) -> None:
     """Log-normal lengths, several samples a prompt; the same requests in static batches on the same code."""
     del repeats  # one run is long enough
-    size = engine.size
+    size = subject.size
     lengths = size.lengths.draw(size.tail_requests, seed=0)
     given = requests.grouped(lengths, size.samples, size.tail_prompt_tokens, size.model.vocab_size)
-    sampler = engine.sampler(size.tail_prompt_tokens, size.lengths.cap)
+    sampler = subject.sampler(size.tail_prompt_tokens, size.lengths.cap)
     params = sampler.serve(params)
     generate(sampler, params, given)
     seconds, metrics = generate(sampler, params, given)
@@ -160,12 +166,12 @@ def _tail(report: machine.Report, engine: Engine, params: Any, bandwidth: float,
     )
     # A prompt's samples at a time, and large batches; a few batches are enough for a rate, all of them take minutes.
     for slots, batches in ((size.samples, 6), (size.static_slots, 2)):
-        _static(report, engine, params, given, slots, batches, rate)
+        _static(report, subject, params, given, slots, batches, rate)
 
 
 def _static(
     report: machine.Report,
-    engine: Engine,
+    subject: Subject,
     params: Any,
     given: Sequence[Request],
     slots: int,
@@ -173,8 +179,8 @@ def _static(
     continuous_rate: float,
 ) -> None:
     """The same requests in their order, `slots` at a time, each batch to its longest response before the next."""
-    size = engine.size
-    sampler = engine.sampler(size.tail_prompt_tokens, size.lengths.cap, slots=slots)
+    size = subject.size
+    sampler = subject.sampler(size.tail_prompt_tokens, size.lengths.cap, slots=slots)
     groups = [given[start : start + slots] for start in range(0, len(given), slots)]
     timed = groups[:batches]
     # Fixed slots meet all their shapes with two tokens; slots that follow the load only in the work itself.

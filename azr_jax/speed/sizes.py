@@ -1,38 +1,25 @@
-"""The workloads' shapes: those of Table 3's model on one 80 GB GPU, and small ones for a machine without."""
+"""The workloads' shapes: those of Table 3's model on one 80 GB GPU, and smaller ones for a machine without."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 
-import jax
-import numpy as np
-
+from azr_jax import devices
+from azr_jax.model import weights
 from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.sizes import PUBLISHED
+from azr_jax.plan.lengths import LogNormal
 
-# Qwen2.5-Coder-3B.
-QWEN_3B = ModelConfig(vocab_size=151936, embed_dim=2048, ffn_dim=11008, layers=36, heads=16, kv_heads=2, head_dim=128)
 # azr-tiny's widths, with grouped queries as the large model has.
-TINY = ModelConfig(vocab_size=2048, embed_dim=128, ffn_dim=384, layers=4, heads=4, kv_heads=2, head_dim=32)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Lengths:
-    """Response lengths: log-normal with this median and sigma, capped; tokens."""
-
-    median: float
-    sigma: float
-    cap: int
-
-    def draw(self, count: int, seed: int) -> list[int]:
-        """`count` lengths of at least 1 token, the same for the same seed."""
-        drawn = np.random.default_rng(seed).lognormal(math.log(self.median), self.sigma, count)
-        return np.clip(np.round(drawn), 1, self.cap).astype(int).tolist()
+_AZR_TINY = ModelConfig(vocab_size=2048, embed_dim=128, ffn_dim=384, layers=4, heads=4, kv_heads=2, head_dim=32)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Size:
-    """Shapes of all workloads; tokens, rows and counts."""
+    """Shapes of all workloads; tokens, rows and counts.
+
+    `path`: the directory of a model whose own weights are measured; empty for random ones.
+    """
 
     name: str
     model: ModelConfig
@@ -49,7 +36,7 @@ class Size:
     tail_requests: int
     samples: int
     tail_prompt_tokens: int
-    lengths: Lengths
+    lengths: LogNormal
     static_slots: int
     chunk: int
     prefill_tokens: int
@@ -61,11 +48,12 @@ class Size:
     batch_per_task: int
     max_prompt_tokens: int
     logit_chunk: int
+    path: str = ""
 
 
 FULL = Size(
     name="full",
-    model=QWEN_3B,
+    model=PUBLISHED["Qwen2.5-Coder-3B"],
     compute_dtype="bfloat16",
     copy_bytes=4 * 2**30,
     matmul=8192,
@@ -76,7 +64,7 @@ FULL = Size(
     tail_requests=384,
     samples=8,
     tail_prompt_tokens=1200,
-    lengths=Lengths(median=500, sigma=1.0, cap=8096),
+    lengths=LogNormal(median=500, sigma=1.0, cap=8096),
     static_slots=64,
     chunk=32,
     prefill_tokens=16384,
@@ -89,7 +77,7 @@ FULL = Size(
 )
 SMALL = Size(
     name="small",
-    model=TINY,
+    model=_AZR_TINY,
     compute_dtype="float32",
     copy_bytes=256 * 2**20,
     matmul=1024,
@@ -100,7 +88,7 @@ SMALL = Size(
     tail_requests=96,
     samples=8,
     tail_prompt_tokens=48,
-    lengths=Lengths(median=24, sigma=1.0, cap=256),
+    lengths=LogNormal(median=24, sigma=1.0, cap=256),
     static_slots=64,
     chunk=16,
     prefill_tokens=4096,
@@ -113,13 +101,65 @@ SMALL = Size(
 )
 
 
-def choose(name: str) -> Size:
-    """The size by its name; "auto" is full on a GPU and small elsewhere.
+# For tests: every shape that compiles is as small as the programs allow.
+TINY = dataclasses.replace(
+    SMALL,
+    name="tiny",
+    model=dataclasses.replace(SMALL.model, embed_dim=32, ffn_dim=64, layers=1, head_dim=8),
+    copy_bytes=2**20,
+    matmul=64,
+    prompts=8,
+    prompt_tokens=16,
+    decode_context=32,
+    tail_requests=16,
+    samples=4,
+    tail_prompt_tokens=16,
+    lengths=LogNormal(median=8, sigma=1.0, cap=32),
+    static_slots=16,
+    chunk=8,
+    prefill_tokens=128,
+    updates=(32,),
+    row_tokens=64,
+    rows_per_microbatch=1,
+    batch_per_task=1,
+    max_prompt_tokens=32,
+    logit_chunk=64,
+)
+
+
+def of_model(path: str) -> Size:
+    """A model's own weights in float32: 16 prompts of 128 tokens and as many new ones, sequences of 256.
 
     Raises:
-      ValueError: full size on a machine without a GPU.
+      FileNotFoundError, ValueError: no model there, or one that this project does not have.
     """
-    on_gpu = jax.default_backend() in ("gpu", "cuda")
+    return dataclasses.replace(
+        SMALL,
+        name="model",
+        path=path,
+        model=weights.load_config(path),
+        prompts=16,
+        prompt_tokens=128,
+        decode_slots=16,
+        tail_requests=16,
+        updates=(256,),
+        row_tokens=512,
+        rows_per_microbatch=1,
+        logit_chunk=512,
+    )
+
+
+def choose(name: str, path: str = "") -> Size:
+    """The size by its name; "auto" is full on a GPU and small elsewhere, `of_model` where `path` names a model.
+
+    Raises:
+      ValueError: full size on a machine without a GPU, a size and a model together.
+    """
+    if path:
+        if name != "auto":
+            raise ValueError(f"--size={name} and --model={path}: the model has its own size; leave --size out")
+        return of_model(path)
+    on_gpu = devices.platform() == "gpu"
     if name == "full" and not on_gpu:
-        raise ValueError(f"--size=full needs a GPU, the device is {jax.default_backend()!r}: use --size=small")
-    return FULL if name == "full" or (name == "auto" and on_gpu) else SMALL
+        raise ValueError(f"--size=full needs a GPU, the device is {devices.platform()!r}: use --size=small")
+    return {"full": FULL, "small": SMALL, "tiny": TINY, "auto": FULL if on_gpu else SMALL}[name]

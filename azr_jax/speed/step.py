@@ -26,8 +26,8 @@ from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.requests import Request, samples_of
 from azr_jax.sampler.session import Session
 from azr_jax.speed import machine, requests
-from azr_jax.speed.engine import Engine
 from azr_jax.speed.sizes import Size
+from azr_jax.speed.subject import of_size
 from azr_jax.types import Rollout
 
 PROGRAM_S = 0.05
@@ -47,15 +47,15 @@ class Played:
 def run(report: machine.Report, size: Size, arguments: argparse.Namespace, peer: None) -> dict[str, Any]:
     """One step that is not counted, in which everything is compiled, then the measured one; {"step": figures}."""
     del peer
-    engine = Engine.make(size, arguments.remat)
-    sampler = engine.sampler(size.max_prompt_tokens, size.lengths.cap)
-    learner = engine.learner()
-    state = learner.init(engine.params(jnp.float32))
+    subject = of_size(size, arguments.remat)
+    sampler = subject.sampler(size.max_prompt_tokens, size.lengths.cap)
+    learner = subject.learner()
+    state = learner.init(subject.params(jnp.float32))
     started = time.perf_counter()
     state, _ = _step(size, sampler, learner, state, seed=0)
     report.add("warm_up", seconds=time.perf_counter() - started)
     state, figures = _step(size, sampler, learner, state, seed=1)
-    report.add("step", **figures, tiers=[list(tier) for tier in sampler.tiers], remat=engine.config.model.remat)
+    report.add("step", **figures, tiers=[list(tier) for tier in sampler.tiers], remat=subject.engine.remat)
     return report.result
 
 
@@ -81,8 +81,8 @@ def _step(
         "training_responses": len(played.training),
         "estimation_responses": len(played.estimates),
         "programs": played.programs,
-        "response_tokens": sum(len(one.token_ids) for one in (*played.training, *played.estimates)),
-        "update_tokens": sum(len(one.prompt_ids) + len(one.token_ids) for one in played.training),
+        "response_tokens": sum(len(rollout.token_ids) for rollout in (*played.training, *played.estimates)),
+        "update_tokens": sum(len(rollout.prompt_ids) + len(rollout.token_ids) for rollout in played.training),
         "rows": int(metrics["ppo/rows"]),
         "row_fill": metrics["ppo/row_fill"],
     }
@@ -145,8 +145,8 @@ class _Play:
         first = 2 * self._count + number * samples
         lengths = self._lengths[first : first + samples]
         shared = dataclasses.replace(self._request("propose", number), id=f"estimate/{number}")
-        for one, length in zip(samples_of(shared, samples), lengths, strict=True):
-            self._session.submit(dataclasses.replace(one, max_tokens=length))
+        for request, length in zip(samples_of(shared, samples), lengths, strict=True):
+            self._session.submit(dataclasses.replace(request, max_tokens=length))
         self._unvalidated -= 1
         if not self._unvalidated:
             for solve in range(self._count):
@@ -155,18 +155,18 @@ class _Play:
 
 def _sequences(rollouts: list[Rollout]) -> list[TrainSequence]:
     """The training responses, with rewards of both signs; in the order of their ids, not of their arrival."""
-    made = []
-    for number, one in enumerate(sorted(rollouts, key=lambda one: one.request_id)):
+    sequences = []
+    for number, rollout in enumerate(sorted(rollouts, key=lambda rollout: rollout.request_id)):
         advantage = 1.0 if number % 2 else -1.0
-        made.append(
+        sequences.append(
             TrainSequence(
-                id=one.request_id,
-                prompt_ids=one.prompt_ids,
-                response_ids=one.token_ids,
-                sampler_logprobs=one.logprobs,
+                id=rollout.request_id,
+                prompt_ids=rollout.prompt_ids,
+                response_ids=rollout.token_ids,
+                sampler_logprobs=rollout.logprobs,
                 advantage=advantage,
                 group=number % len(TASK_GROUPS),
                 reward=advantage,
             )
         )
-    return made
+    return sequences

@@ -14,8 +14,8 @@ from azr_jax.learner.packing import TASK_GROUPS, TrainSequence, pack
 from azr_jax.learner.remat import update_bytes
 from azr_jax.model import attention_check
 from azr_jax.speed import counts, machine
-from azr_jax.speed.engine import Engine
 from azr_jax.speed.sizes import Size
+from azr_jax.speed.subject import of_size
 
 _MICROBATCHES = 2  # as few as show what the optimizer's step costs beside them
 
@@ -26,40 +26,40 @@ def run(
     """Measures each length; {"update/T": figures}."""
     ceiling = machine.matmul_flops(size, arguments.repeats)
     report.add("ceilings", matmul_tflops=ceiling / 1e12)
-    engine = Engine.make(size, arguments.remat)
-    policy = engine.config.model.remat
-    kernel = nnx.merge(engine.graphdef, engine.shapes).attention_kernel
+    subject = of_size(size, arguments.remat)
+    policy = subject.engine.remat
+    kernel = nnx.merge(subject.engine.graphdef, subject.engine.shapes).attention_kernel
     report.add("attention", kernel=kernel, **attention_check.errors(size.model, jnp.dtype(size.compute_dtype), kernel))
     if peer is not None:
         report.add("peer", **peer)
     if policy != "none":
         itemsize = jnp.dtype(size.compute_dtype).itemsize
-        parts = update_bytes(size.model, engine.config.learner, policy, size.rows_per_microbatch, itemsize=itemsize)
+        parts = update_bytes(size.model, subject.config.learner, policy, size.rows_per_microbatch, itemsize=itemsize)
         report.add(
             "counted_gib", **{name: value / 2**30 for name, value in (parts | {"sum": sum(parts.values())}).items()}
         )
-    learner = engine.learner()
-    state = learner.init(engine.params(size.compute_dtype))
+    learner = subject.learner()
+    state = learner.init(subject.params(size.compute_dtype))
     for length in size.updates:
         rows = _MICROBATCHES * size.rows_per_microbatch
-        made = sequences(size, rows * (size.row_tokens // length), length)
-        batch = pack(made, size.row_tokens, size.rows_per_microbatch, pad_id=0)
+        trained = sequences(size, rows * (size.row_tokens // length), length)
+        batch = pack(trained, size.row_tokens, size.rows_per_microbatch, pad_id=0)
 
-        def once() -> None:
+        def update() -> None:
             nonlocal state
             state, metrics = learner.update(state, batch)  # noqa: B023 - called before the next turn
             if metrics["ppo/steps"] != 1.0:
                 raise RuntimeError(f"the update was skipped: gradient norm {metrics['ppo/grad_norm']}")
 
-        seconds = machine.median_s(once, arguments.repeats)
-        flops = counts.update_flops(size.model, [length] * len(made))
+        seconds = machine.median_s(update, arguments.repeats)
+        flops = counts.update_flops(size.model, [length] * len(trained))
         figures = {
-            "sequences": len(made),
+            "sequences": len(trained),
             "rows": rows,
             "tokens_a_row": size.row_tokens,
             "remat": policy,
             "seconds": seconds,
-            "tokens_per_s": len(made) * length / seconds,
+            "tokens_per_s": len(trained) * length / seconds,
             "model_tflops": flops / seconds / 1e12,
             "share_of_matmul_ceiling": flops / seconds / ceiling,
         }
@@ -80,12 +80,12 @@ def beside_peer(model_tflops: float, size: Size, peer: dict[str, Any] | None) ->
 def sequences(size: Size, count: int, length: int) -> list[TrainSequence]:
     """`count` sequences of `length` tokens, a fifth of them prompt; advantages of both signs."""
     rng = np.random.default_rng(0)
-    made = []
+    sequences = []
     for number in range(count):
         ids = rng.integers(0, size.model.vocab_size, length).tolist()
         prompt = max(1, length // 5)
         logprobs = (-rng.random(length - prompt)).tolist()
         group = number % len(TASK_GROUPS)
         advantage = 1.0 if number % 2 else -1.0
-        made.append(TrainSequence(str(number), ids[:prompt], ids[prompt:], logprobs, advantage, group, advantage))
-    return made
+        sequences.append(TrainSequence(str(number), ids[:prompt], ids[prompt:], logprobs, advantage, group, advantage))
+    return sequences

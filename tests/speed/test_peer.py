@@ -1,4 +1,4 @@
-"""The benchmarks' peer is compared with where it did the same work; jax's own settings are left to the user."""
+"""The speed commands' peer is compared with where it did the same work; jax's own settings are left to the user."""
 
 from __future__ import annotations
 

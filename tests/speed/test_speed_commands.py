@@ -1,4 +1,4 @@
-"""Each command, at the small size, as a user runs it."""
+"""Each command: in the default run at the tiny size, in the long one at the small size, as a user runs it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import sys
 import pytest
 from conftest import REPOSITORY, on_devices
 
+from azr_jax.speed import __main__ as command
+
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "azr_jax.speed", *arguments]
+    words = [sys.executable, "-m", "azr_jax.speed", *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=REPOSITORY, env=on_devices(1), timeout=900, check=False
+        words, capture_output=True, text=True, cwd=REPOSITORY, env=on_devices(1), timeout=900, check=False
     )
 
 
@@ -21,9 +23,46 @@ def _result(*arguments: str) -> dict:
     done = _run(*arguments, "--json", "--repeats=1")
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout.splitlines()[-1])
-    assert result["size"] == "small" and result["platform"] == "cpu" and "no GPU" in result["note"]
+    assert result["size"] in ("small", "tiny") and result["platform"] == "cpu" and "no GPU" in result["note"]
     assert result["note"] in done.stdout.splitlines()[1] and result["versions"]["jax"]
     return result
+
+
+def _tiny(capsys, monkeypatch, *arguments: str) -> dict:
+    """The result in this process, where jax runs already."""
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
+    assert command.main([*arguments, "--size=tiny", "--repeats=1", "--json"]) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_the_sampler_is_measured_at_the_tiny_size(capsys, monkeypatch):
+    result = _tiny(capsys, monkeypatch, "sampler", "--only=prompts", "--no-peer")
+    assert (result["size"], result["prompts"]["requests"], result["prompts"]["new_tokens"]) == ("tiny", 8, 16)
+    assert result["prompts"]["tokens_per_s"] > 0 and "say nothing about the 3B" in result["note"]
+
+
+def test_the_update_is_measured_at_the_tiny_size(capsys, monkeypatch):
+    result = _tiny(capsys, monkeypatch, "update", "--no-peer", "--remat=full")
+    assert result["update/32"]["sequences"] == 4 and result["update/32"]["model_tflops"] > 0
+
+
+def test_a_step_is_measured_at_the_tiny_size(capsys, monkeypatch):
+    step = _tiny(capsys, monkeypatch, "step", "--remat=full")["step"]
+    assert (step["training_responses"], step["estimation_responses"], step["programs"]) == (6, 12, 18)
+
+
+def test_the_old_name_says_the_new_one():
+    arguments = [sys.executable, "-m", "azr_jax.benchmark", "sampler", "--help"]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=REPOSITORY, env=on_devices(1), check=True)
+    assert "is now python -m azr_jax.speed" in done.stderr and "--size" in done.stdout
+
+
+@pytest.mark.ci
+def test_transformers_does_the_same_work_in_the_same_run():
+    result = _result("sampler", "--size=tiny", "--only=prompts")
+    assert result["peer"]["new_tokens"] == 16 and result["over_peer"]["tokens_per_s"] > 0
+    result = _result("update", "--size=tiny", "--remat=full")
+    assert result["update/32"]["over_peer"] > 0
 
 
 @pytest.mark.slow
@@ -47,7 +86,7 @@ def test_update_beside_the_matmul_ceiling_and_torch():
     assert result["peer"]["model_tflops"] > 0
     for name in ("update/128", "update/448"):
         assert 0 < result[name]["share_of_matmul_ceiling"] < 1.5 and result[name]["over_peer"] > 0
-    assert 60 < result["counted_gib_3b"]["sum"] < 75
+    assert 0 < result["counted_gib"]["sum"] < 1
 
 
 @pytest.mark.slow
