@@ -23,7 +23,7 @@ _REPEATS = 3
 class Workload:
     """What is measured. `widths` are a Qwen2Config's, or empty for a model's own directory."""
 
-    widths: dict[str, int]
+    widths: dict[str, Any]
     update_tokens: int
     sequences: int
     logit_chunk: int
@@ -31,7 +31,7 @@ class Workload:
     prompt_tokens: int
 
 
-def _widths(vocab_size: int, hidden: int, ffn: int, layers: int, heads: int, kv_heads: int) -> dict[str, int]:
+def _widths(vocab_size: int, hidden: int, ffn: int, layers: int, heads: int, kv_heads: int) -> dict[str, Any]:
     return {
         "vocab_size": vocab_size,
         "hidden_size": hidden,
@@ -79,7 +79,8 @@ def measure(what: str, size: str, path: str) -> dict[str, Any]:
     device, dtype = ("cuda", torch.bfloat16) if on_gpu else ("cpu", torch.float32)
     torch.manual_seed(0)
     if path:
-        model: Any = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device)
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        model = model.to(device)
     else:
         config = transformers.Qwen2Config(**workload.widths, tie_word_embeddings=True)
         with torch.device(device):
