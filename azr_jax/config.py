@@ -49,6 +49,7 @@ class SelfplaySettings:
     batch_per_task: int
     estimate_samples: int
     estimate_temperature: float
+    redraws: int
     train_on_estimates: bool
     induction_inputs: int
     induction_shown: int
@@ -213,6 +214,7 @@ class MonitoringSettings:
     alert_valid_below: float
     alert_acc_zero_above: float
     alert_mismatch_above: float
+    alert_prob_error_above: float
     alert_entropy_below: float
 
 

@@ -48,6 +48,7 @@ AT_LEAST = {
     "selfplay.batch_per_task": 1,
     "selfplay.estimate_samples": 1,
     "selfplay.estimate_temperature": 0.0,
+    "selfplay.redraws": 0,
     "selfplay.induction_inputs": 2,
     "selfplay.induction_shown": 1,
     "selfplay.buffer_capacity": 1,
@@ -108,6 +109,7 @@ AT_LEAST = {
     "checkpoint.keep_every": 0,
     "metrics.transcripts_per_step": 0,
     "monitoring.alert_mismatch_above": 0.0,
+    "monitoring.alert_prob_error_above": 1.0,
 }
 
 

@@ -22,6 +22,8 @@ def _selfplay() -> ml_collections.ConfigDict:
             "estimate_samples": 8,  # m, solver samples for each valid proposal: acc has m + 1 possible values
             # 0 makes every acc 0 or 1, so that Eq. 3 punishes every valid proposal; leave it at 1
             "estimate_temperature": 1.0,
+            # a proposal that all or none of its samples solve is drawn again, at most this often (DAPO); it costs time
+            "redraws": 0,
             # also learn from the estimation samples, at weights that keep Eq. 1's balance; grpo needs it
             "train_on_estimates": False,
             "induction_inputs": 10,  # n, inputs an induction proposer writes
@@ -249,6 +251,7 @@ def get_config() -> ml_collections.ConfigDict:
             "alert_valid_below": 0.05,  # share of valid proposals
             "alert_acc_zero_above": 0.95,  # P(acc=0)
             "alert_mismatch_above": 0.1,  # nats a token between sampler and trainer
+            "alert_prob_error_above": 1.05,  # factor by which sampled probabilities are off in the mean
             "alert_entropy_below": 0.01,  # nats
         }
     )

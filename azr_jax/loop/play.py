@@ -266,6 +266,23 @@ class Player:
         attempts = (self.solve(task, temperature, f"/{number}", ask_format=False) for number in range(samples))
         return list(await asyncio.gather(*attempts))
 
+    async def propose_varied(
+        self, task: Task, buffers: LanguageBuffers, step: int, samples: int, temperature: float, redraws: int
+    ) -> tuple[Proposal, list[Solution]]:
+        """A proposal with its estimation samples, drawn again while these are all right or all wrong, at most n times.
+
+        Dynamic sampling, DAPO (arXiv 2503.14476), section 3.2: a group without variance teaches its solvers nothing.
+        What was drawn before the last is dropped; an invalid proposal has no group, and stays.
+        """
+        for attempt in range(redraws + 1):
+            asked = task if attempt == 0 else dataclasses.replace(task, id=f"{task.id}/again{attempt}")
+            proposing = asyncio.ensure_future(self.propose(asked, buffers, step))
+            estimates = await self.estimate(proposing, samples, temperature)
+            proposal = proposing.result()
+            if proposal.item is None or mean_accuracy(estimates) not in (0.0, 1.0):
+                break
+        return proposal, estimates
+
     async def solve(self, task: Task, temperature: float, sample_id: str = "", ask_format: bool = True) -> Solution:
         """A solution, sampled and checked; without `ask_format` an answer out of format is checked too (parsing.py)."""
         rollout = await self.sample(task, temperature, sample_id)

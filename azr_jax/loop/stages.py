@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from azr_jax.config import Config
@@ -67,8 +67,17 @@ def play_step(config: Config, player: Player, params: Any, buffers: Buffers, ste
 
     async def play() -> tuple[list[Proposal], list[list[Solution]], list[Solution], Buffers]:
         tasks = proposer_tasks(config, player, buffers, str(step), list(TaskType))
-        proposing = [asyncio.create_task(player.propose(task, buffers[task.language], step)) for task in tasks]
-        estimating = [asyncio.create_task(player.estimate(proposal, samples, temperature)) for proposal in proposing]
+        if redraws := config.selfplay.redraws:
+            pairs = [
+                asyncio.create_task(
+                    player.propose_varied(task, buffers[task.language], step, samples, temperature, redraws)
+                )
+                for task in tasks
+            ]
+            proposing, estimating = [_part(pair, 0) for pair in pairs], [_part(pair, 1) for pair in pairs]
+        else:
+            proposing = [asyncio.create_task(player.propose(task, buffers[task.language], step)) for task in tasks]
+            estimating = [asyncio.create_task(player.estimate(drawn, samples, temperature)) for drawn in proposing]
         proposals = list(await asyncio.gather(*proposing))
         after = with_valid(buffers, proposals)
         asked = solver_tasks(config, player, after, step)
@@ -79,6 +88,10 @@ def play_step(config: Config, player: Player, params: Any, buffers: Buffers, ste
 
     played, clock = player.run(params, config.seed, play)
     return Played(*played, clock)
+
+
+async def _part(pair: Awaitable[tuple[Any, Any]], index: int) -> Any:
+    return (await pair)[index]
 
 
 def note_solves(config: Config, solutions: Iterable[Solution], buffers: Buffers) -> None:

@@ -67,6 +67,17 @@ _RULES = (
         " model.compute_dtype='float32' for a few steps to see which it is",
     ),
     _Rule(
+        "probability_error",
+        "ppo/mismatch_prob_error",
+        lambda value, limit: value > limit.alert_prob_error_above,
+        lambda value, limit: (
+            f"sampled probabilities are off by a factor of {value:.3g} in the mean, more than"
+            f" {limit.alert_prob_error_above:.3g}"
+        ),
+        "sampler and trainer compute the same weights differently, on some tokens by much",
+        "learner.importance='token_mask', or what the alert on nats a token says",
+    ),
+    _Rule(
         "entropy_collapse",
         "ppo/entropy",
         lambda value, limit: value < limit.alert_entropy_below,

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from azr_jax.loop.play import mean_accuracy
+from azr_jax.loop.play import Player, Proposal, Solution, mean_accuracy
 from azr_jax.loop.tasks import starting_buffers
-from azr_jax.types import Role, StopReason, Task, TaskType, Triplet
+from azr_jax.types import Role, Rollout, StopReason, Task, TaskType, Triplet
 from executors import Job, JobKind, Status
 
 TRIPLET = Triplet("python", "def f(x):\n    return x + 1", "1", "2")
@@ -111,3 +111,38 @@ def test_invalid_proposals_are_not_estimated(opened):
     (proposal, tries), _ = run(opened, play)
     assert len(tries) == (3 if proposal.item is not None else 0)
     assert (proposal.item is not None) == (proposal.outcome == "valid")
+
+
+class Scripted(Player):
+    """A player whose proposals are solved as often as it is told; None: not valid."""
+
+    def __init__(self, accs):
+        self.accs, self.asked = list(accs), []
+
+    async def propose(self, task, buffers, step):
+        self.asked.append(task.id)
+        valid = self.accs[0] is not None
+        rollout = Rollout(task.id, (1,), (2,), (0.0,), "x", StopReason.EOS)
+        return Proposal(task, rollout, TRIPLET if valid else None, "valid" if valid else "timeout", True)
+
+    async def estimate(self, proposing, samples, temperature):
+        proposal, acc = await proposing, self.accs.pop(0)
+        hits = [index < round((acc or 0) * samples) for index in range(samples if acc is not None else 0)]
+        return [Solution(proposal.task, proposal.rollout, True, hit, "correct", None) for hit in hits]
+
+
+@pytest.mark.parametrize(
+    ("accs", "redraws", "asked", "acc"),
+    [
+        ([0.5], 2, ["t"], 0.5),
+        ([0.0], 0, ["t"], 0.0),
+        ([0.0, 1.0, 0.25], 2, ["t", "t/again1", "t/again2"], 0.25),
+        ([0.0, 1.0, 1.0, 0.5], 2, ["t", "t/again1", "t/again2"], 1.0),
+        ([0.0, None], 2, ["t", "t/again1"], None),
+    ],
+)
+def test_groups_without_variance_are_drawn_again(accs, redraws, asked, acc):
+    player = Scripted(accs)
+    task = Task("t", Role.PROPOSE, TaskType.DEDUCTION, "python", "prompt")
+    proposal, estimates = asyncio.run(player.propose_varied(task, None, 1, 4, 1.0, redraws))
+    assert player.asked == asked and proposal.task.id == asked[-1] and mean_accuracy(estimates) == acc

@@ -13,6 +13,7 @@ GOOD = {
     "propose/valid": 0.05,
     "propose/acc_zero": 0.95,
     "ppo/mismatch_mean": 0.1,
+    "ppo/mismatch_prob_error": 1.05,
     "ppo/entropy": 0.01,
     "ppo/nonfinite": 0.0,
 }
@@ -28,6 +29,7 @@ def test_values_at_their_limits_are_no_alert():
         ("propose/valid", 0.049, "valid_proposals", "4.9% of the proposals are valid, under 5.0%"),
         ("propose/acc_zero", 0.97, "nothing_solved", "P(acc=0) is 97.0%, over 95.0%"),
         ("ppo/mismatch_mean", 0.2, "mismatch", "differ by 0.2 nats a token, more than 0.1"),
+        ("ppo/mismatch_prob_error", 1.2, "probability_error", "off by a factor of 1.2 in the mean, more than 1.05"),
         ("ppo/entropy", 0.001, "entropy_collapse", "entropy is 0.001 nats, under 0.01"),
         ("ppo/nonfinite", 2.0, "not_finite", "2 updates of this step had a loss or gradient that is not finite"),
     ],
