@@ -228,6 +228,8 @@ def _check_learner(learner: LearnerSettings) -> None:
         raise ValueError(f"learner.dual_clip={learner.dual_clip}: must be above 1 (3 is usual), or 0 for none")
     if learner.policy_loss == "cispo" and learner.dual_clip:
         raise ValueError(f"learner.dual_clip={learner.dual_clip}: is of policy_loss='ppo'; set it to 0 with 'cispo'")
+    if learner.ratio == "sequence" and learner.estimator == "gae":
+        raise ValueError("learner.ratio='sequence': a response has one ratio and needs one advantage; not with 'gae'")
     if learner.lr_schedule != "constant" and learner.lr_decay_steps <= learner.warmup_steps:
         raise ValueError(
             f"learner.lr_decay_steps={learner.lr_decay_steps}: with lr_schedule={learner.lr_schedule!r} it must be"

@@ -134,6 +134,11 @@ def test_grpo_needs_several_responses_a_prompt():
         resolved(learner__estimator="grpo", selfplay__train_on_estimates=True, selfplay__estimate_samples=1)
 
 
+def test_a_ratio_of_responses_has_no_advantages_of_tokens():
+    with pytest.raises(ValueError, match=r"learner.ratio='sequence'.*not with 'gae'"):
+        resolved(learner__ratio="sequence", learner__estimator="gae")
+
+
 def test_greedy_samples_are_no_training_data():
     with pytest.raises(ValueError, match=r"sampler.temperature=0.0: greedy samples have no distribution"):
         resolved(sampler__temperature=0.0)

@@ -128,7 +128,7 @@ def fit_and_save(
         eos_ids=(vocabulary.end_id(tokenizer),),
     )
     parts = (copying, clean_documents, mixed_documents, held)
-    *phases, held_rows = (train.pack(part, settings.row_tokens, settings.prompt_weight) for part in parts)
+    *phases, held_rows = (train.rows_of(part, settings.row_tokens, settings.prompt_weight) for part in parts)
     result = train.fit(model_config, settings, phases, held_rows, config.seed)
     with tempfile.TemporaryDirectory() as files:
         vocabulary.save(tokenizer, Path(files), positions)

@@ -43,7 +43,7 @@ class Result:
     seconds: float
 
 
-def pack(documents: Sequence[tuple[list[int], list[int]]], row_tokens: int, prompt_weight: float) -> Rows:
+def rows_of(documents: Sequence[tuple[list[int], list[int]]], row_tokens: int, prompt_weight: float) -> Rows:
     """(prompt ids, response ids) in the given order into rows of `row_tokens`, none split.
 
     Raises:

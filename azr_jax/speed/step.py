@@ -35,7 +35,7 @@ _TASK_TYPES = 3
 
 
 @dataclasses.dataclass
-class Played:
+class StepTrace:
     """Responses of the step, for training and for estimation, and where the time went."""
 
     training: list[Rollout] = dataclasses.field(default_factory=list)
@@ -94,7 +94,7 @@ class _Play:
     def __init__(
         self, size: Size, session: Session, seed: int, execute: Callable[[], concurrent.futures.Future[None]]
     ) -> None:
-        self.played = Played()
+        self.played = StepTrace()
         self._size, self._session, self._seed, self._execute = size, session, seed, execute
         self._count = size.batch_per_task * _TASK_TYPES
         self._lengths = size.lengths.draw(self._count * (2 + size.samples), seed)
@@ -102,7 +102,7 @@ class _Play:
         self._unvalidated = self._count
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def run(self) -> Played:
+    def run(self) -> StepTrace:
         """All of it."""
         for number in range(self._count):
             self._session.submit(self._request("propose", number))

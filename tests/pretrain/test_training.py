@@ -32,7 +32,7 @@ def settings(**changes) -> PretrainSettings:
 
 
 def test_packing_weights_what_predicts_the_response():
-    rows = train.pack([([1, 2, 3], [4, 5]), ([6], [7, 8])], row_tokens=10, prompt_weight=0.25)
+    rows = train.rows_of([([1, 2, 3], [4, 5]), ([6], [7, 8])], row_tokens=10, prompt_weight=0.25)
     np.testing.assert_array_equal(rows.tokens_RT, [[1, 2, 3, 4, 5, 6, 7, 8, 0, 0]])
     np.testing.assert_array_equal(rows.positions_RT, [[0, 1, 2, 3, 4, 0, 1, 2, 0, 0]])
     np.testing.assert_array_equal(rows.segment_ids_RT, [[1, 1, 1, 1, 1, 2, 2, 2, 0, 0]])
@@ -41,7 +41,7 @@ def test_packing_weights_what_predicts_the_response():
 
 def test_a_document_longer_than_a_row_is_an_error():
     with pytest.raises(ValueError, match=r"raise pretrain\.row_tokens=4"):
-        train.pack([([1, 2, 3], [4, 5])], row_tokens=4, prompt_weight=0.0)
+        train.rows_of([([1, 2, 3], [4, 5])], row_tokens=4, prompt_weight=0.0)
 
 
 @pytest.mark.ci
@@ -52,7 +52,7 @@ def test_training_learns_a_pattern():
         vocab_size=32, embed_dim=32, ffn_dim=64, layers=2, heads=2, kv_heads=2, head_dim=16, eos_ids=(1,)
     )
     chosen = settings(batch_rows=8, row_tokens=20, learning_rate=1e-2, prompt_weight=0.0)
-    rows = train.pack(documents, chosen.row_tokens, chosen.prompt_weight)
+    rows = train.rows_of(documents, chosen.row_tokens, chosen.prompt_weight)
     result = train.fit(config, chosen, [rows], rows, seed=0)
     assert result.heldback_loss < 0.5 < np.log(32)
 
@@ -133,7 +133,7 @@ def test_training_again_gives_the_same_weights():
         vocab_size=32, embed_dim=16, ffn_dim=16, layers=2, heads=2, kv_heads=2, head_dim=8, eos_ids=(1,)
     )
     chosen = settings(batch_rows=8, row_tokens=16)
-    rows = train.pack(documents, chosen.row_tokens, chosen.prompt_weight)
+    rows = train.rows_of(documents, chosen.row_tokens, chosen.prompt_weight)
     first, again = (train.fit(config, chosen, [rows], rows, seed=0) for _ in range(2))
     assert first.final_loss < np.log(32)
     for one, other in zip(jax.tree.leaves(first.params), jax.tree.leaves(again.params), strict=True):
