@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-
-from absl import logging
+import sys
 
 from azr_jax.flags import ShowDefaults, exit_with
 
@@ -18,16 +17,16 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--step", type=int, help="which save (default: the newest)")
     command.add_argument("--out", required=True, help="the directory to make")
     command.add_argument("--model", default="", help="where the starting model is now, if not at the run's model.path")
+    command.add_argument("--overwrite", action="store_true", help="replace an export of another step or run at --out")
     args = parser.parse_args(arguments)
-    logging.set_verbosity(logging.INFO)
     from azr_jax.checkpoint.export import export  # imports jax
 
     try:
-        step = export(args.workdir, args.out, args.step, args.model)
+        step = export(args.workdir, args.out, args.step, args.model, overwrite=args.overwrite)
     except (ValueError, OSError, RuntimeError) as error:
-        logging.error("%s", error)
+        sys.stderr.write(f"error: {error}\n")
         return 1
-    logging.info("exported step %d of %s to %s", step, args.workdir, args.out)
+    sys.stdout.write(f"exported step {step} of {args.workdir} to {args.out}\n")
     return 0
 
 

@@ -2,8 +2,15 @@
 
 A save is an Orbax composite of three items: `params` and `training` (the rest of the TrainState), each a flat
 dictionary from the leaf's path to the array, and `host`, JSON. Orbax copies the arrays to the host's memory and writes
-them from there while training goes on, under a temporary name that it changes when the save is whole (on remote
-storage: marks it with a commit file), so a save that dies half-way is never seen.
+them from there while training goes on, under a temporary name that it changes when the save is whole (in a bucket: it
+writes a commit file last), so a save that dies half-way is never seen.
+
+Why not Orbax' own CheckpointManager with its preservation policies, measured with 0.12.8: it deletes a save file by
+file under its own name, so a process that is killed meanwhile leaves half a save, which the next one lists among its
+steps (or, with `todelete_subdir`, keeps every one of them for good); it takes any folder with a number for a save, such
+as an empty `7`; it leaves what a failed save wrote until its own next start, so a disk that was full stays full; it
+can't replace the JSON of a save in one move, which seeding does each round, nor give a saved step its score later. Its
+policies keep the same saves as retention.py, which is shorter than what they need around them.
 """
 
 from __future__ import annotations
@@ -23,11 +30,13 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
+from azr_jax.checkpoint import restoring
+from azr_jax.checkpoint.items import attempt, first_line, hide_late_callbacks, named
 from azr_jax.checkpoint.retention import Retention, read_scores, write_scores
 from azr_jax.learner.state import TrainState
 from azr_jax.workdir import atomic
 from azr_jax.workdir.files import CHECKPOINTS, COMMIT_FILE
-from azr_jax.workdir.saved import host_file, is_whole, saved_host, saved_steps, step_of
+from azr_jax.workdir.saved import host_file, is_whole, saved_steps, step_of
 from azr_jax.workdir.settings import location
 
 _REMOVE_ATTEMPTS = 50
@@ -35,8 +44,6 @@ _REMOVE_ATTEMPTS = 50
 # for one that failed amid a save.
 _WRITE_TIMEOUT_S = 1800
 _LEFTOVER = re.compile(r"\d+\.(orbax-checkpoint-tmp.*|deleted)")
-# What reading the metadata of a damaged save raises, from Orbax and json.
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
 
 @dataclasses.dataclass(slots=True)
@@ -61,6 +68,7 @@ class Manager:
         self._remote = "://" in os.fspath(workdir)
         self._writing: _Writing | None = None
         self._deleting: threading.Thread | None = None
+        hide_late_callbacks()
         self._checkpointer = ocp.AsyncCheckpointer(
             ocp.CompositeCheckpointHandler(
                 params=ocp.StandardCheckpointHandler(),
@@ -138,11 +146,12 @@ class Manager:
         """
         self.settle()
         items = ocp.args.Composite(
-            params=ocp.args.StandardSave(_named(state.params)),
-            training=ocp.args.StandardSave(_named(state.replace(params=None))),  # pyright: ignore[reportAttributeAccessIssue]
+            params=ocp.args.StandardSave(named(state.params)),
+            training=ocp.args.StandardSave(named(state.replace(params=None))),  # pyright: ignore[reportAttributeAccessIssue]
             host=ocp.args.JsonSave({"step": step, "host": host}),
         )
-        try:
+
+        def start() -> None:
             if step in self.steps():
                 logging.info("step %d is already saved under %s", step, self.directory)
                 if score is not None:
@@ -152,9 +161,8 @@ class Manager:
             self._remove_leftovers()
             self._writing = _Writing(step, score, time.monotonic())
             self._checkpointer.save(self.directory / str(step), items)
-        except Exception as error:  # a storage client's own errors and TensorStore's too, here and below
-            self._writing = None
-            raise self._failed(step, error) from error
+
+        attempt(start, lambda error: self._failed(step, error))
 
     def renew(self, step: int, host: Mapping[str, Any]) -> None:
         """Puts `host` in the place of a save's own in one move, if there is such a save; its arrays stay.
@@ -163,11 +171,12 @@ class Manager:
           RuntimeError: as `save`.
         """
         self.settle()
-        try:
+
+        def replace() -> None:
             if step in self.steps() and not jax.process_index():
                 atomic.write(host_file(self.directory.parent, step), json.dumps({"step": step, "host": host}))
-        except Exception as error:
-            raise self._failed(step, error) from error
+
+        attempt(replace, lambda error: self._failed(step, error))
 
     def settle(self) -> float | None:
         """Waits for the save that is being written, then drops those that need not stay.
@@ -180,24 +189,21 @@ class Manager:
         writing, self._writing = self._writing, None
         if writing is None:
             return None
-        try:
-            self._checkpointer.wait_until_finished()
-        except Exception as error:
-            raise self._failed(writing.step, error) from error
+        attempt(self._checkpointer.wait_until_finished, lambda error: self._failed(writing.step, error))
         self._remove_old(writing.step, writing.score)
         return (writing.written or time.monotonic()) - writing.started
 
     def poll(self) -> float | None:
         """As `settle` when the save has ended, well or badly; None at once while it is being written."""
-        if self._writing is None:
+        writing = self._writing
+        if writing is None:
             return None
-        try:
+
+        def is_whole() -> bool:
             self._checkpointer.check_for_errors()
-            is_whole = self._writing.written is not None and self._writing.step in self.steps()
-        except Exception as error:
-            step, self._writing = self._writing.step, None
-            raise self._failed(step, error) from error
-        return self.settle() if is_whole else None
+            return writing.written is not None and writing.step in self.steps()
+
+        return self.settle() if attempt(is_whole, lambda error: self._failed(writing.step, error)) else None
 
     def _note_written(self) -> None:
         """Called by Orbax' thread when all is written, before the save gets its name."""
@@ -205,13 +211,14 @@ class Manager:
             self._writing.written = time.monotonic()
 
     def _failed(self, step: int, error: BaseException) -> RuntimeError:
+        self._writing = None
         try:
             self._remove_leftovers()
             earlier = ", ".join(map(str, self.steps())) or "none"
         except Exception as another:  # noqa: BLE001 - it only adds to the message about the first
-            earlier = f"not known, {_first_line(another)}"
+            earlier = f"not known, {first_line(another)}"
         return RuntimeError(
-            f"{self.directory / str(step)}: the save failed ({_first_line(error)}); free space there or make it"
+            f"{self.directory / str(step)}: the save failed ({first_line(error)}); free space there or make it"
             f" writable, then run the same command again: it resumes from the newest save (saved steps: {earlier})"
         )
 
@@ -227,85 +234,20 @@ class Manager:
           ValueError: `step` is not saved; the save is damaged; it is of another model or estimator.
         """
         self.settle()
-        chosen = self._choose(step)
+        chosen = restoring.chosen_step(self.directory.parent, step)
         if chosen is None:
             return None
-        wanted = jax.tree.map(_placed, abstract_state, shardings)
-        params = _named(wanted.params)
-        training = _named(wanted.replace(params=None))
-        self._check_fits(chosen, {"params": params, "training": training})
-        try:
-            host = saved_host(self.directory.parent, chosen)
-        except ValueError as error:
-            raise self._damaged(chosen, error) from error
-        items = self._read(
-            chosen,
-            ocp.args.Composite(
-                params=ocp.args.StandardRestore(params),
-                training=ocp.args.StandardRestore(training),
-            ),
-        )
-        state = _unnamed(wanted.replace(params=None), items.training).replace(
-            params=_unnamed(wanted.params, items.params)
-        )
+        state, host = restoring.read_state(self._checkpointer, self.directory.parent, chosen, abstract_state, shardings)
         return chosen, state, host
 
     def restore_params(self, abstract_params: Any, shardings: Any, step: int | None = None) -> tuple[int, Any] | None:
         """(step, parameters) of a save, without its optimizer state; the rest as `restore`."""
         self.settle()
-        chosen = self._choose(step)
+        chosen = restoring.chosen_step(self.directory.parent, step)
         if chosen is None:
             return None
-        wanted = jax.tree.map(_placed, abstract_params, shardings)
-        params = _named(wanted)
-        self._check_fits(chosen, {"params": params})
-        items = self._read(chosen, ocp.args.Composite(params=ocp.args.StandardRestore(params)))
-        return chosen, _unnamed(wanted, items.params)
-
-    def _choose(self, step: int | None) -> int | None:
-        steps = self.steps()
-        if step is not None and step not in steps:
-            raise ValueError(
-                f"step {step} is not saved under {self.directory}; choose one of {', '.join(map(str, steps)) or 'none'}"
-            )
-        return step if step is not None else max(steps, default=None)
-
-    def _check_fits(self, step: int, wanted: Mapping[str, Mapping[str, jax.ShapeDtypeStruct]]) -> None:
-        """Raises ValueError unless the save has exactly the wanted arrays, in shape and dtype."""
-        try:
-            metadata: Any = self._checkpointer.metadata(self.directory / str(step))
-            found = metadata.item_metadata
-            shapes = {item: {name: (leaf.shape, leaf.dtype) for name, leaf in found[item].items()} for item in wanted}
-        except _DAMAGE as error:
-            raise self._damaged(step, error) from error
-        for item, arrays in wanted.items():
-            expected = {name: (tuple(array.shape), array.dtype) for name, array in arrays.items()}
-            if shapes[item] == expected:
-                continue
-            different = sorted(
-                name for name in {*expected, *shapes[item]} if expected.get(name) != shapes[item].get(name)
-            )
-            name = different[0]
-            raise ValueError(
-                f"{self.directory / str(step)}: made with another model, learner.estimator or learner.kl_coef:"
-                f" {len(different)} arrays of {item} differ, {name} is {shapes[item].get(name, 'absent')} there and"
-                f" {expected.get(name, 'absent')} in this run; use the settings it was made with, or another --workdir"
-            )
-
-    def _read(self, step: int, items: ocp.args.Composite) -> Any:
-        try:
-            return self._checkpointer.restore(self.directory / str(step), items)
-        except Exception as error:  # Orbax raises a bare Exception for a data file that is too short
-            raise self._damaged(step, error.__cause__ or error) from error
-
-    def _damaged(self, step: int, error: BaseException) -> ValueError:
-        path = self.directory / str(step)
-        older = [each for each in self.steps() if each < step]
-        then = f"the next start resumes from step {older[-1]}" if older else "the next start begins anew"
-        return ValueError(
-            f"{path}: this save is damaged ({_first_line(error)}); delete it (`rm -r {path}`), then {then}"
-            f" (older saves: {', '.join(map(str, older)) or 'none'})"
-        )
+        params = restoring.read_params(self._checkpointer, self.directory.parent, chosen, abstract_params, shardings)
+        return chosen, params
 
     def _remove_old(self, saved: int, score: float | None) -> None:
         """Forgets at once what need not stay, and deletes it while training goes on."""
@@ -360,26 +302,3 @@ def _remove(directory: epath.Path) -> None:
         else:
             return
     logging.warning("%s can't be deleted yet", directory)
-
-
-def _named(tree: Any) -> dict[str, Any]:
-    """Leaves by their path, so that a save does not depend on the classes of the tree."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-
-
-def _unnamed(like: Any, leaves: Mapping[str, Any]) -> Any:
-    """The tree of `like` with the leaves of these names."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: leaves[jax.tree_util.keystr(path, simple=True, separator="/")], like
-    )
-
-
-def _placed(shape: Any, sharding: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
-
-
-def _first_line(error: BaseException) -> str:
-    """The error in a line that fits in a message; TensorStore's have many."""
-    line = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {line[:200]}" if line else type(error).__name__

@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from azr_jax.model.checkpoint_names import FileTensor, file_tensors
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.safetensors_files import INDEX_FILE, WEIGHTS_FILE
 from azr_jax.model.sharding import leaf_name
-from azr_jax.workdir import atomic
+from azr_jax.workdir import atomic, json_lines
 
 COPIED_FILES = (
     "generation_config.json",
@@ -38,6 +38,7 @@ COPIED_FILES = (
     "chat_template.jinja",
     "LICENSE",
 )
+_ORIGIN = "azr_jax"
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -48,11 +49,13 @@ def save(
     tokenizer_source: str | Path | None = None,
     dtype: Any = None,
     shard_bytes: int = 5_000_000_000,
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes config.json, the weights in files of at most `shard_bytes`, and `tokenizer_source`'s tokenizer files.
 
-    `dtype` is the files', by default the parameters' own. The directory appears whole or not at all; an earlier export
-    at `path` is replaced. On several hosts every host must call it; the first one writes.
+    `dtype` is the files', by default the parameters' own; `origin` is kept in config.json under "azr_jax" and says what
+    the weights are of, such as a run and its step (`origin_of` reads it). The directory appears whole or not at all; an
+    earlier export at `path` is replaced. On several hosts every host must call it; the first one writes.
 
     Raises:
       ValueError: a dtype that is no floating type of these files, a `path` that holds something else than an export, is
@@ -68,12 +71,23 @@ def save(
     with atomic.folder(path, writer) as partial:
         if writer:
             hf = {**config.to_hf(), "torch_dtype": dtype.name}
+            if origin is not None:
+                hf[_ORIGIN] = dict(origin)
             (partial / "config.json").write_text(json.dumps(hf, indent=2) + "\n", encoding="utf-8")
             for file in _tokenizer_files(tokenizer_source):
                 shutil.copyfile(file, partial / file.name)
         _write_weights(partial, config, weights, dtype, shard_bytes, writer)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"export {path}")
+
+
+def origin_of(path: str | Path) -> dict[str, Any] | None:
+    """What an export at `path` is of, {} when it does not say; None when there is none."""
+    config = Path(path) / "config.json"
+    if not config.is_file():
+        return None
+    origin = json_lines.json_object(config).get(_ORIGIN)
+    return origin if isinstance(origin, dict) else {}
 
 
 def _write_weights(

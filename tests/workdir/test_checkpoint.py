@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import gc
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import tokenizers
 import transformers
+from conftest import REPOSITORY
 
 from azr_jax.checkpoint import Manager, held, open_workdir, read_config
 from azr_jax.checkpoint.__main__ import main
@@ -128,12 +130,10 @@ def test_every_kth_and_the_best_save_stay_over_restarts(tmp_path):
         assert saves.steps() == [4, 8, 9]
 
 
-# Orbax leaves coroutines of the reads and writes that fail.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize(
     "damage", [pytest.param("cut", marks=pytest.mark.ci), pytest.param("deleted", marks=pytest.mark.slow)]
 )
-def test_damage_is_an_error_or_harmless_for_every_file(tmp_path, damage):
+def test_damage_is_an_error_or_harmless_for_every_file(tmp_path, capfd, damage):
     _, state = made()
     errors = 0
     with Manager(tmp_path, keep=2) as saves:
@@ -160,6 +160,8 @@ def test_damage_is_an_error_or_harmless_for_every_file(tmp_path, damage):
         shutil.rmtree(saves.directory / "2")
         assert restored(saves)[0] == 1
     gc.collect()
+    said = capfd.readouterr().err
+    assert "Event loop is closed" not in said and "never retrieved" not in said and "Traceback" not in said
 
 
 def test_an_empty_step_directory_is_damage(tmp_path):
@@ -444,3 +446,40 @@ def test_any_save_exports_to_hugging_face(tmp_path):
     assert np.array_equal(embedding, np.asarray(state.params["embed_VD"].get_value()))
     assert main(["export", f"--workdir={workdir}", "--step=5", f"--out={out}"]) == 1
     assert main(["export", f"--workdir={tmp_path}", f"--out={out}"]) == 1
+
+
+def test_an_export_replaces_that_of_its_own_step_alone_and_says_one_line(tmp_path, capsys):
+    workdir, out, model = tmp_path / "run", tmp_path / "export", model_directory(tmp_path / "model")
+    open_workdir(workdir, config(model__path=model), allow_config_change=False)
+    _, state = made()
+    with Manager(workdir, keep=2) as saves:
+        saves.save(3, state, HOST)
+        saves.save(4, changed(state, 1), HOST)
+
+    def export(*more: str) -> tuple[int, str]:
+        capsys.readouterr()
+        code = main(["export", f"--workdir={workdir}", *more])
+        return code, "".join(capsys.readouterr())
+
+    def process(*more: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "azr_jax.checkpoint", "export", f"--workdir={workdir}", *more]
+        environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    written = f"exported step {{}} of {workdir} to {out}\n"
+    assert process(f"--out={out}") == (0, written.format(4))
+    content = (out / "model.safetensors").read_bytes()
+    assert export("--step=4", f"--out={out}") == (0, written.format(4))
+    for place, words in ((out, "holds an export of step 4 of run"), (model, "holds an export of another model")):
+        code, text = export("--step=3", f"--out={place}")
+        assert code == 1 and text.startswith(f"error: --out={place}: {words}") and text.count("\n") == 1
+    assert (out / "model.safetensors").read_bytes() == content
+    assert export("--step=3", f"--out={out}", "--overwrite") == (0, written.format(3))
+    assert (out / "model.safetensors").read_bytes() != content
+    code, text = export(f"--out={out}", "--model=weights/gone")
+    assert code == 1 and text.startswith("error: model.path='weights/gone': no such directory")
+    damaged = max((workdir / "checkpoints" / "4" / "params").rglob("*"), key=lambda path: path.stat().st_size)
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    code, text = process(f"--out={out}", "--overwrite")
+    assert code == 1 and "this save is damaged" in text and text.count("\n") == 1
