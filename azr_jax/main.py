@@ -72,7 +72,7 @@ def train(run: OpenRun) -> None:
                         stages.check_infrastructure(config, played.clock)
                         scored = stages.score(config, played, session.rewards)
                         record = record_of(step, played, scored, player.languages, config.metrics.transcripts_per_step)
-                        record = record.with_metrics(stages.reward_metrics(config, session.rewards))
+                        record = record.with_metrics(stages.reward_metrics(config, session.rewards, played.buffers))
                     with run.phase("update"):
                         pad_id = run.engine.tokenizer.pad_id
                         state, update_metrics = learn(config, learner, state, scored, step, pad_id)

@@ -171,9 +171,17 @@ def _repetition(played: Played) -> dict[str, float]:
     return penalties
 
 
-def reward_metrics(config: Config, state: rewards.RewardState) -> dict[str, float]:
-    """What the step's rewards went by: the weight of Eq. 4 and the running means before the step."""
-    return rewards.state_metrics(state, config.reward)
+def reward_metrics(config: Config, state: rewards.RewardState, buffers: Buffers) -> dict[str, float]:
+    """What the step went by: the weight of Eq. 4, the running means before it, and how much of the buffers is in the
+    band after it.
+    """
+    metrics = rewards.state_metrics(state, config.reward)
+    how = draw_rule(config.selfplay)
+    if how.has_band:
+        for language in config.languages:
+            shares = buffers[language].band_shares(how)
+            metrics |= {f"buffer/{language}/{name}": share for name, share in shares.items()}
+    return metrics
 
 
 def next_reward_state(config: Config, played: Played, state: rewards.RewardState) -> rewards.RewardState:

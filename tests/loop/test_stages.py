@@ -283,3 +283,25 @@ def test_an_estimate_right_out_of_format_counts_for_acc_and_not_for_its_own_rewa
     played = stages.Played(proposals, [samples], [], Buffers({}), Clock())
     scored = stages.score(config, played, RewardState())
     assert scored[0].acc == 1.0 and [response.reward for response in scored[1:]] == [1.0, -1.0]
+
+
+def test_a_steps_solves_stay_with_their_entries_where_a_band_draws_by_them():
+    triplet, other = Triplet("python", "p", "1", "1"), Triplet("python", "q", "1", "1")
+    rollout = Rollout("r", (1,), (2,), (0.0,), "x", StopReason.EOS)
+    hits = {triplet: (True, False), other: (True, True)}
+    solutions = [
+        Solution(Task("t", Role.SOLVE, TaskType.DEDUCTION, "python", "", item), rollout, True, hit, "correct", None)
+        for item, outcomes in hits.items()
+        for hit in outcomes
+    ]
+    failed = dataclasses.replace(solutions[0], outcome="infrastructure", correct=False)
+    for config, expected in (
+        (small_config(selfplay__band_low=0.3, selfplay__band_high=0.8), {"buffer/python/band_deduction": 0.5}),
+        (small_config(), {}),
+    ):
+        buffers = Buffers.empty(10, {"python": str.strip})
+        for item in hits:
+            buffers["python"].add_triplet(item)
+        stages.note_solves(config, [*solutions, failed, failed], buffers)
+        metrics = stages.reward_metrics(config, RewardState(), buffers)
+        assert {key: value for key, value in metrics.items() if key.startswith("buffer/")} == expected
