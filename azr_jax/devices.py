@@ -6,12 +6,19 @@ Nothing here imports jax before it is called, so that commands parse their flags
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
 GPU_SHARE = 0.95  # of a GPU's memory, that jax takes
+LARGE_MODEL = 300_000_000  # parameters from which a step on a CPU takes hours
+# What an accelerator is called, its device files, and the package's extra for it.
+_DEVICE_FILES = (
+    ("an NVIDIA GPU", ("nvidia[0-9]*",), "cuda13"),
+    ("a TPU", ("accel[0-9]*", "vfio/[0-9]*"), "tpu"),
+)
 
 
 def take_memory() -> None:
@@ -29,6 +36,26 @@ def platform(mesh: Mesh | None = None) -> str:
 
     name = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
     return "gpu" if name == "cuda" else name
+
+
+def check_accelerator(parameters: int) -> None:
+    """Refuses to run a large model on the CPU of a machine with an accelerator that jax does not see.
+
+    `JAX_PLATFORMS=cpu` in the environment says that the CPU is meant.
+
+    Raises:
+      ValueError: naming the accelerator's device file and what to install.
+    """
+    if parameters < LARGE_MODEL or platform() != "cpu" or "cpu" in os.environ.get("JAX_PLATFORMS", ""):
+        return
+    for kind, patterns, extra in _DEVICE_FILES:
+        files = sorted(str(file) for pattern in patterns for file in Path("/dev").glob(pattern))
+        if files:
+            raise ValueError(
+                f"model.path: {parameters / 1e9:.1f} billion parameters would run on the CPU, although this machine has"
+                f" {kind} ({files[0]}): jax does not see it. Install its support (pip install '.[{extra}]'), check its"
+                " driver, or set JAX_PLATFORMS=cpu if the CPU is meant"
+            )
 
 
 def compiler_options(mesh: Mesh | None) -> dict[str, str | bool | int | float] | None:

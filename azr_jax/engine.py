@@ -23,6 +23,7 @@ import tokenizers
 from jax.sharding import Mesh
 
 from azr_jax.config import Config, SamplerSettings, located
+from azr_jax.devices import check_accelerator
 from azr_jax.learner import remat
 from azr_jax.learner.update import Learner, make_learner
 from azr_jax.model import sharding, weights
@@ -89,10 +90,12 @@ def open_engine(config: Config, devices: Sequence[Any] | None = None) -> Engine:
 
     Raises:
       FileNotFoundError: no model or tokenizer there, with the command that downloads them.
-      ValueError: files that do not fit each other, a mesh that does not divide the devices or the model's sizes.
+      ValueError: files that do not fit each other, a mesh that does not divide the devices or the model's sizes; a
+        large model on the CPU of a machine whose accelerator jax does not see.
     """
     source = located(config.model.path)
     model_config = weights.load_config(source)
+    check_accelerator(model_config.parameters)
     engine = describe_engine(config, model_config, devices, tokenizer=load_tokenizer(source, model_config))
     return dataclasses.replace(engine, source=source)
 
@@ -105,6 +108,7 @@ def open_directory(path: str, compute_dtype: str, devices: Sequence[Any] | None 
     """
     mesh = sharding.make_mesh(1, -1, 1, devices=devices)
     model_config = weights.load_config(path)
+    check_accelerator(model_config.parameters)
     tokenizer = load_tokenizer(path, model_config)
     return _engine(path, model_config, tokenizer, mesh, compute_dtype, remat="full", attention="auto")
 
@@ -124,7 +128,8 @@ def describe_engine(
     Raises:
       ValueError: a mesh that does not divide the devices or the model's sizes, an unknown recompute policy.
     """
-    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices=devices)
+    tensor = config.mesh.tensor or sharding.quickest_tensor(model_config, devices)
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, tensor, devices=devices)
     policy = remat.choose(model_config, config.learner, config.model, mesh, device_bytes)
     tokenizer = tokenizer or _end_tokens_alone(model_config)
     settings = config.model

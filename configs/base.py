@@ -172,7 +172,7 @@ def get_config() -> ml_collections.ConfigDict:
         {
             "data": 1,
             "fsdp": -1,
-            "tensor": 1,
+            "tensor": 0,  # 0: the quickest by `plan`: 2 on several TPUs that it divides, 1 elsewhere
             # Where parameters and moments lie while sampling: device | host (more slots, a copy each way a step) | auto
             # (host where the slots asked for, or 64, do not fit beside them).
             "resting_state": "auto",

@@ -28,7 +28,7 @@ BOUNDS = {
     "reward.smoothing": "above 0, at most 1",
     "mesh.data": "at least 1; -1: the rest",
     "mesh.fsdp": "at least 1; -1: the rest",
-    "mesh.tensor": "at least 1; -1: the rest",
+    "mesh.tensor": "0, or at least 1; -1: the rest",
 }
 SECTIONS = {
     "": "The run",

@@ -9,20 +9,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import tokenizers
 from jax._src.cudnn import fused_attention_stablehlo as fused
 from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from azr_jax.config import Config, located
-from azr_jax.learner import remat
-from azr_jax.learner.update import Learner, make_learner
+from azr_jax.engine import describe_engine
+from azr_jax.learner.update import Learner
 from azr_jax.model import cudnn_attention, weights
 from azr_jax.model.configuration import ModelConfig
-from azr_jax.model.sharding import batch_sharding, make_mesh, replicated
+from azr_jax.model.sharding import batch_sharding, replicated
 from azr_jax.model.sizes import PUBLISHED, published
-from azr_jax.model.tokenizer import Tokenizer
-from azr_jax.model.transformer import abstract
 from azr_jax.plan import chips
 from azr_jax.sampler import buckets, decoding, programs
 from azr_jax.sampler.engine import Sampler
@@ -80,28 +77,18 @@ def topology_devices(topology: str) -> list[Any]:
 
 
 def setup(config: Config, model: ModelConfig, devices: list[Any], hbm_gib: float) -> Setup:
-    """Learner and sampler as `open_run` makes them, with the config's mesh over these devices of `hbm_gib`.
+    """Learner and sampler of a run's engine, with the config's mesh over these devices of `hbm_gib`.
 
     Its `config` says which remat policy "auto" comes to.
 
     Raises:
       ValueError: a mesh that does not divide the devices or the model's sizes; lengths beyond the model's positions.
     """
-    mesh = make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices=devices)
-    dtype = jnp.dtype(config.model.compute_dtype)
-    config = remat.resolved(config, model, mesh, int(hbm_gib * 2**30))
-    graphdef, shapes = abstract(
-        model, compute_dtype=dtype, remat=config.model.remat, attention_kernel=config.model.attention, mesh=mesh
-    )
-    # A sampler that may be greedy (temperature 0) is no policy to learn: the same error as in a run.
-    learner = make_learner(graphdef, shapes, config.learner, mesh, config.sampler.temperature)
-    # Of the tokenizer only the end tokens are part of a program.
-    eos_ids = frozenset(model.eos_ids or (0,))
-    empty = tokenizers.Tokenizer(tokenizers.models.BPE())
-    tokenizer = Tokenizer(backend=empty, eos_ids=eos_ids, pad_id=0, vocab_size=model.vocab_size)
-    sampler = Sampler(graphdef, model, tokenizer, config.sampler, mesh, dtype)
+    engine = describe_engine(config, model, devices, int(hbm_gib * 2**30))
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, remat=engine.remat))
+    learner, sampler = engine.learner(config), engine.sampler(config.sampler)
     state = _placed(learner.abstract_state, learner.shardings)
-    return Setup(config, model, mesh, learner, sampler, state, sampler.served_shapes(state.params))
+    return Setup(config, model, engine.mesh, learner, sampler, state, sampler.served_shapes(state.params))
 
 
 def lowered(plan: Setup, tiers: Sequence[tuple[int, int]]) -> Iterator[tuple[str, jax.stages.Lowered]]:
