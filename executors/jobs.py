@@ -29,6 +29,9 @@ class Status(enum.StrEnum):
 class JobKind(enum.StrEnum):
     """`EVALUATE`: canonical f(input) of each input. `VALUE`: canonical text of each input, no program.
 
+    An input of EVALUATE is what stands between the parentheses of a call of f: arguments that may be expressions. An
+    input of VALUE is one literal.
+
     `PROGRAM`: the source as a whole program, as a file given to the real interpreter (benchmarks).
     """
 
@@ -80,10 +83,12 @@ class Job:
 
     `expect`, when given, has one value text for each input: it is made canonical in a clean process, compared on the
     host, and never enters the process that runs `source`. One that can't be read is the caller's mistake: the verdict
-    is `infrastructure`, never a wrong answer. `inputs` must be values of the language (literals and constructor calls);
-    anything else is `forbidden`. `determinism` runs the job in two processes with different hash seeds, the second with
-    the inputs in reverse order, and answers `nondeterministic` when the values differ. A PROGRAM has neither inputs nor
-    expect.
+    is `infrastructure`, never a wrong answer. The inputs of EVALUATE are evaluated in processes of their own,
+    without the program; those of VALUE must be literals or constructor calls. Anything else is `forbidden`. Each input
+    of EVALUATE meets the program in a fresh process, or with `together` all of them one process, in order, as the tests
+    of a benchmark do; with `expect` the first wrong value ends the job. `determinism`
+    evaluates inputs and program in two processes with different hash seeds and answers `nondeterministic` when the
+    values differ. A PROGRAM has neither inputs nor expect.
 
     A PROGRAM may have tests: it runs once for each text of `stdin`, in a fresh process with the job's whole limits, and
     `expect_stdout` has what it must print (for none, it is run once with an empty standard input). `compare` says how:
@@ -99,6 +104,7 @@ class Job:
     inputs: tuple[str, ...] = ()
     expect: tuple[str, ...] | None = None
     determinism: bool = False
+    together: bool = False
     stdin: tuple[str, ...] = ()
     expect_stdout: tuple[str, ...] | None = None
     compare: str = "trimmed"
@@ -134,6 +140,9 @@ class Job:
 class Verdict:
     """The outcome of a job. `values` has one canonical text an input when `status` is ok.
 
+    With `correct` False they end with the first wrong one. `inputs` has the canonical text of each input of an EVALUATE
+    job whose inputs are arguments: literals, in the form that the language reads back. `seconds` of several inputs is
+    that of all.
     `correct` is None without `expect`. `seconds` is wall time in the process, `memory_mib` its peak resident memory
     (of a warm process with the pages it shares with its server).
     `stdout`, `stderr` and `exit_code` are of PROGRAM jobs; with tests they and `status` are those of the first that
@@ -143,6 +152,7 @@ class Verdict:
     id: str
     status: Status
     values: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
     correct: bool | None = None
     error_kind: str = ""
     message: str = ""

@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from executors import outputs
 from executors.jobs import Job, JobKind, Limits, Status, Verdict
 from executors.language import Language
-from executors.worker import FIRST_SEED, SECOND_SEED, Reply, Worker
+from executors.worker import FIRST_SEED, SECOND_SEED, Reply, Request, Worker
 
 _CACHED_VALUES = 16384
+# What the calls of a job may take together before no further one is made, in limits of one.
+_CALLS = 2
 # Verdicts on a value text that another reading would give again.
 _LASTING = frozenset((Status.OK, Status.FORBIDDEN, Status.UNSERIALISABLE, Status.OUTPUT_LIMIT))
 # A time-out may be the machine's fault: it is believed for so long.
@@ -23,23 +25,26 @@ _TIMEOUT_KEPT_S = 60.0
 
 
 class ValueCache:
-    """What reading a value text gave, for the texts met last: thread-safe, at most `capacity` entries."""
+    """What reading a text gave, for the texts read last: thread-safe, at most `capacity` entries.
+
+    A text has an entry for each kind of request that reads it: as a value or as arguments.
+    """
 
     def __init__(self, capacity: int = _CACHED_VALUES) -> None:
         self._capacity = capacity
-        self._entries: collections.OrderedDict[str, tuple[Reply, float]] = collections.OrderedDict()
+        self._entries: collections.OrderedDict[tuple[Request, str], tuple[Reply, float]] = collections.OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, text: str) -> Reply | None:
-        """The reply for `text`, with one canonical text when its status is ok; None when it isn't known."""
+    def get(self, kind: Request, text: str) -> Reply | None:
+        """The reply for `text`, with one canonical text if its status is ok; None if it isn't known."""
         with self._lock:
-            reply, until = self._entries.get(text, (None, 0.0))
+            reply, until = self._entries.get((kind, text), (None, 0.0))
             if reply is None or time.monotonic() > until:
                 return None
-            self._entries.move_to_end(text)
+            self._entries.move_to_end((kind, text))
             return reply
 
-    def put(self, text: str, reply: Reply) -> None:
+    def put(self, kind: Request, text: str, reply: Reply) -> None:
         """Keep `reply` when it is one that lasts, a time-out for a minute."""
         if reply.status in _LASTING:
             until = math.inf
@@ -48,7 +53,7 @@ class ValueCache:
         else:
             return
         with self._lock:
-            self._entries[text] = (reply, until)
+            self._entries[kind, text] = (reply, until)
             if len(self._entries) > self._capacity:
                 self._entries.popitem(last=False)
 
@@ -69,28 +74,9 @@ class Judge:
             case JobKind.PROGRAM:
                 return self._run_tests(job) if job.stdin else self._worker.run_program(job.id, _encode(job.source))
             case JobKind.VALUE:
-                reply = self._read(job.inputs)
+                return self._judge_values(job)
             case JobKind.EVALUATE:
-                reply = self._evaluate(job)
-        correct = None
-        if job.expect is not None and reply.status is not Status.INFRASTRUCTURE:
-            correct = False
-            if reply.status is Status.OK:
-                expected = self._read(job.expect)
-                if expected.status is Status.OK:
-                    correct = expected.values == reply.values
-                else:
-                    reply, correct = _unreadable(expected), None
-        return Verdict(
-            id=job.id,
-            status=reply.status,
-            values=reply.values,
-            correct=correct,
-            error_kind=reply.error_kind,
-            message=reply.message,
-            seconds=reply.seconds,
-            memory_mib=reply.memory_mib,
-        )
+                return self._judge_calls(job)
 
     def _run_tests(self, job: Job) -> Verdict:
         """The verdict on a whole program that runs once for each of its tests."""
@@ -111,80 +97,162 @@ class Judge:
         correct = all(passed) if job.expect_stdout is not None else None
         return dataclasses.replace(failed or verdict, correct=correct, passed=tuple(passed), seconds=seconds)
 
-    def _evaluate(self, job: Job) -> Reply:
+    def _judge_values(self, job: Job) -> Verdict:
+        reply = self._read(job.inputs)
+        if job.expect is None or reply.status is Status.INFRASTRUCTURE:
+            return _verdict(job, reply)
+        expected = self._read(job.expect)
+        if expected.status is not Status.OK:
+            return _verdict(job, _unreadable(expected))
+        return _verdict(job, reply, correct=reply.values == expected.values)
+
+    def _judge_calls(self, job: Job) -> Verdict:
+        """The verdict of f on each input; the inputs are evaluated first, without the program."""
         for word in self._language.forbidden:
             if word in job.source:
-                return Reply(Status.FORBIDDEN, "", f"the program holds {word!r}")
-        source, inputs = _encode(job.source), [_encode(text) for text in job.inputs]
-        reply = self._worker.ask(JobKind.EVALUATE, source, inputs, FIRST_SEED)
-        if reply.status is not Status.OK:
-            return reply
-        if job.determinism:
-            # In the other order: what an earlier call left behind is no part of an input.
-            again = self._worker.ask(JobKind.EVALUATE, source, inputs[::-1], SECOND_SEED)
-            if again.status is Status.INFRASTRUCTURE:
-                return again
-            if again.values[::-1] != reply.values:
-                how = "another value" if again.status is Status.OK else f"the status {again.status}"
-                return dataclasses.replace(
-                    reply, status=Status.NONDETERMINISTIC, values=(), message=f"a second process gives {how}"
-                )
-        read = self._read(reply.values)
-        if read.status in (Status.INFRASTRUCTURE, Status.TIMEOUT):
-            return read
-        if read.values != reply.values:
-            return dataclasses.replace(
-                reply, status=Status.UNSERIALISABLE, values=(), message="the value's text does not read back as itself"
-            )
+                return _verdict(job, Reply(Status.FORBIDDEN, "", f"the program holds {word!r}"), correct=False)
+        arguments = self._read_arguments(job.inputs, job.determinism)
+        if arguments.status is not Status.OK:
+            return _verdict(job, arguments, correct=False)
+        source, expected, values, seconds, reply = _encode(job.source), None, [], 0.0, arguments
+        deadline = time.monotonic() + _CALLS * self._limits.wall_s
+        for group in [arguments.values] if job.together else [(text,) for text in arguments.values]:
+            if values and time.monotonic() > deadline:
+                reply = Reply(Status.TIMEOUT, "wall", f"the calls of f take over {_CALLS * self._limits.wall_s:g} s")
+                break
+            reply = self._call(source, group, job.determinism)
+            seconds += reply.seconds
+            if reply.status is not Status.OK:
+                break
+            values += reply.values
+            if expected is None and job.expect is not None:
+                expected = self._read(job.expect)
+                if expected.status is not Status.OK:
+                    return _verdict(job, _unreadable(expected))
+            if expected is not None and tuple(values) != expected.values[: len(values)]:
+                break
+        reply = dataclasses.replace(reply, seconds=seconds, values=tuple(values) if reply.status is Status.OK else ())
+        # What was expected has been read already.
+        claimed = [text for text in reply.values if expected is None or text not in expected.values]
+        reply = self._read_back(reply, Request.VALUE, claimed, "the value's text does not read back as itself")
+        correct = reply.status is Status.OK and expected is not None and reply.values == expected.values
+        return _verdict(job, reply, correct=correct, inputs=arguments.values)
+
+    def _read_arguments(self, texts: Sequence[str], determinism: bool) -> Reply:
+        """The canonical form of each argument list; the first failure if one has none.
+
+        Literals are read in a clean process. Any other text is evaluated in a process of its own, and what that claims
+        is read back in a clean one: with `determinism` a second process with another hash seed has to claim the same.
+        """
+        read = self._read_each(Request.ARGUMENTS, texts)
+        claimed = []
+        for text, reply in read.items():
+            if reply.status is Status.FORBIDDEN:
+                read[text] = self._evaluate_arguments(text, determinism)
+                claimed += read[text].values
+            if read[text].status is not Status.OK:
+                return read[text]
+        reply = Reply(Status.OK, values=tuple(read[text].values[0] for text in texts))
+        return self._read_back(reply, Request.ARGUMENTS, claimed, "the input's value does not read back as itself")
+
+    def _evaluate_arguments(self, text: str, determinism: bool) -> Reply:
+        reply = self._worker.ask(Request.EXPRESSIONS, b"", [_encode(text)], FIRST_SEED)
+        if determinism and reply.status is Status.OK:
+            again = self._worker.ask(Request.EXPRESSIONS, b"", [_encode(text)], SECOND_SEED)
+            return _agreed(reply, again, "the input: a second process gives")
+        return reply
+
+    def _call(self, source: bytes, arguments: Sequence[str], determinism: bool) -> Reply:
+        """The values of f in a fresh process, or in two with different hash seeds that have to agree."""
+        inputs = [_encode(text) for text in arguments]
+        reply = self._worker.ask(Request.EVALUATE, source, inputs, FIRST_SEED)
+        if determinism and reply.status is Status.OK:
+            again = self._worker.ask(Request.EVALUATE, source, inputs, SECOND_SEED)
+            return _agreed(reply, again, "a second process gives")
+        return reply
+
+    def _read_back(self, reply: Reply, kind: Request, claimed: Sequence[str], refusal: str) -> Reply:
+        """`reply` if a clean process reads every claimed text as itself; `unserialisable` with `refusal` otherwise."""
+        for text, read in self._read_each(kind, claimed).items():
+            if read.status in (Status.INFRASTRUCTURE, Status.TIMEOUT):
+                return read
+            if read.values != (text,):
+                return dataclasses.replace(reply, status=Status.UNSERIALISABLE, values=(), message=refusal)
         return reply
 
     def _is_plain(self, text: str) -> bool:
         return self._plain is not None and len(text) <= self._limits.value_chars and bool(self._plain.fullmatch(text))
 
     def _read(self, texts: Sequence[str]) -> Reply:
-        """The canonical form of each of `texts`, read in a clean process; the first failure when one has none."""
-        known = {text: Reply(Status.OK, values=(text,)) for text in texts if self._is_plain(text)}
-        unknown = []
-        for text in dict.fromkeys(texts):
-            if text not in known:
-                reply = self._cache.get(text)
-                if reply is None:
-                    unknown.append(text)
-                else:
-                    known[text] = reply
-        seconds = self._ask_values(unknown, known)
+        """The canonical form of each value text, read in a clean process; the first failure if one has none."""
+        read = self._read_each(Request.VALUE, texts)
         for text in texts:
-            if known[text].status is not Status.OK:
-                return known[text]
-        values = tuple(known[text].values[0] for text in texts)
-        return Reply(Status.OK, values=values, seconds=seconds)
+            if read[text].status is not Status.OK:
+                return read[text]
+        return Reply(Status.OK, values=tuple(read[text].values[0] for text in texts))
 
-    def _ask_values(self, texts: Sequence[str], known: dict[str, Reply]) -> float:
-        """Fill `known` with the replies for `texts`: one process for all, and one for each when that fails.
+    def _read_each(self, kind: Request, texts: Sequence[str]) -> dict[str, Reply]:
+        """What each text gives when it is read in a clean process, as a value or as arguments.
 
-        Up to the first that fails, which is what counts. Nothing is read again after a time-out: reading all the texts
-        of a job takes no longer than twice its limit.
+        Up to the first that fails, which is what counts (arguments that are no literals can still be evaluated).
+        Nothing is read again after a time-out: reading all the texts of a job takes no longer than twice its limit.
         """
-        if not texts:
-            return 0.0
-        together = self._worker.ask(JobKind.VALUE, b"", [_encode(text) for text in texts])
+        read = {text: Reply(Status.OK, values=(text,)) for text in texts if self._is_plain(text)}
+        unread = []
+        for text in dict.fromkeys(texts):
+            if text not in read:
+                reply = self._cache.get(kind, text)
+                if reply is None:
+                    unread.append(text)
+                else:
+                    read[text] = reply
+        if not unread:
+            return read
+        # One process for all, and one for each if that fails.
+        together = self._worker.ask(kind, b"", [_encode(text) for text in unread])
         if together.status is Status.OK:
-            for text, value in zip(texts, together.values, strict=True):
-                self._keep(text, dataclasses.replace(together, values=(value,)), known)
-        elif together.status is Status.TIMEOUT or len(texts) == 1:
-            for text in texts:
-                self._keep(text, together, known)
+            for text, value in zip(unread, together.values, strict=True):
+                self._keep(kind, text, dataclasses.replace(together, values=(value,)), read)
+        elif together.status is Status.TIMEOUT or len(unread) == 1:
+            for text in unread:
+                self._keep(kind, text, together, read)
         else:
-            for text in texts:
-                reply = self._worker.ask(JobKind.VALUE, b"", [_encode(text)])
-                self._keep(text, reply, known)
-                if reply.status is not Status.OK:
+            for text in unread:
+                reply = self._worker.ask(kind, b"", [_encode(text)])
+                self._keep(kind, text, reply, read)
+                if reply.status is not Status.OK and not (
+                    kind is Request.ARGUMENTS and reply.status is Status.FORBIDDEN
+                ):
                     break
-        return together.seconds
+        return read
 
-    def _keep(self, text: str, reply: Reply, known: dict[str, Reply]) -> None:
-        known[text] = reply
-        self._cache.put(text, reply)
+    def _keep(self, kind: Request, text: str, reply: Reply, read: dict[str, Reply]) -> None:
+        read[text] = reply
+        self._cache.put(kind, text, reply)
+
+
+def _verdict(job: Job, reply: Reply, correct: bool = False, inputs: tuple[str, ...] = ()) -> Verdict:
+    """`correct` counts if the job has something to expect and the pool did not fail."""
+    judged = job.expect is not None and reply.status is not Status.INFRASTRUCTURE
+    return Verdict(
+        id=job.id,
+        status=reply.status,
+        values=reply.values,
+        inputs=inputs,
+        correct=correct if judged else None,
+        error_kind=reply.error_kind,
+        message=reply.message,
+        seconds=reply.seconds,
+        memory_mib=reply.memory_mib,
+    )
+
+
+def _agreed(reply: Reply, again: Reply, words: str) -> Reply:
+    """`reply` if a second process gave the same values, `nondeterministic` otherwise."""
+    if again.status is Status.INFRASTRUCTURE or again.values == reply.values:
+        return again if again.status is Status.INFRASTRUCTURE else reply
+    how = "another value" if again.status is Status.OK else f"the status {again.status}"
+    return dataclasses.replace(reply, status=Status.NONDETERMINISTIC, values=(), message=f"{words} {how}")
 
 
 def _wrong(number: int) -> str:

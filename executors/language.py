@@ -7,10 +7,17 @@ its harness does as well.)
 The harness protocol. A harness is started inside the sandbox with the argv of `harness_argv` and gets requests on
 descriptor 0 and writes replies on descriptor 3; descriptors 1 and 2 are /dev/null. A message is a frame: u32 count,
 then for each field u32 length and that many bytes, all big-endian; text is UTF-8 (sources may hold any bytes).
-  request: kind ("evaluate" | "value"), limits as text "wall_s cpu_s memory_mib value_chars message_chars",
-           hash seed (decimal text), source, input 1, ..., input n
+  request: kind, limits as text "wall_s cpu_s memory_mib value_chars message_chars", hash seed (decimal text), source,
+           input 1, ..., input n
   reply:   status (a word of `Status`), error kind, message, seconds (decimal text), peak memory in MiB (decimal text),
            value 1, ..., value n (present only when status is ok)
+What a request asks for is its kind. An argument list is what stands between the parentheses of a call of f.
+  value        the canonical text of each input, which is one literal; nothing is run, the source is empty
+  arguments    the canonical text of each input, an argument list of literals; nothing is run, the source is empty.
+               Unlike that of a value this text keeps whatever a program can see: the order of entries, mutability
+  expressions  the same of argument lists of any expressions, evaluated where nothing of a program is and f refuses to
+               be called; what can't be evaluated is `forbidden`
+  evaluate     the source is a program: the canonical text of f's value for each input, an argument list of literals
 In both modes the harness first writes a ready frame of one field, "ready": start-up is over and the next request's
 clock may run. In serve mode (`--serve`) it then answers requests one after another, each in a fresh child process,
 until end of file on descriptor 0, and enforces wall_s and cpu_s itself (the host kills the worker some 0.5 s later).
@@ -18,11 +25,11 @@ In once mode (`--once`) it answers one request in its own process and exits; the
 and an end without a reply is `exit` or `crash` by its exit code.
 The untrusted program's own process only claims a value; harness code that runs after it must use primitives captured
 before it. The host accepts only known statuses, never `infrastructure` or `nondeterministic`, and has every claimed
-value read back by a "value" request in a clean child: a canonical text that doesn't give itself is `unserialisable`.
+text read back by a "value" or "arguments" request in a clean child: one that doesn't give itself is `unserialisable`.
 
 What the sandbox gives a harness. Its folder (that of `harness`) read-only at /azr/harness; executors/inside, which a
 harness in Python may import, at /azr/inside (a word of `harness_argv` that begins with {inside} is there); a read-only
-system without network; no writable folder at all for "evaluate" and "value"; environment: PATH, HOME=/, LANG=C.UTF-8,
+system without network; no writable folder at all but for whole programs; environment: PATH, HOME=/, LANG=C.UTF-8,
 TZ=UTC, those of `Interpreter.environment` (where the text {hash_seed} becomes the worker's hash seed, different in the
 second process of a determinism check), and these:
   AZR_INSIDE        path of executors/inside

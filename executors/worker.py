@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import math
 import os
 import select
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from executors.inside import protocol
-from executors.jobs import JobKind, Limits, Status, Verdict
+from executors.jobs import Limits, Status, Verdict
 from executors.language import Interpreter, Language
 from executors.sandbox.contained import Contained, DeadlineExceededError, StreamClosedError, cpu_pause_s
 from executors.sandbox.guardian import Guardian
@@ -27,6 +28,15 @@ FIRST_SEED, SECOND_SEED = 0, 20050303
 _RESIDENT_MIB, _OWN_TASKS = 256, 16
 _NEVER_CLAIMED = frozenset((Status.INFRASTRUCTURE, Status.NONDETERMINISTIC))
 _STATUSES = frozenset(Status)
+
+
+class Request(enum.StrEnum):
+    """What a harness can be asked for; language.py says what each one gives."""
+
+    EVALUATE = "evaluate"
+    VALUE = "value"
+    ARGUMENTS = "arguments"
+    EXPRESSIONS = "expressions"
 
 
 class StartError(Exception):
@@ -101,7 +111,7 @@ class Worker:
             process.kill()
         self._serving.clear()
 
-    def ask(self, kind: JobKind, source: bytes, inputs: Sequence[bytes], seed: int = FIRST_SEED) -> Reply:
+    def ask(self, kind: Request, source: bytes, inputs: Sequence[bytes], seed: int = FIRST_SEED) -> Reply:
         """Evaluate in a fresh process. When that is killed from outside, once more; then `infrastructure`."""
         reply = self._ask_twice(kind, source, inputs, seed)
         if reply.message and reply.status is not Status.TIMEOUT:
@@ -126,7 +136,7 @@ class Worker:
                     self._forget(seed)
         return Reply(Status.INFRASTRUCTURE, "", message)
 
-    def _ask(self, kind: JobKind, source: bytes, inputs: Sequence[bytes], seed: int) -> Reply:
+    def _ask(self, kind: Request, source: bytes, inputs: Sequence[bytes], seed: int) -> Reply:
         process = self._serving.get(seed)
         if process is None:
             process = self._serving[seed] = self._start(Mode.SERVE, seed)
@@ -158,7 +168,7 @@ class Worker:
             self._forget(seed)
             return Reply(Status.CRASH, "InvalidReply", str(error), time.monotonic() - begin)
 
-    def _ask_once(self, kind: JobKind, source: bytes, inputs: Sequence[bytes], seed: int) -> Reply:
+    def _ask_once(self, kind: Request, source: bytes, inputs: Sequence[bytes], seed: int) -> Reply:
         process = self._start(Mode.ONCE, seed)
         try:
             reply = self._answer_once(process, self._request(kind, source, inputs, seed), len(inputs))
@@ -190,7 +200,7 @@ class Worker:
                 raise
             return _judge_exit(code, seconds)
 
-    def _request(self, kind: JobKind, source: bytes, inputs: Sequence[bytes], seed: int) -> list[bytes]:
+    def _request(self, kind: Request, source: bytes, inputs: Sequence[bytes], seed: int) -> list[bytes]:
         limits = self._limits
         text = f"{limits.wall_s} {limits.cpu_s} {limits.memory_mib} {limits.value_chars} {limits.message_chars}"
         return [kind.encode(), text.encode(), b"%d" % seed, source, *inputs]

@@ -84,7 +84,7 @@ def proposal_job(
 
 
 def triplet_from(task: Task, answer: Answer, verdict: Verdict, step: int) -> Triplet | Invalid:
-    """The triplet of a valid deduction or abduction proposal; its output is the whole canonical text, never cut.
+    """The triplet of a valid deduction or abduction proposal; input and output are whole canonical texts, never cut.
 
     Returns:
       The triplet, or Invalid with the verdict's status as reason (`infrastructure` among them).
@@ -96,7 +96,7 @@ def triplet_from(task: Task, answer: Answer, verdict: Verdict, step: int) -> Tri
     if not verdict.ok:
         return Invalid(verdict.status.value, verdict.message)
     (output,) = _values(verdict, 1)
-    return Triplet(language=task.language, program=answer.program, input=answer.input, output=output, step=step)
+    return Triplet(language=task.language, program=answer.program, input=verdict.inputs[0], output=output, step=step)
 
 
 def problem_from(task: Task, answer: Answer, verdict: Verdict, step: int, *, shown: int) -> InductionProblem | Invalid:
@@ -110,7 +110,8 @@ def problem_from(task: Task, answer: Answer, verdict: Verdict, step: int, *, sho
       shown: pairs that solvers see (`selfplay.induction_shown`).
 
     Returns:
-      The problem, or Invalid with the verdict's status as reason (`infrastructure` among them).
+      The problem, or Invalid with the verdict's status as reason (`infrastructure` among them), or `repeated_inputs`
+      when two expressions have the same value.
 
     Raises:
       ValueError: another kind of task, or an ok verdict without one value an input.
@@ -118,11 +119,13 @@ def problem_from(task: Task, answer: Answer, verdict: Verdict, step: int, *, sho
     _require(task, Role.PROPOSE, TaskType.INDUCTION)
     if not verdict.ok:
         return Invalid(verdict.status.value, verdict.message)
+    if len(set(verdict.inputs)) < len(verdict.inputs):
+        return Invalid("repeated_inputs")
     return InductionProblem(
         language=task.language,
         program=_given_program(task),
         message=answer.message,
-        inputs=answer.inputs,
+        inputs=verdict.inputs,
         outputs=_values(verdict, len(answer.inputs)),
         shown=shown,
         step=step,

@@ -14,7 +14,7 @@ import pytest
 from executors import Job, JobKind, Limits, Pool, Status
 from executors.languages.javascript import LANGUAGE, canonical_program, harness_argv
 from executors.sandbox.launch import Tier
-from executors.worker import Worker
+from executors.worker import Request, Worker
 
 INTERPRETER = LANGUAGE.find()
 if INTERPRETER is None:
@@ -73,15 +73,14 @@ def test_values_are_read_and_written(pool, text, canonical):
 )  # fmt: skip
 def test_everything_else_is_forbidden(pool, text):
     assert read(pool, text).status is Status.FORBIDDEN
-    assert run(pool, "const f = (x) => x;", text).status is Status.FORBIDDEN
 
 
-def test_arithmetic_is_for_inputs_only(pool):
+def test_expressions_are_for_inputs_only(pool):
     inputs = {"0.1+0.2": "0.30000000000000004", "[1 + 2 * 3 - -4 / (1 + 1)]": "[9]", "7 % 4": "3", "-1 - 1": "-2"}
     assert run(pool, "const f = (x) => x;", *inputs).values == tuple(inputs.values())
     for text in inputs:
         assert read(pool, text).status is Status.FORBIDDEN
-    for text in ("'a' + 'b'", "1n + 1n", "[] + []", "1 + x", "2 ** 3", "1 +", "1 + true"):
+    for text in ("1 + x", "1 +", "1)+(2", "1];[2", "1,,2", ""):
         assert run(pool, "const f = (x) => x;", text).status is Status.FORBIDDEN
 
 
@@ -279,7 +278,7 @@ def test_random_numbers_are_found(pool):
 
 
 def test_several_inputs(pool):
-    assert run(pool, "let n = 0; const f = (x) => x + n++;", "1", "1", "'a'").values == ("1", "2", '"a2"')
+    assert run(pool, "let n = 0; const f = (x) => x + n++;", "1", "1", "'a'").values == ("1", "1", '"a0"')
     assert run(pool, "const f = (x) => x.y.z;", "{y: {z: 1}}", "1").status is Status.RUNTIME_ERROR
 
 
@@ -354,9 +353,9 @@ def test_without_the_addon_nothing_is_written_in_the_least_tier(tmp_path):
     worker = Worker(language, bare, Tier.LIMITS, Limits(wall_s=20.0, cpu_s=20.0))
     writes = f"const f = (x) => require('fs').writeFileSync({str(open_folder / 'x')!r}, x);"
     try:
-        verdict = worker.ask(JobKind.EVALUATE, LANGUAGE.identity.encode(), [b"1"])
+        verdict = worker.ask(Request.EVALUATE, LANGUAGE.identity.encode(), [b"1"])
         assert verdict.values == ("1",), verdict
-        written = worker.ask(JobKind.EVALUATE, writes.encode(), [b"'x'"])
+        written = worker.ask(Request.EVALUATE, writes.encode(), [b"'x'"])
     finally:
         worker.close()
     assert written.status is Status.RUNTIME_ERROR and "EROFS" in written.message
@@ -370,7 +369,7 @@ def test_without_the_addon_a_large_trainer_takes_no_memory_from_its_programs():
     worker = Worker(language, bare, Tier.LIMITS, Limits(wall_s=20.0, cpu_s=20.0, memory_mib=256))
     try:
         small, large = (
-            worker.ask(JobKind.EVALUATE, source, [b"1"])
+            worker.ask(Request.EVALUATE, source, [b"1"])
             for source in (LANGUAGE.identity.encode(), b"const f = (x) => new Uint8Array(4e8).fill(x)[0];")
         )
     finally:

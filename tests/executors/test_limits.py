@@ -9,7 +9,7 @@ import pytest
 from executors import Job, JobKind, Limits, Pool, Status
 from executors.sandbox.cgroup import find_place
 from executors.sandbox.contained import Contained
-from executors.worker import Worker
+from executors.worker import Request, Worker
 
 LIMIT_S = 0.3
 SLEEP = "import time\ndef f(x):\n    time.sleep(100)"
@@ -100,11 +100,11 @@ def test_warm_program_past_the_bound_of_its_group_is_memory():
         try:
             bomb = b"def f(x):\n    kept = []\n    while True: kept.append(bytearray(1 << 20))"
             for _ in range(2):
-                assert worker.ask(JobKind.EVALUATE, bomb, [b"0"]).status is Status.MEMORY
-                assert worker.ask(JobKind.EVALUATE, b"def f(x):\n    return x", [b"7"]).values == ("7",)
+                assert worker.ask(Request.EVALUATE, bomb, [b"0"]).status is Status.MEMORY
+                assert worker.ask(Request.EVALUATE, b"def f(x):\n    return x", [b"7"]).values == ("7",)
             # What dies for another reason afterwards is not taken for that.
             crash = b"import ctypes\ndef f(x):\n    ctypes.string_at(8)"
-            assert worker.ask(JobKind.EVALUATE, crash, [b"0"]).status is Status.CRASH
+            assert worker.ask(Request.EVALUATE, crash, [b"0"]).status is Status.CRASH
         finally:
             worker.close()
 

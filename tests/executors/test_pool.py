@@ -12,7 +12,7 @@ import pytest
 
 from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status, load_languages
 from executors.judge import Judge, ValueCache
-from executors.worker import Worker, parse_reply
+from executors.worker import Request, Worker, parse_reply
 
 REPOSITORY = Path(__file__).parents[2]
 LIMITS = Limits(wall_s=1.5, cpu_s=1.5, memory_mib=256)
@@ -93,16 +93,16 @@ def test_expected_value_never_enters_the_process_of_the_program(pool):
         job = Job("job", JobKind.EVALUATE, "def f(x):\n    return {x: 7}", ("1",), ("{1: 0x7}",), determinism=True)
         assert judge.judge(job).correct is True
         kinds = [kind for kind, *_ in worker.asked]
-        assert kinds == [JobKind.EVALUATE, JobKind.EVALUATE, JobKind.VALUE, JobKind.VALUE]
+        assert kinds == [Request.EVALUATE, Request.EVALUATE, Request.VALUE]
         for kind, source, inputs, _ in worker.asked:
-            if kind is JobKind.EVALUATE:
+            if kind is Request.EVALUATE:
                 assert b"0x7" not in source and inputs == (b"1",)
             else:
                 assert source == b""
         # The second time both values are known and only the program runs.
         worker.asked.clear()
         judge.judge(dataclasses.replace(job, determinism=False))
-        assert [kind for kind, *_ in worker.asked] == [JobKind.EVALUATE]
+        assert [kind for kind, *_ in worker.asked] == [Request.EVALUATE]
     finally:
         worker.close()
 
@@ -183,10 +183,10 @@ def test_forged_text_costs_no_worker(pool):
     worker = Worker(pool.language, pool.interpreter, pool.tier, LIMITS)
     forger = FORGER.format(fields=r"b'ok', b'', b'', b'\xff\xfe'").encode()
     try:
-        assert worker.ask(JobKind.EVALUATE, DOUBLE.encode(), [b"1"]).values == ("2",)
+        assert worker.ask(Request.EVALUATE, DOUBLE.encode(), [b"1"]).values == ("2",)
         before = list(worker._serving.values())
-        assert worker.ask(JobKind.EVALUATE, forger, [b"1"]).status is Status.CRASH
-        assert worker.ask(JobKind.EVALUATE, DOUBLE.encode(), [b"2"]).values == ("4",)
+        assert worker.ask(Request.EVALUATE, forger, [b"1"]).status is Status.CRASH
+        assert worker.ask(Request.EVALUATE, DOUBLE.encode(), [b"2"]).values == ("4",)
         assert list(worker._serving.values()) == before
     finally:
         worker.close()
@@ -261,13 +261,13 @@ def test_programs_are_contained_and_have_a_private_folder(pool):
         assert verdict.status is Status.OK, verdict
 
 
-def test_value_that_depends_on_earlier_calls_is_nondeterministic(pool):
+def test_every_input_meets_the_program_in_a_fresh_process(pool):
     counts = "calls = 0\ndef f(x):\n    global calls\n    calls += 1\n    return calls"
-    remembers = "seen = {}\ndef f(x):\n    return seen.setdefault(x, 2 * x)"
+    remembers = "def f(x, seen=[]):\n    seen.append(x)\n    return seen"
     jobs = [Job("1", JobKind.EVALUATE, source, ("1", "2", "3"), determinism=True) for source in (counts, remembers)]
     counted, remembered = pool.run_all(jobs)
-    assert counted.status is Status.NONDETERMINISTIC
-    assert remembered.values == ("2", "4", "6")
+    assert counted.values == ("1", "1", "1")
+    assert remembered.values == ("[1]", "[2]", "[3]")
 
 
 def test_unknown_language_and_bad_settings_say_the_fix():

@@ -197,7 +197,8 @@ class CompletionJudge:
         return self._judge_soundly(problem, program, tests, rules.instrument)
 
     def _run(self, kind: JobKind, source: str, inputs: Sequence[str] = ()) -> Verdict:
-        return self._pool.submit(Job("evaluation", kind, source, tuple(inputs))).result()
+        together = kind is JobKind.EVALUATE
+        return self._pool.submit(Job("evaluation", kind, source, tuple(inputs), together=together)).result()
 
     def _judge_in_own_way(self, problem: Problem, program: str) -> Judgement:
         verdict = self._run(JobKind.PROGRAM, f"{program}\n{problem.tests}")

@@ -15,7 +15,7 @@ const vm = require('vm');
 const v8 = require('v8');
 const { Module } = require('module');
 const { types: { isProxy } } = require('util');
-const { parse, emit, isFailure } = require('./values.js');
+const { parse, parseArguments, emit, emitArguments, failure, isFailure } = require('./values.js');
 
 const { apply, getPrototypeOf, getOwnPropertyDescriptor, defineProperty } = Reflect;
 const { hasOwn, setPrototypeOf } = Object;
@@ -25,6 +25,7 @@ const slice = uncurryThis(String.prototype.slice);
 const indexOf = uncurryThis(String.prototype.indexOf);
 const { fromCharCode } = String;
 const toText = String;
+const TypeErrorOfNode = TypeError;
 const toNumber = Number;
 const { parseFloat } = globalThis;
 const { readFileSync, writeSync } = fs;
@@ -220,7 +221,7 @@ function compileProgram(source) {
 
 /** Runs a program on every input; the first thing that goes wrong is the outcome. */
 function evaluate(request, module) {
-  const inputs = setPrototypeOf(request.inputs.map((text) => parse(text, true)), null);
+  const inputs = setPrototypeOf(request.inputs.map(parseArguments), null);
   const count = inputs.length;
   let runFile;
   try {
@@ -240,7 +241,8 @@ function evaluate(request, module) {
   for (let i = 0; i < count; i++) {
     let value;
     try {
-      value = f(inputs[i]);
+      if (typeof f !== 'function') throw new TypeErrorOfNode('f is not a function');
+      value = apply(f, undefined, inputs[i]);
     } catch (thrown) {
       return thrownOutcome(thrown, request);
     }
@@ -249,18 +251,48 @@ function evaluate(request, module) {
   return fields;
 }
 
-function readBack(request) {
+/** An outcome with the text that `write` gives of each input. */
+function written(request, write) {
   const fields = outcome('ok', '', '', request);
-  for (let i = 0; i < request.inputs.length; i++) {
-    fields[3 + i] = emit(parse(request.inputs[i], false), request.valueChars);
-  }
+  for (let i = 0; i < request.inputs.length; i++) fields[3 + i] = write(request.inputs[i]);
   return fields;
 }
+
+const readBack = (request) => written(request, (text) => emit(parse(text), request.valueChars));
+
+const readArguments = (request) => written(request, (text) => emitArguments(parseArguments(text), request.valueChars));
+
+/** What stands for f where inputs are evaluated. */
+function callsTheFunction() {
+  throw new Error("an input can't call f: it is evaluated before and without the program");
+}
+
+/** Evaluates argument lists of any expressions, without a program. */
+function evaluateArguments(request) {
+  return written(request, (text) => {
+    if (text === null) throw failure('forbidden', 'not a value: no UTF-8');
+    let values;
+    try {
+      // Both must compile, or a text such as "1)+(2" would pass for an argument list.
+      compileFunction(`f(${text}\n)`);
+      values = compileFunction(`return[${text}\n]`, ['f'])(callsTheFunction);
+    } catch (thrown) {
+      const { kind, message } = describe(thrown);
+      throw failure('forbidden', `the input can't be evaluated: ${kind}: ${message}`);
+    }
+    if (values.length === 0) throw failure('forbidden', 'no argument list: f needs an argument');
+    return emitArguments(values, request.valueChars);
+  });
+}
+
+const ANSWERS = {
+  __proto__: null, evaluate, value: readBack, arguments: readArguments, expressions: evaluateArguments,
+};
 
 /** The outcome of a request, as a list of reply fields. */
 function answer(request, module) {
   try {
-    return request.kind === 'value' ? readBack(request) : evaluate(request, module);
+    return ANSWERS[request.kind](request, module);
   } catch (caught) {
     return failureOutcome(caught, request);
   }

@@ -49,8 +49,9 @@ function newList() {
 }
 
 class Emitter {
-  constructor(valueChars) {
+  constructor(valueChars, inOrder) {
     this.left = valueChars;
+    this.inOrder = inOrder;
     this.bigintBound = null;
     this.valueChars = valueChars;
     this.path = new SafeSet();
@@ -134,7 +135,7 @@ class Emitter {
     for (let i = 0; i < keys.length; i++) {
       if (typeof keys[i] === 'symbol') throw unserialisable('a symbol key has no literal');
     }
-    arraySort(keys, (a, b) => (a < b ? -1 : 1));
+    if (!this.inOrder) arraySort(keys, (a, b) => (a < b ? -1 : 1));
     let text = this.text(prototype === null ? '{__proto__:null' : '{');
     for (let i = 0; i < keys.length; i++) {
       const key = keys[i];
@@ -153,7 +154,7 @@ class Emitter {
       const text = this.text('[') + this.value(key, depth + 1) + this.text(',');
       entries[entries.length] = text + this.value(item, depth + 1) + this.text('],');
     });
-    return `new Map([${this.joinSorted(entries)}])`;
+    return `new Map([${this.joined(entries)}])`;
   }
 
   set(value, depth) {
@@ -163,15 +164,15 @@ class Emitter {
     setForEach(value, (item) => {
       entries[entries.length] = this.value(item, depth + 1) + this.text(',');
     });
-    return `new Set([${this.joinSorted(entries)}])`;
+    return `new Set([${this.joined(entries)}])`;
   }
 
   /** Entries end in a comma, which sorts them as the canonical form wants and is dropped from the last one. */
-  joinSorted(entries) {
+  joined(entries) {
     const { length } = entries;
     if (length === 0) return '';
     this.left += 1;
-    arraySort(entries, (a, b) => (a < b ? -1 : 1));
+    if (!this.inOrder) arraySort(entries, (a, b) => (a < b ? -1 : 1));
     let text = '';
     for (let i = 0; i < length; i++) text += entries[i];
     return dropLast(text);
@@ -189,7 +190,23 @@ const dropLast = (text) => stringSlice(text, 0, -1);
  * Throws a failure (status unserialisable or output_limit).
  */
 function emit(value, valueChars) {
-  return new Emitter(valueChars).value(value, 0);
+  return new Emitter(valueChars, false).value(value, 0);
+}
+
+/**
+ * The canonical text of an argument list, an array of the harness's own, at most `valueChars` characters. Objects, maps
+ * and sets keep the order of their entries: a program may depend on it. Throws as `emit` does.
+ */
+function emitArguments(values, valueChars) {
+  const emitter = new Emitter(valueChars, true);
+  const { length } = values;
+  let text = '';
+  for (let i = 0; i < length; i++) {
+    if (i > 0) text += emitter.text(', ');
+    const descriptor = getOwnPropertyDescriptor(values, i);
+    text += emitter.value(descriptor === undefined ? undefined : descriptor.value, 0);
+  }
+  return text;
 }
 
 const NUMBER = /(?:0[xX][\da-fA-F](?:_?[\da-fA-F])*n?|0[oO][0-7](?:_?[0-7])*n?|0[bB][01](?:_?[01])*n?|(?:0|[1-9](?:_?\d)*)n|(?:(?:0|[1-9](?:_?\d)*)(?:\.(?:\d(?:_?\d)*)?)?|\.\d(?:_?\d)*)(?:[eE][+-]?\d(?:_?\d)*)?)(?![\w$.])/y;
@@ -202,9 +219,8 @@ const WORDS = new Map([
 const ESCAPES = { __proto__: null, n: '\n', t: '\t', r: '\r', b: '\b', v: '\v', f: '\f' };
 
 class Parser {
-  constructor(text, hasArithmetic) {
+  constructor(text) {
     this.source = text;
-    this.hasArithmetic = hasArithmetic;
     this.at = 0;
   }
 
@@ -231,34 +247,21 @@ class Parser {
     if (!this.take(token)) this.refuse(`no ${token}`);
   }
 
+  /** Values up to the end of the text, separated by commas; one may follow the last. */
+  values() {
+    const values = [];
+    do {
+      values.push(this.value(0));
+    } while (this.take(',') && !this.atEnd());
+    return values;
+  }
+
+  atEnd() {
+    this.match(SPACE);
+    return this.at === this.source.length;
+  }
+
   value(depth) {
-    return this.hasArithmetic ? this.sum(depth) : this.operand(depth);
-  }
-
-  sum(depth) {
-    let left = this.product(depth);
-    for (;;) {
-      if (this.take('+')) left = this.numberOf(left) + this.numberOf(this.product(depth));
-      else if (this.take('-')) left = this.numberOf(left) - this.numberOf(this.product(depth));
-      else return left;
-    }
-  }
-
-  product(depth) {
-    let left = this.operand(depth);
-    for (;;) {
-      if (this.take('*')) left = this.numberOf(left) * this.numberOf(this.operand(depth));
-      else if (this.take('/')) left = this.numberOf(left) / this.numberOf(this.operand(depth));
-      else if (this.take('%')) left = this.numberOf(left) % this.numberOf(this.operand(depth));
-      else return left;
-    }
-  }
-
-  numberOf(operand) {
-    return typeof operand === 'number' ? operand : this.refuse('arithmetic on something else than numbers');
-  }
-
-  operand(depth) {
     if (depth > MAX_DEPTH) this.refuse('nested too deep');
     this.match(SPACE);
     const next = this.source[this.at];
@@ -416,20 +419,29 @@ class Parser {
   }
 }
 
-/**
- * The value that `text` writes down; with `hasArithmetic` also sums and products of numbers, as inputs have them.
- * Throws a failure of status forbidden for anything else, null (bytes that are no text) included.
- */
-function parse(text, hasArithmetic) {
+function parserOf(text) {
   if (text === null) throw failure('forbidden', 'not a value: no UTF-8');
-  const parser = new Parser(text, hasArithmetic);
+  return new Parser(text);
+}
+
+/** The value that `text` writes down. Throws a failure of status forbidden for anything else, null (no UTF-8) too. */
+function parse(text) {
+  const parser = parserOf(text);
   const value = parser.value(0);
-  parser.match(SPACE);
-  if (parser.at !== text.length) parser.refuse('more text');
+  if (!parser.atEnd()) parser.refuse('more text');
   return value;
+}
+
+/** The array of values that an argument list, the text between the parentheses of a call, writes down; throws as `parse`. */
+function parseArguments(text) {
+  const parser = parserOf(text);
+  if (parser.atEnd()) throw failure('forbidden', 'no argument list: f needs an argument');
+  const values = parser.values();
+  if (!parser.atEnd()) parser.refuse('more text');
+  return values;
 }
 
 /** Whether what `parse` or `emit` threw is a failure; other things (no memory, no stack) are the engine's own errors. */
 const isFailure = (caught) => getPrototypeOf(caught) === null && hasOwn(caught, 'azr');
 
-module.exports = { parse, emit, isFailure };
+module.exports = { parse, parseArguments, emit, emitArguments, failure, isFailure };

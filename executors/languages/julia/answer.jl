@@ -6,19 +6,22 @@
 # the given tier: what of this file is not compiled yet is not worth it for one request (`own_tier`).
 function answer(request::Frame, limits::Limits, target::Module, tier::Int8, own_tier::Int8=COMPILE_MIN)
     set_tier(own_tier)
-    inputs, computes = Any[], field(request, 1) != "value"
+    inputs, kind = Any[], field(request, 1)
     for i in 5:length(request.fields)
         text = field(request, i)
         try
             isvalid(text) || throw(Forbidden("not a value: invalid UTF-8"))
-            push!(inputs, read_value(text, computes))
+            push!(inputs, kind == "value" ? read_value(text) :
+                kind == "expressions" ? evaluated(text, target, tier, own_tier) : read_arguments(text))
         catch err
             return input_failure(err, limits)
         end
     end
     try
-        if field(request, 1) == "value"
+        if kind == "value"
             return reply("ok", "", "", String[canonical(x, limits.value_chars) for x in inputs])
+        elseif kind != "evaluate"
+            return reply("ok", "", "", String[canonical_arguments(x, limits.value_chars) for x in inputs])
         end
         source = field(request, 4)
         syntax = syntax_error(source)
@@ -29,13 +32,31 @@ function answer(request::Frame, limits::Limits, target::Module, tier::Int8, own_
         values = String[]
         for x in inputs
             set_tier(tier)
-            value = Base.invokelatest(getfield(target, :f), x)
+            value = isempty(x.named) ? Base.invokelatest(getfield(target, :f), x.positional...) :
+                Base.invokelatest(getfield(target, :f), x.positional...; x.named...)
             set_tier(own_tier)
             push!(values, canonical(value, limits.value_chars))
         end
         return reply("ok", "", "", values)
     catch err
         return failure(err, limits)
+    end
+end
+
+# What went wrong while an input was evaluated.
+struct InputError <: Exception
+    error::Any
+end
+
+function evaluated(text::String, target::Module, tier::Int8, own_tier::Int8)
+    set_tier(tier)
+    try
+        return evaluate_arguments(text, target)
+    catch err
+        err isa Union{Forbidden,Meta.ParseError,OutOfMemoryError} && rethrow()
+        throw(InputError(err))
+    finally
+        set_tier(own_tier)
     end
 end
 
@@ -47,7 +68,11 @@ end
 function input_failure(@nospecialize(err), limits::Limits)
     err isa Forbidden && return reply("forbidden", "Forbidden", clip(err.reason, limits))
     err isa Meta.ParseError && return reply("forbidden", "ParseError", clip("input: " * err.msg, limits))
-    return failure(err, limits)
+    err isa InputError || return failure(err, limits)
+    what = err.error
+    calls = what isa UndefVarError && what.var === :f
+    why = calls ? "an input can't call f: it is evaluated before and without the program" : message_of(what)
+    return reply("forbidden", type_name(typeof(what)), clip("the input can't be evaluated: " * why, limits))
 end
 
 # The message of the source's first syntax error, or nothing.

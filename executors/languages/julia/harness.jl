@@ -27,7 +27,8 @@ include(joinpath(@__DIR__, "values.jl"))
 include(joinpath(@__DIR__, "system.jl"))
 include(joinpath(@__DIR__, "answer.jl"))
 include(joinpath(@__DIR__, "warmup.jl"))
-using .AzrValues: canonical, read_value, Unserialisable, TooLong, Forbidden
+using .AzrValues: canonical, canonical_arguments, evaluate_arguments, read_arguments, read_value, Unserialisable,
+    TooLong, Forbidden
 
 const STATUSES = ("ok", "syntax_error", "runtime_error", "memory", "output_limit", "forbidden", "unserialisable")
 const PROGRAM = "/program.jl"
@@ -204,7 +205,7 @@ end
 function outcome_of(zygote::Zygote, request::Frame, limits::Limits, tiers::String, fresh::Union{Fresh,Nothing})
     fresh === nothing || return run_cold(zygote, fresh, request, limits)
     last_s = now_s() + limits.wall_s
-    two = tiers == "both" && field(request, 1) != "value"
+    two = tiers == "both" && field(request, 1) in ("evaluate", "expressions")
     first_tier = tiers == "compiled" ? COMPILE_ON : COMPILE_MIN
     first_cpu_s = two ? min(FIRST_TIER_S, limits.cpu_s) : limits.cpu_s
     outcome = run_child(zygote, request, limits, first_tier, Deadline(last_s, first_cpu_s))

@@ -1,18 +1,70 @@
 # Reading values: part of AzrValues, see values.jl.
 
-# Whether what is being read may hold arithmetic.
-const COMPUTES = Ref(false)
-
-# The value that `text` writes, with `computes` (for inputs) also arithmetic. Throws Forbidden when it is another
-# expression, Meta.ParseError when it is none.
-function read_value(text::String, computes::Bool)
-    COMPUTES[] = computes
+# The value that `text` writes. Throws Forbidden when it is another expression, Meta.ParseError when it is none.
+function read_value(text::String)
     expression = Meta.parse(text)
     # Literal `nothing` parses to a symbol: the object itself means that there was nothing to parse.
     expression === nothing && throw(Meta.ParseError("an empty text is no value"))
     expression isa Expr && expression.head in (:incomplete, :error) &&
         throw(Meta.ParseError("not an expression"))
     return build(expression, 0)
+end
+
+# The arguments of a call: positional ones, and keywords with their values.
+struct Arguments
+    positional::Vector{Any}
+    named::Vector{Pair{Symbol,Any}}
+end
+
+# The expressions of an argument list, the text between the parentheses of a call. Throws as read_value.
+function argument_expressions(text::String)
+    call = Meta.parse("f(" * text * "\n)")
+    # A text such as "1)(2" closes the parenthesis by itself.
+    call isa Expr && call.head === :call && call.args[1] === :f || throw(Forbidden("no argument list"))
+    length(call.args) > 1 || throw(Forbidden("no argument list: f needs an argument"))
+    return call.args[2:end]
+end
+
+# The arguments that `text` writes, every one of them a value.
+function read_arguments(text::String)
+    arguments = Arguments(Any[], Pair{Symbol,Any}[])
+    for x in argument_expressions(text)
+        if x isa Expr && x.head === :parameters
+            foreach(name -> push_named(arguments, name), x.args)
+        elseif x isa Expr && x.head === :kw
+            push_named(arguments, x)
+        else
+            push!(arguments.positional, build(x, 0))
+        end
+    end
+    return arguments
+end
+
+function push_named(arguments::Arguments, @nospecialize(x))
+    x isa Expr && x.head === :kw && x.args[1] isa Symbol || forbid("a keyword argument")
+    name = x.args[1]::Symbol
+    any(pair -> pair.first === name, arguments.named) && forbid("a keyword argument given twice")
+    push!(arguments.named, name => build(x.args[2], 0))
+end
+
+# What an argument list of any expressions gives when it is evaluated in a module, as a call of f would. Runs code.
+function evaluate_arguments(text::String, target::Module)
+    positional, named = Core.eval(target, Expr(:call, captured, argument_expressions(text)...))
+    return Arguments(Any[positional...], Pair{Symbol,Any}[pair for pair in named])
+end
+
+captured(positional...; named...) = (positional, named)
+
+# Canonical text of arguments, at most `limit` characters. Throws Unserialisable or TooLong.
+function canonical_arguments(arguments::Arguments, limit::Int)
+    texts = String[canonical(x, limit, true) for x in arguments.positional]
+    text = join(texts, ", ")
+    if !isempty(arguments.named)
+        named = String[string(name) * " = " * canonical(x, limit, true) for (name, x) in arguments.named]
+        text *= "; " * join(named, ", ")
+    end
+    length(text) > limit && throw(TooLong())
+    return text
 end
 
 forbid(what) = throw(Forbidden("not a value: " * first(string(what), 80)))
@@ -138,7 +190,7 @@ function build_matrix(@nospecialize(T), head::Symbol, args, depth::Int)
     return permutedims(reshape(flat, width, length(rows)))
 end
 
-const ARITHMETIC = Dict{Symbol,Any}(:+ => +, :- => -, :* => *, :/ => /, :(//) => //, :^ => ^, :% => rem, :÷ => div)
+const IN_NUMBERS = Dict{Symbol,Any}(:+ => +, :- => -, :* => *, :(//) => //)
 const NUMBER_TYPES = Union{Bool,Int8,Int16,Int32,Int64,Int128,UInt8,UInt16,UInt32,UInt64,UInt128,Float16,Float32,
     Float64,BigInt,BigFloat}
 
@@ -147,8 +199,8 @@ function build_call(args, depth::Int)
     items = build_all(args[2:end], depth)
     n = length(items)
     try
-        if f isa Symbol && haskey(ARITHMETIC, f)
-            return arithmetic(f, items)
+        if f isa Symbol && haskey(IN_NUMBERS, f)
+            return in_a_number(f, items) ? IN_NUMBERS[f](items...) : forbid("arithmetic")
         elseif f === :(=>) && n == 2
             return items[1] => items[2]
         elseif f === :(:) && (n == 2 || n == 3) && all(x -> x isa Union{Real,Char}, items)
@@ -169,27 +221,12 @@ end
 
 # Signs, and what rational and complex numbers are written with.
 function in_a_number(f::Symbol, items::Vector{Any})
-    length(items) == 1 && return f === :+ || f === :-
+    length(items) == 1 && return items[1] isa Number && (f === :+ || f === :-)
     length(items) == 2 || return false
     a, b = items
     f === :(//) && return a isa Integer && b isa Integer
     f === :* && return a isa Real && b === im
     return (f === :+ || f === :-) && a isa Real && b isa Complex
-end
-
-function arithmetic(f::Symbol, items::Vector{Any})
-    COMPUTES[] || in_a_number(f, items) || forbid("arithmetic")
-    f === :* && length(items) >= 2 && all(x -> x isa Union{String,Char}, items) && return string(items...)
-    all(x -> x isa Number, items) && 1 <= length(items) <= 1000 || forbid("arithmetic on other things than numbers")
-    if f === :^
-        length(items) == 2 || forbid("a power")
-        base, exponent = items
-        exponent isa Real && abs(exponent) <= 4096 && !(base isa BigInt && abs(base) > big(2)^64) ||
-            forbid("a large power")
-        # A literal exponent is compiled as Base.literal_pow: 2^-1 is 0.5, not an error.
-        return exponent isa Int ? Base.literal_pow(^, base, Val(exponent)) : base^exponent
-    end
-    return length(items) == 1 ? ARITHMETIC[f](items[1]) : foldl(ARITHMETIC[f], items)
 end
 
 bounded(n) = n isa Integer && 0 <= n <= MAX_BUILT ? Int(n) : forbid("so many elements")
@@ -219,8 +256,6 @@ const CONSTRUCTORS = Dict{Symbol,Any}(
     :trues => items -> trues(shape_of(items)),
     :falses => items -> falses(shape_of(items)),
     :reshape => items -> items[1] isa Array ? reshape(items[1], shape_of(items[2:end])) : forbid("a reshaped value"),
-    :repeat => items -> COMPUTES[] && items[1] isa String && bounded(items[2]) * sizeof(items[1]) <= MAX_BUILT ?
-        repeat(items[1], items[2]) : forbid("this repetition"),
     :tuple => items -> Tuple(items),
     :CartesianIndex => items -> CartesianIndex(Tuple(items)),
 )

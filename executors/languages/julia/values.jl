@@ -1,4 +1,4 @@
-# Values of Julia as text: `canonical(x, limit)` writes one, `read_value(text, computes)` reads one.
+# Values of Julia as text: `canonical(x, limit)` writes one, `read_value(text)` reads one.
 #
 # The text is what `repr` gives wherever that reads back to the same type, and a fuller form elsewhere:
 #   Int8(1), Float32[1.0], Dict{String, Any}("a" => 1), Set{Int64}(), reshape([1, 2], 2, 1), big(5)
@@ -6,8 +6,7 @@
 # else is Unserialisable. Kinds that print and compare alike are written alike: a view, adjoint, BitArray, reshaped range,
 # codeunits, or a range that start:step:stop does not name as the array it shows, an array of views as one of arrays, a
 # SubString as its String, and a BigInt past Int64 like an Int128 (digits). Reading interprets the parsed
-# expression itself and never evaluates it: literals, constructors of these types and, in inputs, arithmetic; anything
-# else: Forbidden.
+# expression itself and never evaluates it: literals and constructors of these types; anything else: Forbidden.
 #
 # Both run in the world age from before the program was loaded: its methods for show, ==, length ... do not exist here.
 module AzrValues
@@ -21,7 +20,7 @@ struct Forbidden <: Exception
 end
 
 const MAX_DEPTH = 64
-const MAX_BUILT = 100_000  # elements that a constructor in an input may make (zeros, collect, repeat)
+const MAX_BUILT = 100_000  # elements that a constructor may make (zeros, collect)
 
 const NAMED_TYPES = Dict{Symbol,Any}(nameof(T) => T for T in (
     Any, Nothing, Missing, Bool, Int8, Int16, Int32, Int64, Int128, UInt8, UInt16, UInt32, UInt64, UInt128, Float16,
@@ -39,14 +38,16 @@ const CONSTANTS = Dict{Symbol,Any}(:nothing => nothing, :missing => missing, :Na
     :NaN32 => NaN32, :Inf32 => Inf32, :NaN16 => NaN16, :Inf16 => Inf16, :NaN64 => NaN, :Inf64 => Inf, :im => im,
     :pi => pi, :π => π, :ℯ => ℯ, :undef => undef)
 
+# exact: kinds that print and compare alike are told apart, as arguments have to be.
 mutable struct Emitter
     io::IOBuffer
     limit::Int
+    exact::Bool
 end
 
 # Canonical text of `x`, at most `limit` characters. Throws Unserialisable or TooLong.
-function canonical(@nospecialize(x), limit::Int)
-    e = Emitter(IOBuffer(), limit)
+function canonical(@nospecialize(x), limit::Int, exact::Bool=false)
+    e = Emitter(IOBuffer(), limit, exact)
     emit(e, x, 0, Any)
     text = String(take!(e.io))
     length(text) > limit && throw(TooLong())
@@ -129,7 +130,7 @@ function emit_number(e::Emitter, @nospecialize(x), short::Bool)
         y = x::BigInt
         abs(y.size) * 18 > 4 * e.limit && throw(TooLong())
         text = string(y)
-        put(e, short || !(typemin(Int64) <= y <= typemax(Int64)) ? text : "big(" * text * ")")
+        put(e, short || !e.exact && !(typemin(Int64) <= y <= typemax(Int64)) ? text : "big(" * text * ")")
     elseif T === BigFloat
         y = x::BigFloat
         y.prec == 256 || throw(Unserialisable("a BigFloat of another precision than 256 bits"))
@@ -183,7 +184,7 @@ function emit_container(e::Emitter, @nospecialize(x), T::DataType, depth::Int, @
         emit_named_tuple(e, x, T, depth)
     elseif name === SUBSTRING && T.parameters[1] === String
         sizeof(x) > 4 * e.limit && throw(TooLong())
-        put(e, repr(String(x)))
+        put(e, e.exact ? "SubString(" * repr(String(x)) * ")" : repr(String(x)))
     elseif name === RATIONAL
         emit(e, x.num, depth, Any)
         put(e, "//")
@@ -195,6 +196,11 @@ function emit_container(e::Emitter, @nospecialize(x), T::DataType, depth::Int, @
     elseif name === CARTESIAN
         put(e, "CartesianIndex")
         emit_tuple(e, x.I, depth)
+    elseif name === BIT_ARRAY && e.exact
+        length(x) > 4 * e.limit && throw(TooLong())
+        put(e, "BitArray(")
+        emit_array(e, Array(x), depth)
+        put(e, ")")
     elseif shows_array(x)
         length(x) > 4 * e.limit && throw(TooLong())
         emit_array(e, Array(x), depth)
@@ -336,7 +342,7 @@ end
 function sorted_texts(e::Emitter, items, depth::Int, write_item)
     texts, total = String[], 0
     for item in items
-        part = Emitter(IOBuffer(), e.limit)
+        part = Emitter(IOBuffer(), e.limit, e.exact)
         write_item(part, item)
         text = String(take!(part.io))
         total += sizeof(text)

@@ -68,6 +68,9 @@ const WARM_PROGRAMS = (
         return (m, v, t, q, stack, a, b, c, [(1, 2)], Dict("a" => [1]), Dict("a" => 1), (a=1, b=2), "a" => 1, nothing, [1, nothing])
     end
     """, "3"),
+    ("f(x, y, z=1; k=2) = x + y + z + k", "1, 2; k = 3"),
+    ("f(x, y) = (x, y)", "[1, 2], \"a\""),
+    ("f(x, y, z) = (x, y, z)", "1, 2.5, true"),
     ("f(x) = undefined_name(x)", "1"),
     ("f(x) = x + \"a\"", "1"),
     ("f(x) = error(\"no\")", "[1.5, 2.5]"),
@@ -96,6 +99,10 @@ end
 function warm_up()
     for (source, input) in WARM_PROGRAMS
         request = warm_request("evaluate", source, [input])
+        answer(request, parse_limits(field(request, 2)), Module(:Warm), COMPILE_ON, COMPILE_ON)
+    end
+    for (kind, text) in (("arguments", "1, [2]; k = 1"), ("expressions", "2 + 3, [x for x in 1:3]; k = \"a\" ^ 2"), ("expressions", "f(1)"))
+        request = warm_request(kind, "", [text])
         answer(request, parse_limits(field(request, 2)), Module(:Warm), COMPILE_ON, COMPILE_ON)
     end
     for text in WARM_VALUES

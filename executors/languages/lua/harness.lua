@@ -136,10 +136,12 @@ local function make_emitter(max_chars)
     refuse(kind)
   end
 
-  return function(value)
+  return function(list, count)
     -- In bytes, and loosely with separators; exactly at the end.
     left, open = 4 * max_chars + 64, {}
-    local text = emit(value, 0)
+    local texts = {}
+    for index = 1, count do texts[index] = emit(list[index], 0) end
+    local text = concat(texts, ", ")
     if utf8_len(text) > max_chars then error(TOO_LONG) end
     return text
   end
@@ -153,7 +155,8 @@ local NAMES = {["math.huge"] = huge, ["math.pi"] = pi, ["math.maxinteger"] = max
 local SIMPLE = {a = "\a", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t", v = "\v", ["\\"] = "\\", ['"'] = '"',
                 ["'"] = "'", ["\n"] = "\n"}
 
-local function parse(text)
+-- From a text to the list of values in it and their number: one value, or with `several` an argument list.
+local function parse(text, several)
   local at, depth = 1, 0
   local value
 
@@ -317,10 +320,29 @@ local function parse(text)
     return result
   end
 
-  local result = value()
+  local values, count = {}, 0
+  repeat
+    count = count + 1
+    values[count] = value()
+  until not (several and take_symbol(","))
   skip()
   if at <= #text then fail() end
-  return result
+  return values, count
+end
+
+-- The arguments that an argument list gives when it is evaluated, and their number; or nil and what went wrong.
+local function evaluate(text)
+  globals.f = function() error("an input can't call f: it is evaluated before and without the program", 0) end
+  -- Both must compile, or a text such as "1) + (2" would pass for an argument list.
+  local call, problem = load("return f(" .. text .. "\n)", "=input", "t")
+  if not call then return nil, problem end
+  local list, other = load("return " .. text .. "\n", "=input", "t")
+  if not list then return nil, other end
+  local function packed(good, ...)
+    if not good then return nil, (...) end
+    return {...}, select("#", ...)
+  end
+  return packed(pcall(list))
 end
 
 -- The order of tables with string keys ------------------------------------------------------------------------------
@@ -453,14 +475,30 @@ local function answer(kind, value_chars, message_chars, source, inputs)
     return {"runtime_error", name, clean(message, message_chars)}
   end
 
-  local values, claim = {}, {"ok", "", ""}
+  local function refused(what) return {"forbidden", "NotAValue", clean(what, message_chars)} end
+
+  local lists, counts, claim = {}, {}, {"ok", "", ""}
   for index = 1, #inputs do
-    local good, value = pcall(parse, inputs[index])
-    if not good then
-      if value ~= NOT_A_VALUE then return failure(value) end
-      return {"forbidden", "NotAValue", "not a value: input " .. index .. " is no literal or table constructor"}
+    local list, count
+    if kind == "expressions" then
+      list, count = evaluate(inputs[index])
+      sethook()
+      setlocale("C")
+      if not list then
+        local problem = failure(count)
+        if problem[1] == "memory" then return problem end
+        return refused("the input can't be evaluated: " .. problem[3])
+      end
+      if count == 0 then return refused("no argument list: f needs an argument") end
+    else
+      local good
+      good, list, count = pcall(parse, inputs[index], kind ~= "value")
+      if not good then
+        if list ~= NOT_A_VALUE then return failure(list) end
+        return refused("not a value: input " .. index .. " is no literal or table constructor")
+      end
     end
-    values[index] = value
+    lists[index], counts[index] = list, count
   end
   local f
   if kind == "evaluate" then
@@ -477,12 +515,15 @@ local function answer(kind, value_chars, message_chars, source, inputs)
     if f == nil then return {"runtime_error", "missing_function", "the program defines no function f"} end
   end
   for index = 1, #inputs do
-    local good, value = true, values[index]
-    if f then good, value = pcall(f, value) end
-    sethook()
-    if not good then return failure(value) end
-    setlocale("C")
-    local emitted, text = pcall(emit, value)
+    local list, count = lists[index], counts[index]
+    if f then
+      local good, value = pcall(f, unpack(list, 1, count))
+      sethook()
+      if not good then return failure(value) end
+      setlocale("C")
+      list, count = {value}, 1
+    end
+    local emitted, text = pcall(emit, list, count)
     if not emitted then return failure(text) end
     claim[3 + index] = text
   end
@@ -492,7 +533,7 @@ end
 local fields = read_fields(io.read("a"))
 local kind, value_chars, message_chars = fields[1], tonumber(fields[2]), tonumber(fields[3])
 local source, inputs = fields[5], {unpack(fields, 6)}
-if kind == "evaluate" then
+if kind == "evaluate" or kind == "expressions" then
   install_order(fields[4] ~= "0")
   if fields[4] ~= "0" then install_clock(100000007) end
 end

@@ -122,10 +122,10 @@ let () =
         else raise Too_long
       | Oval_stuff what -> raise (Unserialisable what)
       | Oval_printer _ -> raise (Unserialisable "a value with a printer of the program's") in
-    fst (text 0 value) in
+    text 0 value in
 
   (* From syntax: the text of a value, and the expression without names that a program may have bound anew. *)
-  let read text =
+  let read_expression expression =
     let open Parsetree in
     let checked condition result = if condition then result else raise Not_a_value in
     let last (name : Longident.t Location.loc) =
@@ -202,13 +202,38 @@ let () =
           (same (record_text (List.combine names texts))
              (Pexp_record (List.map2 (fun (name, _) content -> (name, content)) fields contents, None)))
       | _ -> raise Not_a_value in
-    try
-      match parse (Lexing.from_string text) with
-      | [ Ptop_def [ { pstr_desc = Pstr_eval (expression, []); _ } ] ] ->
-        let (text, _), expression = value 0 expression in
-        (text, expression)
-      | _ -> raise Not_a_value
-    with _ -> raise Not_a_value in
+    try value 0 expression with _ -> raise Not_a_value in
+  let read text =
+    match parse (Lexing.from_string text) with
+    | [ Parsetree.Ptop_def [ { pstr_desc = Pstr_eval (expression, []); _ } ] ] -> read_expression expression
+    | _ -> raise Not_a_value
+    | exception _ -> raise Not_a_value in
+
+  (* Argument lists: what stands behind f in a call, such as 1 [2; 3] or ~k:1 "a"; a text that is one value, such as
+     -1 or Some 2, is one argument. *)
+  let expressions_of text =
+    let open Parsetree in
+    match parse (Lexing.from_string ("f " ^ text ^ "\n")) with
+    | [ Ptop_def [ { pstr_desc = Pstr_eval
+            ({ pexp_desc = Pexp_apply ({ pexp_desc = Pexp_ident { txt = Lident "f"; _ }; _ }, arguments); _ }, []); _ } ] ]
+      -> arguments
+    | _ -> raise Not_a_value
+    | exception _ -> raise Not_a_value in
+  let labelled label text =
+    match label with
+    | Asttypes.Nolabel -> text
+    | Labelled name -> "~" ^ name ^ ":" ^ text
+    | Optional name -> "?" ^ name ^ ":" ^ text in
+  let arguments_text = function
+    | [ (Asttypes.Nolabel, (text, _)) ] -> text
+    | several -> String.concat " " (List.map (fun (label, text) -> labelled label (argument text)) several) in
+  let read_arguments text =
+    match read text with
+    | text, expression -> ([ (Asttypes.Nolabel, text) ], [ (Asttypes.Nolabel, expression) ])
+    | exception Not_a_value ->
+      let arguments =
+        List.map (fun (label, e) -> let text, e = read_expression e in ((label, text), (label, e))) (expressions_of text) in
+      List.split arguments in
 
   (* The program, as `#use` of a file does it: the phrases come from the parser set here, whatever the file holds. *)
   let raised = ref None and printed = ref None in
@@ -256,12 +281,12 @@ let () =
     | [ Parsetree.Ptop_def [ ({ pstr_desc = Pstr_eval (f, _); _ } as item) ] ] ->
       [ Parsetree.Ptop_def [ { item with pstr_desc = Pstr_eval (expression f, []) } ] ]
     | _ -> assert false in
-  let call input =
-    let apply f = { f with Parsetree.pexp_desc = Pexp_apply (f, [ (Nolabel, input) ]) } in
+  (* The value of an expression that is made of that of f, as text, and whether it needs parentheses. *)
+  let evaluate expression =
     let nowhere = Format.make_formatter (fun _ _ _ -> ()) ignore in
     printed := None;
     (* With its outcome, which `#use` in a script leaves out; when it has no type, again for the report. *)
-    execute (fun () -> phrase apply) (fun ppf name ->
+    execute (fun () -> phrase expression) (fun ppf name ->
       match !Toploop.parse_use_file (Lexing.from_string "") with
       | [ item ] ->
         (try Toploop.execute_phrase true nowhere item with
@@ -271,6 +296,22 @@ let () =
            Toploop.use_silently ppf name)
       | _ -> assert false);
     match !printed with Some value -> written value | None -> fail "crash" "no_value" "" in
+  let call arguments =
+    fst (evaluate (fun f -> { f with Parsetree.pexp_desc = Pexp_apply (f, arguments) })) in
+  let evaluate_arguments text =
+    let refuse why = fail "forbidden" "NotAValue" ("the input can't be evaluated: " ^ why) in
+    match read_arguments text with
+    | texts, _ -> texts
+    | exception Not_a_value ->
+      let arguments =
+        try expressions_of text with Not_a_value -> fail "forbidden" "NotAValue" "no argument list: write what stands behind f in a call" in
+      List.map (fun (label, e) ->
+          match evaluate (fun _ -> e) with
+          | text -> (label, text)
+          | exception Failed [ "memory"; kind; message ] -> fail "memory" kind message
+          | exception Failed [ _; _; "Unbound value f" ] ->
+            refuse "an input can't call f: it is evaluated before and without the program"
+          | exception Failed [ _; _; message ] -> refuse message) arguments in
   let defines_f () =
     (* Evaluated silently: a name that is bound has a type. *)
     try execute (fun () -> phrase (fun f -> f)) Toploop.use_silently; true with Failed _ -> false in
@@ -282,23 +323,30 @@ let () =
   let answer kind value_chars source inputs =
     let whole text = if characters text > value_chars then raise Too_long else text in
     try
-      let inputs = List.map read inputs in
       most_bytes := 4 * value_chars;
+      let prepare () =
+        Toploop.max_printer_depth := max_depth;
+        Toploop.max_printer_steps := value_chars + 1;
+        (Toploop.print_out_phrase := fun _ outcome ->
+          match outcome with
+          | Outcometree.Ophr_exception (problem, _) -> raised := Some problem
+          | Ophr_eval (value, _) -> printed := Some value
+          | Ophr_signature _ -> ());
+        forget () in
       let values =
-        if kind = "value" then List.map (fun (text, _) -> whole text) inputs
-        else begin
-          Toploop.max_printer_depth := max_depth;
-          Toploop.max_printer_steps := value_chars + 1;
-          (Toploop.print_out_phrase := fun _ outcome ->
-            match outcome with
-            | Outcometree.Ophr_exception (problem, _) -> raised := Some problem
-            | Ophr_eval (value, _) -> printed := Some value
-            | Ophr_signature _ -> ());
-          forget ();
+        match kind with
+        | "value" -> List.map (fun input -> fst (fst (read input))) inputs
+        | "arguments" -> List.map (fun input -> arguments_text (fst (read_arguments input))) inputs
+        | "expressions" ->
+          prepare ();
+          List.map (fun input -> arguments_text (evaluate_arguments input)) inputs
+        | _ ->
+          let inputs = List.map (fun input -> snd (read_arguments input)) inputs in
+          prepare ();
           load source;
           if not (defines_f ()) then fail "runtime_error" "missing_function" "the program defines no function f";
-          List.map (fun (_, input) -> whole (call input)) inputs
-        end in
+          List.map call inputs in
+      let values = List.map whole values in
       "ok" :: "" :: "" :: values
     with
     | Not_a_value -> [ "forbidden"; "NotAValue"; "not a value: no literal, tuple, list, record or constructor" ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import io
 import os
 import platform
@@ -18,6 +19,8 @@ _ATOM = (
     r"|-?(?:0\.(?!0000)|[1-9][0-9]{0,6}\.)(?:0|[0-9]{0,6}[1-9]))"
 )
 _PLAIN_VALUE = rf"{_ATOM}|\[(?:{_ATOM}(?:, {_ATOM})*)?\]|\((?:{_ATOM},|{_ATOM}(?:, {_ATOM})+)?\)"
+# What programs may import beside the standard library, if the environment of this process has it.
+PACKAGES = ("numpy", "numpy.libs", "sympy", "mpmath")
 _FLAGS = ("-s", "-S", "-B", "-X", "utf8")
 
 
@@ -26,8 +29,22 @@ def find() -> Interpreter:
     executable = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     prefix = Path(os.path.realpath(sys.base_prefix))
     read_only = () if prefix.is_relative_to("/usr") else (prefix,)
-    environment = (("PYTHONHASHSEED", "{hash_seed}"), ("PYTHONHOME", str(prefix)))
-    return Interpreter((executable,), platform.python_version(), read_only, environment=environment)
+    environment = [("PYTHONHASHSEED", "{hash_seed}"), ("PYTHONHOME", str(prefix))]
+    packages = _packages()
+    if packages:
+        environment += [("PYTHONPATH", str(packages[0].parent)), ("OPENBLAS_NUM_THREADS", "1")]
+    return Interpreter(
+        (executable,), platform.python_version(), (*read_only, *packages), environment=tuple(environment)
+    )
+
+
+def _packages() -> tuple[Path, ...]:
+    """The folders of PACKAGES that are installed where numpy is, with the libraries that numpy brings along."""
+    numpy = importlib.util.find_spec("numpy")
+    if numpy is None or numpy.origin is None:
+        return ()
+    site = Path(numpy.origin).resolve().parents[1]
+    return tuple(folder for name in PACKAGES if (folder := site / name).is_dir())
 
 
 def harness_argv(interpreter: Interpreter, harness: str, mode: str) -> list[str]:

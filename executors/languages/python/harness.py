@@ -25,9 +25,16 @@ del sys.path[:2]
 
 # What programs import most: loaded once, so that every program finds them at no cost.
 _PRELOADED = (
-    "abc bisect cmath collections.abc contextlib copy dataclasses datetime decimal enum fractions functools heapq "
-    "itertools json math operator random re statistics string typing"
+    "abc bisect cmath collections collections.abc contextlib copy dataclasses datetime decimal enum fractions "
+    "functools heapq itertools json math operator random re statistics string typing"
 ).split()
+
+_INPUT_NAMES = {
+    "collections": "ChainMap Counter OrderedDict defaultdict deque namedtuple",
+    "datetime": "date timedelta",
+    "decimal": "Decimal",
+    "fractions": "Fraction",
+}
 
 
 def make_writer(descriptor: int) -> Callable[[Claim], None]:
@@ -82,6 +89,7 @@ def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Cla
     """The function from kind, source and inputs to the claim; its primitives are bound before any program runs."""
     emit = value_texts.make_emitter()
     text_of, name_of, cut, encode, kind_of = str, type.__getattribute__, str.__getitem__, str.encode, type
+    size, join = len, str.join
     unserialisable, too_long, base, slice_to = (
         value_texts.UnserialisableError,
         value_texts.TooLongError,
@@ -111,14 +119,44 @@ def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Cla
     def bounded(text: str) -> bytes:
         return encode(cut(text, slice_to), "utf-8", "backslashreplace")
 
+    def written(arguments: tuple[tuple[object, ...], dict[str, object]]) -> bytes:
+        left, texts = value_chars, []
+        for name, value in [*[("", value) for value in arguments[0]], *arguments[1].items()]:
+            text = f"{name}={emit(value, left, True)}" if name else emit(value, left, True)
+            left -= size(text) + 2
+            texts.append(text)
+        if left + 2 < 0:
+            raise too_long
+        return encode(join(", ", texts))
+
+    def expressions(inputs: Sequence[bytes]) -> Claim:
+        claim = [b"ok", b"", b""]
+        for text in inputs:
+            try:
+                arguments = value_texts.evaluate_arguments(text.decode(), _input_names())
+            except memory_error as error:
+                return failure(error)
+            except base as error:
+                said = bounded(f"the input can't be evaluated: {name_of(kind_of(error), '__name__')}: {text_of(error)}")
+                return [b"forbidden", bounded(name_of(kind_of(error), "__name__")), said]
+            claim.append(written(arguments))
+        return claim
+
     def answer(kind: bytes, source: bytes, inputs: Sequence[bytes]) -> Claim:
         try:
-            values = [value_texts.parse(text.decode()) for text in inputs]
+            if kind == b"expressions":
+                return expressions(inputs)
+            read = value_texts.parse if kind == b"value" else value_texts.parse_arguments
+            values = [read(text.decode()) for text in inputs]
         except (value_texts.NotAValueError, UnicodeDecodeError) as error:
             return [b"forbidden", b"NotAValue", bounded(text_of(error))]
+        except base as error:
+            return failure(error)
         try:
             if kind == b"value":
                 return [b"ok", b"", b"", *[encode(emit(value, value_chars)) for value in values]]
+            if kind == b"arguments":
+                return [b"ok", b"", b"", *map(written, values)]
             sys.set_int_max_str_digits(sys.int_info.default_max_str_digits)
             code = compile(source, "program.py", "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError) as error:
@@ -134,13 +172,29 @@ def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Cla
             if function is None:
                 return [b"runtime_error", b"NameError", b"the program defines no function f"]
             claim = [b"ok", b"", b""]
-            for value in values:
-                claim.append(encode(emit(function(value), value_chars)))
+            for positional, named in values:
+                claim.append(encode(emit(function(*positional, **named), value_chars)))
             return claim
         except base as error:
             return failure(error)
 
     return answer
+
+
+class CallsTheFunctionError(Exception):
+    """An input calls f, which it is evaluated without."""
+
+
+def _input_names() -> dict[str, object]:
+    """What an expression in an input can name: the standard library's usual modules and containers, and no program."""
+    names: dict[str, object] = {name: importlib.import_module(name) for name in _PRELOADED if "." not in name}
+    for module, words in _INPUT_NAMES.items():
+        names |= {word: getattr(sys.modules[module], word) for word in words.split()}
+
+    def f(*_: object, **__: object) -> object:
+        raise CallsTheFunctionError("an input can't call f: it is evaluated before and without the program")
+
+    return names | {"f": f, "__name__": "__main__"}
 
 
 def _main_module() -> types.ModuleType:

@@ -1,16 +1,23 @@
 """Python values as text: a parser of literals and an emitter of the canonical form. Runs inside the sandbox.
 
 Canonical form: `repr` of exact built-in types, with sets and dicts in the order of their elements' canonical texts and
-with `float('nan')`, `float('inf')`, `float('-inf')` and `complex(a, b)` for what has no literal. Equal texts are equal
-values of equal types: 1, 1.0 and True are three.
+with `float('nan')`, `float('inf')`, `float('-inf')` and `complex(a, b)` for what has no literal. Types of the standard
+library whose constructor text reads back are values too: Counter, defaultdict of a built-in type, OrderedDict, deque,
+Decimal, Fraction, date, time, datetime without a time zone, timedelta, range, bytearray. Equal texts are equal values
+of equal types: 1, 1.0 and True are three.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
+import collections
+import datetime
+import decimal
+import fractions
 import sys
 from collections.abc import Callable
+from typing import TypeVar
 
 # CPython's tokenizer refuses 200 nested brackets; a frozenset takes two a level.
 MAX_DEPTH = 90
@@ -32,15 +39,53 @@ class TooLongError(Exception):
 def parse(text: str) -> object:
     """The value that `text` writes down; nothing is executed.
 
-    Reads literals, signed numbers, `a + bj`, inf and nan, and the calls set(), frozenset(...), tuple(), list(), dict(),
-    float('nan'), float('inf'), complex(a, b) with literal arguments. Raises NotAValueError.
+    Reads literals, signed numbers, `a + bj`, inf and nan, and calls of the constructors that the canonical form uses
+    with literal arguments. Raises NotAValueError.
     """
+    return _read(lambda: _build(ast.parse(text.strip(), mode="eval").body))
+
+
+def parse_arguments(text: str) -> tuple[tuple[object, ...], dict[str, object]]:
+    """The positional and keyword arguments that `text`, what stands between the parentheses of a call, writes down.
+
+    Every argument is a value as `parse` reads it; nothing is executed. Raises NotAValueError.
+    """
+
+    def read() -> tuple[tuple[object, ...], dict[str, object]]:
+        call = call_of(text)
+        names = [keyword.arg for keyword in call.keywords]
+        if None in names or len(set(names)) < len(names):
+            raise NotAValueError("not a value: ** or a repeated name among the keyword arguments")
+        named = {str(keyword.arg): _build(keyword.value) for keyword in call.keywords}
+        return tuple(map(_build, call.args)), named
+
+    return _read(read)
+
+
+def call_of(text: str) -> ast.Call:
+    """The syntax tree of the call f(text). Raises NotAValueError when text is no argument list, or an empty one."""
+    try:
+        call = ast.parse(f"f({text}\n)", mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise NotAValueError(f"no argument list: {type(error).__name__}: {error}") from None
+    # A text such as "1)(2" closes the parenthesis by itself.
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+        raise NotAValueError("no argument list: its parentheses are not balanced")
+    if not call.args and not call.keywords:
+        raise NotAValueError("no argument list: f needs an argument")
+    return call
+
+
+Read = TypeVar("Read")
+
+
+def _read(read: Callable[[], Read]) -> Read:
     sys.set_int_max_str_digits(0)
     try:
-        return _build(ast.parse(text.strip(), mode="eval").body)
+        return read()
     except NotAValueError:
         raise
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, OverflowError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, ArithmeticError) as error:
         raise NotAValueError(f"not a value: {type(error).__name__}: {error}") from None
 
 
@@ -64,8 +109,8 @@ def _build(node: ast.expr) -> object:
             return real + imaginary if isinstance(operator, ast.Add) else real - imaginary
         case ast.Name(id="inf" | "nan" as name):
             return float(name)
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
-            return _construct(name, arguments)
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(value=ast.Name(id=_), attr=name), keywords=keywords):
+            return _construct(name, node.args, keywords)
     raise NotAValueError(f"not a value: {type(node).__name__} is no literal")
 
 
@@ -82,23 +127,80 @@ def _number(node: ast.expr, types: tuple[type, ...]) -> complex:
     return value  # type: ignore[return-value]
 
 
-def _construct(name: str, arguments: list[ast.expr]) -> object:
+_FACTORIES = {
+    kind.__name__: kind for kind in (bool, bytes, complex, dict, float, frozenset, int, list, set, str, tuple)
+}
+_DATES = {"date": datetime.date, "time": datetime.time, "datetime": datetime.datetime, "timedelta": datetime.timedelta}
+
+
+def _construct(name: str, arguments: list[ast.expr], keywords: list[ast.keyword]) -> object:  # noqa: C901 - a table
+    if name == "defaultdict" and arguments and not keywords:
+        return _default_dict(arguments)
     values = [_build(argument) for argument in arguments]
-    match name, values:
-        case "set" | "frozenset" | "tuple" | "list" | "dict", []:
-            return getattr(builtins, name)()
-        case ("set" | "frozenset") as kind, [list() | tuple() | set() as elements]:
+    named = {str(keyword.arg): _build(keyword.value) for keyword in keywords}
+    if name in _DATES and all(type(number) is int for number in (*values, *named.values())):
+        return _DATES[name](*values, **named)
+    match name, values, named:
+        case "dict", [], _ if None not in {keyword.arg for keyword in keywords}:
+            return named
+        case "deque", [list() as items], {"maxlen": int() as longest}:
+            return collections.deque(items, longest)
+        case _ if named:
+            pass
+        case "set" | "frozenset" | "tuple" | "list" | "Counter" | "OrderedDict" | "deque", [], _:
+            return (getattr(builtins, name, None) or getattr(collections, name))()
+        case ("set" | "frozenset") as kind, [list() | tuple() | set() as elements], _:
             return set(elements) if kind == "set" else frozenset(elements)
-        case "float", [str() as word] if word.strip().lower() in _NUMBER_WORDS:
+        case "float", [str() as word], _ if word.strip().lower() in _NUMBER_WORDS:
             return float(word)
-        case "complex", [int() | float() as real, int() | float() as imaginary]:
+        case "complex", [int() | float() as real, int() | float() as imaginary], _:
             return complex(real, imaginary)
+        case "Counter", [dict() as counts], _:
+            return collections.Counter(counts)
+        case "OrderedDict", [list() | dict() as items], _:
+            return collections.OrderedDict(items)
+        case "deque", [list() as items], _:
+            return collections.deque(items)
+        case "Decimal", [str() | int() as number], _:
+            return decimal.Decimal(number)
+        case "Fraction", [int(), int()] | [int() | str()], _:
+            return fractions.Fraction(*values)  # type: ignore[arg-type]
+        case "range", [int(), *_], _ if all(type(number) is int for number in values):
+            return range(*values)  # type: ignore[call-overload]
+        case "bytearray", [bytes() as content], _:
+            return bytearray(content)
     raise NotAValueError(f"not a value: the call of {name}")
 
 
-def make_emitter() -> Callable[[object, int], str]:  # noqa: C901 - one closure
-    """The function from a value and a number of characters to its canonical text.
+def _default_dict(arguments: list[ast.expr]) -> object:
+    match arguments[0]:
+        case ast.Name(id=name) if name in _FACTORIES:
+            factory = _FACTORIES[name]
+        case ast.Constant(value=None):
+            factory = None
+        case _:
+            raise NotAValueError("not a value: a defaultdict of something else than a built-in type")
+    items = [_build(argument) for argument in arguments[1:]]
+    if not (items == [] or (len(items) == 1 and type(items[0]) is dict)):
+        raise NotAValueError("not a value: a defaultdict of something else than a dict")
+    return collections.defaultdict(factory, *items)
 
+
+def evaluate_arguments(text: str, names: dict[str, object]) -> tuple[tuple[object, ...], dict[str, object]]:
+    """The arguments that `text` gives when it is evaluated, as in a call of f, with `names` as globals.
+
+    Runs what the text says: for a process of its own. Raises NotAValueError, and whatever the text raises.
+    """
+    call = call_of(text)
+    call.func = ast.copy_location(ast.Name("the call's arguments", ast.Load()), call.func)
+    names["the call's arguments"] = lambda *positional, **named: (positional, named)
+    return eval(compile(ast.Expression(call), "input", "eval", dont_inherit=True), names)  # noqa: S307
+
+
+def make_emitter() -> Callable[..., str]:  # noqa: C901 - one closure
+    """The function from a value, a number of characters and `in_order` to its canonical text.
+
+    With `in_order` dicts keep the order of their entries, as arguments have to: a program may depend on it.
     Everything it uses is bound here, before any program runs: a program that replaces builtins or this module's globals
     changes nothing. It calls no method of the value's own class. Raises UnserialisableError or TooLongError.
     """
@@ -111,8 +213,23 @@ def make_emitter() -> Callable[[object, int], str]:  # noqa: C901 - one closure
     unserialisable, too_long, max_depth = UnserialisableError, TooLongError, MAX_DEPTH
     special = {"nan": "float('nan')", "inf": "float('inf')", "-inf": "float('-inf')"}
     get_special, key_of = special.get, lambda pair: pair[0]
+    counter_type, default_type, ordered_type = collections.Counter, collections.defaultdict, collections.OrderedDict
+    deque_type, fraction_type, datetime_type = collections.deque, fractions.Fraction, datetime.datetime
+    bytearray_type, decimal_type, time_type = bytearray, decimal.Decimal, datetime.time
+    ordered_items, longest_of, deque_items = ordered_type.items, deque_type.maxlen.__get__, deque_type.__iter__
+    factory_of = default_type.default_factory.__get__  # type: ignore[attr-defined]
+    factory_names = [(None, "None"), *((kind, name) for name, kind in _FACTORIES.items())]
+    numerator_of = fraction_type._numerator.__get__  # type: ignore[attr-defined]
+    denominator_of = fraction_type._denominator.__get__  # type: ignore[attr-defined]
+    datetime_zone, time_zone = datetime_type.tzinfo.__get__, time_type.tzinfo.__get__
+    # Types of C, whose methods no program can replace.
+    own_text = {
+        kind: kind.__repr__
+        for kind in (decimal_type, datetime.date, datetime_type, time_type, datetime.timedelta, range, bytearray_type)
+    }
+    get_own_text = own_text.get
 
-    def emit(value: object, max_chars: int) -> str:  # noqa: C901 - as above
+    def emit(value: object, max_chars: int, in_order: bool = False) -> str:  # noqa: C901 - as above
         left = max_chars
         path: list[int] = []
         any_digits(0)
@@ -129,13 +246,16 @@ def make_emitter() -> Callable[[object, int], str]:  # noqa: C901 - one closure
             text = float_text(number)
             return get_special(text, text)
 
+        def integer(number: int) -> str:
+            if bits(number) > 4 * left + 8:
+                raise too_long
+            return int_text(number)
+
         def atom(item: object, kind: type) -> str | None:
             if item is None or kind is bool_type:
                 return "None" if item is None else "True" if item else "False"
             if kind is int_type:
-                if bits(item) > 4 * left + 8:  # type: ignore[arg-type]
-                    raise too_long
-                return int_text(item)  # type: ignore[arg-type]
+                return integer(item)  # type: ignore[arg-type]
             if kind is float_type:
                 return real(item)  # type: ignore[arg-type]
             if kind is complex_type:
@@ -144,12 +264,47 @@ def make_emitter() -> Callable[[object, int], str]:  # noqa: C901 - one closure
                 if size(item) > left:  # type: ignore[arg-type]
                     raise too_long
                 return str_text(item) if kind is str_type else bytes_text(item)  # type: ignore[arg-type]
-            return None
+            if kind is fraction_type:
+                parts = (numerator_of(item), denominator_of(item))
+                if not (kind_of(parts[0]) is int_type and kind_of(parts[1]) is int_type):
+                    raise unserialisable("a Fraction of something else than integers")
+                return f"Fraction({join(', ', [integer(part) for part in parts])})"
+            write = get_own_text(kind)
+            if write is None:
+                return None
+            if (kind is datetime_type and datetime_zone(item)) or (kind is time_type and time_zone(item)):
+                raise unserialisable("a time with a time zone")
+            if kind is bytearray_type and size(item) > left:  # type: ignore[arg-type]
+                raise too_long
+            return write(item)
+
+        def braced(item: object) -> str:
+            pairs = [(walk(key), walk(entry)) for key, entry in list_type(items(item))]  # type: ignore[arg-type]
+            if not in_order:
+                pairs = order(pairs, key=key_of)
+            return "{" + join(", ", [f"{key}: {entry}" for key, entry in pairs]) + "}"
+
+        def factory_name(item: object) -> str:
+            for factory, name in factory_names:
+                if factory is factory_of(item):
+                    return name
+            raise unserialisable("a defaultdict of something else than a built-in type")
 
         def container(item: object, kind: type) -> str:
             if kind is dict_type:
-                pairs = [(walk(key), walk(entry)) for key, entry in list_type(items(item))]  # type: ignore[arg-type]
-                return "{" + join(", ", [f"{key}: {entry}" for key, entry in order(pairs, key=key_of)]) + "}"
+                return braced(item)
+            if kind is counter_type:
+                return f"Counter({braced(item) if size(item) else ''})"  # type: ignore[arg-type]
+            if kind is default_type:
+                return f"defaultdict({factory_name(item)}, {braced(item)})"
+            if kind is ordered_type:
+                pairs = [f"({walk(key)}, {walk(entry)})" for key, entry in list_type(ordered_items(item))]
+                return f"OrderedDict([{join(', ', pairs)}])"
+            if kind is deque_type:
+                texts = [walk(entry) for entry in list_type(deque_items(item))]
+                longest = longest_of(item)
+                end = "" if longest is None else f", maxlen={int_text(longest)}"
+                return f"deque([{join(', ', texts)}]{end})"
             texts = [walk(entry) for entry in list_type(item)]  # type: ignore[call-overload]
             if kind is list_type:
                 return "[" + join(", ", texts) + "]"
@@ -172,6 +327,10 @@ def make_emitter() -> Callable[[object, int], str]:  # noqa: C901 - one closure
                 or kind is dict_type
                 or kind is set_type
                 or kind is frozenset_type
+                or kind is counter_type
+                or kind is default_type
+                or kind is ordered_type
+                or kind is deque_type
             ):
                 raise unserialisable(name_of(kind, "__name__"))
             if identity(item) in path:

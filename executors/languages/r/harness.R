@@ -138,9 +138,18 @@ emit <- function(value, depth = 0L) {
   paste0("structure(", text, ", ", paste(extra, collapse = ", "), ")")
 }
 
-write_down <- function(value, value_chars) {
+write_down <- function(value, value_chars) arguments_text(list(value), value_chars)
+
+# An argument list as text.
+arguments_text <- function(arguments, value_chars) {
   left <<- value_chars + 16
-  text <- emit(value)
+  texts <- vapply(unname(arguments), emit, "")
+  names <- names(arguments)
+  if (!is.null(names)) {
+    given <- names != ""
+    texts[given] <- paste0(vapply(names[given], name_text, ""), " = ", texts[given])
+  }
+  text <- paste(texts, collapse = ", ")
   if (nchar(text) > value_chars) spend(Inf)
   text
 }
@@ -208,6 +217,38 @@ read_value <- function(text) {
   }, warning = function(w) invokeRestart("muffleWarning")), error = function(e) no_value())
 }
 
+# The expressions of an argument list, the text between the parentheses of a call.
+argument_expressions <- function(text) {
+  no_list <- function(why) stop_with("forbidden", "NotAValue", paste("no argument list:", why))
+  parsed <- tryCatch(parse(text = paste0("f(", text, "\n)"), keep.source = FALSE, encoding = "UTF-8"),
+                     error = function(e) no_list(conditionMessage(e)))
+  # A text such as "1)(2" closes the parenthesis by itself.
+  if (length(parsed) != 1L || !is.call(parsed[[1L]]) || !identical(parsed[[1L]][[1L]], as.name("f")))
+    no_list("its parentheses are not balanced")
+  arguments <- as.list(parsed[[1L]])[-1L]
+  if (length(arguments) == 0L) no_list("f needs an argument")
+  if (any(vapply(arguments, function(argument) identical(argument, quote(expr = )), NA))) no_list("an argument is empty")
+  arguments
+}
+
+read_arguments <- function(text) {
+  arguments <- argument_expressions(text)
+  tryCatch(withCallingHandlers(lapply(arguments, build), warning = function(w) invokeRestart("muffleWarning")),
+           error = function(e) no_value())
+}
+
+# The same of any expressions, which are evaluated as a call of f would, without a program.
+evaluate_arguments <- function(text) {
+  arguments <- argument_expressions(text)
+  scope <- new.env(parent = globalenv())
+  assign("f", function(...) stop("an input can't call f: it is evaluated before and without the program"), scope)
+  tryCatch(lapply(arguments, eval, scope), error = function(e) {
+    claim <- failure(e)
+    if (claim[[1L]] == "memory") stop_with("memory", claim[[2L]], claim[[3L]])
+    stop_with("forbidden", claim[[2L]], paste("the input can't be evaluated:", claim[[3L]]))
+  })
+}
+
 # Programs ------------------------------------------------------------------------------------------------------------
 
 run_expressions <- function(expressions) {
@@ -246,7 +287,8 @@ failure <- function(e) {
 
 answer <- function(kind, value_chars, source, inputs) {
   tryCatch({
-    values <- lapply(inputs, read_value)
+    read <- switch(kind, value = read_value, expressions = evaluate_arguments, read_arguments)
+    values <- lapply(inputs, read)
     if (kind == "evaluate") {
       source <- tryCatch(rawToChar(source), error = function(e) stop_with("syntax_error", "syntax", "nul in source"))
       Encoding(source) <- "UTF-8"
@@ -255,8 +297,8 @@ answer <- function(kind, value_chars, source, inputs) {
         stop_with("runtime_error", "missing_function", "the program defines no function f")
     }
     texts <- vapply(values, function(value) {
-      if (kind == "evaluate") value <- list(eval(as.call(list(as.name("f"), value[[1L]])), globalenv()))
-      write_down(value[[1L]], value_chars)
+      if (kind != "evaluate") return(arguments_text(value, value_chars))
+      write_down(eval(as.call(c(list(as.name("f")), value)), globalenv()), value_chars)
     }, "")
     c("ok", "", "", texts)
   }, azr_claim = function(claim) c(claim$claim, claim$message), error = failure)

@@ -43,15 +43,17 @@
   (define inputs #f)
   (define (source-forms in-module)
     (set! current (next-request in-module))
-    (define evaluate? (equal? (request-kind current) #"evaluate"))
+    (define kind (request-kind current))
+    (define texts (map input->string (request-inputs current)))
     (seed-process (request-seed current))
-    (set! inputs
-          (for/list ([input (in-list (request-inputs current))])
-            (read-value (input->string input) evaluate?)))
-    (unless evaluate?
-      (for-each give inputs)
-      (raise (finished #f)))
-    (source->forms (request-source current)))
+    (case kind
+      [(#"expressions") (list (datum->syntax #f (expressions-form texts)))]
+      [(#"evaluate")
+       (set! inputs (map read-arguments texts))
+       (source->forms (request-source current))]
+      [else
+       (for-each (lambda (text) (give (if (equal? kind #"value") (read-value text) (read-arguments text)))) texts)
+       (raise (finished #f))]))
   (with-handlers* ([finished? (lambda (end) (set! early (finished-outcome end)))]
                    [void (lambda (raised) (set! early (raised->outcome raised)))])
     (define instantiate
@@ -62,11 +64,33 @@
     (define f (and f-thunk (f-thunk)))
     (unless (procedure? f)
       (raise (finished (outcome "runtime_error" "missing_function" "the program defines no function f" '()))))
-    (for ([input (in-list inputs)])
-      (call-with-values (lambda () (call-with-continuation-prompt (lambda () (f input))
-                                                                  (default-continuation-prompt-tag)
-                                                                  aborted))
-                        give))))
+    (if inputs
+        (for ([input (in-list inputs)])
+          (call-with-values (lambda () (call-with-continuation-prompt (lambda () (apply-to f input))
+                                                                      (default-continuation-prompt-tag)
+                                                                      aborted))
+                            give))
+        (for ([values (in-list (f))])
+          (give (arguments (car values) (cdr values)))))))
+
+(define (apply-to f input)
+  (define keyed (sort (arguments-keyed input) keyword<? #:key car))
+  (keyword-apply f (map car keyed) (map cdr keyed) (arguments-positional input)))
+
+;; The body of a program without any other whose f gives what the argument lists evaluate to.
+(define (expressions-form texts)
+  (define (expression datum)
+    (with-handlers* ([refusal? (lambda (_) datum)])
+      (list 'quote (argument->value datum))))
+  `(define f
+     (let ([f (make-keyword-procedure
+               (lambda _ (error "an input can't call f: it is evaluated before and without the program")))])
+       (lambda ()
+         (list ,@(for/list ([text (in-list texts)])
+                   (define-values (positional keyed) (read-argument-forms text))
+                   `(cons (list ,@(map expression positional))
+                          (list ,@(for/list ([entry (in-list keyed)])
+                                    `(cons ',(car entry) ,(expression (cdr entry))))))))))))
 
 (define (aborted . _)
   (raise (finished (outcome "runtime_error" "abort" "the program aborted to the default prompt" '()))))
@@ -90,6 +114,9 @@
 (define (raised->outcome raised)
   (cond
     [(refusal? raised) (outcome (refusal-status raised) (refusal-kind raised) (refusal-message raised) '())]
+    [(and (equal? (request-kind current) #"expressions") (exn? raised) (not (exn:fail:out-of-memory? raised)))
+     (define message (string-append "the input can't be evaluated: " (text-of-message raised)))
+     (outcome "forbidden" (struct-name raised) message '())]
     [(and (exn? raised) (eq? phase 'syntax))
      (outcome "syntax_error" (struct-name raised) (text-of-message raised) '())]
     [(exn:fail:out-of-memory? raised) (outcome "memory" (struct-name raised) (text-of-message raised) '())]
@@ -133,7 +160,7 @@
 (define (value->text/safe value)
   (with-handlers* ([refusal? raised->outcome]
                    [void (lambda (_) (outcome "unserialisable" "raise" "looking into the value raised" '()))])
-    (value->text value (request-value-chars current))))
+    ((if (arguments? value) arguments->text value->text) value (request-value-chars current))))
 
 ;; The sandbox refuses sockets, and Racket 8.7 ends with an internal error when it can not make one: refuse before.
 (define no-network

@@ -158,5 +158,6 @@ PROGRAM
                  [current-output-port nowhere])
     (for ([name (in-list '(warm-up-1 warm-up-2))])
       (define f ((declare-program (lambda (_) (source->forms warm-up-source)) name)))
-      (value->text (read-value (value->text ((f) "x") 4096) #f) 4096)))
+      (value->text (read-value (value->text ((f) "x") 4096)) 4096)
+      (arguments->text (read-arguments "1 '(2 3) #:key \"a\"") 4096)))
   (collect-garbage))

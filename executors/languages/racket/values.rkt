@@ -11,7 +11,12 @@
          racket/set
          racket/string)
 (provide read-value
+         read-arguments
+         read-argument-forms
+         argument->value
          value->text
+         arguments->text
+         (struct-out arguments)
          (struct-out refusal))
 
 ;; status: string of the protocol; kind, message: strings
@@ -40,28 +45,51 @@
 (define immense #px"#[eE][^\\s()\\[\\]{}\";,]*?[eEsSlLdDfFtT][+-]?[0-9#]{5,}")
 (define characters-and-strings #px"#\\\\.|\"(?:[^\"\\\\]|\\\\.)*\"")
 
-;; text -> datum. Read as syntax, so that literals are immutable as in a program.
-(define (read-datum text)
+;; text -> list of data. Read as syntax, so that literals are immutable as in a program.
+(define (read-data text)
   (when (regexp-match? immense (regexp-replace* characters-and-strings text "\"\""))
     (forbid "an exact number with an exponent of more than four digits"))
   (define in (open-input-string text))
-  (define (next)
-    (define syntax-or-eof (read-syntax 'value in))
-    (if (eof-object? syntax-or-eof)
-        eof
-        (syntax->datum syntax-or-eof)))
   (parameterize ([current-readtable value-readtable]
                  [read-accept-reader #f]
                  [read-accept-lang #f]
                  [read-accept-compiled #f]
                  [read-accept-graph #f])
     (with-handlers ([exn:fail? (lambda (error) (forbid (exn-message error)))])
-      (define datum (next))
-      (when (eof-object? datum)
-        (forbid "no value"))
-      (unless (eof-object? (next))
-        (forbid "more than one value"))
-      datum)))
+      (let loop ([data '()])
+        (define syntax-or-eof (read-syntax 'value in))
+        (if (eof-object? syntax-or-eof)
+            (reverse data)
+            (loop (cons (syntax->datum syntax-or-eof) data)))))))
+
+;; The arguments of a call: a list of values, and a list of pairs of a keyword and a value.
+(struct arguments (positional keyed))
+
+;; text between the name of f and the end of a call -> arguments, every one of them a value.
+(define (read-arguments text)
+  (define-values (positional keyed) (read-argument-forms text))
+  (arguments (map argument->value positional)
+             (for/list ([entry (in-list keyed)])
+               (cons (car entry) (argument->value (cdr entry))))))
+
+;; As datum->value, but a list that starts with f is a call of it.
+(define (argument->value datum)
+  (when (and (pair? datum) (eq? (car datum) 'f))
+    (forbid "an input can't call f: it is evaluated before and without the program"))
+  (datum->value datum))
+
+;; text -> list of data, and list of pairs of a keyword and a datum
+(define (read-argument-forms text)
+  (let loop ([data (read-data text)] [positional '()] [keyed '()])
+    (cond
+      [(null? data)
+       (when (and (null? positional) (null? keyed))
+         (forbid "no argument list: f needs an argument"))
+       (values (reverse positional) (reverse keyed))]
+      [(not (keyword? (car data))) (loop (cdr data) (cons (car data) positional) keyed)]
+      [(or (null? (cdr data)) (keyword? (cadr data)) (assq (car data) keyed))
+       (forbid (format "no argument list: ~s has no value, or two" (car data)))]
+      [else (loop (cddr data) positional (cons (cons (car data) (cadr data)) keyed))])))
 
 (define constructors
   (hasheq 'list list
@@ -75,6 +103,8 @@
           'box box
           'box-immutable box-immutable
           'string string
+          'string-copy string-copy
+          'bytes-copy bytes-copy
           'bytes bytes
           'void void
           'hash hash
@@ -103,8 +133,6 @@
           'flvector flvector
           'fxvector fxvector))
 
-(define arithmetic (hasheq '+ + '- - '* * '/ /))
-
 (define constants (hasheq 'null '() 'empty '() 'true #t 'false #f))
 
 ;; Names that `racket` binds: a bare list that starts with one of them is code, not data.
@@ -114,10 +142,15 @@
             #:when (eqv? (car exports) 0))
     (and (assq name (cdr exports)) #t)))
 
-;; text, whether + - * / of values are taken too (for inputs) -> value.
-;; Taken: literals; 'datum and `datum with unquoted values; null, empty, true, false; calls of `constructors`; and a bare
+;; text -> value. Taken: literals; 'datum and `datum with unquoted values; null, empty, true, false; calls of `constructors`; and a bare
 ;; list of data, as `write` prints it, when its head is no name that `racket` binds.
-(define (read-value text arithmetic?)
+(define (read-value text)
+  (define data (read-data text))
+  (unless (= (length data) 1)
+    (forbid (if (null? data) "no value" "more than one value")))
+  (datum->value (car data)))
+
+(define (datum->value datum)
   (define (value-of datum)
     (cond
       [(pair? datum) (form-of datum)]
@@ -128,9 +161,7 @@
   (define (form-of datum)
     (define head (car datum))
     (define arguments (cdr datum))
-    (define procedure
-      (and (symbol? head)
-           (or (hash-ref constructors head #f) (and arithmetic? (hash-ref arithmetic head #f)))))
+    (define procedure (and (symbol? head) (hash-ref constructors head #f)))
     (define quoted? (and (pair? arguments) (null? (cdr arguments))))
     (cond
       [(and (eq? head 'quote) quoted?) (car arguments)]
@@ -149,7 +180,7 @@
            (value-of (cadr datum))
            (forbid "a nested quasiquote or unquote-splicing"))]
       [else (cons (template-of (car datum)) (template-of (cdr datum)))]))
-  (value-of (read-datum text)))
+  (value-of datum))
 
 ;; ---------------------------------------------------------------------------------------------------------- writing
 
@@ -159,9 +190,20 @@
 (define (too-long)
   (raise (refusal "output_limit" "value" "the value's text is longer than the limit")))
 
-;; any value, most characters -> canonical text. Exact types are kept (1, 1.0 and #t differ); mutability is folded; the
-;; entries of hashes and sets are sorted by their text.
-(define (value->text value max-chars)
+;; arguments, most characters -> canonical text. As value->text, but what is mutable stays so: a program may depend on it.
+(define (arguments->text list max-chars)
+  (define positional (map (lambda (value) (value->text value max-chars #t)) (arguments-positional list)))
+  (define keyed
+    (for/list ([entry (in-list (arguments-keyed list))])
+      (format "~s ~a" (car entry) (value->text (cdr entry) max-chars #t))))
+  (define text (string-join (append positional keyed) " "))
+  (when (> (string-length text) max-chars)
+    (too-long))
+  text)
+
+;; any value, most characters -> canonical text. Exact types are kept (1, 1.0 and #t differ); mutability is folded, or
+;; with `mutability?` kept; the entries of hashes and sets are sorted by their text.
+(define (value->text value max-chars [mutability? #f])
   (define left max-chars)
   (define active (make-hasheq))
 
@@ -178,6 +220,8 @@
 
   (define (text-of value depth)
     (cond
+      [(and mutability? (or (string? value) (bytes? value)) (not (immutable? value)))
+       (call (if (string? value) "string-copy" "bytes-copy") (list (spend (atom->text value left))))]
       [(atom->text value left) => spend]
       [(eq? value '()) (spend "'()")]
       [(> depth max-depth) (unserialisable "nested too deep")]
@@ -194,8 +238,17 @@
       (map text-of parts))
     (cond
       [(pair? value) (pairs->text value text-of)]
-      [(vector? value) (call "vector" (texts (vector->list value) (vector-length value)))]
-      [(box? value) (call "box" (list (text-of (unbox value))))]
+      [(vector? value)
+       (call (if (and mutability? (immutable? value)) "vector-immutable" "vector")
+             (texts (vector->list value) (vector-length value)))]
+      [(box? value)
+       (call (if (and mutability? (immutable? value)) "box-immutable" "box") (list (text-of (unbox value))))]
+      [(and mutability? (hash? value) (not (immutable? value)))
+       (call (cond
+               [(hash-equal? value) "make-hash"]
+               [(hash-eqv? value) "make-hasheqv"]
+               [else "make-hasheq"])
+             (list (call "list" (pairs-of (hash->texts value text-of)))))]
       [(hash? value)
        (call (cond
                [(hash-equal? value) "hash"]
@@ -205,7 +258,8 @@
              (hash->texts value text-of))]
       [(plain-set-name value)
        => (lambda (name)
-            (call name (sorted-texts (texts (set->list value) (set-count value)) (not (equal? name "set")))))]
+            (call (if (and mutability? (set-mutable? value)) (string-append "mutable-" name) name)
+                  (sorted-texts (texts (set->list value) (set-count value)) (not (equal? name "set")))))]
       [(flvector? value)
        (call "flvector" (texts (for/list ([x (in-flvector value)]) x) (flvector-length value)))]
       [(fxvector? value)
@@ -231,6 +285,11 @@
       [(null? end) (call "list" texts)]
       [(null? (cdr texts)) (call "cons" (list (car texts) (text-of end)))]
       [else (call "list*" (append texts (list (text-of end))))]))
+
+  (define (pairs-of texts)
+    (if (null? texts)
+        '()
+        (cons (call "cons" (list (car texts) (cadr texts))) (pairs-of (cddr texts)))))
 
   (define (hash->texts value text-of)
     (when (> (* 2 (hash-count value)) left)
