@@ -119,7 +119,7 @@ class Worker:
         output = f"{self._limits.value_chars} characters a value"
         return dataclasses.replace(reply, message=self._limits.reached(reply.status, reply.seconds, output))
 
-    def _ask_twice(self, kind: JobKind, source: bytes, inputs: Sequence[bytes], seed: int) -> Reply:
+    def _ask_twice(self, kind: Request, source: bytes, inputs: Sequence[bytes], seed: int) -> Reply:
         message = ""
         for _ in range(2):
             try:
