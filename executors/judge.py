@@ -248,9 +248,11 @@ def _verdict(job: Job, reply: Reply, correct: bool = False, inputs: tuple[str, .
 
 
 def _agreed(reply: Reply, again: Reply, words: str) -> Reply:
-    """`reply` if a second process gave the same values, `nondeterministic` otherwise."""
-    if again.status is Status.INFRASTRUCTURE or again.values == reply.values:
-        return again if again.status is Status.INFRASTRUCTURE else reply
+    """`reply` if a second process gave the same values, `nondeterministic` otherwise; a time-out stays one."""
+    if again.status in (Status.INFRASTRUCTURE, Status.TIMEOUT):
+        return again
+    if again.values == reply.values:
+        return reply
     how = "another value" if again.status is Status.OK else f"the status {again.status}"
     return dataclasses.replace(reply, status=Status.NONDETERMINISTIC, values=(), message=f"{words} {how}")
 
