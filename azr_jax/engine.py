@@ -22,12 +22,13 @@ import jax.numpy as jnp
 import tokenizers
 from jax.sharding import Mesh
 
-from azr_jax.config import Config, SamplerSettings, located
+from azr_jax.config import Config, SamplerSettings
 from azr_jax.devices import check_accelerator
 from azr_jax.learner import remat
 from azr_jax.learner.update import Learner, make_learner
 from azr_jax.model import sharding, weights
 from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.hub import model_directory
 from azr_jax.model.tokenizer import Tokenizer, load_tokenizer
 from azr_jax.model.transformer import abstract
 from azr_jax.sampler.engine import Sampler
@@ -93,7 +94,7 @@ def open_engine(config: Config, devices: Sequence[Any] | None = None) -> Engine:
       ValueError: files that do not fit each other, a mesh that does not divide the devices or the model's sizes; a
         large model on the CPU of a machine whose accelerator jax does not see.
     """
-    source = located(config.model.path)
+    source = str(model_directory(config.model.path))
     model_config = weights.load_config(source)
     check_accelerator(model_config.parameters)
     engine = describe_engine(config, model_config, devices, tokenizer=load_tokenizer(source, model_config))

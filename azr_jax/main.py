@@ -17,6 +17,7 @@ from ml_collections import config_flags
 from azr_jax.config import Config, from_mapping
 from azr_jax.devices import take_memory
 from azr_jax.flags import parse_flags
+from azr_jax.model.hub import check_path
 
 if TYPE_CHECKING:
     from azr_jax.run.opened import OpenRun
@@ -113,6 +114,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _train(config: Config, workdir: str) -> None:
+    check_path(config.model.path)  # before jax is imported, a workdir made and benchmark data asked for
     take_memory()  # jax meets the devices as the run is opened
     from azr_jax.loop import interruption
 

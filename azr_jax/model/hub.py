@@ -24,15 +24,19 @@ def model_directory(path: str) -> Path:
       FileNotFoundError: a local path that does not exist, or an id that the hub does not have or can't be asked for,
         with the id that was asked for and the fix.
     """
+    check_path(path)
     directory = Path(located(path)).expanduser()
-    if directory.exists():
-        return directory
-    if not _is_hub_id(path):
+    return directory if directory.exists() else _downloaded(path)
+
+
+def check_path(path: str) -> None:
+    """Raises FileNotFoundError, with the fix, if `path` is neither there nor an id of the hub, which is not asked."""
+    directory = Path(located(path)).expanduser()
+    if not directory.exists() and not _is_hub_id(path):
         raise FileNotFoundError(
             f"model.path={path!r}: no such directory. Give the directory that holds config.json, an id of the Hugging"
             f" Face hub, or download the model there: `hf download {_id_to_name(path)} --local-dir {directory}`"
         )
-    return _downloaded(path)
 
 
 def download_command(directory: Path) -> str:

@@ -14,9 +14,9 @@ from azr_jax.learner.state import TrainState
 from azr_jax.model import weights
 from azr_jax.run.interpreters import versions
 from azr_jax.run.opened import OpenRun
-from azr_jax.run.scoring import heldout_counts
+from azr_jax.run.scoring import heldout_counts, show
 from azr_jax.run.session import SessionState
-from azr_jax.workdir import metrics
+from azr_jax.workdir import atomic, metrics
 from azr_jax.workdir.files import REPORT_FILE, SUMMARY_FILE, ended_steps
 
 
@@ -43,6 +43,7 @@ def finish(run: OpenRun, state: TrainState, session: SessionState) -> None:
     with run.phase("evaluate"):
         after = heldout_counts(run, state.params, "after")
         scores = run.benchmarks.score(run.player.sampler, state.params, run.hosts)
+    show(run, run.config.steps, after, scores)
     try:
         _write(run, state, session, after, scores)
     except OSError as error:
@@ -58,7 +59,10 @@ def _write(
 ) -> None:
     if run.config.checkpoint.export_at_end:
         with run.phase("export"):
-            weights.save(run.workdir / "export", run.engine.model_config, state.params, run.engine.source)
+            origin = {"run": run.saves.directory.parent.name, "step": run.config.steps}
+            weights.save(
+                run.workdir / "export", run.engine.model_config, state.params, run.engine.source, origin=origin
+            )
     if not run.hosts.is_first:
         return
     before = session.scores_before or {}
@@ -80,7 +84,7 @@ def _write(
     }
     # The report comes last and tells a later start that nothing is missing.
     (run.workdir / REPORT_FILE).unlink(missing_ok=True)
-    (run.workdir / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
+    atomic.write(run.workdir / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
     report.write([run.workdir], run.workdir / REPORT_FILE)
     run.mirror.push((metrics.METRICS_FILE, metrics.TENSORBOARD, "export", "figures", SUMMARY_FILE, REPORT_FILE))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from azr_jax.config import Config
@@ -22,15 +23,29 @@ def score_before(run: OpenRun, params: Any) -> dict[str, Any]:
     if settings.benchmarks and settings.benchmark_base_prompt != "none":
         scores = run.benchmarks.score(run.player.sampler, params, run.hosts, settings.benchmark_base_prompt)
         counts |= {"benchmarks": scores}
+    show(run, 0, counts, counts.get("benchmarks", {}))
     return counts
 
 
 def score_step(run: OpenRun, params: Any, step: int) -> dict[str, float]:
     """`eval/heldout/...` metrics of the current weights, and `eval/BENCHMARK/LANGUAGE/...`."""
-    metrics = {}
-    for mode, counts in heldout_counts(run, params, f"eval/{step}").items():
-        metrics |= heldout.metrics(counts, f"eval/heldout/{mode}")
-    return metrics | run.benchmarks.score(run.player.sampler, params, run.hosts)
+    return _heldout_metrics(heldout_counts(run, params, f"eval/{step}")) | run.benchmarks.score(
+        run.player.sampler, params, run.hosts
+    )
+
+
+def show(run: OpenRun, step: int, counts: Mapping[str, Any], scores: Mapping[str, float]) -> None:
+    """Scores before and after the run, which no step's metrics hold, to TensorBoard and Weights & Biases."""
+    if run.hosts.is_first:
+        by_mode = {mode: values for mode, values in counts.items() if mode != "benchmarks"}
+        run.writers.show(step, {**_heldout_metrics(by_mode), **scores})
+
+
+def _heldout_metrics(counts: Mapping[str, Any]) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for mode, values in counts.items():
+        metrics |= heldout.metrics(values, f"eval/heldout/{mode}")
+    return metrics
 
 
 def heldout_counts(run: OpenRun, params: Any, name: str) -> dict[str, Any]:

@@ -1,5 +1,9 @@
+import subprocess
+import sys
+
 import huggingface_hub
 import pytest
+from conftest import REPOSITORY
 from huggingface_hub import errors
 
 from azr_jax.model import hub
@@ -55,3 +59,16 @@ def test_what_the_hub_says_is_one_message_that_names_the_id_asked_for(kind, word
     with pytest.raises(FileNotFoundError, match=rf"model\.path='Some/Model-1B': .*{words}") as error:
         hub.model_directory("Some/Model-1B")
     assert "Qwen" not in str(error.value)
+
+
+def test_the_commands_say_that_a_path_is_wrong_before_they_ask_for_anything_else(tmp_path):
+    """Before jax is imported, a workdir made, or benchmark data looked for on the hub."""
+    training = ["azr_jax.main", "--config=configs/tiny.py", "--config.model.path=weights/gone"]
+    scoring = ["azr_jax.evaluation", "run", "--model=weights/gone", "--language=lua"]
+    source = "import runpy, sys; sys.argv[:1] = []; sys.modules['jax'] = sys.modules['huggingface_hub'] = None\n"
+    source += "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+    for arguments in ([*training, f"--workdir={tmp_path / 'run'}"], [*scoring, f"--out={tmp_path / 'scores'}"]):
+        command = [sys.executable, "-c", source, *arguments]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode and done.stderr.startswith("error: model.path='weights/gone': no such directory")
+        assert done.stderr.count("\n") == 1 and not list(tmp_path.iterdir())

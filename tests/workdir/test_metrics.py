@@ -122,6 +122,14 @@ def test_tensorboard_has_the_finite_numbers_and_hides_repeated_steps(tmp_path):
     assert scalars(tmp_path) == ([(1, "solve/accuracy", 0.5), (1, "solve/accuracy", 0.25)], [1])
 
 
+def test_scores_of_no_step_reach_tensorboard_alone(tmp_path):
+    with writers(tmp_path, tensorboard=True) as out:
+        out.show(0, {"eval/heldout/greedy/all/accuracy": 0.25, "eval/x": math.nan})
+        out.show(0, {})
+    assert scalars(tmp_path) == ([(0, "eval/heldout/greedy/all/accuracy", 0.25)], [])
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
 def test_a_full_disk_of_tensorboard_neither_holds_the_run_nor_repeats_metrics(tmp_path, caplog):
     """The writer of tensorboardX waits for ever once a write has failed and its queue is full."""
     metrics = {f"group/{number}": number / 8 for number in range(40)}

@@ -22,6 +22,7 @@ from azr_jax.evaluation.problems import files, records
 from azr_jax.evaluation.problems.records import AnyProblem
 from azr_jax.evaluation.scoring import answers, results, summary
 from azr_jax.evaluation.scoring.results import Results, result_of
+from azr_jax.model.hub import check_path
 
 if TYPE_CHECKING:  # imports jax: mistakes in flags and data come before it
     from azr_jax.evaluation.scoring.model import EvaluatedModel
@@ -109,6 +110,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Samples and judges what is not there yet, then prints the score; 1 when the executors failed on a program."""
     output: TextIO = sys.stdout
     _check(arguments)
+    check_path(arguments.model)  # before data is looked for on the hub
     language = known_language(arguments.language, arguments.language_directory)
     suffix = language.suffix
     policies = [SOUND, MULTIPL_E] if arguments.compat else [SOUND]
