@@ -1,33 +1,64 @@
-"""What a device is: its platform, how much of its memory jax takes, and how XLA compiles for it.
+"""What a device is: its platform, how much of its memory jax takes, how XLA compiles for it and keeps what it compiled.
 
 Nothing here imports jax before it is called, so that commands parse their flags first.
 """
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
+import platform as host
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
+_CPUINFO = Path("/proc/cpuinfo")
 GPU_SHARE = 0.95  # of a GPU's memory, that jax takes
 LARGE_MODEL = 300_000_000  # parameters from which a step on a CPU takes hours
+_TPU_FILES = ("accel[0-9]*", "vfio/[0-9]*")
 # What an accelerator is called, its device files, and the package's extra for it.
 _DEVICE_FILES = (
     ("an NVIDIA GPU", ("nvidia[0-9]*",), "cuda13"),
-    ("a TPU", ("accel[0-9]*", "vfio/[0-9]*"), "tpu"),
+    ("a TPU", _TPU_FILES, "tpu"),
 )
 
 
-def take_memory() -> None:
-    """Has jax take GPU_SHARE of a GPU's memory, not its default of 75%, unless the environment says how much.
+def prepare() -> None:
+    """Sets jax's environment for a command: call it before jax is imported. What the user has set stays.
 
-    Call it before jax initialises its devices. The update of a 3B model needs nine tenths of 80 GB.
+    - jax takes GPU_SHARE of a GPU's memory instead of 75%: the update of a 3B model needs nine tenths of 80 GB.
+    - Compiled programs are kept in the user's cache, so that the next start finds them.
+    - Without an accelerator libtpu is not asked for one: it prints a page of errors.
     """
     if "XLA_CLIENT_MEM_FRACTION" not in os.environ:  # the newer name, and jax refuses both together
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(GPU_SHARE))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled_programs()))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    if not has_accelerator() and importlib.util.find_spec("libtpu") is not None:
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+def compiled_programs() -> Path:
+    """The folder of compiled programs, one for each kind of processor: a CPU's program may be none of another's."""
+    try:
+        kind = "".join(line for line in _CPUINFO.read_text().splitlines() if line.startswith(("model name", "flags")))
+    except OSError:
+        kind = host.processor()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "azr_jax" / "compiled" / hashlib.sha256(kind.encode()).hexdigest()[:12]
+
+
+def has_accelerator(devices: Path = Path("/dev")) -> bool:
+    """Whether the machine has device files of a TPU, an NVIDIA or an AMD GPU."""
+    return has_tpu(devices) or any((devices / name).exists() for name in ("nvidia0", "nvidiactl", "dxg", "kfd"))
+
+
+def has_tpu(devices: Path = Path("/dev")) -> bool:
+    """Whether the machine has device files of TPU chips."""
+    return any(any(devices.glob(pattern)) for pattern in _TPU_FILES)
 
 
 def platform(mesh: Mesh | None = None) -> str:

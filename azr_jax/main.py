@@ -15,8 +15,8 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from azr_jax.config import Config, from_mapping
-from azr_jax.devices import take_memory
-from azr_jax.flags import parse_flags
+from azr_jax.devices import prepare
+from azr_jax.flags import exit_with, parse_flags
 from azr_jax.model.hub import check_path
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _train(config: Config, workdir: str) -> None:
     check_path(config.model.path)  # before jax is imported, a workdir made and benchmark data asked for
-    take_memory()  # jax meets the devices as the run is opened
+    prepare()
     from azr_jax.loop import interruption
 
     interruption.nothing_to_save()  # loading a large model takes minutes
@@ -141,4 +141,4 @@ def _config_path() -> str:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse_flags)
+    exit_with(lambda: app.run(main, flags_parser=_parse_flags))

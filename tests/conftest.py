@@ -60,6 +60,8 @@ def _known_to_xla(flag: str) -> bool:
     return False
 
 
+# Not the compiled programs of whoever runs the tests; a test that wants a cache names one.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
 os.environ.setdefault("XLA_FLAGS", " ".join(filter(_known_to_xla, QUICK_COMPILE)))
 DEFAULT_COMPILE = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if flag not in QUICK_COMPILE)
 

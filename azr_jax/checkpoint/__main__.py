@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from azr_jax.devices import prepare
 from azr_jax.flags import ShowDefaults, exit_with
 
 
@@ -19,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--model", default="", help="where the starting model is now, if not at the run's model.path")
     command.add_argument("--overwrite", action="store_true", help="replace an export of another step or run at --out")
     args = parser.parse_args(arguments)
+    prepare()
     from azr_jax.checkpoint.export import export  # imports jax
 
     try:

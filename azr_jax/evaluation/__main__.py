@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from azr_jax.devices import prepare
 from azr_jax.evaluation.commands import check, compare, run, speed, table
 
 # What an interrupted command leaves.
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given and given[0].startswith("--") and given[0] not in ("--help", "-h"):
         given.insert(0, "run")
     arguments = parser().parse_args(given)
+    prepare()
     try:
         return arguments.command_function(arguments)
     except KeyboardInterrupt:

@@ -28,6 +28,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
+from azr_jax.devices import has_tpu
+
 Value = TypeVar("Value")
 # Every host's bytes, in any order, given this host's.
 Gather = Callable[[bytes], list[bytes]]
@@ -286,8 +288,7 @@ def is_tpu_machine(devices: Path = Path("/dev")) -> bool:
     platforms = os.environ.get("JAX_PLATFORMS", "")
     if platforms and "tpu" not in platforms.split(","):
         return False
-    has_chips = any(devices.glob("accel[0-9]*")) or any((devices / "vfio").glob("[0-9]*"))
-    return has_chips and importlib.util.find_spec("libtpu") is not None
+    return has_tpu(devices) and importlib.util.find_spec("libtpu") is not None
 
 
 def _check_flags(coordinator_address: str, num_processes: int, process_id: int) -> None:

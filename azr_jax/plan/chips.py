@@ -15,7 +15,7 @@ class Chip:
 
     Attributes:
       hbm_gib: what the compiler lets programs use, by its own message when a program is too large; of a GPU what
-        `devices.take_memory` has jax take.
+        `devices.prepare` has jax take.
       tflops: peak of bfloat16 matrix products, 10^12 a second.
       hbm_gbps: peak memory bandwidth, 10^9 bytes a second.
       ici_gbps: what one device can send to its neighbours at once, 10^9 bytes a second (half of "bidirectional").
@@ -126,11 +126,13 @@ def configure(chip: Chip) -> None:
     Raises:
       RuntimeError: the chip's compiler is not installed, with the command that installs it.
     """
+    # What is compiled without its device can't be read back from jax's cache.
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     if chip.platform == "cuda":
         if not has_cuda_compiler():
             raise RuntimeError(
                 "azr_jax.plan needs jax's CUDA plugin to compile for a GPU, and no GPU: install it with `pip install -c"
-                " constraints.txt '.[cuda]'`"
+                " constraints.txt '.[cuda13]'`"
             )
         os.environ["JAX_PLATFORMS"] = "cpu"
         return

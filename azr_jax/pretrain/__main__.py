@@ -14,6 +14,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from azr_jax.config import from_mapping
+from azr_jax.devices import prepare
 from azr_jax.flags import run
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration, for its pretrain.* (default: tiny)")
@@ -31,6 +32,7 @@ def main(argv: Sequence[str]) -> None:
     language = _PROBLEMS.value
     if language in config.pretrain.languages:
         raise app.UsageError(f"--problems={language}: a pretraining language; its problems come with the model")
+    prepare()
     from azr_jax.pretrain import making  # imports jax
 
     if language:

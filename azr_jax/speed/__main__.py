@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from azr_jax.devices import take_memory
+from azr_jax.devices import prepare
 from azr_jax.flags import ShowDefaults, exit_with
 
 
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures; a mistake of the user is one line on standard error and status 2."""
     arguments = parser().parse_args(argv)
-    take_memory()
+    prepare()
     try:
         result = _run(arguments)
     except (ValueError, OSError) as error:
