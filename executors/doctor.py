@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from executors import LANGUAGES
+from executors import LANGUAGES, trial
 from executors.pool import Pool
 from executors.sandbox import advice, cgroup, seccomp
 from executors.sandbox.launch import TIER_MEANING, Tier, parse_tier
@@ -100,8 +100,11 @@ def examine(output: TextIO, tried: Sequence[str] = (), allow_tier: str = "namesp
     failed = 0
     for name in tried:
         try:
-            with Pool(name, workers=1, allow_tier=allow_tier):
+            with Pool(name, workers=1, allow_tier=allow_tier) as pool:
                 output.write(f"{name:12} ran its identity program\n")
+                if pool.language.serves and pool.language.once:
+                    fault = pool.cold_because or trial.difference(pool.language, pool.interpreter, pool.tier)
+                    output.write(f"{'':12} warm and cold {'differ: ' + fault if fault else 'agree on its sample'}\n")
         except ValueError as error:
             output.write(f"{name:12} does not work: {error}\n")
             failed = 2

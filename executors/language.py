@@ -94,6 +94,8 @@ class Language:
     identity: a program whose f returns its argument; identity_input, identity_output: a value for it, canonical;
     example: a minimal program in the language, shown in prompts. skeleton, skeleton_input: the form of a program of two
     arguments and of its input, with words in <angle brackets> so that neither runs.
+    tested: versions of the interpreter, or their beginnings ("1.5"), that the warm server was tested with. sample:
+    programs with inputs that any other version is tried on, warm and cold, when a pool opens.
     forbidden: source substrings or reader-level names refused before running, only where the language needs it.
     memory_overhead_mib: address space that the bare interpreter needs on top of a job's limit (PROGRAM jobs).
     memory_errors: substrings of stderr that mark a whole program's end for lack of memory.
@@ -130,6 +132,8 @@ class Language:
     example: str
     canonical_program: Callable[[str], str]
     serves: bool = False
+    tested: tuple[str, ...] = ()
+    sample: tuple[tuple[str, tuple[str, ...]], ...] = ()
     once: bool = True
     forbidden: tuple[str, ...] = ()
     syntax_errors: tuple[str, ...] = ()

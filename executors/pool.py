@@ -18,9 +18,10 @@ import threading
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
+from executors import trial
 from executors.jobs import Job, JobKind, Limits, Status, Verdict
 from executors.judge import Judge, ValueCache
-from executors.language import Language
+from executors.language import Interpreter, Language
 from executors.sandbox.guardian import Guardian
 from executors.sandbox.launch import TIER_MEANING, Tier
 from executors.sandbox.probe import require_tier
@@ -43,6 +44,7 @@ class Pool:
     counted (default: one a core). limits: of each job.
     cold: a fresh interpreter for every job, the reference that warm workers agree with. allow_tier: the least
     containment to go on with ("namespaces", "landlock" or "limits").
+    cold_because: why an open pool went cold by itself.
     Raises ValueError at entry when the language isn't known or installed, the machine contains less than `allow_tier`,
     this process ignores SIGCHLD, or the language's identity program doesn't give its value.
     """
@@ -69,6 +71,8 @@ class Pool:
             raise ValueError(f"workers is {workers}: use at least 1")
         self.limits = limits or Limits()
         self._cold = cold
+        # Why the warm server is not used though it was asked for; empty when it is.
+        self.cold_because = ""
         self._allow_tier = allow_tier
         self._pending: collections.deque[_Item] = collections.deque()
         self._idle: list[_Seat] = []
@@ -104,11 +108,26 @@ class Pool:
             close_memory()
         self.interpreter = interpreter
         self._guardian = Guardian()
+        if not self._cold and not trial.is_tested(self.language, interpreter.version):
+            self._try_warm_server(interpreter)
         self._check_identity()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
         self.close(cancel=kind is not None)
+
+    def _try_warm_server(self, interpreter: Interpreter) -> None:
+        """Go cold, and say so, where the warm server of a version that nobody tested does not do what it should."""
+        self.cold_because = trial.difference(self.language, interpreter, self.tier, self._guardian)
+        if self.cold_because:
+            self._cold = True
+            _LOG.warning(
+                "%s %s: every program starts a fresh interpreter, which is right but slower: %s. Tested versions: %s",
+                self.language.full_name,
+                interpreter.version,
+                self.cold_because,
+                ", ".join(self.language.tested),
+            )
 
     def _check_identity(self) -> None:
         language = self.language

@@ -61,6 +61,7 @@ class Clock:
     """Where a step's time and work went. `waiting_s` is time in which the device was idle for programs to finish.
 
     `slots` are those of the sampler, of all lengths; `prefill_s` and `decode_s` are of `sampling_s`.
+    `cold_languages`: how many have an interpreter, of a version that was not tested, that starts afresh each time.
     """
 
     slots: int = 0
@@ -74,6 +75,7 @@ class Clock:
     programs: int = 0
     timeouts: int = 0
     infrastructure: int = 0
+    cold_languages: int = 0
 
 
 class Player:
@@ -110,7 +112,11 @@ class Player:
             result = asyncio.run(self._drive(play()))
             spent = self._session.metrics
             clock = dataclasses.replace(
-                self._clock, slots=self.sampler.slots, prefill_s=spent.prefill_s, decode_s=spent.decode_s
+                self._clock,
+                slots=self.sampler.slots,
+                prefill_s=spent.prefill_s,
+                decode_s=spent.decode_s,
+                cold_languages=sum(bool(pool.cold_because) for pool in self._pools.values()),
             )
             return result, clock
         finally:

@@ -164,6 +164,7 @@ def _sampling(played: Played) -> dict[str, float]:
         "exec/programs_per_s": clock.programs / busy if busy else 0.0,
         "exec/timeouts": float(clock.timeouts),
         "exec/infrastructure": float(clock.infrastructure),
+        "exec/cold_languages": float(clock.cold_languages),
         "exec/waiting_share": clock.waiting_s / busy if busy else 0.0,
         "time/sampling_s": clock.sampling_s,
         "time/prefill_s": clock.prefill_s,

@@ -255,6 +255,16 @@ LANGUAGE = Language(
     skeleton_input="<first>, <second>",
     entry_definition=r"^(?:async\s+)?function\s*\*?\s*f\s*\(|^(?:const|let|var)\s+f\s*=",
     canonical_program=canonical_program,
+    tested=("18", "20"),
+    sample=(
+        (
+            "function f(x) { return [x * 2, { a: [x, 1.5] }, new Map([[x, 'b']]), 10n ** 20n, String(x)]; }",
+            ("21", "-3"),
+        ),
+        ("function f(x) { return x.y.z; }", ("1",)),
+        ("function f(x) {", ("1",)),
+        ("function f(x) { return f(x) + 1; }", ("1",)),
+    ),
     serves=addon_path().exists(),
     # The compiler's own frames: an uncaught SyntaxError that the program itself threw has none.
     syntax_errors=("    at wrapSafe (node:internal", "    at compileSourceTextModule (node:internal"),

@@ -99,6 +99,13 @@ LANGUAGE = Language(
     skeleton="function f(first, second)\n    <state that changes step by step>\n    return <result>\nend",
     skeleton_input="<first>, <second>",
     canonical_program=canonical.folder("julia", line_ends=True, spaces=True),
+    tested=("1.5",),
+    sample=(
+        ('f(x) = (x * 2, Dict("a" => [x, 1]), Set([x]), string(x), 1.5x, x // 3, 1:x)', ("21", "3")),
+        ('f(x) = sum(k -> k^2, 1:x) + length(split("a b c"))', ("2000",)),
+        ("f(x) = sqrt(x)", ("-1.0",)),
+        ("f(x) = ((", ("1",)),
+    ),
     serves=True,
     syntax_errors=("ERROR: LoadError: syntax:", "ERROR: syntax:", "ParseError:"),
     # A bare Julia maps 430 MiB, and its compiler more as it works.

@@ -111,6 +111,13 @@ LANGUAGE = Language(
     skeleton_input="<first>, <second>",
     entry_definition=r"^(?:async\s+)?def\s+f\s*\(|^f\s*=\s*lambda\b",
     canonical_program=canonical_program,
+    tested=("3.11",),
+    sample=(
+        ("def f(x):\n    return [x * 2, {'a': (x, 1.5)}, {x, 1}, str(x)]", ("21", "-3")),
+        ("import math\ndef f(x):\n    return math.sqrt(x)", ("-1",)),
+        ("def f(x):\n    return x +", ("1",)),
+        ("def f(x):\n    return f(x)", ("1",)),
+    ),
     serves=True,
     syntax_errors=("SyntaxError:", "IndentationError:", "TabError:"),
     memory_errors=("MemoryError",),

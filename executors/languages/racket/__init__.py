@@ -265,6 +265,13 @@ LANGUAGE = Language(
     skeleton_input="<first> <second>",
     entry_definition=r"^\(define\s+(?:\(\s*f[\s)]|f\s)",
     canonical_program=canonical_program,
+    tested=("8.7",),
+    sample=(
+        ("(define (f x) (list (* x 2) (hash 'a (vector x 1.5)) (set x 1) (~a x) (/ x 4)))", ("21", "-3")),
+        ("(define (f x) (car x))", ("1",)),
+        ("(define (f x) (", ("1",)),
+        ("(define (f x) (for/sum ([k x]) (string-length (number->string k))))", ("2000",)),
+    ),
     serves=True,
     syntax_errors=(
         "read-syntax: ",
