@@ -207,6 +207,12 @@ def _check_selfplay(config: Config) -> None:
             f"selfplay.induction_shown={config.selfplay.induction_shown}: must be below"
             f" selfplay.induction_inputs={config.selfplay.induction_inputs}, so that some pairs are held out"
         )
+    settings = config.selfplay
+    if settings.redraws and (settings.estimate_samples < 2 or settings.estimate_temperature == 0.0):
+        raise ValueError(
+            f"selfplay.redraws={settings.redraws}: with selfplay.estimate_samples={settings.estimate_samples} at"
+            f" temperature {settings.estimate_temperature} no proposal has samples that differ; set redraws to 0"
+        )
     if not config.selfplay.band_low < config.selfplay.band_high <= 1.0:
         raise ValueError(
             f"selfplay.band_high={config.selfplay.band_high}: must be above"
@@ -228,6 +234,11 @@ def _check_learner(learner: LearnerSettings) -> None:
         raise ValueError(f"learner.dual_clip={learner.dual_clip}: must be above 1 (3 is usual), or 0 for none")
     if learner.policy_loss == "cispo" and learner.dual_clip:
         raise ValueError(f"learner.dual_clip={learner.dual_clip}: is of policy_loss='ppo'; set it to 0 with 'cispo'")
+    if learner.importance != "truncate" and learner.importance_cap == 0.0:
+        raise ValueError(
+            f"learner.importance_cap=0.0: turns off what learner.importance={learner.importance!r} asks for; set it to"
+            " the upper bound of ratios, such as 2"
+        )
     if learner.ratio == "sequence" and learner.estimator == "gae":
         raise ValueError("learner.ratio='sequence': a response has one ratio and needs one advantage; not with 'gae'")
     if learner.lr_schedule != "constant" and learner.lr_decay_steps <= learner.warmup_steps:

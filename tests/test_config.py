@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,7 @@ def test_language_configs_carry_table_3(language):
         ("learner__lr_end", 1.5, ("learner.lr_end", "1.5", "at most 1")),
         ("learner__kl_estimator", "k4", ("learner.kl_estimator", "k4", "k3+")),
         ("selfplay__band_low", 1.0, ("selfplay.band_high=1.0", "selfplay.band_low=1.0", "above")),
+        ("selfplay__redraws", -1, ("selfplay.redraws", "-1", "at least 0")),
         ("selfplay__duplicates", "drop", ("selfplay.duplicates", "drop", "allow, -1, 0")),
     ],
 )
@@ -132,6 +134,40 @@ def test_grpo_needs_several_responses_a_prompt():
     assert resolved(learner__estimator="grpo", selfplay__train_on_estimates=True).learner.estimator == "grpo"
     with pytest.raises(ValueError, match="estimate_samples above 1"):
         resolved(learner__estimator="grpo", selfplay__train_on_estimates=True, selfplay__estimate_samples=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"learner__importance": "token_mask", "learner__importance_cap": 0.0},
+            "learner.importance_cap=0.0: turns off what learner.importance='token_mask' asks for",
+        ),
+        (
+            {"learner__importance": "token_mask", "learner__importance_low": 3.0},
+            "learner.importance_low=3.0: must be at most importance_cap=2.0",
+        ),
+        (
+            {"learner__policy_loss": "cispo", "learner__dual_clip": 3.0},
+            "learner.dual_clip=3.0: is of policy_loss='ppo'",
+        ),
+        (
+            {"learner__kl_in": "reward", "learner__kl_coef": 0.1, "learner__recompute_old_logprobs": False},
+            "learner.kl_in='reward': needs the old policy's own",
+        ),
+        (
+            {"selfplay__redraws": 2, "selfplay__estimate_samples": 1},
+            "selfplay.redraws=2: with selfplay.estimate_samples=1",
+        ),
+        (
+            {"reward__overlong": "penalty", "reward__overlong_tokens": 9000},
+            "reward.overlong_tokens=9000: must be below sampler.max_response_tokens=8096",
+        ),
+    ],
+)
+def test_combinations_that_cannot_work_are_one_message(changes, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        resolved(**changes)
 
 
 def test_a_ratio_of_responses_has_no_advantages_of_tokens():
