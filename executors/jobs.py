@@ -152,7 +152,6 @@ class Verdict:
     id: str
     status: Status
     values: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = ()
     correct: bool | None = None
     error_kind: str = ""
     message: str = ""
@@ -162,6 +161,7 @@ class Verdict:
     stdout: str = ""
     stderr: str = ""
     passed: tuple[bool, ...] = ()
+    inputs: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

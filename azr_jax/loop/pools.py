@@ -112,4 +112,5 @@ def _fields(verdict: Verdict) -> dict[str, Any]:
 
 
 def _verdict(fields: Mapping[str, Any]) -> Verdict:
-    return Verdict(**{**fields, "status": Status(fields["status"]), "values": tuple(fields["values"])})
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return Verdict(**{**given, "status": Status(fields["status"])})

@@ -85,6 +85,8 @@ def test_a_verdict_is_the_same_after_its_way_to_another_host():
         -9,
         "out",
         "err",
+        (True, False),
+        ("1", "[2], 3"),
     )
     unset = Verdict("x", Status.OK)
     assert all(getattr(given, field.name) != getattr(unset, field.name) for field in dataclasses.fields(Verdict))

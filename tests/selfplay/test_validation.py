@@ -57,10 +57,10 @@ def test_what_is_refused_before_it_runs():
 
 def test_an_ok_verdict_gives_the_triplet_or_problem():
     answer = Answer(program=INCREMENT.program, input="1")
-    proposed = triplet_from(PROPOSE_DEDUCTION, answer, Verdict("j", Status.OK, ("2",), ("1",)), 7)
+    proposed = triplet_from(PROPOSE_DEDUCTION, answer, Verdict("j", Status.OK, ("2",), inputs=("1",)), 7)
     assert proposed == Triplet("python", INCREMENT.program, "1", "2", 7)
     annotation = Answer(message="adds one", inputs=INPUTS)
-    verdict = Verdict("j", Status.OK, PROBLEM.outputs, INPUTS)
+    verdict = Verdict("j", Status.OK, PROBLEM.outputs, inputs=INPUTS)
     proposed = problem_from(PROPOSE_INDUCTION, annotation, verdict, 7, shown=2)
     assert proposed == InductionProblem("python", INCREMENT.program, "adds one", INPUTS, PROBLEM.outputs, 2, 7)
 
