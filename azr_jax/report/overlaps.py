@@ -87,10 +87,10 @@ def find(
     for benchmark, problems in benchmarks:
         for problem in problems:
             for part, words in _parts(problem):
-                found = set(ngrams(words, n))
-                if found:
-                    parts.append((benchmark, problem.name, part, len(found)))
-                    for gram in found:
+                grams = set(ngrams(words, n))
+                if grams:
+                    parts.append((benchmark, problem.name, part, len(grams)))
+                    for gram in grams:
                         index.setdefault(gram, []).append(len(parts) - 1)
     best: list[Match] = []
     counted = short = 0
@@ -102,7 +102,7 @@ def find(
         if (item.program, item.message) in seen:
             continue
         seen.add((item.program, item.message))
-        closest = max((_closest(words, n, index, parts) for words in texts), key=lambda found: found[0])
+        closest = max((_closest(words, n, index, parts) for words in texts), key=lambda candidate: candidate[0])
         if closest[0]:
             overlap, number, shared = closest
             benchmark, name, part, _ = parts[number]

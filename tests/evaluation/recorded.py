@@ -26,7 +26,7 @@ def recorded(suffix):
     """(problem, completion, row) of each recorded verdict of a MultiPL-E language."""
     known = {}
     for benchmark in ("humaneval", "mbpp"):
-        known |= {each.name: each for each in records.load(DATA / "multipl-e" / f"{benchmark}-{suffix}.jsonl")}
+        known |= {problem.name: problem for problem in records.load(DATA / "multipl-e" / f"{benchmark}-{suffix}.jsonl")}
     rows = [row for _, row in records.read_lines(DATA / "verdicts" / f"{suffix}.jsonl")]
     return [
         (known[row["name"]], Completion(row["name"], row["completion"], row["mode"] == "full"), row) for row in rows
@@ -35,10 +35,10 @@ def recorded(suffix):
 
 def recorded_python(dataset):
     """The same for EvalPlus."""
-    known = {each.name: each for each in records.load(DATA / "evalplus" / EVALPLUS[dataset])}
+    known = {problem.name: problem for problem in records.load(DATA / "evalplus" / EVALPLUS[dataset])}
     rows = [row for _, row in records.read_lines(DATA / "verdicts" / f"py_{dataset}_recorded.jsonl")]
-    found = [row for row in rows if row["name"] in known]
-    return [(known[row["name"]], Completion(row["name"], row["completion"], whole=True), row) for row in found]
+    kept = [row for row in rows if row["name"] in known]
+    return [(known[row["name"]], Completion(row["name"], row["completion"], whole=True), row) for row in kept]
 
 
 def some(items, count):

@@ -67,8 +67,8 @@ def test_a_chat_answer_in_racket_gets_its_lang_line():
 
 
 def test_no_program_is_a_reason():
-    found = answers.completion_of(JULIA, known_language("julia"), "chat", "I do not know")
-    assert isinstance(found, Invalid) and found.reason == "no_think_end"
+    completion = answers.completion_of(JULIA, known_language("julia"), "chat", "I do not know")
+    assert isinstance(completion, Invalid) and completion.reason == "no_think_end"
 
 
 def test_tests_are_taken_apart():

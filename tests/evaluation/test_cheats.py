@@ -151,7 +151,8 @@ PROBLEMS = {"rkt": RACKET, "jl": JULIA, "js": JAVASCRIPT, "py": PYTHON}
 # Julia's compiler needs its time.
 @pytest.fixture(
     params=[
-        pytest.param(each, marks=[needs(each), pytest.mark.ci] if each == "jl" else needs(each)) for each in PROBLEMS
+        pytest.param(suffix, marks=[needs(suffix), pytest.mark.ci] if suffix == "jl" else needs(suffix))
+        for suffix in PROBLEMS
     ]
 )
 def judge(request, sound_judge):

@@ -42,12 +42,12 @@ def test_check_writes_a_line_for_each_completion_in_order(tmp_path, capsys):
     texts = ["  return 2 * n;\n}", "  process.exit(0);\n}", "  return ][;\n}"]
     lines = [{"id": number, "name": "twice", "completion": text} for number, text in enumerate(texts)]
     completions = write_lines(tmp_path / "completions.jsonl", lines)
-    status, found = check(tmp_path, problems, completions, "--compat=both")
+    status, lines = check(tmp_path, problems, completions, "--compat=both")
     assert status == 0
-    assert [line["id"] for line in found] == [0, 1, 2]
-    assert [line["status"] for line in found] == ["OK", "Exception", "SyntaxError"]
-    assert [line["multipl_e_status"] for line in found] == ["OK", "OK", "SyntaxError"]
-    assert {"name", "status", "exit_code", "stdout", "stderr", "seconds"} <= set(found[0])
+    assert [line["id"] for line in lines] == [0, 1, 2]
+    assert [line["status"] for line in lines] == ["OK", "Exception", "SyntaxError"]
+    assert [line["multipl_e_status"] for line in lines] == ["OK", "OK", "SyntaxError"]
+    assert {"name", "status", "exit_code", "stdout", "stderr", "seconds"} <= set(lines[0])
     assert capsys.readouterr().out == "sound: 1 of 3 pass\nmultipl-e: 2 of 3 pass\n"
 
 

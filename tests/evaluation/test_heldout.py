@@ -55,11 +55,11 @@ def test_problems_are_read_as_what_they_are(tmp_path):
 
 
 def test_several_files_are_read_one_after_another(tmp_path):
-    one = written(tmp_path, TRIPLET, PROBLEM)
-    other = tmp_path / "other.jsonl"
-    other.write_text(json.dumps({**TRIPLET, "language": "racket"}) + "\n")
-    assert [item.language for _, item in heldout.load(f"{one}, {other}")] == ["python", "python", "racket"]
-    assert [item.language for _, item in heldout.load(f"{one},{other}", limit=1)] == ["python", "racket"]
+    first = written(tmp_path, TRIPLET, PROBLEM)
+    second = tmp_path / "other.jsonl"
+    second.write_text(json.dumps({**TRIPLET, "language": "racket"}) + "\n")
+    assert [item.language for _, item in heldout.load(f"{first}, {second}")] == ["python", "python", "racket"]
+    assert [item.language for _, item in heldout.load(f"{first},{second}", limit=1)] == ["python", "racket"]
 
 
 def test_problems_of_several_languages_are_also_counted_by_language():
@@ -145,7 +145,7 @@ def test_answers_depend_on_the_name_and_not_on_the_other_problems(opened):
 
     def texts(chosen, temperature, name):
         solved = heldout.solve_all(opened.config, opened.player, params, chosen, temperature, name)
-        return [(one.rollout.text, one.correct) for one in solved]
+        return [(solution.rollout.text, solution.correct) for solution in solved]
 
     greedy = texts(problems, 0.0, "a")
     assert texts(problems, 0.0, "b") == greedy

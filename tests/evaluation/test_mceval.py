@@ -127,9 +127,11 @@ def test_problems_of_standard_input_are_judged_by_what_is_printed(tmp_path, caps
     (tmp_path / "completions.jsonl").write_text("".join(lines))
     command = ["check", "--language=python", f"--problems={source}"]
     assert main([*command, f"--completions={tmp_path / 'completions.jsonl'}", f"--out={tmp_path / 'out.jsonl'}"]) == 0
-    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert [line["status"] for line in found] == list(programs.values())
-    assert "test 1: it prints something else" in found[1]["stderr"] and not any("judged" in line for line in found)
+    verdicts = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in verdicts] == list(programs.values())
+    assert "test 1: it prints something else" in verdicts[1]["stderr"] and not any(
+        "judged" in line for line in verdicts
+    )
     assert main(["--model=m", "--language=python", f"--problems={source}", "--out=o"]) == 2
     assert "use --prompt=chat" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match="hf download nuprl/Ag-LiveCodeBench-X"):

@@ -40,9 +40,9 @@ def test_ocaml_is_judged_by_its_results():
     }
     own_f = "  let rec f = function [] -> [] | x :: r -> (2 * x) :: f r in f xs\nlet f = 7\nlet () = print_int f\n"
     with CompletionJudge("ml", timeout_s=20) as judge:
-        found = list(judge.judge_all([(OCAML, Completion("p", text)) for text in (OCAML_RIGHT, own_f, *cheats)]))
-    assert [one.status for one in found] == ["OK", "OK", *cheats.values()]
-    assert not any(one.infrastructure or one.own_way for one in found)
+        judgements = list(judge.judge_all([(OCAML, Completion("p", text)) for text in (OCAML_RIGHT, own_f, *cheats)]))
+    assert [judgement.status for judgement in judgements] == ["OK", "OK", *cheats.values()]
+    assert not any(judgement.infrastructure or judgement.own_way for judgement in judgements)
 
 
 @needs("pl")

@@ -118,10 +118,10 @@ def test_results_files_of_another_form_are_named(tmp_path):
 
 def test_problems_that_would_share_a_results_file_are_named(tmp_path):
     store = results.Results(tmp_path, {})
-    made = [records.from_record(PROBLEM | {"name": name}) for name in ("a/b", "a_b")]
-    store.check_names(made[:1])
+    clashing = [records.from_record(PROBLEM | {"name": name}) for name in ("a/b", "a_b")]
+    store.check_names(clashing[:1])
     with pytest.raises(ValueError, match="'a/b' and 'a_b' would have one results file"):
-        store.check_names(made)
+        store.check_names(clashing)
     for name in ("", "x" * 300, "a\0b", "a\ud800"):
         with pytest.raises(ValueError, match="can't name a results file"):
             store.check_names([records.from_record(PROBLEM | {"name": name})])
@@ -184,6 +184,6 @@ def test_a_reference_solution_that_the_executors_failed_on_is_run_again():
     problem = records.from_record(PLUS | {"plus_input": [[[3], [4]]], "atol": 0})
     verdicts = [Verdict("", Status.INFRASTRUCTURE), Verdict("", Status.OK, ("[]", "[0.5, 0.5]"))]
     cache = evalplus.ExpectedCache()
-    found = [cache.get(lambda *_: verdicts.pop(0), problem) for _ in range(3)]
-    assert found[0].status is Status.INFRASTRUCTURE
-    assert found[1] is found[2] and found[1].seconds == (0.5, 0.5)
+    expected = [cache.get(lambda *_: verdicts.pop(0), problem) for _ in range(3)]
+    assert expected[0].status is Status.INFRASTRUCTURE
+    assert expected[1] is expected[2] and expected[1].seconds == (0.5, 0.5)

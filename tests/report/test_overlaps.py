@@ -41,31 +41,35 @@ def test_a_planted_prompt_is_found_in_a_program_and_in_a_message():
     )
     message = "Check if in given list of numbers, are any two numbers closer to each other than given threshold."
     planted = [Item("triplet", 7, program), Item("induction problem", 9, INNOCENT, message)]
-    found = matched([Item("triplet", 3, INNOCENT), *planted], RACKET)
-    assert (found.items, found.short_items, found.problems) == (3, 0, 1)
-    assert {(match.item.step, match.part) for match in found.matches} == {(7, "prompt"), (9, "prompt")}
-    assert all("are any two numbers closer to each other than given threshold" in one.shared for one in found.matches)
-    assert [match.overlap for match in found.matches] == sorted((m.overlap for m in found.matches), reverse=True)
+    findings = matched([Item("triplet", 3, INNOCENT), *planted], RACKET)
+    assert (findings.items, findings.short_items, findings.problems) == (3, 0, 1)
+    assert {(match.item.step, match.part) for match in findings.matches} == {(7, "prompt"), (9, "prompt")}
+    assert all(
+        "are any two numbers closer to each other than given threshold" in match.shared for match in findings.matches
+    )
+    assert [match.overlap for match in findings.matches] == sorted((m.overlap for m in findings.matches), reverse=True)
 
 
 def test_a_planted_solution_is_found_whatever_its_white_space_and_name():
     copied = "def f(numbers, threshold):\n" + SOLUTION.replace("    ", "\t")
-    found = matched([Item("triplet", 1, copied)], PYTHON)
-    assert [(match.problem, match.part, match.overlap) for match in found.matches] == [("HumanEval/0", "solution", 1.0)]
+    findings = matched([Item("triplet", 1, copied)], PYTHON)
+    assert [(match.problem, match.part, match.overlap) for match in findings.matches] == [
+        ("HumanEval/0", "solution", 1.0)
+    ]
 
 
 def test_a_part_of_a_problem_is_near_and_no_match():
     half = "given list of numbers, are any two numbers closer to each " + " ".join(f"w{number}" for number in range(20))
-    found = matched([Item("triplet", 1, half)], RACKET)
-    assert not found.matches
-    (near,) = found.nearest
+    findings = matched([Item("triplet", 1, half)], RACKET)
+    assert not findings.matches
+    (near,) = findings.nearest
     assert 0 < near.overlap < 0.5 and near.shared == "given list of numbers are any two numbers closer to each"
     assert matched([Item("triplet", 1, half)], RACKET, threshold=near.overlap).matches == (near,)
 
 
 def test_other_programs_and_short_texts_are_clean():
-    found = matched([Item("triplet", 1, INNOCENT), Item("triplet", 0, "(define (f x) x)")], RACKET)
-    assert not found.matches and not found.nearest and found.short_items == 1
+    findings = matched([Item("triplet", 1, INNOCENT), Item("triplet", 0, "(define (f x) x)")], RACKET)
+    assert not findings.matches and not findings.nearest and findings.short_items == 1
 
 
 @pytest.mark.parametrize("settings", [{"n": 0}, {"threshold": 0}, {"threshold": 1.5}])

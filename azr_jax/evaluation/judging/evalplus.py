@@ -71,10 +71,10 @@ class ExpectedCache:
             lock = self._locks.setdefault(problem.name, threading.Lock())
         with lock:
             if problem.name not in self._known:
-                found = _reference(run, problem)
-                if isinstance(found, Verdict) and found.status is Status.INFRASTRUCTURE:
-                    return found  # says nothing of the next try
-                self._known[problem.name] = found
+                expected = _reference(run, problem)
+                if isinstance(expected, Verdict) and expected.status is Status.INFRASTRUCTURE:
+                    return expected  # says nothing of the next try
+                self._known[problem.name] = expected
             return self._known[problem.name]
 
 

@@ -227,7 +227,7 @@ def _evalplus(record: dict[str, Any]) -> EvalPlusProblem:
     for field in ("base_input", "plus_input"):
         # MBPP+ has {} where a problem has no further inputs.
         if record[field] != {} and not (
-            isinstance(record[field], list) and all(isinstance(each, list) for each in record[field])
+            isinstance(record[field], list) and all(isinstance(inputs, list) for inputs in record[field])
         ):
             raise ValueError(f"field {field!r} is {record[field]!r:.60}: EvalPlus has a list of argument lists there")
     atol = record["atol"]

@@ -31,7 +31,7 @@ def load(path: str | Path, limit: int = 0) -> list[tuple[TaskType, Triplet | Ind
       ValueError: a line that is no problem, with its number; no problem at all.
     """
     if "," in str(path):
-        return [problem for one in str(path).split(",") for problem in load(one.strip(), limit)]
+        return [problem for file in str(path).split(",") for problem in load(file.strip(), limit)]
     path = Path(located(str(path)))
     if not path.is_file():
         raise FileNotFoundError(f"evaluation.heldout={str(path)!r}: no such file; name a problems file or set it to ''")
@@ -68,7 +68,7 @@ def _check(name: str, value: Any) -> None:
     if name == "shown":
         good, noun = isinstance(value, int) and not isinstance(value, bool), "a number of pairs"
     elif name in ("inputs", "outputs"):
-        good, noun = isinstance(value, list) and all(isinstance(each, str) for each in value), "a list of texts"
+        good, noun = isinstance(value, list) and all(isinstance(text, str) for text in value), "a list of texts"
     else:
         good, noun = isinstance(value, str), "text"
     if not good:
@@ -123,7 +123,7 @@ def count_languages(solutions: Sequence[Solution], mode: str) -> dict[str, Count
     names = dict.fromkeys(solution.task.language for solution in solutions)
     if len(names) > 1:
         for name in names:
-            counts[f"{mode}/{name}"] = count([one for one in solutions if one.task.language == name])
+            counts[f"{mode}/{name}"] = count([solution for solution in solutions if solution.task.language == name])
     return counts
 
 

@@ -164,10 +164,10 @@ def read(folder: str | Path) -> dict[str, list[dict[str, Any]]]:
       ValueError: no result file in it, or a damaged one.
     """
     paths = sorted([*Path(folder).glob(f"*{_SUFFIX}"), *Path(folder).glob("*.results.json")])
-    found = dict(_read_file(path) for path in paths)
-    if not found:
+    by_name = dict(_read_file(path) for path in paths)
+    if not by_name:
         raise ValueError(f"{folder}: no {_SUFFIX} file in it")
-    return found
+    return by_name
 
 
 def _read_file(path: Path) -> tuple[str, list[dict[str, Any]]]:
@@ -175,12 +175,12 @@ def _read_file(path: Path) -> tuple[str, list[dict[str, Any]]]:
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         record = json.loads(content)
-        name, found = record["name"], [{"status": each["status"], **each} for each in record["results"]]
-        if not isinstance(name, str) or not found:
+        name, samples = record["name"], [{"status": result["status"], **result} for result in record["results"]]
+        if not isinstance(name, str) or not samples:
             raise ValueError("no name or no result in it")
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: no results file: {error!r}; delete it to have the problem done again") from None
-    return name, found
+    return name, samples
 
 
 def passed(result: Mapping[str, Any], key: str = "status") -> bool:
@@ -190,4 +190,4 @@ def passed(result: Mapping[str, Any], key: str = "status") -> bool:
 
 def counts(results: Mapping[str, Sequence[Mapping[str, Any]]], key: str = "status") -> list[tuple[int, int]]:
     """(samples, correct) of each problem."""
-    return [(len(each), sum(passed(result, key) for result in each)) for each in results.values()]
+    return [(len(samples), sum(passed(result, key) for result in samples)) for samples in results.values()]
