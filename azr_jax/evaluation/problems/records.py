@@ -168,7 +168,7 @@ def from_record(record: Any, suffix: str = "") -> AnyProblem:
         return _mceval(record, suffix)
     if "task_id" in record and not isinstance(record.get("tests"), list | dict):
         return _evalplus(record)
-    if not isinstance(record.get("tests", ""), str) or "question_content" in record:
+    if isinstance(record.get("tests"), list | dict) or "question_content" in record:
         return _stdin_problem(record, suffix)
     for field in _TEXT_FIELDS:
         if not isinstance(record.get(field), str):
