@@ -18,7 +18,9 @@ from executors import LANGUAGES, Job, JobKind, Language, Limits, Pool, Verdict, 
 from executors.sandbox.launch import Tier
 
 _LIMITS = Limits()
-_ALLOW_TIER = "least containment to go on with: namespaces, landlock or limits"
+_ALLOW_TIER = "least containment to go on with: namespaces, landlock or limits (default: %(default)s)"
+_MEMORY = "MiB of a program (default: %(default)s)"
+_VALUE = "characters of a value (default: %(default)s)"
 # Languages that work without what is built, but start several times slower.
 _BUILDS: dict[str, Callable[[], Path]] = {
     name: language.build for name, language in LANGUAGES.items() if language.build
@@ -39,9 +41,15 @@ def _parser() -> argparse.ArgumentParser:
     batch.add_argument("--determinism", action="store_true", help="run every job in a second process too")
     for command in (run, batch):
         command.add_argument("--language", required=True, help=f"one of {', '.join(sorted(LANGUAGES))}")
-        command.add_argument("--timeout", type=float, default=_LIMITS.wall_s, metavar="S", help="wall and CPU time")
-        command.add_argument("--memory-mib", type=int, default=_LIMITS.memory_mib, metavar="N")
-        command.add_argument("--value-chars", type=int, default=_LIMITS.value_chars, metavar="N")
+        command.add_argument(
+            "--timeout",
+            type=float,
+            default=_LIMITS.wall_s,
+            metavar="S",
+            help="wall and CPU time (default: %(default)s)",
+        )
+        command.add_argument("--memory-mib", type=int, default=_LIMITS.memory_mib, metavar="N", help=_MEMORY)
+        command.add_argument("--value-chars", type=int, default=_LIMITS.value_chars, metavar="N", help=_VALUE)
         command.add_argument("--cold", action="store_true", help="a fresh interpreter for every program")
         command.add_argument("--allow-tier", default="namespaces", help=_ALLOW_TIER)
         command.add_argument("--language-dir", default=None, metavar="DIR", help="folder of more language files")
@@ -52,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("language", nargs="*", help=f"of {', '.join(sorted(_BUILDS))} (default: all that are installed)")
     benchmark = commands.add_parser("benchmark", help="programs a second, cold against warm on one core")
     benchmark.add_argument("--language", action="append", help="only this language; may be repeated")
-    benchmark.add_argument("--seconds", type=float, default=4.0, help="time for each figure")
+    benchmark.add_argument("--seconds", type=float, default=4.0, help="time for each figure (default: %(default)s)")
     benchmark.add_argument("--soak", type=int, metavar="N", help="instead: N programs through one pool; does it grow?")
     benchmark.add_argument(
         "--hanging", type=int, metavar="N", help="instead: a batch of N of which 5%% run into limits"

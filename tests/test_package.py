@@ -111,6 +111,24 @@ def test_help_is_quick_and_shows_defaults(installed, name):
     assert "default" in done.stdout or name in ("status", "doctor", "executors")
 
 
+# Commands and what stands in the help of each: a flag's default.
+SUBCOMMANDS = {
+    ("executors", "run"): "(default: namespaces)",
+    ("executors", "batch"): "(default: 512)",
+    ("executors", "benchmark"): "(default: 4.0)",
+    ("azr_jax.evaluation", "run"): "(default: completion)",
+    ("azr_jax.evaluation", "check"): "(default: one a core)",
+    ("azr_jax.checkpoint", "export"): "(default: the newest)",
+}
+
+
+@pytest.mark.parametrize("command", SUBCOMMANDS, ids=" ".join)
+def test_help_of_subcommands_shows_defaults(command):
+    done = subprocess.run([sys.executable, "-m", *command, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert SUBCOMMANDS[command] in " ".join(done.stdout.split())
+
+
 def test_two_steps_of_the_demo_from_another_folder(installed):
     settings = [f"--config.{key}={value}" for key, value in SMALL.items()]
     done = installed.azr_jax("train", "--config=tiny", "--config.model.path=azr-tiny", *settings, "--config.steps=2")

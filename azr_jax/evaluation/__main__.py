@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import signal
 import sys
 from collections.abc import Sequence
 
 from azr_jax.devices import prepare
 from azr_jax.evaluation.commands import check, compare, run, speed, table
+from azr_jax.flags import ShowDefaults
 
 # What an interrupted command leaves.
 _KEPT = {
@@ -22,7 +24,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m azr_jax.evaluation", description="Benchmarks: sample, judge, compare."
     )
-    commands = top.add_subparsers(dest="command", required=True)
+    with_defaults = functools.partial(argparse.ArgumentParser, formatter_class=ShowDefaults)
+    commands = top.add_subparsers(dest="command", required=True, parser_class=with_defaults)
     run.add_parser(commands)
     check.add_parser(commands)
     compare.add_parser(commands)

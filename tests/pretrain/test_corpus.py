@@ -2,6 +2,8 @@
 
 import collections
 import random
+import subprocess
+import sys
 
 import pytest
 from conftest import ci_in
@@ -119,3 +121,13 @@ def test_formatted_styles_parse_and_unformatted_ones_do_not():
             assert not isinstance(parsed, Answer)
         elif not cut_short:
             assert isinstance(parsed, Answer), one
+
+
+def test_the_command_writes_the_problems_of_a_language_that_is_left_out(tmp_path):
+    if LANGUAGES["lua"].find() is None:
+        pytest.skip("Lua is not installed")
+    command = [sys.executable, "-m", "azr_jax.pretrain", "--problems=lua", f"--config.pretrain.output={tmp_path}"]
+    done = subprocess.run([*command, "--config.pretrain.heldout=3"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["heldout_lua.jsonl", "validation_lua.jsonl"]
+    assert len((tmp_path / "heldout_lua.jsonl").read_text().splitlines()) == 3
