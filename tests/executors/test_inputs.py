@@ -74,13 +74,8 @@ def test_what_is_no_argument_list_is_refused_with_the_reason(name):
     assert "can't call f" in verdicts[0].message
 
 
-def accepted(rows):
-    """(rows whose every value is that of real Python, verdicts)."""
-    with Pool("python", workers=2, limits=Limits(wall_s=20.0, cpu_s=20.0, value_chars=65536)) as pool:
-        jobs = [Job(str(n), JobKind.EVALUATE, row["program"], tuple(row["inputs"])) for n, row in enumerate(rows)]
-        verdicts = pool.run_all(jobs)
-    sys.set_int_max_str_digits(0)
-    return [row for row, verdict in zip(rows, verdicts, strict=True) if verdict.ok], verdicts
+# The two reasons for which 5 of the 502 programs are refused: 99.0% are accepted.
+REFUSALS = ("an input can't call f", "characters")
 
 
 @pytest.mark.parametrize(
@@ -97,8 +92,13 @@ def test_what_real_models_propose_is_accepted(file, step):
         pytest.skip(f"{file} is not beside this clone")
     rows = [json.loads(line) for line in (PROPOSALS / file).read_text().splitlines()]
     rows = [row for row in rows if row["outcome"] == "value"][::step]
-    good, verdicts = accepted(rows)
-    assert len(good) >= 0.98 * len(rows), [verdict.message for verdict in verdicts if not verdict.ok]
+    with Pool("python", workers=2, limits=LIMITS) as pool:
+        jobs = [Job(str(n), JobKind.EVALUATE, row["program"], tuple(row["inputs"])) for n, row in enumerate(rows)]
+        verdicts = pool.run_all(jobs)
+    refused = [verdict.message for verdict in verdicts if not verdict.ok]
+    assert [message for message in refused if not any(reason in message for reason in REFUSALS)] == []
+    assert len(refused) <= 4
+    sys.set_int_max_str_digits(0)
     differs = [
         (row["program"], mine, theirs)
         for row, verdict in zip(rows, verdicts, strict=True)

@@ -209,8 +209,8 @@ let () =
     | _ -> raise Not_a_value
     | exception _ -> raise Not_a_value in
 
-  (* Argument lists: what stands behind f in a call, such as 1 [2; 3] or ~k:1 "a"; a text that is one value, such as
-     -1 or Some 2, is one argument. *)
+  (* Argument lists: what stands behind f in a call, such as 1 [2; 3] or ~k:1 (Some 2); a negative number alone needs no
+     parentheses. *)
   let expressions_of text =
     let open Parsetree in
     match parse (Lexing.from_string ("f " ^ text ^ "\n")) with
@@ -225,15 +225,16 @@ let () =
     | Labelled name -> "~" ^ name ^ ":" ^ text
     | Optional name -> "?" ^ name ^ ":" ^ text in
   let arguments_text = function
-    | [ (Asttypes.Nolabel, (text, _)) ] -> text
+    | [ (Asttypes.Nolabel, (text, true)) ] when text.[0] = '-' -> text
     | several -> String.concat " " (List.map (fun (label, text) -> labelled label (argument text)) several) in
   let read_arguments text =
-    match read text with
-    | text, expression -> ([ (Asttypes.Nolabel, text) ], [ (Asttypes.Nolabel, expression) ])
+    match expressions_of text with
+    | arguments ->
+      let read_one (label, e) = let text, e = read_expression e in ((label, text), (label, e)) in
+      List.split (List.map read_one arguments)
     | exception Not_a_value ->
-      let arguments =
-        List.map (fun (label, e) -> let text, e = read_expression e in ((label, text), (label, e))) (expressions_of text) in
-      List.split arguments in
+      let text, expression = read text in
+      ([ (Asttypes.Nolabel, text) ], [ (Asttypes.Nolabel, expression) ]) in
 
   (* The program, as `#use` of a file does it: the phrases come from the parser set here, whatever the file holds. *)
   let raised = ref None and printed = ref None in
