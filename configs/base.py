@@ -126,21 +126,21 @@ def _pretrain() -> ml_collections.ConfigDict:
     """The embedded model, made from nothing by `python -m azr_jax.pretrain --config=configs/tiny.py`."""
     return ml_collections.ConfigDict(
         {
-            "output": "azr_jax/embedded",
-            "languages": ("racket", "julia", "javascript", "python"),
+            "output": "azr_jax/embedded",  # folder of the model and of its problem files
+            "languages": ("racket", "julia", "javascript", "python"),  # of the corpus
             "programs": (20000, 6000, 6000, 6000),  # different programs in each language
-            "transcripts": (27000, 6000, 6000, 6000),
+            "transcripts": (27000, 6000, 6000, 6000),  # training texts of each language
             "heldout": 360,  # programs in the held-out split, and as many for validation
-            "vocab_size": 2048,
-            "embed_dim": 128,
-            "ffn_dim": 384,
-            "layers": 4,
+            "vocab_size": 2048,  # tokens of the tokenizer
+            "embed_dim": 128,  # width
+            "ffn_dim": 384,  # width of the feed-forward part
+            "layers": 4,  # depth
             "heads": 4,  # and as many kv_heads
-            "row_tokens": 288,
+            "row_tokens": 288,  # packed row length
             "copying_steps": 250,  # batches of repeated random text, from which copying is learned
             "clean_share": 0.8,  # of the transcripts: right, reasoned and formatted, before the mixture
-            "batch_rows": 8,
-            "learning_rate": 2e-3,
+            "batch_rows": 8,  # rows of a training batch
+            "learning_rate": 2e-3,  # peak of the schedule
             "prompt_weight": 0.05,  # loss weight of prompt tokens, 1 for response tokens
         }
     )
@@ -149,15 +149,15 @@ def _pretrain() -> ml_collections.ConfigDict:
 def get_config() -> ml_collections.ConfigDict:
     """Table 3's sizes with what we recommend around them; no language chosen."""
     config = ml_collections.ConfigDict()
-    config.languages = ("racket",)
-    config.language_weights = (1.0,)
+    config.languages = ("racket",)  # one or several; several need language_weights of as many
+    config.language_weights = (1.0,)  # how often each language is drawn; one positive number a language
     config.language_directory = ""  # a folder of extra language files
-    config.seed = 0
-    config.steps = 500
+    config.seed = 0  # of all that is drawn; change it for another run of the same kind
+    config.steps = 500  # updates; 256 for the paper's reward study
     config.model = ml_collections.ConfigDict(
         {
-            "path": "weights/Qwen2.5-Coder-3B",
-            "compute_dtype": "bfloat16",
+            "path": "weights/Qwen2.5-Coder-3B",  # a Hugging Face directory; azr-tiny is the embedded model
+            "compute_dtype": "bfloat16",  # float32 on a CPU, or to look for differences
             "remat": "auto",  # auto | full | attention | gate | dots | none: what the backward pass computes again
             "attention": "auto",  # auto | xla | cudnn | splash
             # none | model: training prompts as they are, or as a user's message in the model's own chat template
@@ -170,8 +170,8 @@ def get_config() -> ml_collections.ConfigDict:
     )
     config.mesh = ml_collections.ConfigDict(
         {
-            "data": 1,
-            "fsdp": -1,
+            "data": 1,  # copies of the parameters; raise it if they fit a device many times over
+            "fsdp": -1,  # parts of the parameters, gradients and moments; -1: all devices left
             "tensor": 0,  # 0: the quickest by `plan`: 2 on several TPUs that it divides, 1 elsewhere
             # Where parameters and moments lie while sampling: device | host (more slots, a copy each way a step) | auto
             # (host where the slots asked for, or 64, do not fit beside them).
@@ -209,17 +209,17 @@ def get_config() -> ml_collections.ConfigDict:
     config.executor = ml_collections.ConfigDict(
         {
             "workers": 0,  # 0: one for each core
-            "wall_s": 5.0,
-            "cpu_s": 5.0,
-            "memory_mib": 512,
+            "wall_s": 5.0,  # wall time of a program; raise it if exec/timeouts is not near 0
+            "cpu_s": 5.0,  # processor time of a program
+            "memory_mib": 512,  # memory of a program beyond what its interpreter has at its start
             "value_chars": 8192,  # characters of one value; what is longer is `output_limit`
             "allow_tier": "namespaces",  # the least containment accepted: namespaces | landlock | limits
-            "max_infrastructure_share": 0.2,
+            "max_infrastructure_share": 0.2,  # share of a step's infrastructure verdicts that ends the run
         }
     )
     config.evaluation = ml_collections.ConfigDict(
         {
-            "every": 64,
+            "every": 64,  # steps between two scorings; 0: only before and after the run
             "heldout": "",  # a problems file (JSON lines) scored before and after the run, and every `every` steps
             "heldout_limit": 0,  # 0: all
             "temperature_samples": 0,  # answers sampled at temperature 1 for each held-out problem, besides greedy
@@ -233,21 +233,26 @@ def get_config() -> ml_collections.ConfigDict:
     )
     config.checkpoint = ml_collections.ConfigDict(
         {
-            "every": 16,
+            "every": 16,  # steps between two saves; what a kill can cost
             "keep": 3,  # the newest saves
             "keep_every": 0,  # and every save of a multiple of this step; 0: none
             "best_metric": "",  # and the save with the highest value of this metric, one that its step has; "": none
-            "export_at_end": True,
+            "export_at_end": True,  # writes WORKDIR/export, a Hugging Face directory
             "cut_steps": True,  # SIGTERM abandons the step in progress and saves the one before; False: it ends first
         }
     )
     config.metrics = ml_collections.ConfigDict(
-        {"tensorboard": True, "wandb": False, "wandb_project": "azr_jax", "transcripts_per_step": 12}
+        {
+            "tensorboard": True,  # writes WORKDIR/tensorboard
+            "wandb": False,  # sends metrics to Weights & Biases; needs the package wandb and a login
+            "wandb_project": "azr_jax",  # the project there
+            "transcripts_per_step": 12,  # prompts and responses of each step kept in transcripts.jsonl
+        }
     )
     config.monitoring = ml_collections.ConfigDict(
         {
             "profile_steps": (),  # steps of which a profiler trace is kept under WORKDIR/profile
-            # What a step's metrics are warned about (azr_jax/alerts.py says what each means and what to try).
+            # What a step's metrics are warned about (azr_jax/monitor/alerts.py says what each means and what to try).
             "alert_valid_below": 0.05,  # share of valid proposals
             "alert_acc_zero_above": 0.95,  # P(acc=0)
             "alert_mismatch_above": 0.1,  # nats a token between sampler and trainer

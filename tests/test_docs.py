@@ -136,6 +136,12 @@ def test_the_configuration_page_is_current():
     assert read("docs/configuration.md") == page, "run: python docs/generate_configuration.py"
 
 
+def test_every_setting_says_what_it_does():
+    rows = [row.split("|") for row in re.findall(r"^\| `[a-z_.]+` \|.*$", read("docs/configuration.md"), re.M)]
+    assert len(rows) > 100
+    assert [row[1] for row in rows if len(row) == 7 and not row[5].strip()] == []
+
+
 def metric_patterns() -> list[re.Pattern[str]]:
     """The keys in the first column of docs/metrics.md, as patterns."""
     rows = re.findall(r"^\| (`[^|]+) \|", read("docs/metrics.md"), re.M)
