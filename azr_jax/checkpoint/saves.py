@@ -1,4 +1,4 @@
-"""`Manager`: atomic saves of a training state and the host's counters, and what comes back of them.
+"""`Manager`: atomic saves of a training state and the host's counters.
 
 A save is an Orbax composite of three items: `params` and `training` (the rest of the TrainState), each a flat
 dictionary from the leaf's path to the array, and `host`, JSON. Orbax copies the arrays to the host's memory and writes
@@ -99,30 +99,30 @@ class Manager:
         return saved_steps(self.directory.parent)
 
     def check_space(self, abstract_state: TrainState) -> None:
-        """Says early when the saves of such a state will not fit on the local disk.
+        """Checks before the first step that the saves of such a state fit on the local disk.
 
         Raises:
-          OSError: not one fits and there is none yet; with one there already it is a warning.
+          OSError: no save fits and none is there; if one is there already, it is a warning.
         """
         if self._remote or jax.process_index():
             return
         place = next(path for path in (self.directory, *self.directory.parents) if path.exists())
-        free, one = (
+        free, save_bytes = (
             shutil.disk_usage(place).free,
             sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(abstract_state)),
         )
         free += self._leftover_bytes()
         saved = len(self.steps())
         # The oldest goes only when the newest is whole.
-        wanted = one * max(1, self._retention.newest + 1 - saved)
+        wanted = save_bytes * max(1, self._retention.newest + 1 - saved)
         if free >= wanted:
             return
         text = (
-            f"{self.directory}: {free / 2**30:.2f} GiB are free; a save takes {one / 2**30:.2f} GiB, those that"
+            f"{self.directory}: {free / 2**30:.2f} GiB are free; a save takes {save_bytes / 2**30:.2f} GiB, those that"
             f" checkpoint.keep={self._retention.newest} keeps {wanted / 2**30:.2f} GiB more than are there: free space,"
             " lower checkpoint.keep, or choose another --workdir"
         )
-        if free < one and not saved:
+        if free < save_bytes and not saved:
             raise OSError(text)
         logging.warning("%s", text)
 
@@ -134,11 +134,11 @@ class Manager:
         return sum(os.lstat(file).st_size for file in files)
 
     def save(self, step: int, state: TrainState, host: Mapping[str, Any], score: float | None = None) -> None:
-        """Starts a save of all of it or nothing and returns when it is copied.
+        """Starts an atomic save and returns when `state` is copied; `settle` and `poll` return its result.
 
-        `settle` and `poll` tell what became of it; one save is written at a time. Of a step that is already saved only
-        the score is noted. `host` is what JSON holds and must not change any more. `score`, higher is better, competes
-        with those of the other saves. On several hosts every host must call it.
+        One save is written at a time. If the step is saved already, only its score is noted. `host` is a JSON value
+        that must not change any more. `score`, higher is better, decides which save stays as the best. On several hosts
+        every host must call it.
 
         Raises:
           RuntimeError: this save or the one before can't be written, with the path, the reason and the fix; earlier
@@ -165,7 +165,7 @@ class Manager:
         attempt(start, lambda error: self._failed(step, error))
 
     def renew(self, step: int, host: Mapping[str, Any]) -> None:
-        """Puts `host` in the place of a save's own in one move, if there is such a save; its arrays stay.
+        """Replaces the JSON of a save in one move, if there is such a save; its arrays stay.
 
         Raises:
           RuntimeError: as `save`.
@@ -250,13 +250,13 @@ class Manager:
         return chosen, params
 
     def _remove_old(self, saved: int, score: float | None) -> None:
-        """Forgets at once what need not stay, and deletes it while training goes on."""
+        """Takes the names of saves that need not stay at once, and deletes their files while training goes on."""
         if jax.process_index():
             return
         try:
             steps, scores = self.steps(), read_scores(self.directory)
             if score is not None:
-                scores = {step: one for step, one in scores.items() if step in steps} | {saved: score}
+                scores = {step: value for step, value in scores.items() if step in steps} | {saved: score}
                 write_scores(self.directory, scores)
             forgotten = [self._forget(step) for step in self._retention.dropped(steps, scores)]
         except Exception as error:  # noqa: BLE001 - the save itself is whole

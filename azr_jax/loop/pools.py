@@ -28,6 +28,8 @@ _Finished = tuple[int, concurrent.futures.Future[Verdict]]
 class SharedPools:
     """The pools of several hosts. Every host calls `submit` for every job, in the same order, on its event loop.
 
+    An exchange is a collective of all devices (see hosts.py): it waits for the decode chunk that they were sent before.
+
     `must_cut` says whether this host was told to stop at once; when one was, `exchange` raises Preempted on all.
     """
 
@@ -73,9 +75,10 @@ class SharedPools:
         """
         own = [self._fingerprint, self._must_cut(), self._take(_WAIT_S if wait and self._running else 0.0)]
         told = self._hosts.exchange("verdicts", own)
-        if len({fingerprint for fingerprint, _, _ in told}) > 1:
+        fingerprints = [fingerprint for fingerprint, _, _ in told]
+        if len(set(fingerprints)) > 1:
             raise RuntimeError(
-                f"hosts: their loops ran apart (fingerprints {[each[0] for each in told]}); every host needs the same"
+                f"hosts: their loops ran apart (fingerprints {fingerprints}); every host needs the same"
                 " code, configuration and command. If they have that, it is a defect: keep the logs"
             )
         if any(cut for _, cut, _ in told):

@@ -19,9 +19,9 @@ COMMIT_FILE = "commit_success.txt"
 
 
 def ended_steps(workdir: epath.PathLike) -> int | None:
-    """How many steps the run had that ended there; None when summary or report, its last files, are not there.
+    """Steps of the finished run in this workdir; None if its last files, summary and report, are not both there.
 
-    A person may have had a report made of a run that goes on, or asked a finished one for more steps.
+    A report alone may be of a run that goes on; a finished run may have been given more steps.
 
     Raises:
       ValueError: a damaged summary.

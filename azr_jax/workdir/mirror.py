@@ -1,7 +1,6 @@
-"""A remote workdir (gs://...): files that are appended to are kept in a local folder and copied up. No jax.
+"""A remote workdir (gs://...): files that grow are written to a local folder and copied from there. No jax.
 
-config.json and the checkpoints are written to the remote place themselves; metrics, transcripts, report and export come
-through here.
+config.json and the checkpoints are written to the bucket directly; metrics, transcripts, report and export are copied.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Mirror:
         self.local = Path(workdir) if self._remote is None else _cache_folder(workdir)
 
     def fetch(self) -> None:
-        """Makes the local folder what the remote one is; what another machine's run left locally goes.
+        """Replaces the local folder by a copy of the remote files that a resumed run needs.
 
         Raises:
           OSError: the copy failed; nothing is half there: a run must not go on from it.

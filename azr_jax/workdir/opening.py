@@ -88,7 +88,7 @@ def open_on_all_hosts(workdir: str | os.PathLike[str], config: Config, allow_con
 
 @contextlib.contextmanager
 def held(workdir: str | os.PathLike[str]) -> Iterator[None]:
-    """Keeps other runs out of a local workdir, made before, until this one ends, however it does.
+    """Locks a local workdir, which exists, until the block or the process ends, so that no other run enters it.
 
     Raises:
       ValueError: another run is in it.

@@ -71,10 +71,10 @@ def test_a_tpu_is_known_by_its_devices(tmp_path, monkeypatch, files, platforms, 
 
 
 def test_the_first_decides_and_any_may_stop(hosts):
-    decided = on_all(hosts, lambda one: one.first("seed", lambda: [one.index, "mine"]))
+    decided = on_all(hosts, lambda host: host.first("seed", lambda: [host.index, "mine"]))
     assert decided == [[0, "mine"]] * 3
-    assert on_all(hosts, lambda one: one.any("stop", one.index == 2)) == [True] * 3
-    assert on_all(hosts, lambda one: one.any("stop", False)) == [False] * 3
+    assert on_all(hosts, lambda host: host.any("stop", host.index == 2)) == [True] * 3
+    assert on_all(hosts, lambda host: host.any("stop", False)) == [False] * 3
 
 
 def test_what_fails_on_one_has_failed_on_all(hosts):
@@ -91,19 +91,19 @@ def test_what_fails_on_one_has_failed_on_all(hosts):
 
     told = "RuntimeError: on host 1 of 3: disk full"
     assert on_all(hosts, act) == [told, "OSError: disk full", told]
-    assert on_all(hosts, lambda one: one.together("save", lambda: None)) == [None] * 3
+    assert on_all(hosts, lambda host: host.together("save", lambda: None)) == [None] * 3
 
 
 def test_a_workdir_that_a_host_does_not_see_is_an_error(hosts, tmp_path, monkeypatch):
     monkeypatch.setattr("azr_jax.workdir.opening._SEEN_S", 0.2)
     config = small_config()
     shared = tmp_path / "shared"
-    assert on_all(hosts, lambda one: open_on_all_hosts(shared, config, False, one)) == [None] * 3
+    assert on_all(hosts, lambda host: open_on_all_hosts(shared, config, False, host)) == [None] * 3
     assert [path.name for path in shared.iterdir()] == ["config.json"]
     # A folder of the same name and content on a disk of its own.
     shutil.copytree(shared, tmp_path / "own")
     places = [shared, shared, tmp_path / "own"]
-    for error in on_all(hosts, lambda one: open_on_all_hosts(places[one.index], config, False, one)):
+    for error in on_all(hosts, lambda host: open_on_all_hosts(places[host.index], config, False, host)):
         assert isinstance(error, ValueError) and "hosts [2] don't see what host 0 writes there" in str(error)
     assert [path.name for path in shared.iterdir()] == ["config.json"]
 

@@ -101,10 +101,10 @@ def two_devices(command, tmp_path_factory) -> Path:
     return workdir
 
 
-def assert_same_up_to_rounding(one: Path, other: Path) -> None:
+def assert_same_up_to_rounding(expected: Path, actual: Path) -> None:
     """Equal texts and counts; floats within ROUNDING."""
-    assert (one / "transcripts.jsonl").read_bytes() == (other / "transcripts.jsonl").read_bytes()
-    for left, right in zip(rows(one / METRICS_FILE), rows(other / METRICS_FILE), strict=True):
+    assert (expected / "transcripts.jsonl").read_bytes() == (actual / "transcripts.jsonl").read_bytes()
+    for left, right in zip(rows(expected / METRICS_FILE), rows(actual / METRICS_FILE), strict=True):
         left, right = untimed(left), untimed(right)
         assert left.keys() == right.keys()
         for key, value in left.items():

@@ -1,4 +1,4 @@
-"""Two hosts' loops with a pool each: every program runs once, and both loops see all verdicts in one order."""
+"""Two hosts' loops with a pool each: every program runs once, and both loops see all verdicts in the same order."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from executors import Job, JobKind, Pool, Status, Verdict
 @pytest.fixture(scope="module")
 def pools():
     """One real pool a host."""
-    with Pool("python", workers=1) as one, Pool("python", workers=1) as other:
-        yield one, other
+    with Pool("python", workers=1) as first, Pool("python", workers=1) as second:
+        yield first, second
 
 
 def on_hosts(hosts, play) -> list:
-    return on_all(hosts, lambda one: asyncio.run(play(one)))
+    return on_all(hosts, lambda host: asyncio.run(play(host)))
 
 
 def job(number: int, seconds: float = 0.0) -> Job:
@@ -46,7 +46,7 @@ def test_each_program_runs_once_and_all_hosts_see_the_verdicts_in_one_order(pool
         shared = SharedPools({"python": Recorded()}, host, lambda: False)  # pyright: ignore[reportArgumentType]
         order = []
 
-        async def one(number: int) -> Verdict:
+        async def run_job(number: int) -> Verdict:
             verdict = await shared.submit("python", job(number, 0.5 if number == 0 else 0.0))
             order.append(verdict.id)
             if number < 4:
@@ -54,7 +54,7 @@ def test_each_program_runs_once_and_all_hosts_see_the_verdicts_in_one_order(pool
                 order.append(f"after {verdict.id}")
             return verdict
 
-        tasks = [asyncio.create_task(one(number)) for number in range(6)]
+        tasks = [asyncio.create_task(run_job(number)) for number in range(6)]
         await asyncio.sleep(0)
         while shared.waiting:
             shared.exchange(wait=True)

@@ -28,7 +28,7 @@ def open_hosts(count: int) -> list[Hosts]:
 
 
 def on_all(hosts: Sequence[Hosts], act: Callable[[Hosts], Any]) -> list[Any]:
-    """What `act(host)` gives or raises on each, each in a thread."""
+    """What `act(host)` gives or raises on every host, which are threads here."""
     with concurrent.futures.ThreadPoolExecutor(len(hosts)) as threads:
         futures = [threads.submit(act, host) for host in hosts]
         return [future.exception() or future.result() for future in futures]

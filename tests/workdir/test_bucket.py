@@ -10,7 +10,7 @@ import pytest
 from conftest import SMALL, rows
 from etils import epath
 from fake_bucket import serving
-from test_checkpoint import HOST, assert_same, changed, config, made, restored
+from test_checkpoint import HOST, assert_same, changed, config, learner_and_state, restored
 from test_main import assert_same_run, wait_for
 
 from azr_jax.checkpoint import Manager, open_workdir, read_config
@@ -38,7 +38,7 @@ def bucket(storage):
 
 @pytest.mark.slow
 def test_saves_of_a_bucket_are_whole_or_not_there(bucket):
-    _, state = made()
+    _, state = learner_and_state()
     with Manager(RUN, keep=1) as saves:
         saves.save(1, state, HOST)
         saves.settle()
@@ -59,7 +59,7 @@ def test_saves_of_a_bucket_are_whole_or_not_there(bucket):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::RuntimeWarning")
 def test_a_bucket_that_refuses_fails_the_save_and_leaves_the_earlier_ones(bucket):
-    _, state = made()
+    _, state = learner_and_state()
     with Manager(RUN, keep=1) as saves:
         saves.save(1, state, HOST)
         saves.settle()

@@ -49,7 +49,7 @@ def config(**changes) -> Config:
 
 
 @functools.cache
-def made(model: ModelConfig = MODEL, estimator: str = "gae") -> tuple[Learner, object]:
+def learner_and_state(model: ModelConfig = MODEL, estimator: str = "gae") -> tuple[Learner, object]:
     """(learner on one device, a state in which every number is different)."""
     mesh = make_mesh(devices=jax.devices()[:1])
     graphdef, shapes = abstract(model, attention_kernel="xla")
@@ -72,7 +72,7 @@ def assert_same(left, right):
 
 
 def restored(saves: Manager, step: int | None = None):
-    learner, _ = made()
+    learner, _ = learner_and_state()
     return saves.restore(learner.abstract_state, learner.shardings, step)
 
 
@@ -81,7 +81,7 @@ def changed(state, number: float):
 
 
 def test_a_state_comes_back_bit_for_bit(tmp_path):
-    _, state = made()
+    _, state = learner_and_state()
     with Manager(tmp_path, keep=2) as saves:
         assert restored(saves) is None
         saves.save(7, state, HOST)
@@ -92,7 +92,7 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
 
 
 def test_the_newest_are_kept_and_a_saved_step_stays(tmp_path):
-    _, state = made()
+    _, state = learner_and_state()
     with Manager(tmp_path, keep=2) as saves:
         for step in (0, 9, 10):
             saves.save(step, changed(state, step), {"at": step})
@@ -109,7 +109,7 @@ def test_the_newest_are_kept_and_a_saved_step_stays(tmp_path):
 
 
 def test_every_kth_and_the_best_save_stay_over_restarts(tmp_path):
-    _, state = made()
+    _, state = learner_and_state()
     with Manager(tmp_path, keep=1, keep_every=4) as saves:
         for step, score in ((1, 0.9), (2, None), (4, 0.1), (5, 0.3)):
             saves.save(step, state, HOST, score)
@@ -134,7 +134,7 @@ def test_every_kth_and_the_best_save_stay_over_restarts(tmp_path):
     "damage", [pytest.param("cut", marks=pytest.mark.ci), pytest.param("deleted", marks=pytest.mark.slow)]
 )
 def test_damage_is_an_error_or_harmless_for_every_file(tmp_path, capfd, damage):
-    _, state = made()
+    _, state = learner_and_state()
     errors = 0
     with Manager(tmp_path, keep=2) as saves:
         saves.save(1, state, HOST)
@@ -193,7 +193,7 @@ def check_failed_save(saves: Manager, state) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::RuntimeWarning")
 def test_a_save_that_fails_leaves_the_earlier_ones(tmp_path):
-    _, state = made()
+    _, state = learner_and_state()
     with Manager(tmp_path, keep=1) as saves:
         saves.save(1, state, HOST)
         saves.settle()
@@ -205,7 +205,7 @@ def test_a_save_that_fails_leaves_the_earlier_ones(tmp_path):
 
 @pytest.mark.parametrize("kind", ["full", "read-only"])
 def test_a_disk_that_takes_no_more(tmp_path, kind):
-    _, state = made()
+    _, state = learner_and_state()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], capture_output=True, check=False
     )
@@ -223,7 +223,7 @@ def test_a_disk_that_takes_no_more(tmp_path, kind):
             check_failed_save(saves, state)
             # Orbax' threads would keep the process for minutes if they waited for the folder of the save.
             end = time.monotonic() + 10
-            while {"json_ch_save", "write_metadata_after_commits"} & {one.name for one in threading.enumerate()}:
+            while {"json_ch_save", "write_metadata_after_commits"} & {thread.name for thread in threading.enumerate()}:
                 assert time.monotonic() < end
                 time.sleep(0.05)
     finally:
@@ -231,7 +231,7 @@ def test_a_disk_that_takes_no_more(tmp_path, kind):
 
 
 def test_what_a_killed_save_left_is_never_picked_up(tmp_path):
-    _, state = made()
+    _, state = learner_and_state()
     with Manager(tmp_path, keep=3) as saves:
         saves.save(1, state, HOST)
         saves.settle()
@@ -256,7 +256,7 @@ class HeldSaves(Manager):
 
 
 def test_an_update_goes_on_beside_a_save_and_does_not_change_it(tmp_path):
-    _, state = made()
+    _, state = learner_and_state()
     in_place = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)
     trained = jax.tree.map(jnp.copy, state)
     with HeldSaves(tmp_path, 2) as saves:
@@ -276,7 +276,7 @@ def test_an_update_goes_on_beside_a_save_and_does_not_change_it(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::RuntimeWarning")
 def test_a_save_that_fails_beside_training_is_told_at_the_next_look(tmp_path):
-    _, state = made()
+    _, state = learner_and_state()
     with HeldSaves(tmp_path, 1) as saves:
         saves.go.set()
         with file_size_limit(4096):
@@ -289,21 +289,21 @@ def test_a_save_that_fails_beside_training_is_told_at_the_next_look(tmp_path):
 
 
 def test_a_disk_too_small_for_the_saves_is_told_at_the_start(tmp_path, monkeypatch, caplog):
-    learner, state = made()
-    one = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    learner, state = learner_and_state()
+    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     usage = shutil.disk_usage(tmp_path)
 
     def free(amount: float) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=int(amount)))
 
     with Manager(tmp_path, keep=2) as saves:
-        free(3.1 * one)
+        free(3.1 * state_bytes)
         saves.check_space(learner.abstract_state)
         assert "lower checkpoint.keep" not in caplog.text
-        free(2.9 * one)
+        free(2.9 * state_bytes)
         saves.check_space(learner.abstract_state)
         assert "lower checkpoint.keep" in caplog.text
-        free(0.9 * one)
+        free(0.9 * state_bytes)
         with pytest.raises(OSError, match=r"checkpoints: 0\.00 GiB are free; a save takes"):
             saves.check_space(learner.abstract_state)
         saves.save(1, state, HOST)
@@ -313,21 +313,21 @@ def test_a_disk_too_small_for_the_saves_is_told_at_the_start(tmp_path, monkeypat
 
 def test_what_a_killed_save_left_counts_as_free(tmp_path, monkeypatch):
     """Or a run killed amid its first save would not start again on a disk that holds one save and a half."""
-    learner, state = made()
-    one = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    learner, state = learner_and_state()
+    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=int(0.7 * one)))
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=int(0.7 * state_bytes)))
     half = tmp_path / "checkpoints" / "0.orbax-checkpoint-tmp" / "params"
     half.mkdir(parents=True)
     with Manager(tmp_path, keep=1) as saves:
         with pytest.raises(OSError, match="are free; a save takes"):
             saves.check_space(learner.abstract_state)
-        (half / "d").write_bytes(bytes(int(0.4 * one)))
+        (half / "d").write_bytes(bytes(int(0.4 * state_bytes)))
         saves.check_space(learner.abstract_state)
 
 
 def test_the_counters_of_a_save_are_renewed_in_one_move(tmp_path):
-    _, state = made()
+    _, state = learner_and_state()
     with Manager(tmp_path, keep=2) as saves:
         saves.renew(0, HOST)
         assert saves.steps() == []
@@ -343,13 +343,13 @@ def test_the_counters_of_a_save_are_renewed_in_one_move(tmp_path):
 
 
 def test_a_save_of_another_model_or_estimator(tmp_path):
-    _, state = made()
+    _, state = learner_and_state()
     with Manager(tmp_path, keep=1) as saves:
         saves.save(5, state, HOST)
-        larger, _ = made(dataclasses.replace(MODEL, vocab_size=64))
+        larger, _ = learner_and_state(dataclasses.replace(MODEL, vocab_size=64))
         with pytest.raises(ValueError, match=r"checkpoints/5: made with another model.*embed_VD.*\(48, 16\)"):
             saves.restore(larger.abstract_state, larger.shardings)
-        critic_free, _ = made(estimator="grpo")
+        critic_free, _ = learner_and_state(estimator="grpo")
         with pytest.raises(ValueError, match=r"learner\.estimator.*value_head"):
             saves.restore(critic_free.abstract_state, critic_free.shardings)
 
@@ -419,10 +419,10 @@ def test_a_workdir_that_cannot_be_written(tmp_path):
 def model_directory(path) -> str:
     """A Hugging Face directory of a model like MODEL, for its config.json and tokenizer."""
     vocabulary = {f"t{number}": number for number in range(MODEL.vocab_size)}
-    made_tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="t0"))
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="t0"))
     source = path.with_name("tokenizer")
     source.mkdir()
-    made_tokenizer.save(str(source / "tokenizer.json"))
+    tokenizer.save(str(source / "tokenizer.json"))
     weights.save(path, MODEL, weights.init(MODEL, seed=1), source)
     return str(path)
 
@@ -431,7 +431,7 @@ def model_directory(path) -> str:
 def test_any_save_exports_to_hugging_face(tmp_path):
     workdir, out = tmp_path / "run", tmp_path / "export"
     open_workdir(workdir, config(model__path=model_directory(tmp_path / "model")), allow_config_change=False)
-    learner, state = made()
+    learner, state = learner_and_state()
     state = state.replace(params=jax.tree.map(lambda x: x / 1e3, state.params))
     with Manager(workdir, keep=2) as saves:
         saves.save(3, state, HOST)
@@ -451,7 +451,7 @@ def test_any_save_exports_to_hugging_face(tmp_path):
 def test_an_export_replaces_that_of_its_own_step_alone_and_says_one_line(tmp_path, capsys):
     workdir, out, model = tmp_path / "run", tmp_path / "export", model_directory(tmp_path / "model")
     open_workdir(workdir, config(model__path=model), allow_config_change=False)
-    _, state = made()
+    _, state = learner_and_state()
     with Manager(workdir, keep=2) as saves:
         saves.save(3, state, HOST)
         saves.save(4, changed(state, 1), HOST)

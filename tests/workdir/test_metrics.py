@@ -99,17 +99,17 @@ def test_a_full_disk_is_an_error_that_leaves_whole_lines(tmp_path):
 
 def scalars(path):
     """(step, tag, value) of every scalar, and the steps from which later ones are to be hidden."""
-    found, purged = [], []
+    values, purged = [], []
     for file in sorted((path / "tensorboard").iterdir()):
         content = file.read_bytes()
         while content:
             length = int.from_bytes(content[:8], "little")
             event = Event.FromString(content[12 : 12 + length])
             content = content[16 + length :]
-            found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
+            values += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
             if event.HasField("session_log"):
                 purged.append(event.step)
-    return found, purged
+    return values, purged
 
 
 def test_tensorboard_has_the_finite_numbers_and_hides_repeated_steps(tmp_path):
@@ -148,8 +148,8 @@ def test_a_full_disk_of_tensorboard_neither_holds_the_run_nor_repeats_metrics(tm
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         out.write(4, metrics)
     assert [row["step"] for row in rows(tmp_path / "metrics.jsonl")] == [1, 2, 4]
-    found, _ = scalars(tmp_path)
-    assert [step for step, tag, _ in found if tag == "group/39"] == [1, 2, 3, 4]
+    values, _ = scalars(tmp_path)
+    assert [step for step, tag, _ in values if tag == "group/39"] == [1, 2, 3, 4]
 
 
 def test_the_event_file_is_what_tensorboard_reads(tmp_path):
