@@ -74,19 +74,19 @@ def test_each_program_runs_once_and_all_hosts_see_the_verdicts_in_one_order(pool
 
 def test_a_verdict_is_the_same_after_its_way_to_another_host():
     given = Verdict(
-        "job \ud800",
-        Status.RUNTIME_ERROR,
-        ("1", "'\n\ud83d'"),
-        True,
-        "ValueError",
-        "text",
-        0.1 + 0.2,
-        1e-9,
-        -9,
-        "out",
-        "err",
-        (True, False),
-        ("1", "[2], 3"),
+        id="job \ud800",
+        status=Status.RUNTIME_ERROR,
+        values=("1", "'\n\ud83d'"),
+        inputs=("1, 2",),
+        correct=True,
+        error_kind="ValueError",
+        message="text",
+        seconds=0.1 + 0.2,
+        memory_mib=1e-9,
+        exit_code=-9,
+        stdout="out",
+        stderr="err",
+        passed=(True, False),
     )
     unset = Verdict("x", Status.OK)
     assert all(getattr(given, field.name) != getattr(unset, field.name) for field in dataclasses.fields(Verdict))
