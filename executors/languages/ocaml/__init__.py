@@ -31,7 +31,7 @@ from executors.language import Interpreter, Language
 _OVERHEAD_MIB = 96
 _MEMORY_ERRORS = ("out of memory", "Out_of_memory")
 _HARNESS = Path(__file__).resolve().with_name("harness.ml")
-_LOADER, _COMPILED_VARIABLE = "load.ml", "AZR_OCAML_HARNESS"
+_LOADER, _COMPILED_VARIABLE = "load_harness.ml", "AZR_OCAML_HARNESS"
 
 
 @functools.cache
@@ -66,7 +66,7 @@ def _compiled(version: str) -> Path | None:
     if compiler is None or _version(compiler) != version:
         return None
     source = _HARNESS.read_bytes()
-    target = compiled.folder("ocaml") / f"harness-{hashlib.sha256(version.encode() + source).hexdigest()[:12]}"
+    target = compiled.folder("ocaml") / f"harness-{hashlib.sha256(version.encode() + _LOADER.encode() + source).hexdigest()[:12]}"
     try:
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,8 @@ def _compile(compiler: str, source: bytes, partial: Path, target: Path) -> None:
         raise ValueError(f"{' '.join(argv)} fails: {done.stderr.strip()[-2000:]}")
     # Without its interface no program can name the module.
     (partial / "azr_harness.cmi").unlink()
-    (partial / _LOADER).write_text(f'#load "{target / "azr_harness.cmo"}";;\n')
+    # Found in the folder of the script itself, wherever that is seen.
+    (partial / _LOADER).write_text('#load "azr_harness.cmo";;\n')
     partial.rename(target)
 
 
