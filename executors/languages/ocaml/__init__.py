@@ -66,7 +66,8 @@ def _compiled(version: str) -> Path | None:
     if compiler is None or _version(compiler) != version:
         return None
     source = _HARNESS.read_bytes()
-    target = compiled.folder("ocaml") / f"harness-{hashlib.sha256(version.encode() + _LOADER.encode() + source).hexdigest()[:12]}"
+    digest = hashlib.sha256(version.encode() + _LOADER.encode() + source).hexdigest()
+    target = compiled.folder("ocaml") / f"harness-{digest[:12]}"
     try:
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
