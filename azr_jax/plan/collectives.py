@@ -52,10 +52,10 @@ def find(text: str) -> list[Collective]:
 def by_kind(collectives: list[Collective]) -> dict[str, dict[str, int]]:
     """{kind: {"count", "bytes"}}: executions of one program call and the bytes of them all, on one device."""
     totals: dict[str, dict[str, int]] = {}
-    for one in collectives:
-        entry = totals.setdefault(one.kind, {"count": 0, "bytes": 0})
-        entry["count"] += one.times
-        entry["bytes"] += one.times * one.bytes
+    for collective in collectives:
+        entry = totals.setdefault(collective.kind, {"count": 0, "bytes": 0})
+        entry["count"] += collective.times
+        entry["bytes"] += collective.times * collective.bytes
     return totals
 
 
@@ -63,23 +63,23 @@ def wire_bytes(collectives: list[Collective]) -> float:
     """Bytes that one device sends in a call when every collective runs around a ring of its group."""
     factors = {"all-reduce": 2.0, "collective-permute": 1.0}
     total = 0.0
-    for one in collectives:
-        share = 1.0 if one.kind == "collective-permute" else (one.group - 1) / max(one.group, 1)
-        total += one.times * one.bytes * share * factors.get(one.kind, 1.0)
+    for collective in collectives:
+        share = 1.0 if collective.kind == "collective-permute" else (collective.group - 1) / max(collective.group, 1)
+        total += collective.times * collective.bytes * share * factors.get(collective.kind, 1.0)
     return total
 
 
 def _computations(text: str) -> dict[str, list[str]]:
     """Name -> its header and instruction lines."""
-    found: dict[str, list[str]] = {}
+    computations: dict[str, list[str]] = {}
     current: list[str] | None = None
     for line in text.splitlines():
         # A kernel's attributes may hold lines that look like an end, so only the next header ends a computation.
         if header := _COMPUTATION.match(line):
-            current = found.setdefault(header.group(1), [line])
+            current = computations.setdefault(header.group(1), [line])
         elif current is not None:
             current.append(line)
-    return found
+    return computations
 
 
 def _walk(computations: dict[str, list[str]], name: str, times: int, known: bool) -> Iterator[Collective]:
@@ -108,7 +108,7 @@ def _walk(computations: dict[str, list[str]], name: str, times: int, known: bool
 
 
 def _trips(computations: dict[str, list[str]], attributes: str) -> int | None:
-    """How often a loop runs, where the compiler says so or its condition compares a count from 0 with a constant."""
+    """How often a loop runs, if the compiler says so or its condition compares a count from 0 with a constant."""
     if told := _TRIPS.search(attributes):
         return int(told.group(1))
     condition = next(target for role, target in _CALLED.findall(attributes) if role == "condition")
@@ -116,7 +116,7 @@ def _trips(computations: dict[str, list[str]], attributes: str) -> int | None:
     for compared in (_COMPARED.search(line) for line in lines):
         if compared:
             constant = re.compile(rf"%?{re.escape(compared.group(1))} = s32\[\]\S* constant\((\d+)\)")
-            return next((int(found.group(1)) for line in lines if (found := constant.search(line))), None)
+            return next((int(match.group(1)) for line in lines if (match := constant.search(line))), None)
     return None
 
 

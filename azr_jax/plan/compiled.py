@@ -63,9 +63,9 @@ def compile_program(lowered: jax.stages.Lowered) -> Compiled:
 
 
 def _needed(message: str) -> int:
-    """Bytes that a refused program needs, by the compiler's message; 0 where it does not say."""
-    found = _NEEDED.search(message)
-    if found is None:
+    """Bytes that a refused program needs, by the compiler's message; 0 if it does not say."""
+    match = _NEEDED.search(message)
+    if match is None:
         return 0
-    number, unit = (found.group(1), found.group(2)) if found.group(1) else (found.group(3), found.group(4))
+    number, unit = (match.group(1), match.group(2)) if match.group(1) else (match.group(3), match.group(4))
     return int(float(number) * _UNITS[unit])

@@ -29,14 +29,14 @@ class Sharing:
 
     @property
     def slots(self) -> int:
-        """Rows decoded together; 0 where not one fits."""
+        """Rows decoded together; 0 if not one fits."""
         return sum(slots for slots, _ in self.tiers)
 
 
 def share(plan: Setup, hbm_gib: float) -> Sharing:
     """The slots and the place of the state, for devices with `hbm_gib`.
 
-    0 slots where not one fits; the config's number where it names one, fit or not.
+    0 slots if not one fits; the config's number if it names one, fit or not.
     """
     sampler, settings = plan.sampler, plan.config.sampler
     state, served = local_bytes(plan.state), local_bytes(plan.served)
@@ -56,8 +56,8 @@ def share(plan: Setup, hbm_gib: float) -> Sharing:
 
     tiers_beside, tiers_alone = fitting(state), fitting(0)
     beside, alone = (sum(slots for slots, _ in tiers) for tiers in (tiers_beside, tiers_alone))
-    where = plan.config.mesh.resting_state
+    place = plan.config.mesh.resting_state
     leaves = on_tpu and memory.state_must_leave(settings, beside, alone)
-    evicted = where == "host" or (where == "auto" and leaves)
+    evicted = place == "host" or (place == "auto" and leaves)
     tiers = ((settings.slots, sampler.max_length),) if settings.slots else tiers_alone if evicted else tiers_beside
     return Sharing(tiers, evicted, beside, alone, state, moments, served)

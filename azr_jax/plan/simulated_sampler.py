@@ -2,7 +2,7 @@
 
 A simulated step runs `sampler.session.Session` itself: admission, prefills, slots and chunks are those of a run. Only
 the programs are replaced: they know how long each response is, say which tokens a chunk draws, and add the seconds that
-`Costs` gives to a clock. The host waits on the clock where it would wait for the device's arrays.
+`Costs` gives to a clock. The host waits on the clock when it would wait for the device's arrays.
 """
 
 from __future__ import annotations

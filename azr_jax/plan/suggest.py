@@ -20,7 +20,7 @@ _SLOT_SHARES = (0.75, 0.5, 0.25)  # of the slots that fit, tried on the best mes
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Choice:
-    """A mesh (data 1), how its memory is shared, and the simulated step; None where no slot fits."""
+    """A mesh (data 1), how its memory is shared, and the simulated step; None if no slot fits."""
 
     fsdp: int
     tensor: int
@@ -69,7 +69,7 @@ def _plans(config: Config, model: ModelConfig, devices: list[Any], chip: Chip) -
 
 
 def _places(plan: Setup, chip: Chip) -> list[Sharing]:
-    """How memory is shared as the config says; where it leaves that open, also the other place of the state."""
+    """How memory is shared as the config says; if it leaves that open, also with the state in the other place."""
     shared = sharing.share(plan, chip.hbm_gib)
     if plan.config.mesh.resting_state != "auto" or shared.evicted or shared.alone == shared.beside:
         return [shared]

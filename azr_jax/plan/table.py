@@ -103,7 +103,10 @@ def step_text(plan: Setup, chip: Chip, lengths: Lengths, steps: Mapping[str, sim
 
 def choices_text(choices: Sequence[Choice], plan: Setup) -> str:
     """Meshes and slots, quickest simulated step first; a star at the config's own mesh."""
-    lines = ["meshes and slots, quickest simulated step first (only compiling shows the memory of the update):"]
+    lines = [
+        "meshes and slots, quickest simulated step first (one draw of the lengths; only compiling shows the memory of"
+        " the update):"
+    ]
     own = (plan.mesh.shape["fsdp"], plan.mesh.shape["tensor"])
     for choice in choices:
         star = "*" if (choice.fsdp, choice.tensor) == own else " "

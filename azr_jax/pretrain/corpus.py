@@ -126,19 +126,19 @@ def _job(language: str, number: int, chunk: Sequence[Drawn]) -> Job:
 
 
 def _example(language: str, item: Drawn, outputs: Iterator[str]) -> Example:
-    found = []
+    values = []
     for value in item.values:
         trace = item.program.trace(value)
         assert trace is not None
         printed, expected = next(outputs), literal(trace[-1], language)
         if printed != expected:
             source = item.program.source(language)
-            raise RuntimeError(f"{language} gives {printed} for {value} where {expected} was expected:\n{source}")
-        found.append(printed)
+            raise RuntimeError(f"{language} gives {printed} for {value}, {expected} was expected:\n{source}")
+        values.append(printed)
     inverted = _inverted(item)
-    if inverted is not None and (printed := next(outputs)) != found[0]:
-        raise RuntimeError(f"{language} gives {printed} for the undone {inverted}, not {found[0]}")
-    return Example(item.program, language, item.values, tuple(found), inverted)
+    if inverted is not None and (printed := next(outputs)) != values[0]:
+        raise RuntimeError(f"{language} gives {printed} for the undone {inverted}, not {values[0]}")
+    return Example(item.program, language, item.values, tuple(values), inverted)
 
 
 def write(

@@ -32,7 +32,7 @@ def copying_weights(config: ModelConfig, seed: int) -> tuple[Any, Any]:
     """(graphdef, float32 parameters) of a Transformer with heads that copy; compute dtype float32.
 
     Raises:
-      ValueError: grouped-query heads or a single layer, where these pairs of heads have no place.
+      ValueError: grouped-query heads or a single layer, in which these pairs of heads have no place.
     """
     if config.kv_heads != config.heads or config.layers < 2:
         raise ValueError(

@@ -18,10 +18,10 @@ MAX_ITEMS = 6
 class Operation:
     """One kind of step.
 
-    `run` gives the value or None where the step is undefined (languages disagree, or too large). `undo` gives some
+    `run` gives the value or None if the step is undefined (languages disagree, or too large). `undo` gives some
     value that the step maps to its argument, or None. `code` has one expression a language in LANGUAGE_ORDER, with
     {x} for the argument and {a}, {b}, {c} for constants; `phrase` says the step in words. `scratch` writes the
-    arithmetic of a step from its argument, `undo_scratch` that of its inverse, where there is some.
+    arithmetic of a step from its argument, `undo_scratch` that of its inverse, if there is one.
     """
 
     name: str

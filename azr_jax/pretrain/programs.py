@@ -24,7 +24,7 @@ class Step:
     constants: tuple[int, ...]
 
     def run(self, value: Value) -> Value | None:
-        """The step's value, or None where it is undefined or too large to keep."""
+        """The step's value, or None if it is undefined or too large to keep."""
         result = self.operation.run(value, *self.constants)
         return result if in_range(result) else None
 
@@ -64,7 +64,7 @@ class Program:
         return self.steps[0].operation.takes
 
     def trace(self, value: Value) -> list[Value] | None:
-        """The argument and the value after each step, or None where a step is undefined."""
+        """The argument and the value after each step, or None if a step is undefined."""
         values = [value]
         for step in self.steps:
             result = step.run(values[-1])
@@ -74,7 +74,7 @@ class Program:
         return values
 
     def invert(self, output: Value) -> list[Value] | None:
-        """The values from `output` back to an argument that gives it, or None where a step cannot be undone."""
+        """The values from `output` back to an argument that gives it, or None if a step cannot be undone."""
         values = [output]
         for step in reversed(self.steps):
             previous = step.undo(values[-1])
@@ -156,12 +156,12 @@ def random_program(rng: random.Random, steps: int | None = None) -> Program:
 
 
 def random_inputs(program: Program, count: int, rng: random.Random) -> list[Value] | None:
-    """`count` different arguments on which every step is defined, or None when they are not soon found."""
-    found: list[Value] = []
+    """`count` different arguments on which every step is defined, or None if they are not found soon."""
+    inputs: list[Value] = []
     for _ in range(20 * count):
         value = random_value(program.takes, rng)
-        if value not in found and program.trace(value) is not None:
-            found.append(value)
-            if len(found) == count:
-                return found
+        if value not in inputs and program.trace(value) is not None:
+            inputs.append(value)
+            if len(inputs) == count:
+                return inputs
     return None

@@ -97,7 +97,7 @@ def fit(config: ModelConfig, settings: PretrainSettings, phases: Sequence[Rows],
     for rows in phases:
         order = rng.permutation(len(rows.tokens_RT))
         chosen = order[: len(order) // batch * batch].reshape(-1, batch)
-        batches += [jax.tree.map(lambda array, one=one: array[one], rows) for one in chosen]
+        batches += [jax.tree.map(lambda array, places=places: array[places], rows) for places in chosen]
     warmup = min(50, len(batches) // 10)
     peak = settings.learning_rate
     rate = optax.warmup_cosine_decay_schedule(0.0, peak, warmup, len(batches), peak / 20)

@@ -59,9 +59,9 @@ def train(texts: Iterable[str], vocab_size: int) -> tokenizers.Tokenizer:
 
 def end_id(tokenizer: tokenizers.Tokenizer) -> int:
     """The id of the token that ends a text."""
-    found = tokenizer.token_to_id(END_OF_TEXT)
-    assert found is not None
-    return found
+    end = tokenizer.token_to_id(END_OF_TEXT)
+    assert end is not None
+    return end
 
 
 def save(tokenizer: tokenizers.Tokenizer, directory: Path, max_positions: int) -> None:

@@ -21,7 +21,7 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """The name, with the number of seeds where there are several."""
+        """The name, with the number of seeds if there are several."""
         return self.name if len(self.runs) == 1 else f"{self.name} ({len(self.runs)} seeds)"
 
 

@@ -193,7 +193,7 @@ def filled(curves: Sequence[Curve]) -> tuple[Curve, ...]:
 
 
 def names_with(arms: Iterable[Arm], prefix: str, suffix: str = "") -> list[str]:
-    """The rest of every metric key with this prefix, sorted; deeper keys only where `suffix` asks for them."""
+    """The rest of every metric key with this prefix, sorted; deeper keys only if `suffix` asks for them."""
     names = {key.removeprefix(prefix) for arm in arms for run in arm.runs for key in run.keys if key.startswith(prefix)}
     return sorted(name for name in names if name.endswith(suffix) and (suffix or "/" not in name))
 

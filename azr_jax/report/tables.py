@@ -41,7 +41,7 @@ class Counts:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table; `before` or `after` is None where it was not measured."""
+    """One line of the table; `before` or `after` is None if it was not measured."""
 
     mode: str
     type: str
@@ -57,13 +57,13 @@ class Row:
 
     @property
     def n(self) -> str:
-        """How many answers; both numbers where they differ."""
+        """How many answers; both numbers if they differ."""
         numbers = list(dict.fromkeys(str(counts.n) for counts in (self.before, self.after) if counts))
         return " / ".join(numbers)
 
 
 def heldout_rows(summary: Mapping[str, Any]) -> list[Row]:
-    """Rows by mode and task type with one for all types, from summary.json; none where nothing was measured."""
+    """Rows by mode and task type with one for all types, from summary.json; none if nothing was measured."""
     rows = []
     for mode in MODES:
         suffix = "" if mode == "greedy" else f"_{mode}"

@@ -38,8 +38,8 @@ def sample(runs: Sequence[RunData]) -> Sample:
     files = [run.workdir / TRANSCRIPTS_FILE for run in runs]
     lines, size = 0, 0
     for file in files:
-        found = _count(file)
-        lines, size = lines + found[0], size + found[1]
+        file_lines, file_bytes = _count(file)
+        lines, size = lines + file_lines, size + file_bytes
     every = max(1, math.ceil(lines / MAX_TRANSCRIPTS), math.ceil(size / MAX_BYTES))
     rows = [{**row, "run": run.name} for run, file in zip(runs, files, strict=True) for row in _sampled(file, every)]
     return Sample(tuple(rows), lines, tuple(sorted({row["step"] for row in rows})))

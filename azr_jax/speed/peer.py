@@ -102,7 +102,7 @@ def _generate(model: Any, workload: Workload, device: str) -> dict[str, Any]:
 
     def generate() -> None:
         with torch.inference_mode():
-            made = model.generate(
+            sampled = model.generate(
                 ids,
                 attention_mask=torch.ones_like(ids),
                 do_sample=True,
@@ -111,8 +111,8 @@ def _generate(model: Any, workload: Workload, device: str) -> dict[str, Any]:
                 max_new_tokens=tokens,
                 pad_token_id=0,
             )
-        if made.shape != (count, 2 * tokens):
-            raise ValueError(f"generate gave {tuple(made.shape)} instead of {(count, 2 * tokens)}")
+        if sampled.shape != (count, 2 * tokens):
+            raise ValueError(f"generate gave {tuple(sampled.shape)} instead of {(count, 2 * tokens)}")
 
     return {"prompts": count, "new_tokens": tokens, "tokens_per_s": count * tokens / _median_s(generate)}
 

@@ -150,7 +150,7 @@ def of_model(path: str) -> Size:
 
 
 def choose(name: str, path: str = "") -> Size:
-    """The size by its name; "auto" is full on a GPU and small elsewhere, `of_model` where `path` names a model.
+    """The size by its name; "auto" is full on a GPU and small elsewhere, `of_model` if `path` names a model.
 
     Raises:
       ValueError: full size on a machine without a GPU, a size and a model together.

@@ -71,7 +71,7 @@ def run(
 
 
 def beside_peer(model_tflops: float, size: Size, peer: dict[str, Any] | None) -> dict[str, float]:
-    """{"over_peer": ratio}, where the peer measured this size: a torch without the GPU that jax has runs the small."""
+    """{"over_peer": ratio}, if the peer measured this size: a torch without the GPU that jax has runs the small."""
     if peer is None or peer.get("size") != size.name:
         return {}
     return {"over_peer": model_tflops / peer["model_tflops"]}

@@ -36,7 +36,7 @@ class Result:
 
     right_of_formatted: before and after, of the well-formatted answers. acc: shares of valid proposals that the
     solver's samples never, sometimes and always solved, over the last third of the steps; acc_curve: (step, the same
-    three) of each step. late: means over the last third of what LATE_KEYS names, nan where there is none.
+    three) of each step. late: means over the last third of what LATE_KEYS names, nan if there is none.
     """
 
     language: str
@@ -132,9 +132,11 @@ def _divided(part: int | None, whole: int | None) -> float:
 
 def _late_series(run: runs.RunData, key: str) -> list[tuple[int, float]]:
     """A metric's series; an outcome that no response of a step had is 0 there, not absent."""
-    found = dict(run.series(key))
+    values = dict(run.series(key))
     return (
-        [(row["step"], found.get(row["step"], 0.0)) for row in run.rows] if "/outcome/" in key else list(found.items())
+        [(row["step"], values.get(row["step"], 0.0)) for row in run.rows]
+        if "/outcome/" in key
+        else list(values.items())
     )
 
 
