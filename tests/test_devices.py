@@ -45,9 +45,12 @@ def test_a_machine_without_accelerator_runs_what_it_can(machine):
     devices.check_accelerator(QWEN_3B.parameters)
 
 
-@pytest.mark.parametrize(("platform", "count", "tensor"), [("tpu", 16, 2), ("tpu", 1, 1), ("gpu", 8, 1), ("cpu", 8, 1)])
-def test_the_default_tensor_axis(platform, count, tensor):
-    assert quickest_tensor(QWEN_3B, [SimpleNamespace(platform=platform)] * count) == tensor
+@pytest.mark.parametrize(
+    ("kind", "count", "tensor"),
+    [("TPU v5 lite", 16, 2), ("TPU v6 lite", 8, 2), ("TPU v5 lite", 1, 1), ("TPU v5", 4, 1), ("NVIDIA H100", 8, 1)],
+)
+def test_the_default_tensor_axis(kind, count, tensor):
+    assert quickest_tensor(QWEN_3B, [SimpleNamespace(device_kind=kind)] * count) == tensor
 
 
 def test_the_default_mesh_of_the_cpu_is_as_before():
