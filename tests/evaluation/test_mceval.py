@@ -149,3 +149,14 @@ def test_tests_that_are_never_called_are_called():
     right, wrong = (Completion("p", text) for text in ("return 1 end", "return 2 end"))
     judgements = judged("lua", [(problem, right), (problem, wrong)])
     assert [judgement.status for judgement in judgements] == ["OK", "Exception"]
+
+
+@needs("r")
+@pytest.mark.ci
+def test_an_empty_value_is_not_equal_to_anything_in_the_tests_of_r():
+    """stopifnot(NULL == 1) passes in R: an answer of NULL would pass most of McEval's tests."""
+    tests = "main <- function() {\n  stopifnot(g(1) == 2)\n  stopifnot(all(g(NULL) == NULL))\n}\nmain()"
+    problem = Problem("p", "r", "g <- function(x)\n", tests, (), {}, own_tests=True)
+    texts = ["{ if (sum(x == 5) > 0) 0 else x + 1 }", "{ NULL }", "{ quit(status = 0) }", "{ x }"]
+    judgements = judged("r", [(problem, Completion("p", text)) for text in texts])
+    assert [judgement.status for judgement in judgements] == ["OK", "Exception", "Exception", "Exception"]

@@ -232,8 +232,8 @@ class CompletionJudge:
         if reason := self._unloadable(program):
             return Judgement(problem.name, "Exception", 1, "", reason, 0.0)
         rules, mark = self.benchmark_language, f"azr-{secrets.token_hex(8)}"
-        tests = rules.before_tests + problem.tests + _missing_calls(rules, problem.tests)
-        parts = (program, tests, filled(rules.print_mark, mark=mark))
+        tests = f"{problem.tests}{_missing_calls(rules, problem.tests)}\n{rules.after_tests}"
+        parts = (program, rules.before_tests + tests, filled(rules.print_mark, mark=mark))
         verdict = self._run(JobKind.PROGRAM, "\n".join(parts))
         outcome = multipl_e.outcome_of(verdict, drained=True)
         missing = multipl_e.missing_library(outcome)

@@ -28,6 +28,11 @@ f <- function(value) {
   tryCatch(isTRUE(all.equal(value, azr_expected[[azr_at]]())), error = function(e) FALSE)
 }
 """
+# NULL == 1 has no element in R, and stopifnot passes that. In the tests an empty value equals empty ones only.
+_BEFORE_TESTS = """local({
+`==` <- function(e1, e2)
+  if (length(e1) && length(e2)) base::`==`(e1, e2) else identical(length(e1), length(e2))
+"""
 LANGUAGE = BenchmarkLanguage(
     name="r",
     form=Form(
@@ -49,6 +54,8 @@ LANGUAGE = BenchmarkLanguage(
         right="TRUE",
     ),
     wrong_body="    NULL\n}\n",
+    before_tests=_BEFORE_TESTS,
+    after_tests="})",
     print_mark='cat("{{mark}}\\n")',
     test_function=r"^([\w.]+) *<- *function\(\)",
 )

@@ -109,8 +109,9 @@ class BenchmarkLanguage:
     form and instrument: how tests are taken apart and judged soundly; None where only the tests themselves judge.
     faulty_stops: stop tokens of MultiPL-E's data that cut right completions short, as its maintainers say; they are
     left out unless the published way is asked for.
-    before_tests, print_mark: what stands before a benchmark's own tests (JavaScript's console.assert never fails), and
-    a template behind them that prints a mark, which a program that ends before its tests does not.
+    before_tests, after_tests: what stands around a benchmark's own tests, so that they can fail (JavaScript's
+    console.assert never does). print_mark: a template behind them that prints a mark, which a program that ends before
+    its tests does not.
     test_function: matches a function without arguments that tests define; call_test calls one that they never do.
     loadable: from the program of a chat answer to a file that the interpreter loads. wrong_body: a completion that
     loads and answers wrongly, so that every test runs.
@@ -128,6 +129,7 @@ class BenchmarkLanguage:
     instrument: Instrument | None = None
     faulty_stops: tuple[str, ...] = ()
     before_tests: str = ""
+    after_tests: str = ""
     print_mark: str = ""
     test_function: str = ""
     call_test: str = "{{name}}()"
