@@ -7,6 +7,7 @@ _SMALLEST_LENGTH = 128
 # the bit (measured with jax 0.10.2, inner dimensions 128 and 384). With 64 rows at least, a response's numbers do not
 # depend on what shares its batch, so a resumed run is the uninterrupted one to the bit.
 SMALLEST_ROWS = 64
+INSERT_SIZES = (8, 64)  # rows copied out of a prefill, or to another cache, by one program call, pad rows included
 
 
 def length_bucket(tokens: int, most: int) -> int:
@@ -19,6 +20,14 @@ def length_bucket(tokens: int, most: int) -> int:
         halfway = size + size // 2
         size = halfway if tokens <= halfway else 2 * size
     return min(size, most)
+
+
+def length_buckets(most: int) -> list[int]:
+    """All that `length_bucket` may give."""
+    sizes = [length_bucket(1, most)]
+    while sizes[-1] < most:
+        sizes.append(length_bucket(sizes[-1] + 1, most))
+    return sizes
 
 
 def packed_bucket(tokens: int, most: int, least: int = 1024) -> int:
@@ -40,6 +49,24 @@ def slot_bucket(rows: int, most: int, parts: int) -> int:
     return size
 
 
+def slot_buckets(most: int, parts: int) -> list[int]:
+    """All that `slot_bucket` may give, largest first."""
+    sizes = [most]
+    while (smaller := slot_bucket(sizes[-1] // 2, most, parts)) < sizes[-1]:
+        sizes.append(smaller)
+    return sizes
+
+
+def worth_resizing(now: tuple[int, int], wanted: tuple[int, int]) -> bool:
+    """Whether caches of `now` (slots, positions) are too small for `wanted`, or twice as large as they need be."""
+    return any(size < want or size >= 2 * want for size, want in zip(now, wanted, strict=True))
+
+
+def insert_size(count: int) -> int:
+    """The least of INSERT_SIZES that holds `count` rows."""
+    return next(size for size in INSERT_SIZES if count <= size)
+
+
 def batch_size(rows: int, most: int, parts: int) -> int:
     """Rows of one prefill: the largest of `parts` times 1, 4, 16, ... up to `rows` and `most`; at least `parts`."""
     size = parts
@@ -48,9 +75,9 @@ def batch_size(rows: int, most: int, parts: int) -> int:
     return size
 
 
-def padded_count(count: int, least: int = 1) -> int:
-    """The least of `least` times 1, 4, 16, ... that holds `count` entries (of one admission)."""
-    size = least
+def padded_count(count: int) -> int:
+    """The least of SMALLEST_ROWS times 1, 4, 16, ... that holds `count` entries (of one admission)."""
+    size = SMALLEST_ROWS
     while size < count:
         size *= 4
     return size

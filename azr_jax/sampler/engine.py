@@ -105,6 +105,7 @@ class Sampler:
         self.parts = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
         self.tiers: tuple[tuple[int, int], ...] = ()
         self.elastic = False
+        self.compiled: set[Any] = set()  # what `ahead` has compiled
         self.tuning = tuned or tuning.choose(mesh, compute_dtype, model_config.head_dim)
         self.max_length = longest + -longest % self.tuning.length_multiple
         self.programs = programs.build(

@@ -1,4 +1,4 @@
-"""Which waiting prompts are prefilled together, and the arrays for it: a row each, or packed into one row."""
+"""Which waiting prompts are prefilled together, and the arrays for it: a row each, or all in one row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Prompt = tuple[int, ...]
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def pad(
+def in_rows(
     waiting: Iterable[Prompt], settings: SamplerSettings, parts: int, pad_id: int
 ) -> tuple[list[tuple[Prompt, Span]], Arrays]:
     """The first of `waiting` and others of its length bucket, a row each, up to `prefill_tokens` together."""
@@ -29,7 +29,7 @@ def pad(
     return spans, _arrays(spans, B, T, B, pad_id)
 
 
-def pack(
+def in_one_row(
     waiting: Iterable[Prompt], settings: SamplerSettings, parts: int, pad_id: int
 ) -> tuple[list[tuple[Prompt, Span]], Arrays]:
     """The first of `waiting` and those after it that fit into one row of `prefill_tokens`, MOST_SEGMENTS at most.

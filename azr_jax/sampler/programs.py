@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from azr_jax.devices import compiler_options
-from azr_jax.model.sharding import constrain, readable
+from azr_jax.model.sharding import batch_sharding, constrain, readable, spec
 from azr_jax.model.transformer import Transformer
 from azr_jax.sampler import decoding, sampling, serving
 from azr_jax.sampler.tuning import Tuning
@@ -46,6 +46,19 @@ class Prefilled:
     hidden_PD: jax.Array
     key_LBTKH: Any
     value_LBTKH: Any
+
+
+def no_rows(B: int) -> Rows:
+    """B empty slots, on the host."""
+    zeros_B = np.zeros((B,), np.int32)
+    return Rows(
+        token_B=zeros_B,
+        position_B=zeros_B.copy(),
+        remaining_B=zeros_B.copy(),
+        live_B=np.zeros((B,), np.bool_),
+        temperature_B=np.zeros((B,), np.float32),
+        id_words_B2=np.zeros((B, 2), np.uint32),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,11 +101,17 @@ def build(
     tuning = tuning or Tuning()
     draw = functools.partial(sampling.sample, top_p=top_p, top_k=top_k, draw=tuning.draw)
     decode = functools.partial(_decode, graphdef, draw, eos_ids, chunk, mesh, tuning)
+    caches = _caches_lie(mesh, tuning.implementation)
     return Programs(
         prefill=_prefill_of(graphdef, mesh),
         first=_first_of(graphdef, top_p, top_k, tuning.draw),
-        decode=jax.jit(decode, donate_argnames=("caches", "rows"), compiler_options=compiler_options(mesh)),
-        enter=jax.jit(functools.partial(_enter, eos_ids, mesh), donate_argnums=0),
+        decode=jax.jit(
+            decode,
+            donate_argnames=("caches", "rows"),
+            compiler_options=compiler_options(mesh),
+            out_shardings=None if mesh is None else (caches, batch_sharding(mesh), None, None, None),
+        ),
+        enter=jax.jit(functools.partial(_enter, eos_ids), donate_argnums=0, out_shardings=_rows_lie(mesh)),
         **_movers(mesh, tuning.implementation),
     )
 
@@ -113,21 +132,29 @@ def _first_of(
 
 @functools.lru_cache(maxsize=8)
 def _movers(mesh: Mesh | None, implementation: str) -> dict[str, Callable[..., Any]]:
-    axes = decoding.cache_axes(implementation)
+    lie = _caches_lie(mesh, implementation)
 
     def jitted(function: Callable[..., jax.Array], donates: bool, static: tuple[str, ...] = ()) -> Callable[..., Any]:
-        def constrained(buffer: jax.Array, *arguments: jax.Array, **sizes: int) -> jax.Array:
-            return constrain(function(buffer, *arguments, **sizes, implementation=implementation), mesh, axes)
-
-        return jax.jit(constrained, static_argnames=static, donate_argnums=(0,) if donates else ())
+        of_layout = functools.partial(function, implementation=implementation)
+        return jax.jit(of_layout, static_argnames=static, donate_argnums=(0,) if donates else (), out_shardings=lie)
 
     return {
         "insert": jitted(decoding.insert_rows, donates=True),
         "insert_spans": jitted(decoding.insert_spans, donates=True, static=("width",)),
         "move": jitted(decoding.move_rows, donates=True),
         "resize": jitted(decoding.resize_rows, donates=False, static=("length",)),
-        "arrange": jax.jit(functools.partial(_arrange, mesh)),
+        "arrange": jax.jit(_arrange, out_shardings=_rows_lie(mesh)),
     }
+
+
+# Outputs lie as said, not as the compiler would say it: the same cache would else have several names for how it lies,
+# and each program that takes it would be compiled for each of them.
+def _caches_lie(mesh: Mesh | None, implementation: str) -> NamedSharding | None:
+    return None if mesh is None else NamedSharding(mesh, spec(decoding.cache_axes(implementation)))
+
+
+def _rows_lie(mesh: Mesh | None) -> NamedSharding | None:
+    return None if mesh is None else batch_sharding(mesh)
 
 
 def _prefill(
@@ -166,7 +193,6 @@ def _first(
 
 def _enter(
     eos_ids: tuple[int, ...],
-    mesh: Mesh | None,
     rows: Rows,
     slots_N: jax.Array,
     tokens_N: jax.Array,
@@ -183,17 +209,12 @@ def _enter(
         temperature_B=temperature_N,
         id_words_B2=id_words_N2,
     )
-    entered = jax.tree.map(lambda old, one: old.at[slots_N].set(one, mode="drop"), rows, new)
-    return _by_rows(entered, mesh)
+    return jax.tree.map(lambda old, entered: old.at[slots_N].set(entered, mode="drop"), rows, new)
 
 
-def _arrange(mesh: Mesh | None, rows: Rows, sources_B: jax.Array) -> Rows:
+def _arrange(rows: Rows, sources_B: jax.Array) -> Rows:
     arranged = jax.tree.map(lambda array: array.at[sources_B].get(mode="clip"), rows)
-    return _by_rows(dataclasses.replace(arranged, live_B=arranged.live_B & (sources_B >= 0)), mesh)
-
-
-def _by_rows(rows: Rows, mesh: Mesh | None) -> Rows:
-    return jax.tree.map(lambda array: constrain(array, mesh, ("batch", "length")[: array.ndim]), rows)
+    return dataclasses.replace(arranged, live_B=arranged.live_B & (sources_B >= 0))
 
 
 def _decode(

@@ -15,9 +15,7 @@ class Request:
     `id` is unique in a session. `max_tokens` counts generated tokens, the stop token included. `temperature` 0 is
     greedy. Generation ends at the tokenizer's end tokens, at the first of the `stop` strings, or at `max_tokens`. The
     token that completes a stop string is the last; the text ends before the string, or with `keeps_stop` is that of
-    all tokens. `expected_tokens` says how long the answer may become (0: not known): what is expected to be longest is
-    admitted first.
-    Requests with equal `prompt_ids` that wait together share one prefill.
+    all tokens. Requests with equal `prompt_ids` that wait together share one prefill.
     """
 
     id: str
@@ -26,7 +24,6 @@ class Request:
     temperature: float
     stop: tuple[str, ...] = ()
     keeps_stop: bool = False
-    expected_tokens: int = 0
 
 
 def samples_of(request: Request, count: int) -> tuple[Request, ...]:

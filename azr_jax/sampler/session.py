@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from azr_jax.sampler import buckets, prefilling, programs, stopping
+from azr_jax.sampler import ahead, buckets, prefilling, programs, stopping
 from azr_jax.sampler.requests import Request, check
-from azr_jax.sampler.slots import Row, Slots, Span, streams
+from azr_jax.sampler.slots import Row, Slots, Span, positions_needed, streams
 from azr_jax.types import Rollout, StopReason
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class Session:
         self._slots = Slots(sampler)
         self._flights: collections.deque[_Flight] = collections.deque()
         self._ids: set[str] = set()
+        self._longest: dict[tuple[int, ...], int] = {}  # tokens of the longest response so far, by prompt
         self._counts: collections.Counter[str] = collections.Counter()
         self._seconds: collections.defaultdict[str, float] = collections.defaultdict(float)
 
@@ -139,25 +140,36 @@ class Session:
 
     def _admit_waiting(self) -> list[Rollout]:
         finished: list[Rollout] = []
-        while self._entering or self._waiting_count:
-            if len(self._slots.live) == self._sampler.slots:
+        while (self._entering or self._waiting_count) and len(self._slots.live) < self._sampler.slots:
+            if not self._entering and not self._prefill():
                 break
-            if not self._entering:
-                self._prefill()
             self._fit_slots()
-            entering = self._enter()
-            if not entering:
+            if self._enter():
+                if not self._sampler.tuning.overlaps:
+                    finished += self._drain(keep=0)
+            elif not self._give_way():
                 break
-            if not self._sampler.tuning.overlaps:
-                finished += self._drain(keep=0)
         return finished
 
-    def _prefill(self) -> None:
-        """Prefills the longest-waiting prompt and others with it; all their requests may then enter."""
+    def _admissible(self) -> list[tuple[int, ...]]:
+        """Waiting prompts for which a slot is empty: those first whose responses are expected to be longest.
+
+        The longest response so far to a prompt tells of its others; a prompt that has none counts as the mean.
+        """
+        room, chunk = self._slots.room, self._sampler.settings.chunk
+        mean = self._counts["generated_tokens"] / max(1, self._counts["finished"])
+        fitting = [ids for ids, requests in self._waiting.items() if positions_needed(requests[0], chunk) <= room]
+        return sorted(fitting, key=lambda ids: -self._longest.get(ids, mean))
+
+    def _prefill(self) -> bool:
+        """Prefills the first admissible prompt and others with it, whose requests may then enter; False if none is."""
+        admissible = self._admissible()
+        if not admissible:
+            return False
         started = time.perf_counter()
         sampler = self._sampler
-        chosen = prefilling.pack if sampler.tuning.packs_prefill else prefilling.pad
-        prompts, batch = chosen(self._waiting, sampler.settings, sampler.parts, sampler.tokenizer.pad_id)
+        together = prefilling.in_one_row if sampler.tuning.packs_prefill else prefilling.in_rows
+        prompts, batch = together(admissible, sampler.settings, sampler.parts, sampler.tokenizer.pad_id)
         for prompt_ids, span in prompts:
             requests = self._waiting.pop(prompt_ids)
             self._waiting_count -= len(requests)
@@ -166,24 +178,46 @@ class Session:
         self._prefilled = sampler.programs.prefill(
             self._params, *sampler.place_rows(tuple(rows)), sampler.replicate(last_P)
         )
+        ahead.for_prefill(sampler, self._params, self._key, self._prefilled, rows[0].shape[1])
         if not sampler.tuning.overlaps:
             jax.block_until_ready(self._prefilled)
         self._counts["prompt_tokens"] += sum(span.tokens for _, span in prompts)
         self._counts["padded_tokens"] += rows[0].size
         self._seconds["prefill_s"] += time.perf_counter() - started
+        return True
+
+    def _give_way(self) -> bool:
+        """Prefilled requests that need longer slots than are empty wait again if others would fit; whether they do.
+
+        Their prompts are prefilled again later: two prefills at a time would need the memory of two.
+        """
+        if self._sampler.elastic or not self._admissible():
+            return False
+        for request, _ in reversed(self._entering):
+            self._waiting.setdefault(request.prompt_ids, collections.deque()).appendleft(request)
+        self._waiting_count += len(self._entering)
+        self._entering.clear()
+        self._prefilled = None
+        return True
 
     def _enter(self) -> int:
-        """Moves prefilled requests to free slots and draws their first tokens; how many."""
+        """Moves prefilled requests to the free slots that they fit and draws their first tokens; how many."""
         assert self._prefilled is not None
         started = time.perf_counter()
         sampler, prefilled = self._sampler, self._prefilled
         entering: list[tuple[Row, Span]] = []
-        while self._entering and (row := self._slots.take(self._entering[0][0], sampler.settings.chunk)):
-            entering.append((row, self._entering.popleft()[1]))
+        blocked: collections.deque[tuple[Request, Span]] = collections.deque()
+        for request, span in self._entering:
+            row = self._slots.take(request, sampler.settings.chunk)
+            if row is None:
+                blocked.append((request, span))
+            else:
+                entering.append((row, span))
+        self._entering = blocked
         if not entering:
             return 0
         requests = [row.request for row, _ in entering]
-        pad = buckets.padded_count(len(entering), least=buckets.SMALLEST_ROWS) - len(entering)
+        pad = buckets.padded_count(len(entering)) - len(entering)
         entries_N = np.array([span.entry for _, span in entering] + [0] * pad, np.int32)
         drawn = sampler.programs.first(
             self._params,
@@ -202,7 +236,7 @@ class Session:
 
     def _fit_slots(self) -> None:
         chunk = self._sampler.settings.chunk
-        needs = [len(request.prompt_ids) + min(chunk, request.max_tokens) for request, _ in self._entering]
+        needs = [positions_needed(request, chunk) for request, _ in self._entering]
         self._slots.fit(len(self._slots.live) + len(self._entering) + self._waiting_count, needs, chunk)
 
     def _send_chunk(self) -> None:
@@ -253,6 +287,7 @@ class Session:
         self._counts["finished"] += 1
         self._counts["length_capped"] += reason is StopReason.LENGTH
         self._counts["generated_tokens"] += kept
+        self._longest[request.prompt_ids] = max(kept, self._longest.get(request.prompt_ids, 0))
         return [
             Rollout(
                 request_id=request.id,

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from azr_jax.sampler import buckets, programs
+from azr_jax.sampler import ahead, buckets, programs
 from azr_jax.sampler.decoding import LayerCaches
 from azr_jax.sampler.requests import Request, id_words
 
 if TYPE_CHECKING:
     from azr_jax.sampler.engine import Sampler
-
-# Rows copied out of a prefill by one program call: bounds the copy's memory.
-_INSERTED_TOGETHER = 64
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -98,7 +95,8 @@ class Slots:
         self.caches = tuple(self._sampler.new_caches(slots, length) for slots, length in tiers)
         self._bounds = [0, *np.cumsum([slots for slots, _ in tiers]).tolist()]
         self.rows = [None] * self._bounds[-1]
-        self._device = self._sampler.place_rows(_no_rows(len(self.rows)))
+        self._device = self._sampler.place_rows(programs.no_rows(len(self.rows)))
+        ahead.for_caches(self._sampler)
 
     def _resize(self, wanted: int, needs: Sequence[int], more: int) -> None:
         sampler, live = self._sampler, self.live
@@ -108,8 +106,7 @@ class Slots:
         if not self.caches:
             self._make([(slots, length)])
             return
-        now_slots, now_length = self.shape
-        if slots <= now_slots and length <= now_length and 2 * slots > now_slots and 2 * length > now_length:
+        if not buckets.worth_resizing(self.shape, (slots, length)):
             return
         sources_B = np.full((slots,), -1, np.int32)
         for slot, row in enumerate(live):
@@ -149,21 +146,25 @@ class Slots:
         sources_B = np.arange(len(self.rows), dtype=np.int32)
         for pairs in moves.values():
             sources_B[[old for old, _ in pairs]] = -1
+        together = buckets.INSERT_SIZES[-1]
         for (here, there), pairs in moves.items():
             for old, new in pairs:
                 sources_B[new] = old
-            pad = buckets.padded_count(len(pairs)) - len(pairs)
-            sources_N = np.array([old - self._bounds[here] for old, _ in pairs] + [0] * pad, np.int32)
-            slots_N = np.array(
-                [new - self._bounds[there] for _, new in pairs] + [self.caches[there].slots] * pad, np.int32
-            )
-            slots_N, sources_N = sampler.replicate((slots_N, sources_N))
-            source, target = self.caches[here], self.caches[there]
-            for name in ("k", "v"):
-                buffers = getattr(target, name)
-                for layer, buffer in enumerate(getattr(source, name)):
-                    buffers[layer] = sampler.programs.move(buffers[layer], buffer, slots_N, sources_N)
+            for start in range(0, len(pairs), together):
+                self._copy(here, there, pairs[start : start + together])
         self._device = sampler.programs.arrange(self._device, sampler.replicate(sources_B))
+
+    def _copy(self, here: int, there: int, pairs: Sequence[tuple[int, int]]) -> None:
+        """Copies rows between two tiers; `pairs` of their (old, new) slots."""
+        sampler, source, target = self._sampler, self.caches[here], self.caches[there]
+        pad = buckets.insert_size(len(pairs)) - len(pairs)
+        sources = [old - self._bounds[here] for old, _ in pairs] + [0] * pad
+        slots = [new - self._bounds[there] for _, new in pairs] + [target.slots] * pad
+        slots_N, sources_N = sampler.replicate((np.array(slots, np.int32), np.array(sources, np.int32)))
+        for name in ("k", "v"):
+            buffers = getattr(target, name)
+            for layer, buffer in enumerate(getattr(source, name)):
+                buffers[layer] = sampler.programs.move(buffers[layer], buffer, slots_N, sources_N)
 
     def _tier(self, slot: int) -> int:
         return next(tier for tier in range(len(self.caches)) if slot < self._bounds[tier + 1])
@@ -179,9 +180,17 @@ class Slots:
 
     # Rows in and out.
 
+    @property
+    def room(self) -> int:
+        """Positions of the longest empty slot, 0 if there is none; of any slot where the caches follow the load."""
+        if self._sampler.elastic or not self.caches:
+            return self._sampler.max_length
+        tiers = [self._tier(slot) for slot, row in enumerate(self.rows) if row is None]
+        return max((self.caches[tier].length for tier in tiers if tier >= self._first_tier), default=0)
+
     def take(self, request: Request, more: int) -> Row | None:
-        """A slot for a request whose prompt is prefilled, or None when there is none of the length it needs."""
-        slot = self._free(len(request.prompt_ids) + min(more, request.max_tokens), self._first_tier)
+        """A slot for a request whose prompt is prefilled, or None if there is none of the length it needs."""
+        slot = self._free(positions_needed(request, more), self._first_tier)
         if slot is None:
             return None
         row = self.rows[slot] = Row(request, slot, [], [])
@@ -191,8 +200,9 @@ class Slots:
         """Copies prefilled prompts into their rows' slots; `tokens_N` are their first tokens, padded."""
         for tier in range(len(self.caches)):
             here = [(row, span) for row, span in entering if self._tier(row.slot) == tier]
-            for start in range(0, len(here), _INSERTED_TOGETHER):
-                self._insert(tier, here[start : start + _INSERTED_TOGETHER], prefilled)
+            together = buckets.INSERT_SIZES[-1]
+            for start in range(0, len(here), together):
+                self._insert(tier, here[start : start + together], prefilled)
         requests = [row.request for row, _ in entering]
         pad = tokens_N.shape[0] - len(requests)
         slots_N = np.array([row.slot for row, _ in entering] + [len(self.rows)] * pad, np.int32)
@@ -210,7 +220,7 @@ class Slots:
     def _insert(self, tier: int, here: Sequence[tuple[Row, Span]], prefilled: programs.Prefilled) -> None:
         sampler = self._sampler
         # Pad entries go to a slot past the last, which drops them.
-        pad = buckets.padded_count(len(here)) - len(here)
+        pad = buckets.insert_size(len(here)) - len(here)
         slots = [row.slot - self._bounds[tier] for row, _ in here] + [self.caches[tier].slots] * pad
         spans = [span for _, span in here] + [here[0][1]] * pad
         rows_N, starts_N, slots_N = sampler.replicate(
@@ -258,22 +268,15 @@ class Slots:
         return rows, outputs
 
 
+def positions_needed(request: Request, more: int) -> int:
+    """Positions of a slot in which a request may begin, with a chunk of `more` tokens."""
+    return len(request.prompt_ids) + min(more, request.max_tokens)
+
+
 def streams(requests: Sequence[Request], pad: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(temperature_N, id_words_N2, prompt_lengths_N) with `pad` greedy entries at the end."""
     return (
         np.array([request.temperature for request in requests] + [0.0] * pad, np.float32),
         np.array([id_words(request.id) for request in requests] + [(0, 0)] * pad, np.uint32),
         np.array([len(request.prompt_ids) for request in requests] + [0] * pad, np.int32),
-    )
-
-
-def _no_rows(B: int) -> programs.Rows:
-    zeros_B = np.zeros((B,), np.int32)
-    return programs.Rows(
-        token_B=zeros_B,
-        position_B=zeros_B.copy(),
-        remaining_B=zeros_B.copy(),
-        live_B=np.zeros((B,), np.bool_),
-        temperature_B=np.zeros((B,), np.float32),
-        id_words_B2=np.zeros((B, 2), np.uint32),
     )

@@ -149,15 +149,15 @@ def test_caches_may_lie_as_cudnn_reads_them(world, monkeypatch):
     assert _tokens(_run(sampler, world.params, requests)) == expected
 
 
-def test_packing_fills_a_row_in_order_and_lets_short_prompts_pass():
+def test_prompts_in_one_row_fill_it_in_order_and_lets_short_prompts_pass():
     settings = dataclasses.replace(SETTINGS, prefill_tokens=100)
     prompts = [prompt(i, tokens) for i, tokens in enumerate((40, 48, 20, 12))]
-    spans, (tokens_BT, positions_BT, segment_ids_BT, last_P) = prefilling.pack(prompts, settings, 1, 0)
+    spans, (tokens_BT, positions_BT, segment_ids_BT, last_P) = prefilling.in_one_row(prompts, settings, 1, 0)
     assert [(span.start, span.tokens) for _, span in spans] == [(0, 40), (40, 48), (88, 12)]
     assert tokens_BT.shape == (1, 100) and segment_ids_BT[0].tolist() == [1] * 40 + [2] * 48 + [3] * 12
     assert tokens_BT[0, 88:].tolist() == list(prompts[3]) and positions_BT[0, 86:90].tolist() == [46, 47, 0, 1]
     assert last_P[:3].tolist() == [39, 87, 99] and len(last_P) == cudnn_attention.MOST_SEGMENTS
-    many, _ = prefilling.pack([prompt(i, 1) for i in range(40)], settings, 1, 0)
+    many, _ = prefilling.in_one_row([prompt(i, 1) for i in range(40)], settings, 1, 0)
     assert len(many) == cudnn_attention.MOST_SEGMENTS
 
 

@@ -1,0 +1,138 @@
+"""Compiles the sampler's small programs together with the large one they follow, so that no later step waits for them.
+
+What copies rows is compiled for each size of prefill and of cache, and for each number of rows; which of them meet
+depends on what is sampled. Once a prefill of some size has been compiled, all that may follow it are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from azr_jax.sampler import buckets, decoding, programs
+
+if TYPE_CHECKING:
+    from azr_jax.sampler.engine import Sampler
+
+
+def cache_sizes(sampler: Sampler) -> list[tuple[int, int]]:
+    """(slots, positions) of every cache that a session may have."""
+    if not sampler.elastic:
+        return list(dict.fromkeys(sampler.tiers))
+    slots = buckets.slot_buckets(sampler.slots, sampler.parts)
+    return [(count, length) for count in slots for length in buckets.length_buckets(sampler.max_length)]
+
+
+def for_caches(sampler: Sampler) -> None:
+    """Compiles what changes or joins caches and rows, once the session's first caches are there."""
+    if not _compiles(sampler, "caches"):
+        return
+    total = buckets.slot_buckets(sampler.slots, sampler.parts) if sampler.elastic else [sampler.slots]
+    rows = {count: sampler.place_rows(programs.no_rows(count)) for count in total}
+    sources = {count: sampler.replicate(np.zeros((count,), np.int32)) for count in total}
+    for count in total:
+        for more in total:
+            sampler.programs.arrange.lower(rows[count], sources[more]).compile()
+        for entries in _first_sizes(count):
+            integers = sampler.replicate(np.zeros((entries,), np.int32))
+            streams = _streams(sampler, entries)
+            # The tokens come from `first`; they lie as the host's arrays do.
+            sampler.programs.enter.lower(
+                rows[count], integers, integers, *streams[2:], integers, *streams[:2]
+            ).compile()
+    for slots, length in cache_sizes(sampler):
+        decoding.init_caches(dataclasses.replace(sampler.model_config, layers=1), slots, length, *_lie(sampler))
+    for target, source in _changes(sampler):
+        buffer = _buffer(sampler, source)
+        if sampler.elastic:
+            sampler.programs.resize.lower(buffer, sources[target[0]], length=target[1]).compile()
+            continue
+        for entries in buckets.INSERT_SIZES:
+            integers = sampler.replicate(np.zeros((entries,), np.int32))
+            sampler.programs.move.lower(_buffer(sampler, target), buffer, integers, integers).compile()
+
+
+def for_prefill(sampler: Sampler, params: Any, key: jax.Array, prefilled: programs.Prefilled, tokens: int) -> None:
+    """Compiles what copies this prefill's rows into any cache, and draws their first tokens.
+
+    `tokens` are those of a row of it.
+    """
+    stacked = prefilled.key_LBTKH
+    layer = stacked[0] if isinstance(stacked, list) else stacked
+    if not _compiles(sampler, ("prefill", layer.shape, prefilled.hidden_PD.shape)):
+        return
+    for entries in _first_sizes(sampler.slots):
+        hidden_ND = prefilled.hidden_PD[sampler.replicate(np.zeros((entries,), np.int32))]
+        sampler.programs.first.lower(params, key, hidden_ND, *_streams(sampler, entries)).compile()
+    source = _shape_of(sampler, layer)
+    for size in cache_sizes(sampler):
+        if size[1] < tokens and not sampler.tuning.packs_prefill:
+            continue  # prompts of this bucket need longer slots
+        buffer = _buffer(sampler, size)
+        for entries in buckets.INSERT_SIZES:
+            integers = sampler.replicate(np.zeros((entries,), np.int32))
+            if not sampler.tuning.packs_prefill:
+                sampler.programs.insert.lower(buffer, source, 0, integers, integers).compile()
+                continue
+            for width in _widths(sampler, tokens):
+                arguments = (buffer, source, 0, integers, integers, integers)
+                sampler.programs.insert_spans.lower(*arguments, width=width).compile()
+
+
+def _compiles(sampler: Sampler, name: Any) -> bool:
+    """Whether this is the first time; never for programs that are not compiled (a simulation's)."""
+    if not isinstance(sampler.programs, programs.Programs) or name in sampler.compiled:
+        return False
+    sampler.compiled.add(name)
+    return True
+
+
+def _changes(sampler: Sampler) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """(to, from) of the cache sizes between which rows may be copied."""
+    sizes = cache_sizes(sampler)
+    for source in sizes:
+        for target in sizes:
+            if sampler.elastic and buckets.worth_resizing(source, target):
+                yield target, source
+            elif not sampler.elastic and target[1] > source[1]:
+                yield target, source
+
+
+def _widths(sampler: Sampler, tokens: int) -> list[int]:
+    """What `Slots` may copy of each prompt of a packed row of `tokens`."""
+    most = sampler.settings.max_prompt_tokens
+    longest = min(tokens, most)
+    return sorted({buckets.packed_bucket(size, most, least=256) for size in (1, *range(256, longest, 256), longest)})
+
+
+def _first_sizes(slots: int) -> list[int]:
+    """Numbers of entries, padded, of one admission."""
+    sizes = [buckets.SMALLEST_ROWS]
+    while sizes[-1] < slots:
+        sizes.append(sizes[-1] * 4)
+    return sizes
+
+
+def _streams(sampler: Sampler, entries: int) -> tuple[Any, ...]:
+    """(temperature_N, id_words_N2, prompt_lengths_N) as `slots.streams` makes them."""
+    vectors = (np.zeros((entries,), np.float32), np.zeros((entries, 2), np.uint32), np.zeros((entries,), np.int32))
+    return sampler.replicate(vectors)
+
+
+def _buffer(sampler: Sampler, size: tuple[int, int]) -> Any:
+    """One layer's keys of a cache of (slots, positions), as a shape."""
+    return decoding.cache_shapes(sampler.model_config, *size, *_lie(sampler)).k[0]
+
+
+def _lie(sampler: Sampler) -> tuple[Any, Any, str]:
+    """(dtype, mesh, implementation) of the caches."""
+    return sampler.compute_dtype, sampler.mesh, sampler.tuning.implementation
+
+
+def _shape_of(sampler: Sampler, array: jax.Array) -> jax.ShapeDtypeStruct:
+    sharding = None if sampler.mesh is None else array.sharding
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)

@@ -1,0 +1,139 @@
+"""A real pretrained model, SmolLM2-135M-Instruct: the same numbers and texts as transformers on real prompts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+import transformers
+from flax import nnx
+
+from azr_jax.config import SamplerSettings
+from azr_jax.model import smollm2, weights
+from azr_jax.model.sizes import PUBLISHED
+from azr_jax.model.tokenizer import load_tokenizer
+from azr_jax.model.transformer import abstract
+from azr_jax.sampler.engine import Sampler
+from azr_jax.sampler.requests import Request
+from configs import base
+
+pytestmark = pytest.mark.ci
+QUESTION = "Write a Racket function (f xs) that returns the sum of the squares of the numbers in the list xs."
+# As the three prompt modes of evaluation: the model's own chat template, Listing 1, the start of a program.
+PROMPTS = {
+    "chat template": QUESTION,
+    "Listing 1": (
+        "# Task: You will be given a question (problem specification) and will generate a correct Racket program that"
+        f" matches the specification and passes all tests.\nQuestion: {QUESTION}\n\nAssistant: <think>"
+    ),
+    "completion": "#lang racket\n;; The sum of the squares of the numbers in xs.\n(define (f xs)\n",
+}
+
+
+@pytest.fixture(scope="module")
+def directory():
+    """The converted model, made once and kept in the user's cache; without its packages the tests are skipped."""
+    path = smollm2.default_directory()
+    if not (path / "config.json").is_file():
+        if missing := smollm2.missing_packages():
+            pytest.skip(f"{smollm2.NAME} is not here: {', '.join(missing)} not installed (make setup-smollm2)")
+        smollm2.convert(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def reference(directory):
+    return transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="module")
+def model(directory):
+    """(config, graphdef, params, tokenizer) in float32."""
+    config, params = weights.load(directory)
+    graphdef, _ = abstract(config, compute_dtype=jnp.float32, remat="none")
+    return config, graphdef, params, load_tokenizer(directory, config)
+
+
+def _sampler(model, prompt_tokens: int, response_tokens: int) -> Sampler:
+    config, graphdef, _, tokenizer = model
+    settings = SamplerSettings(
+        **base.get_config().sampler.to_dict()
+        | {
+            "max_prompt_tokens": prompt_tokens,
+            "max_response_tokens": response_tokens,
+            "prefill_tokens": prompt_tokens,
+            "slots": 4,
+            "chunk": 16,
+        }
+    )
+    return Sampler(graphdef, config, tokenizer, settings, None, jnp.float32)
+
+
+def _ids(tokenizer, name: str) -> tuple[int, ...]:
+    prompt = PROMPTS[name]
+    return tuple(tokenizer.encode_chat(prompt) if name == "chat template" else tokenizer.encode_prompt(prompt))
+
+
+def test_its_sizes_are_those_known_by_name(model):
+    config, _, _, tokenizer = model
+    known = PUBLISHED["SmolLM2-135M"]
+    assert config.rms_epsilon == pytest.approx(known.rms_epsilon)  # a float32 in the file
+    own = {name: getattr(config, name) for name in ("bos_id", "eos_ids", "rms_epsilon")}
+    assert config == dataclasses.replace(known, **own)
+    assert tokenizer.eos_ids == {tokenizer.backend.token_to_id("<|im_end|>")}
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_logits_and_greedy_text_are_those_of_transformers(model, reference, name):
+    _, graphdef, params, tokenizer = model
+    ids = _ids(tokenizer, name)
+    transformer = nnx.merge(graphdef, params)
+    positions_1T = jnp.arange(len(ids), dtype=jnp.int32)[None]
+    logits_1TV = transformer.logits(transformer.hidden(jnp.asarray([ids]), positions_1T, jnp.ones_like(positions_1T)))
+    with torch.no_grad():
+        expected_1TV = reference(torch.tensor([ids])).logits.numpy()
+        greedy = reference.generate(
+            torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=48, do_sample=False
+        )[0, len(ids) :].tolist()
+    np.testing.assert_allclose(logits_1TV, expected_1TV, atol=1e-3)
+    request = Request("greedy", ids, 48, 0.0)
+    (rollout,) = _sampler(model, 192, 48).generate(params, [request], seed=0)
+    assert list(rollout.token_ids) == greedy
+    assert len(rollout.text) > 20
+
+
+def test_logprobs_of_sampled_tokens_beyond_position_6000_are_those_of_transformers(model, reference):
+    _, _, params, tokenizer = model
+    text = "\n".join(f"{PROMPTS['completion']}  (apply + (map (lambda (x) (* x x {n})) xs)))" for n in range(400))
+    ids = tuple(tokenizer.encode_prompt(text)[:6016])
+    assert len(ids) == 6016
+    sampler = _sampler(model, 6016, 64)
+    requests = [Request(f"sampled{n}", ids, 32, 1.0) for n in range(2)]
+    for rollout in sampler.generate(params, requests, seed=3):
+        whole = torch.tensor([[*ids, *rollout.token_ids]])
+        count = len(rollout.token_ids)
+        with torch.no_grad():
+            hidden = reference.model(whole).last_hidden_state[:, -count - 1 : -1]
+            logprobs = torch.log_softmax(reference.lm_head(hidden), dim=-1)[0]
+        expected = logprobs[torch.arange(count), whole[0, -count:]].numpy()
+        np.testing.assert_allclose(rollout.logprobs, expected, atol=1e-3)
+        assert np.std(expected) > 0.01 or count < 8
+
+
+def test_an_export_is_the_same_model_in_transformers(model, reference, directory, tmp_path):
+    config, _, params, tokenizer = model
+    weights.save(tmp_path / "export", config, params, tokenizer_source=directory)
+    exported = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "export", dtype=torch.float32)
+    state = exported.state_dict()
+    for name, weight in reference.state_dict().items():
+        assert torch.equal(weight, state[name]), name
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "export")
+    message = [{"role": "user", "content": QUESTION}]
+    expected = theirs.apply_chat_template(message, add_generation_prompt=True, tokenize=True, return_dict=False)
+    assert tokenizer.encode_chat(QUESTION) == expected
+    _, reloaded = weights.load(tmp_path / "export")
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), params, reloaded))
