@@ -92,7 +92,8 @@ def open_engine(config: Config, devices: Sequence[Any] | None = None) -> Engine:
     Raises:
       FileNotFoundError: no model or tokenizer there, with the command that downloads them.
       ValueError: files that do not fit each other, a chat template or masked token that the model does not have, a
-        mesh that does not divide the devices or the model's sizes; a large model on the CPU of a machine whose accelerator jax does not see.
+        mesh that does not divide the devices or the model's sizes; a large model on the CPU of a machine whose
+        accelerator jax does not see.
     """
     source = str(model_directory(config.model.path))
     model_config = weights.load_config(source)
