@@ -183,10 +183,12 @@ def _job(fields: Any, determinism: bool) -> Job:
         _texts(inputs, "input"),
         None if expect is None else _texts(expect, "expect"),
         bool(fields.get("determinism", determinism)),
-        _texts(fields.get("stdin", []), "stdin"),
-        None if fields.get("expect_stdout") is None else _texts(fields["expect_stdout"], "expect_stdout"),
-        fields.get("compare", "trimmed"),
-        bool(fields.get("all_tests", False)),
+        stdin=_texts(fields.get("stdin", []), "stdin"),
+        expect_stdout=(
+            None if fields.get("expect_stdout") is None else _texts(fields["expect_stdout"], "expect_stdout")
+        ),
+        compare=fields.get("compare", "trimmed"),
+        all_tests=bool(fields.get("all_tests", False)),
     )
 
 

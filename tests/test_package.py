@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import DEFAULT_COMPILE, REPOSITORY, SMALL, rows
+from conftest import REPOSITORY, SMALL, rows
 
 from azr_jax.__main__ import COMMANDS
 
@@ -59,14 +59,13 @@ class Installed:
             "PYTHONPATH": str(self.target),
             "PYTHONDONTWRITEBYTECODE": "1",
             "XDG_CACHE_HOME": str(folder / "cache"),
-            "XLA_FLAGS": DEFAULT_COMPILE,
             "JAX_PLATFORMS": "cpu",
         }
         self.environment.pop("JAX_COMPILATION_CACHE_DIR", None)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, cwd=self.elsewhere, env=self.environment, capture_output=True, text=True, timeout=300, check=False
+            command, cwd=self.elsewhere, env=self.environment, capture_output=True, text=True, timeout=900, check=False
         )
 
     def azr_jax(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from azr_jax.devices import prepare
 from azr_jax.evaluation.commands import check, compare, run, speed, table
@@ -19,13 +19,19 @@ _KEPT = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """A command's parser, whose help shows defaults."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, formatter_class=ShowDefaults, **kwargs)
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and their flags."""
     top = argparse.ArgumentParser(
         prog="python -m azr_jax.evaluation", description="Benchmarks: sample, judge, compare."
     )
-    with_defaults = functools.partial(argparse.ArgumentParser, formatter_class=ShowDefaults)
-    commands = top.add_subparsers(dest="command", required=True, parser_class=with_defaults)
+    commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser)
     run.add_parser(commands)
     check.add_parser(commands)
     compare.add_parser(commands)

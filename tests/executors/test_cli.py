@@ -128,6 +128,22 @@ def test_unreadable_expect_is_no_wrong_answer(tmp_path):
     assert "the expected value can't be read" in verdict["message"]
 
 
+def test_a_batch_of_whole_programs_with_tests():
+    job = {"id": 1, "kind": "program", "source": "print(input())", "stdin": ["a", "b"], "expect_stdout": ["a", "c"]}
+    command = [sys.executable, "-m", "executors", "batch", "--language=python", "--workers=1"]
+    done = subprocess.run(
+        command,
+        input=json.dumps(job | {"all_tests": True}),
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    verdict = json.loads(done.stdout)
+    assert (verdict["correct"], verdict["passed"]) == (False, [True, False])
+
+
 @pytest.mark.parametrize("command", ["run", "batch", "benchmark"])
 def test_missing_interpreter_is_an_error_with_the_install_command(command, tmp_path):
     arguments = ["--source=/dev/null", "--input=1"] if command == "run" else []
