@@ -21,6 +21,7 @@ from test_docs import undocumented
 from azr_jax.checkpoint import Manager
 from azr_jax.model import sharding, weights
 from azr_jax.workdir.metrics import METRICS_FILE
+from azr_jax.workdir.saved import saved_host
 
 STEPS = 3
 SETTINGS = {
@@ -49,19 +50,19 @@ def saved(workdir: Path, step: int) -> tuple[dict, dict]:
     """(arrays by name, host) of a save, whatever devices it was made on."""
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with Manager(workdir, keep=3) as saves:
-        found: Any = saves._checkpointer.metadata(saves.directory / str(step))
+        metadata: Any = saves._checkpointer.metadata(saves.directory / str(step))
         wanted = {
             item: ocp.args.StandardRestore(
                 {
                     name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here)
-                    for name, leaf in found.item_metadata[item].items()
+                    for name, leaf in metadata.item_metadata[item].items()
                 }
             )
             for item in ("params", "training")
         }
-        content = saves._read(step, ocp.args.Composite(host=ocp.args.JsonRestore(), **wanted))
+        content = saves._checkpointer.restore(saves.directory / str(step), ocp.args.Composite(**wanted))
     items = ((f"{item}/{name}", leaf) for item in wanted for name, leaf in content[item].items())
-    return {name: np.asarray(leaf) for name, leaf in items}, content["host"]["host"]
+    return {name: np.asarray(leaf) for name, leaf in items}, saved_host(workdir, step)
 
 
 def untimed(metrics: dict) -> dict:
