@@ -56,6 +56,7 @@ class SelfplaySettings:
     buffer_capacity: int
     buffers: str
     duplicates: str
+    solver_tasks: str
     shuffle_new: bool
     band_low: float
     band_high: float
@@ -211,6 +212,7 @@ class MonitoringSettings:
     """Which steps are traced, and beyond which values a step's metrics are warned about."""
 
     profile_steps: tuple[int, ...]
+    stall_s: float
     alert_valid_below: float
     alert_acc_zero_above: float
     alert_mismatch_above: float

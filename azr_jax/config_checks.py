@@ -16,6 +16,7 @@ CHOICES = {
     "mesh.resting_state": ("auto", "device", "host"),
     "selfplay.entry_functions": ("any", "one"),
     "selfplay.buffers": ("shared", "apart"),
+    "selfplay.solver_tasks": ("before", "after"),
     "selfplay.duplicates": ("allow", "-1", "0"),
     "selfplay.format": ("azr", "strict"),
     "selfplay.program_tags": ("own", "any"),
@@ -108,6 +109,7 @@ AT_LEAST = {
     "checkpoint.keep": 1,
     "checkpoint.keep_every": 0,
     "metrics.transcripts_per_step": 0,
+    "monitoring.stall_s": 0.0,
     "monitoring.alert_mismatch_above": 0.0,
     "monitoring.alert_prob_error_above": 1.0,
 }

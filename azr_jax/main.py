@@ -43,6 +43,7 @@ def train(run: OpenRun) -> None:
     from azr_jax.loop.interruption import Preempted
     from azr_jax.loop.learning import learn
     from azr_jax.loop.record import record_of
+    from azr_jax.monitor.stall import StalledError
     from azr_jax.run import scoring
     from azr_jax.run.ending import finish, is_finished
     from azr_jax.run.restoring import resting, restore
@@ -95,6 +96,9 @@ def train(run: OpenRun) -> None:
             finish(run, state, session)
     except Preempted:
         run.save_and_say(state, session)
+    except StalledError:
+        run.save_and_say(state, session)
+        raise
 
 
 def main(argv: Sequence[str]) -> None:

@@ -32,6 +32,9 @@ def _selfplay() -> ml_collections.ConfigDict:
             "buffers": "shared",  # shared: one of triplets for deduction and abduction | apart: one each, as AZR has it
             # a proposal the buffer has: -1: invalid, reward -1 | 0: not kept, reward 0 | allow: valid, kept twice (AZR)
             "duplicates": "-1",
+            # When a step's solver tasks are drawn. before: ahead of its proposals, so that all responses share a queue,
+            # and new tasks wait for the next step | after: behind them, and new tasks are solved at once, as in AZR.
+            "solver_tasks": "before",
             "shuffle_new": False,  # new entries reach solvers oldest first, or in random order (AZR)
             # of old entries, draw those first that were solved in at least this share of tries, such as 0.3; 0: off
             "band_low": 0.0,
@@ -252,6 +255,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.monitoring = ml_collections.ConfigDict(
         {
             "profile_steps": (),  # steps of which a profiler trace is kept under WORKDIR/profile
+            # Seconds in which nothing is sampled, executed or written, after which the run saves and ends; 0: never.
+            "stall_s": 1800.0,
             # What a step's metrics are warned about (azr_jax/monitor/alerts.py says what each means and what to try).
             "alert_valid_below": 0.05,  # share of valid proposals
             "alert_acc_zero_above": 0.95,  # P(acc=0)

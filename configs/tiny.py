@@ -28,6 +28,7 @@ def get_config() -> ml_collections.ConfigDict:
             "induction_shown": 4,
             "format": "strict",
             "drop_comments": False,
+            "solver_tasks": "after",
             "prompt_template": "brief",
             "max_program_chars": 1024,
         }

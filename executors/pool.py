@@ -83,6 +83,7 @@ class Pool:
         self._changed = threading.Condition()
         self._cache = ValueCache()
         self._guardian: Guardian | None = None
+        self._is_open = False
 
     def __enter__(self) -> Pool:
         interpreter = self.language.find()
@@ -107,7 +108,7 @@ class Pool:
             # Programs run as this user, see its processes, and what they are judged by is in this one's memory.
             close_memory()
         self.interpreter = interpreter
-        self._guardian = Guardian()
+        self._guardian, self._is_open = Guardian(), True
         if not self._cold and not trial.is_tested(self.language, interpreter.version):
             self._try_warm_server(interpreter)
         self._check_identity()
@@ -152,13 +153,13 @@ class Pool:
     def close(self, cancel: bool = False) -> None:
         """Finish what is queued (with `cancel`: only what is running), then kill the workers. Safe to call twice."""
         with self._changed:
-            guardian, self._guardian = self._guardian, None
+            was_open, self._is_open = self._is_open, False
             dropped = list(self._pending) if cancel else []
             if cancel:
                 self._pending.clear()
         for _, future in dropped:
             future.cancel()
-        if guardian is None:
+        if not was_open or self._guardian is None:
             return
         with self._changed:
             self._changed.wait_for(lambda: not self._pending and len(self._idle) == len(self._seats))
@@ -168,13 +169,13 @@ class Pool:
             seat.thread.join()
         self._seats.clear()
         self._idle.clear()
-        guardian.close()
+        self._guardian.close()
 
     def submit(self, job: Job) -> concurrent.futures.Future[Verdict]:
         """Queue `job`; its verdict is the future's result."""
         future: concurrent.futures.Future[Verdict] = concurrent.futures.Future()
         with self._changed:
-            if self._guardian is None:
+            if not self._is_open:
                 raise ValueError("the pool is not open: use it as a context manager")
             self._pending.append((job, future))
             self._dispatch()
@@ -206,7 +207,15 @@ class Pool:
             if self._idle:
                 seat = self._idle.pop()
             elif len(self._seats) < self.workers * (1 + _LENT):
-                seat = _Seat(self, len(self._seats))
+                try:
+                    seat = _Seat(self, len(self._seats))
+                except RuntimeError as error:  # the machine gives no more threads
+                    if self._seats:
+                        return  # a seat that comes to rest takes it
+                    _, future = self._pending.popleft()
+                    if future.set_running_or_notify_cancel():
+                        future.set_exception(error)
+                    continue
                 self._seats.append(seat)
             else:
                 return
@@ -250,9 +259,27 @@ class _Seat:
         self.thread.start()
 
     def _work(self) -> None:
+        pool, worker, judge = self._pool, None, None
+        try:
+            while (item := self.inbox.get()) is not None:
+                job, future = item
+                if future.set_running_or_notify_cancel():
+                    try:
+                        if judge is None:
+                            worker = self._worker()
+                            judge = Judge(pool.language, worker, pool._cache, pool.limits)
+                        future.set_result(judge.judge(job))
+                    except Exception as error:  # noqa: BLE001 - a fault of the pool belongs to whoever waits for the job
+                        future.set_exception(error)
+                pool._rest(self)
+        finally:
+            if worker is not None:
+                worker.close()
+
+    def _worker(self) -> Worker:
         pool = self._pool
         assert pool._guardian is not None
-        worker = Worker(
+        return Worker(
             pool.language,
             pool.interpreter,
             pool.tier,
@@ -261,19 +288,3 @@ class _Seat:
             pool._guardian,
             lambda asleep: pool._lend(self, asleep),
         )
-        judge = Judge(pool.language, worker, pool._cache, pool.limits)
-        try:
-            while (item := self.inbox.get()) is not None:
-                _answer(judge, *item)
-                pool._rest(self)
-        finally:
-            worker.close()
-
-
-def _answer(judge: Judge, job: Job, future: concurrent.futures.Future[Verdict]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(judge.judge(job))
-    except Exception as error:  # noqa: BLE001 - a fault of the pool belongs to whoever waits for the job
-        future.set_exception(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -14,10 +15,12 @@ import pytest
 import safetensors.numpy
 import tokenizers
 from absl import flags
-from azr_jax.run.run import Run
 from conftest import REPOSITORY, SMALL, small_config
 
 from azr_jax import main
+from azr_jax.run import ending, opened
+from azr_jax.run.opened import open_run
+from azr_jax.run.restoring import restore
 
 EMBEDDED = REPOSITORY / "azr_jax" / "embedded" / "azr-tiny"
 
@@ -51,18 +54,18 @@ def model(tmp_path):
 def saved_run(tmp_path_factory):
     """A workdir with the saves of steps 0 and 1."""
     workdir = tmp_path_factory.mktemp("saved") / "run"
-    with Run.open(small_config(), str(workdir)) as run:
-        state, buffers, step = run.restore()
-        assert step == -1
+    with open_run(small_config(), str(workdir)) as run:
+        state, session = restore(run)
+        assert session.scores_before is None
         for step in (0, 1):
-            run.save(step, state, buffers)
+            run.save(state, dataclasses.replace(session, step=step, scores_before={}))
     return workdir
 
 
 def newest(workdir) -> int:
     """The step that a start of the run would go on from."""
-    with Run.open(small_config(), str(workdir)) as run:
-        return run.restore()[2]
+    with open_run(small_config(), str(workdir)) as run:
+        return restore(run)[1].step
 
 
 @pytest.mark.parametrize(
@@ -150,8 +153,8 @@ def test_no_weights_at_the_model_path(capsys, tmp_path):
     assert str(path) in message
     assert "hf download Qwen/Qwen2.5-Coder-3B --local-dir" in message
     # The path mended, the same workdir serves.
-    with Run.open(small_config(), str(tmp_path / "run")) as run:
-        assert run.restore()[2] == -1
+    with open_run(small_config(), str(tmp_path / "run")) as run:
+        assert restore(run)[1].scores_before is None
 
 
 def test_a_corrupt_or_truncated_safetensors_file(capsys, tmp_path, model):
@@ -231,12 +234,12 @@ def test_a_save_whose_counters_are_not_those_of_a_run(capsys, tmp_path, saved_ru
 def test_a_damaged_summary_is_made_again(tmp_path, caplog, damage):
     run = types.SimpleNamespace(workdir=tmp_path, config=types.SimpleNamespace(steps=4))
     (tmp_path / "report.html").write_text("<html>")
-    assert not Run._ended(run) and not caplog.text
+    assert not ending._has_ended(run) and not caplog.text
     (tmp_path / "summary.json").write_text(damage)
-    assert not Run._ended(run)
+    assert not ending._has_ended(run)
     assert f"{tmp_path}/summary.json: damaged" in caplog.text
     (tmp_path / "summary.json").write_text('{"steps": 4}')
-    assert Run._ended(run)
+    assert ending._has_ended(run)
 
 
 def test_a_damaged_metrics_file(capsys, tmp_path, saved_run):
@@ -249,6 +252,27 @@ def test_a_damaged_metrics_file(capsys, tmp_path, saved_run):
 def test_held_out_problems_that_are_not_there(capsys, tmp_path):
     message = error_of(capsys, tmp_path / "run", evaluation__heldout="nowhere.jsonl")
     assert "evaluation.heldout='nowhere.jsonl': no such file" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"evaluation__heldout": "azr_jax/embedded/heldout_racket.jsonl"}, ("has problems in racket", "languages=")),
+        ({"checkpoint__best_metric": "solve_accuracy"}, ("checkpoint.best_metric='solve_accuracy'", "docs/metrics.md")),
+        (
+            {"checkpoint__best_metric": "eval/heldout/greedy/all/accuracy"},
+            ("checkpoint.best_metric=", "evaluation.every=0"),
+        ),
+        (
+            {"checkpoint__best_metric": "eval/humaneval/python/pass_at_1", "evaluation__every": 1},
+            ("checkpoint.best_metric=", "not scored"),
+        ),
+    ],
+)
+def test_what_cannot_be_scored_is_found_at_the_start(capsys, tmp_path, changes, words):
+    message = error_of(capsys, tmp_path / "run", **changes)
+    assert all(word in message for word in words)
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 @contextlib.contextmanager
@@ -288,30 +312,30 @@ def test_a_full_disk_at_a_save(capsys, tmp_path, saved_run):
 
 
 def test_settings_are_written_before_anything_can_fail(tmp_path):
-    with Run.open(small_config(), str(tmp_path / "run")):
+    with open_run(small_config(), str(tmp_path / "run")):
         assert json.loads((tmp_path / "run" / "config.json").read_text())["languages"] == ["python"]
 
 
 def test_a_gpu_s_share_is_set_before_a_run_is_opened(monkeypatch, capsys, tmp_path):
     """When jax first meets its devices it reads the share, and that is where the weights are loaded."""
 
-    def opened(*_):
+    def raised(*_):
         raise ValueError(os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"])
 
     monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "unset")
     monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION")
-    monkeypatch.setattr(Run, "open", opened)
+    monkeypatch.setattr(opened, "open_run", raised)
     assert error_of(capsys, tmp_path) == "error: 0.95"
 
 
 def test_a_gpu_s_share_that_the_user_set_by_its_newer_name_stays_alone(monkeypatch, capsys, tmp_path):
     """Both names together are an error of jax when it meets the GPU."""
 
-    def opened(*_):
+    def raised(*_):
         raise ValueError(os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "alone"))
 
     monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "unset")
     monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION")
     monkeypatch.setenv("XLA_CLIENT_MEM_FRACTION", "0.5")
-    monkeypatch.setattr(Run, "open", opened)
+    monkeypatch.setattr(opened, "open_run", raised)
     assert error_of(capsys, tmp_path) == "error: alone"

@@ -2,7 +2,7 @@
 
 Each task is a coroutine that awaits its response and its verdict; meanwhile the pump advances the sampler by chunks, so
 that programs run while the device decodes. What comes out depends on the tasks alone, never on the order of arrival.
-On several hosts each has such a loop and all do the same: see verdicts.py.
+On several hosts each has such a loop and all do the same: see pools.py.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 from azr_jax.config import Config
 from azr_jax.loop.pools import SharedPools
 from azr_jax.model.tokenizer import Tokenizer
+from azr_jax.monitor import stall
+from azr_jax.monitor.stall import StalledError
 from azr_jax.sampler.engine import Sampler, Session
 from azr_jax.sampler.requests import Request
 from azr_jax.selfplay import parsing, prompts, validation
@@ -25,7 +27,8 @@ from azr_jax.types import Answer, InductionProblem, Invalid, Role, Rollout, Task
 from executors import Job, Language, Pool, Verdict
 
 Result = TypeVar("Result")
-# Turns of the event loop between two exchanges of verdicts: what a verdict leads to needs a few to reach the sampler.
+# Turns of the event loop between two chunks (and two exchanges of verdicts): what a verdict or a response leads to
+# needs a few of them to reach the sampler, from the pool's thread through validation and estimation.
 _TURNS = 8
 
 
@@ -103,11 +106,16 @@ class Player:
         self._waiting: dict[str, asyncio.Future[Rollout]] = {}
         self._submitted = asyncio.Event()
         self._clock = Clock()
+        self._executing: dict[str, str] = {}
+        self._got_on = 0.0
+        # Told what a run of coroutines has done and waits for, after each chunk.
+        self.tell: Callable[[str], None] = lambda text: None
 
     def run(self, params: Any, seed: int, play: Callable[[], Coroutine[Any, Any, Result]]) -> tuple[Result, Clock]:
         """A coroutine's result and where its time went, with these parameters (float32) and this sampling seed."""
         self._session = self.sampler.session(params, seed)
         self._waiting, self._submitted, self._clock = {}, asyncio.Event(), Clock()
+        self._executing = {}
         try:
             result = asyncio.run(self._drive(play()))
             spent = self._session.metrics
@@ -127,16 +135,38 @@ class Player:
 
     async def _drive(self, play: Coroutine[Any, Any, Result]) -> Result:
         playing = asyncio.create_task(play)
-        pump = asyncio.create_task(self._pump())
+        beside = [asyncio.create_task(self._pump())]
+        if self.config.monitoring.stall_s and self._shared is None:
+            beside.append(asyncio.create_task(self._watch(self.config.monitoring.stall_s)))
         try:
-            await asyncio.wait((playing, pump), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((playing, *beside), return_when=asyncio.FIRST_COMPLETED)
             if not playing.done():
-                pump.result()
+                for task in beside:
+                    if task.done():
+                        task.result()
             return await playing
         finally:
-            for task in (playing, pump):
+            for task in (playing, *beside):
                 task.cancel()
-            await asyncio.gather(playing, pump, return_exceptions=True)
+            await asyncio.gather(playing, *beside, return_exceptions=True)
+
+    async def _watch(self, stall_s: float) -> None:
+        """Raises StalledError when no chunk is decoded and no program ends for so long."""
+        self._got_on = time.monotonic()
+        while (silent_s := time.monotonic() - self._got_on) < stall_s:
+            await asyncio.sleep(stall_s - silent_s)
+        raise StalledError(
+            f"nothing was sampled or executed for monitoring.stall_s={stall_s:g} seconds; waiting for"
+            f" {self.waits_for()}: run `python -m executors doctor`; the same command resumes"
+        )
+
+    def waits_for(self) -> str:
+        """What the coroutines wait for now, in words."""
+        names = sorted(self._executing)
+        if not names:
+            return f"{len(self._waiting)} responses"
+        languages = ", ".join(sorted(set(self._executing.values())))
+        return f"{len(self._waiting)} responses and {len(names)} programs in {languages}, such as {names[0]}"
 
     async def _pump(self) -> None:
         assert self._session is not None
@@ -155,7 +185,17 @@ class Player:
                 self._clock.prompt_tokens += len(rollout.prompt_ids)
                 self._waiting.pop(rollout.request_id).set_result(rollout)
             self._clock.sampling_s += time.monotonic() - started
-            await asyncio.sleep(0)
+            self._note_progress()
+            await self._turns()
+
+    def _note_progress(self) -> None:
+        self._got_on = time.monotonic()
+        stall.alive(self.config.monitoring.stall_s)
+        clock, waiting, running = self._clock, len(self._waiting), len(self._executing)
+        self.tell(
+            f"{clock.responses} responses, {waiting} to come in {self.sampler.slots} slots; {clock.programs} programs,"
+            f" {running} running"
+        )
 
     async def _agree(self, session: Session, shared: SharedPools) -> None:
         """Takes the verdicts of all hosts until there is something to sample, the same on all of them.
@@ -200,10 +240,13 @@ class Player:
 
     async def execute(self, language: str, job: Job) -> Verdict:
         """The verdict of the language's pool, on this host or another."""
+        self._executing[job.id] = language
         if self._shared is not None:
             verdict = await self._shared.submit(language, job)
         else:
             verdict = await asyncio.wrap_future(self._pools[language].submit(job))
+        del self._executing[job.id]
+        self._got_on = time.monotonic()
         self._clock.programs += 1
         self._clock.timeouts += verdict.status == "timeout"
         self._clock.infrastructure += verdict.status == "infrastructure"

@@ -61,9 +61,15 @@ def seeds_missing(config: Config, buffers: Buffers) -> dict[str, int]:
 def play_step(config: Config, player: Player, params: Any, buffers: Buffers, step: int) -> Played:
     """Proposes, validates, estimates and solves.
 
-    Estimation of a proposal starts when it is found valid, solving when all proposals are validated.
+    Estimation of a proposal starts when it is found valid. With `selfplay.solver_tasks=before` solving starts at once,
+    of what the buffers had, so that all share one queue; with `after` when all proposals are validated.
     """
     samples, temperature = config.selfplay.estimate_samples, config.selfplay.estimate_temperature
+    draws_before = config.selfplay.solver_tasks == "before"
+
+    def solving(buffers: Buffers) -> list[asyncio.Task[Solution]]:
+        asked = solver_tasks(config, player, buffers, step)
+        return [asyncio.create_task(player.solve(task, config.sampler.temperature)) for task in asked]
 
     async def play() -> tuple[list[Proposal], list[list[Solution]], list[Solution], Buffers]:
         tasks = proposer_tasks(config, player, buffers, str(step), list(TaskType))
@@ -77,11 +83,14 @@ def play_step(config: Config, player: Player, params: Any, buffers: Buffers, ste
             proposing, estimating = [_part(pair, 0) for pair in pairs], [_part(pair, 1) for pair in pairs]
         else:
             proposing = [asyncio.create_task(player.propose(task, buffers[task.language], step)) for task in tasks]
-            estimating = [asyncio.create_task(player.estimate(drawn, samples, temperature)) for drawn in proposing]
+            estimating = [
+                asyncio.create_task(player.estimate(proposal, samples, temperature)) for proposal in proposing
+            ]
+        drawn = buffers.copy()  # its queues of new entries advance
+        early = solving(drawn) if draws_before else []
         proposals = list(await asyncio.gather(*proposing))
-        after = with_valid(buffers, proposals)
-        asked = solver_tasks(config, player, after, step)
-        solutions = list(await asyncio.gather(*(player.solve(task, config.sampler.temperature) for task in asked)))
+        after = with_valid(drawn, proposals)
+        solutions = list(await asyncio.gather(*(early if draws_before else solving(after))))
         estimates = list(await asyncio.gather(*estimating))
         note_solves(config, [*solutions, *(sample for samples in estimates for sample in samples)], after)
         return proposals, estimates, solutions, after

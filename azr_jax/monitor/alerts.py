@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
-from azr_jax.config import MonitoringSettings
+from azr_jax.config import Config, MonitoringSettings
 
 # An alert that lasts, or comes back, is said again after this many steps.
 REPEAT_STEPS = 16
@@ -25,14 +25,40 @@ class Alert:
         return f"{self.finding}. It usually means: {self.meaning}. Try: {self.advice}."
 
 
+Metrics = Mapping[str, float | None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Cause:
+    """An explanation that the step's own metrics or the run's settings give."""
+
+    holds: Callable[[Metrics, Config], bool]
+    meaning: str
+    advice: str
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Rule:
+    """`causes` are asked in turn; `meaning` and `advice` are for when none of them holds."""
+
     name: str
     key: str
     is_off: Callable[[float, MonitoringSettings], bool]
     finding: Callable[[float, MonitoringSettings], str]
     meaning: str
     advice: str
+    causes: tuple[_Cause, ...] = ()
+
+
+def _above(key: str, share: float) -> Callable[[Metrics, Config], bool]:
+    return lambda metrics, config: (metrics.get(key) or 0.0) > share
+
+
+_CUT_OFF = _Cause(
+    _above("sample/length_capped", 0.5),
+    "most responses are cut off at the length limit, before they have answered",
+    "raise sampler.max_response_tokens; sampler.stop=('</answer>',) ends responses that run on after their answer",
+)
 
 
 _RULES = (
@@ -44,6 +70,19 @@ _RULES = (
         "the model has lost the format, or repeats what the buffer has, or an interpreter is broken",
         "read the proposals in transcripts.jsonl and propose/outcome/*; run `python -m executors doctor`; go back to an"
         " earlier save with a lower learner.lr",
+        (
+            _CUT_OFF,
+            _Cause(
+                _above("propose/outcome/duplicate", 0.5),
+                "most proposals repeat what the buffer has",
+                "raise selfplay.references or sampler.temperature; look at buffer/*/diversity/*",
+            ),
+            _Cause(
+                _above("propose/error/syntax", 0.5),
+                "most programs do not compile: the model writes another language or another version of it",
+                "read the proposals in transcripts.jsonl; `python -m executors doctor` says which version is installed",
+            ),
+        ),
     ),
     _Rule(
         "nothing_solved",
@@ -54,6 +93,7 @@ _RULES = (
         " are cut off or lack the format",
         "look at solve/error/*, sample/length_capped and solve/formatted; keep selfplay.estimate_temperature at 1;"
         " reward.proposer='eq4' or 'adaptive'",
+        (_CUT_OFF,),
     ),
     _Rule(
         "mismatch",
@@ -65,6 +105,13 @@ _RULES = (
         "they compute the same weights differently: another precision, attention kernel or temperature",
         "learner.recompute_old_logprobs=True, learner.importance_cap=2, model.attention='xla', or"
         " model.compute_dtype='float32' for a few steps to see which it is",
+        (
+            _Cause(
+                lambda metrics, config: config.sampler.top_p < 1.0 or config.sampler.top_k > 0,
+                "sampler.top_p or sampler.top_k cuts the distribution that is sampled, and the whole one is trained",
+                "sampler.top_p=1.0 and sampler.top_k=0",
+            ),
+        ),
     ),
     _Rule(
         "probability_error",
@@ -93,29 +140,39 @@ _RULES = (
         "the learning rate is too high or an activation overflowed",
         "lower learner.lr or learner.gradient_clip",
     ),
+    _Rule(
+        "no_advantage",
+        "ppo/zero_advantage",
+        lambda value, limit: value >= 1.0,
+        lambda value, limit: "every advantage of this step is 0: nothing was learned from its rewards",
+        "all responses of each group earned the same, or each group has one response",
+        "look at solve/accuracy and propose/acc; raise selfplay.batch_per_task or selfplay.estimate_samples",
+    ),
 )
 
 
-def alerts(metrics: Mapping[str, float | None], settings: MonitoringSettings) -> list[Alert]:
+def alerts(metrics: Metrics, config: Config) -> list[Alert]:
     """What is off in one step's metrics; a metric that is absent or not a number says nothing."""
-    found = []
+    limits, raised = config.monitoring, []
     for rule in _RULES:
         value = metrics.get(rule.key)
-        if value is not None and math.isfinite(value) and rule.is_off(value, settings):
-            found.append(Alert(rule.name, rule.finding(value, settings), rule.meaning, rule.advice))
-    return found
+        if value is None or not math.isfinite(value) or not rule.is_off(value, limits):
+            continue
+        cause = next((cause for cause in rule.causes if cause.holds(metrics, config)), rule)
+        raised.append(Alert(rule.name, rule.finding(value, limits), cause.meaning, cause.advice))
+    return raised
 
 
 class Watch:
     """Says an alert when it begins, and again no sooner than REPEAT_STEPS later, whether it lasts or comes and goes."""
 
-    def __init__(self, settings: MonitoringSettings) -> None:
-        self._settings = settings
+    def __init__(self, config: Config) -> None:
+        self._config = config
         self._said: dict[str, int] = {}
 
-    def new_alerts(self, step: int, metrics: Mapping[str, float]) -> list[Alert]:
+    def new_alerts(self, step: int, metrics: Metrics) -> list[Alert]:
         """The alerts of this step that are to be said now."""
-        found = alerts(metrics, self._settings)
-        new = [one for one in found if step - self._said.get(one.name, step - REPEAT_STEPS) >= REPEAT_STEPS]
-        self._said |= {one.name: step for one in new}
+        raised = alerts(metrics, self._config)
+        new = [alert for alert in raised if step - self._said.get(alert.name, step - REPEAT_STEPS) >= REPEAT_STEPS]
+        self._said |= {alert.name: step for alert in new}
         return new

@@ -48,7 +48,7 @@ def describe(workdir: str, now: float | None = None) -> str:
         for row in latest:
             progress.update(row["step"], {key: value for key, value in row.items() if value is not None})
         lines += [progress.line(), _times(latest), _memory(rows[-1])]
-        found = alerts(rows[-1], config.monitoring)
+        found = alerts(rows[-1], config)
         lines += [f"alert {one.name}: {one}" for one in found] or ["no alerts"]
     return "\n".join(line for line in lines if line)
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from azr_jax import checkpoint
 from azr_jax.config import Config
 from azr_jax.engine import Engine, open_engine
+from azr_jax.evaluation.scoring import heldout
 from azr_jax.evaluation.scoring.benchmarks import Benchmarks
 from azr_jax.hosts.hosts import Hosts
 from azr_jax.learner.state import TrainState
@@ -22,14 +23,18 @@ from azr_jax.loop.interruption import Signals
 from azr_jax.loop.play import Player
 from azr_jax.loop.pools import SharedPools
 from azr_jax.loop.record import StepRecord
-from azr_jax.monitor import telemetry
+from azr_jax.monitor import stall, telemetry
 from azr_jax.monitor.alerts import Watch
 from azr_jax.monitor.display import Progress
 from azr_jax.run.interpreters import open_pool, run_languages
+from azr_jax.run.remarks import check_best_metric, remarks
 from azr_jax.run.saving import Saving
 from azr_jax.run.session import SessionState
+from azr_jax.types import InductionProblem, TaskType, Triplet
 from azr_jax.workdir import metrics
 from azr_jax.workdir.mirror import Mirror
+
+HeldoutProblems = list[tuple[TaskType, Triplet | InductionProblem]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +49,7 @@ class OpenRun:
     engine: Engine
     learner: Learner
     player: Player
+    heldout_problems: HeldoutProblems
     benchmarks: Benchmarks
     saves: checkpoint.Manager
     writers: metrics.Writers
@@ -64,6 +70,7 @@ class OpenRun:
     @contextlib.contextmanager
     def phase(self, name: str, title: str = "") -> Iterator[None]:
         """Work that is shown as `title` (its name by default) and timed under its name."""
+        stall.alive(self.config.monitoring.stall_s)
         self.progress.phase(title or name)
         with self.clock.phase(name):
             yield
@@ -104,22 +111,24 @@ class OpenRun:
         is_failing = self.hosts.any("failing", self.saving.is_failing)
         return last or is_failing or record.step % self.config.checkpoint.every == 0
 
-    def save(self, state: TrainState, session: SessionState, record: StepRecord | None = None) -> None:
+    def save(
+        self, state: TrainState, session: SessionState, record: StepRecord | None = None, last: bool = False
+    ) -> None:
         """One atomic save of all that the next step depends on; `record` is the step's, for its score.
 
-        A save that fails is tried again after each step; only the last one of a run must succeed.
+        A save that fails is tried again after each step; only the `last` one of a run must succeed.
         """
         with self.phase("save"):
-            last = self.should_stop() or session.step >= self.config.steps
+            last = last or self.should_stop() or session.step >= self.config.steps
             saved = session.to_json(self.elapsed_s)
             self.saving.save(session.step, state, saved, record.metrics if record else {}, must_succeed=last)
 
     def save_and_say(self, state: TrainState, session: SessionState) -> None:
-        """The save of a run that a signal ends, unless there is nothing to save, and how to resume."""
+        """The save of a run that a signal or a stall ends, unless there is nothing to save, and how to resume."""
         if session.scores_before is None:
             self.progress.message(f"stopped before the first save; the same command begins {self.workdir} anew")
             return
-        self.save(state, session)
+        self.save(state, session, last=True)
         self.progress.message(f"saved at step {session.step}; the same command resumes {self.workdir}")
 
     def check_updates(self, record: StepRecord) -> None:
@@ -133,6 +142,18 @@ class OpenRun:
 
     def _too_many_nonfinite(self, record: StepRecord) -> bool:
         return record.metrics["ppo/skipped_updates"] > self.config.learner.max_nonfinite_updates
+
+
+def load_heldout(config: Config) -> HeldoutProblems:
+    """The problems of `evaluation.heldout`.
+
+    Raises:
+      FileNotFoundError, ValueError: no such file, a line that is no problem, a language that the run does not have.
+    """
+    settings = config.evaluation
+    problems = heldout.load(settings.heldout, settings.heldout_limit) if settings.heldout else []
+    heldout.check_languages(config, problems)
+    return problems
 
 
 @contextlib.contextmanager
@@ -149,8 +170,10 @@ def open_run(
       RuntimeError: an interpreter or a sandbox feature is missing, with what to install.
     """
     hosts = hosts or Hosts()
+    check_best_metric(config)
     checkpoint.open_on_all_hosts(workdir, config, allow_config_change, hosts)
     languages = run_languages(config)
+    heldout_problems = load_heldout(config)
     engine = open_engine(config)
     with contextlib.ExitStack() as stack:
         benchmarks = stack.enter_context(Benchmarks.open(config))
@@ -170,20 +193,24 @@ def open_run(
         writing = config.metrics if hosts.is_first else dataclasses.replace(config.metrics, wandb=False)
         writers = stack.enter_context(metrics.Writers(mirror.local, writing, config.to_json()))
         stack.enter_context(progress)
+        for remark in remarks(config):
+            progress.message(remark)
         stack.enter_context(signals)
+        stack.callback(stall.ended)
         yield OpenRun(
             config=config,
             workdir=mirror.local,
             engine=engine,
             learner=learner,
             player=Player(config, sampler, engine.tokenizer, languages, pools, shared),
+            heldout_problems=heldout_problems,
             benchmarks=benchmarks,
             saves=saves,
             writers=writers,
             mirror=mirror,
             saving=Saving(saves, writers, mirror, progress.message, settings.best_metric, hosts),
             progress=progress,
-            watch=Watch(config.monitoring),
+            watch=Watch(config),
             signals=signals,
             hosts=hosts,
             clock=telemetry.StepClock(),

@@ -50,10 +50,9 @@ def _heldout_metrics(counts: Mapping[str, Any]) -> dict[str, float]:
 
 def heldout_counts(run: OpenRun, params: Any, name: str) -> dict[str, Any]:
     """Counts by mode ("greedy", "sampled", each also by language); `name` names the random stream of the sampled."""
-    settings = run.config.evaluation
-    if not settings.heldout:
+    settings, problems = run.config.evaluation, run.heldout_problems
+    if not problems:
         return {}
-    problems = heldout.load(settings.heldout, settings.heldout_limit)
     temperature = run.config.sampler.eval_temperature
     greedy = heldout.solve_all(run.config, run.player, params, problems, temperature, "heldout")
     counts = heldout.count_languages(greedy, "greedy")

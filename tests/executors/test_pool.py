@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
 
 from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status, load_languages
 from executors.judge import Judge, ValueCache
+from executors.pool import _Seat
 from executors.worker import Request, Worker, parse_reply
 
 REPOSITORY = Path(__file__).parents[2]
@@ -316,6 +318,33 @@ def test_languages_of_a_user_directory(tmp_path):
         load_languages(tmp_path)
     with pytest.raises(ValueError, match="does not exist"):
         load_languages(tmp_path / "nowhere")
+
+
+def test_a_worker_that_cannot_be_made_ends_its_job_with_the_error(monkeypatch):
+    with Pool("python", workers=2) as pool:
+        first, second, *rest = double_jobs(6)
+        assert pool.submit(first).result().ok
+
+        def refuse(seat):
+            raise OSError("no process can be started")
+
+        monkeypatch.setattr(_Seat, "_worker", refuse)
+        futures = [pool.submit(job) for job in (second, *rest)]
+        # The seat that has its worker goes on; another one's jobs end with what was wrong.
+        errors = [future.exception(timeout=30) for future in futures]
+        assert all(error is None or "no process can be started" in str(error) for error in errors)
+        monkeypatch.undo()
+        assert all(future.result().ok for future in [pool.submit(job) for job in double_jobs(6)])
+
+
+def test_a_machine_without_another_thread_ends_the_job_with_the_error(monkeypatch):
+    with Pool("python", workers=1) as pool:
+        pool._seats.clear()
+        pool._idle.clear()
+        monkeypatch.setattr(threading.Thread, "start", lambda thread: (_ for _ in ()).throw(RuntimeError("no thread")))
+        assert "no thread" in str(pool.submit(double_jobs(1)[0]).exception(timeout=30))
+        monkeypatch.undo()
+        assert pool.submit(double_jobs(1)[0]).result().ok
 
 
 def test_import_is_light():

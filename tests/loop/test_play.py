@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import dataclasses
+import itertools
 
 import pytest
 
 from azr_jax.loop.play import Player, Proposal, Solution, mean_accuracy
 from azr_jax.loop.tasks import starting_buffers
+from azr_jax.monitor.stall import StalledError, ended
+from azr_jax.sampler.session import Session
 from azr_jax.types import Role, Rollout, StopReason, Task, TaskType, Triplet
 from executors import Job, JobKind, Status
 
@@ -90,16 +95,16 @@ def test_solutions_are_parsed_checked_and_counted(opened):
         return await asyncio.gather(*(player.solve(solving, 1.0, f"/{number}") for number in range(8)))
 
     solutions, clock = run(opened, play)
-    for one in solutions:
-        assert one.formatted == (one.verdict is not None)
-        assert one.correct == (one.outcome == "correct")
-        if one.correct:
-            assert "2" in one.rollout.text
+    for solution in solutions:
+        assert solution.formatted == (solution.verdict is not None)
+        assert solution.correct == (solution.outcome == "correct")
+        if solution.correct:
+            assert "2" in solution.rollout.text
     acc = mean_accuracy(solutions)
-    assert acc == sum(one.correct for one in solutions) / 8
+    assert acc == sum(solution.correct for solution in solutions) / 8
     assert mean_accuracy([]) is None
-    assert clock.programs == sum(one.formatted for one in solutions)
-    assert all(one.rollout.stop_reason in StopReason for one in solutions)
+    assert clock.programs == sum(solution.formatted for solution in solutions)
+    assert all(solution.rollout.stop_reason in StopReason for solution in solutions)
 
 
 def test_invalid_proposals_are_not_estimated(opened):
@@ -146,3 +151,70 @@ def test_groups_without_variance_are_drawn_again(accs, redraws, asked, acc):
     task = Task("t", Role.PROPOSE, TaskType.DEDUCTION, "python", "prompt")
     proposal, estimates = asyncio.run(player.propose_varied(task, None, 1, 4, 1.0, redraws))
     assert player.asked == asked and proposal.task.id == asked[-1] and mean_accuracy(estimates) == acc
+
+
+def test_what_a_verdict_leads_to_is_submitted_before_the_next_chunk_but_one(opened, monkeypatch):
+    """Through as many awaits as a proposal, its validation and its estimation have, while chunks are decoded."""
+    player, chunks, at_verdict, at_submit = opened.player, [0], [], []
+    step, submit = Session.step, Session.submit
+
+    def counted_step(session):
+        chunks[0] += 1
+        return step(session)
+
+    def counted_submit(session, request):
+        if request.id.startswith("after"):
+            at_submit.append(chunks[0])
+        submit(session, request)
+
+    monkeypatch.setattr(Session, "step", counted_step)
+    monkeypatch.setattr(Session, "submit", counted_submit)
+    source = "import time\ndef f(x):\n    time.sleep(0.3)\n    return x"
+    pool = player._pools["python"]
+    pool_submit = pool.submit
+
+    def noted(job):
+        future = pool_submit(job)
+        future.add_done_callback(lambda _: at_verdict.append(chunks[0]))  # on the pool's thread
+        return future
+
+    monkeypatch.setattr(pool, "submit", noted)
+
+    async def proposed():
+        return await player.execute("python", Job("slow", JobKind.EVALUATE, source, ("1",)))
+
+    async def estimated(proposing):
+        await proposing
+        answers = (player.sample(task(opened, f"after{number}"), 1.0) for number in range(2))
+        await asyncio.gather(*answers)
+
+    async def decoding(until):
+        for number in itertools.count():
+            if until.done():
+                return
+            await player.sample(task(opened, f"meanwhile{number}"), 1.0)
+
+    async def play():
+        estimating = asyncio.create_task(estimated(asyncio.create_task(proposed())))
+        await asyncio.gather(estimating, decoding(estimating))
+
+    run(opened, play)
+    assert at_verdict[0] > 1 and len(at_submit) == 2
+    assert max(at_submit) - at_verdict[0] <= 1
+
+
+def test_a_stall_says_what_is_waited_for_and_ends_the_play(opened, monkeypatch):
+    player = opened.player
+    monkeypatch.setattr(
+        player,
+        "config",
+        dataclasses.replace(player.config, monitoring=dataclasses.replace(player.config.monitoring, stall_s=0.5)),
+    )
+    monkeypatch.setattr(player._pools["python"], "submit", lambda job: concurrent.futures.Future())
+
+    async def play():
+        await player.execute("python", Job("never", JobKind.EVALUATE, "def f(x): return x", ("1",)))
+
+    with pytest.raises(StalledError, match=r"stall_s=0\.5 seconds; waiting for .* 1 programs in python, such as never"):
+        run(opened, play)
+    ended()

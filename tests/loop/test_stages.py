@@ -118,6 +118,41 @@ def test_the_same_step_again_is_the_same_step(step):
     assert [task.id for task in other] != [one.task.id for one in played.proposals]
 
 
+def test_with_solver_tasks_before_a_step_solves_what_the_buffers_had(step):
+    """All three kinds of response share one queue: the first solver is asked before the last proposal is there."""
+    opened, params, before, *_ = step
+    selfplay = dataclasses.replace(opened.config.selfplay, solver_tasks="before")
+    config = dataclasses.replace(opened.config, selfplay=selfplay)
+    submitted: list[str] = []
+    session_of = opened.player.sampler.session
+
+    class Noting:
+        def __init__(self, session):
+            self._session = session
+
+        def submit(self, request):
+            submitted.append(request.id)
+            self._session.submit(request)
+
+        def __getattr__(self, name):
+            return getattr(self._session, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opened.player.sampler, "session", lambda *arguments: Noting(session_of(*arguments)))
+        played = stages.play_step(config, opened.player, params, before, 9)
+    own = {proposal.item for proposal in played.proposals if proposal.item is not None}
+    known = set(before["python"].triplets.entries()) | set(before["python"].problems.entries())
+    asked = {solution.task.source for solution in played.solutions}
+    assert asked <= known and (not own or not own & asked)
+    first_half = submitted[: 6 * BATCH]
+    assert sum("/solve/" in name for name in first_half) == len(played.solutions)
+    # What was new and was asked is not new any more; what was proposed is.
+    counts = played.buffers["python"].counters()
+    assert counts["triplets_added"] == before["python"].counters()["triplets_added"] + sum(
+        isinstance(item, Triplet) for item in own
+    )
+
+
 def scored_step(outcomes, config):
     """Scores made-up responses: (role, valid or correct, accs of the estimates, outcome, formatted)."""
     rollout = Rollout("r", (1,), (2,), (0.0,), "x", StopReason.EOS)

@@ -1,5 +1,6 @@
 """Alerts: each at its limit, what it says, and how often."""
 
+import dataclasses
 import math
 
 import pytest
@@ -8,7 +9,7 @@ from azr_jax.config import from_mapping
 from azr_jax.monitor.alerts import REPEAT_STEPS, Watch, alerts
 from configs import base
 
-SETTINGS = from_mapping(base.get_config().to_dict()).monitoring
+CONFIG = from_mapping(base.get_config().to_dict())
 GOOD = {
     "propose/valid": 0.05,
     "propose/acc_zero": 0.95,
@@ -16,11 +17,12 @@ GOOD = {
     "ppo/mismatch_prob_error": 1.05,
     "ppo/entropy": 0.01,
     "ppo/nonfinite": 0.0,
+    "ppo/zero_advantage": 0.9,
 }
 
 
 def test_values_at_their_limits_are_no_alert():
-    assert alerts(GOOD, SETTINGS) == []
+    assert alerts(GOOD, CONFIG) == []
 
 
 @pytest.mark.parametrize(
@@ -32,10 +34,11 @@ def test_values_at_their_limits_are_no_alert():
         ("ppo/mismatch_prob_error", 1.2, "probability_error", "off by a factor of 1.2 in the mean, more than 1.05"),
         ("ppo/entropy", 0.001, "entropy_collapse", "entropy is 0.001 nats, under 0.01"),
         ("ppo/nonfinite", 2.0, "not_finite", "2 updates of this step had a loss or gradient that is not finite"),
+        ("ppo/zero_advantage", 1.0, "no_advantage", "every advantage of this step is 0"),
     ],
 )
 def test_each_says_what_it_means_and_what_to_try(key, value, name, finding):
-    (alert,) = alerts(GOOD | {key: value}, SETTINGS)
+    (alert,) = alerts(GOOD | {key: value}, CONFIG)
     assert alert.name == name
     assert finding in str(alert) and "It usually means: " in str(alert) and "Try: " in str(alert)
 
@@ -43,10 +46,12 @@ def test_each_says_what_it_means_and_what_to_try(key, value, name, finding):
 def test_the_advice_names_settings_that_exist():
     bad = {key: -1.0 if key in ("propose/valid", "ppo/entropy") else 2.0 for key in GOOD}
     known = dict(base.get_config().to_dict())
-    found = alerts(bad, SETTINGS)
-    assert len(found) == len(GOOD)
-    sections = ("learner.", "reward.", "selfplay.", "model.")
-    for alert in found:
+    cut_off, top_p = {"sample/length_capped": 0.7}, {"sampler": {**base.get_config().sampler, "top_p": 0.9}}
+    raised = alerts(bad, CONFIG)
+    assert len(raised) == len(GOOD)
+    raised += alerts(bad | cut_off, from_mapping({**base.get_config().to_dict(), **top_p}))
+    sections = ("learner.", "reward.", "selfplay.", "model.", "sampler.")
+    for alert in raised:
         words = [word.strip("`,;()").partition("=")[0] for word in alert.advice.split()]
         named = [word for word in words if word.startswith(sections)]
         assert named or "doctor" in alert.advice
@@ -55,18 +60,40 @@ def test_the_advice_names_settings_that_exist():
             assert key in known[section], word
 
 
+@pytest.mark.parametrize(
+    ("metrics", "meaning"),
+    [
+        ({}, "the model has lost the format"),
+        ({"sample/length_capped": 0.7}, "cut off at the length limit"),
+        ({"propose/outcome/duplicate": 0.6}, "repeat what the buffer has"),
+        ({"propose/error/syntax": 0.6}, "do not compile"),
+    ],
+)
+def test_an_alert_knows_its_cause(metrics, meaning):
+    (alert,) = alerts({"propose/valid": 0.0, **metrics}, CONFIG)
+    assert meaning in alert.meaning
+
+
+def test_a_cut_distribution_is_the_first_suspect_of_a_mismatch():
+    cut = dataclasses.replace(CONFIG, sampler=dataclasses.replace(CONFIG.sampler, top_p=0.9))
+    (alert,) = alerts({"ppo/mismatch_mean": 0.2}, cut)
+    assert "sampler.top_p" in alert.meaning and "sampler.top_p=1.0" in alert.advice
+    (alert,) = alerts({"ppo/mismatch_mean": 0.2}, CONFIG)
+    assert "top_p" not in str(alert)
+
+
 def test_what_is_absent_or_no_number_says_nothing():
-    assert alerts({}, SETTINGS) == []
-    assert alerts({"ppo/entropy": math.nan, "propose/valid": None}, SETTINGS) == []
+    assert alerts({}, CONFIG) == []
+    assert alerts({"ppo/entropy": math.nan, "propose/valid": None}, CONFIG) == []
 
 
 def test_an_alert_that_lasts_or_comes_and_goes_is_said_rarely_and_a_new_one_at_once():
-    watch, bad = Watch(SETTINGS), GOOD | {"propose/valid": 0.0}
+    watch, bad = Watch(CONFIG), GOOD | {"propose/valid": 0.0}
     said = [step for step in range(1, 40) if watch.new_alerts(step, bad)]
     assert said == [1, 1 + REPEAT_STEPS, 1 + 2 * REPEAT_STEPS]
     assert watch.new_alerts(40, GOOD) == []
     both = watch.new_alerts(41, bad | {"ppo/entropy": 0.0})
-    assert [one.name for one in both] == ["entropy_collapse"]
-    assert [one.name for one in watch.new_alerts(60, bad)] == ["valid_proposals"]
+    assert [alert.name for alert in both] == ["entropy_collapse"]
+    assert [alert.name for alert in watch.new_alerts(60, bad)] == ["valid_proposals"]
     flickering = [step for step in range(100, 140) if watch.new_alerts(step, bad if step % 2 else GOOD)]
     assert flickering == [101, 117, 133]

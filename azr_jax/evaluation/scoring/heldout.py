@@ -75,6 +75,16 @@ def _check(name: str, value: Any) -> None:
         raise ValueError(f"{name} is {value!r:.60}, not {noun}")
 
 
+def check_languages(config: Config, problems: Sequence[tuple[TaskType, Triplet | InductionProblem]]) -> None:
+    """Raises ValueError when a problem is in a language that the run does not have."""
+    for language in dict.fromkeys(item.language for _, item in problems):
+        if language not in config.languages:
+            raise ValueError(
+                f"evaluation.heldout={config.evaluation.heldout!r}: has problems in {language}, and languages="
+                f"{config.languages!r}; name a file of those, or several with commas between them"
+            )
+
+
 def solve_all(
     config: Config,
     player: Player,
@@ -88,12 +98,7 @@ def solve_all(
     Raises:
       ValueError: a problem in a language that the player does not play.
     """
-    for language in dict.fromkeys(item.language for _, item in problems):
-        if language not in player.languages:
-            raise ValueError(
-                f"evaluation.heldout={config.evaluation.heldout!r}: has problems in {language}, and languages="
-                f"{config.languages!r}; name a file of those, or several with commas between them"
-            )
+    check_languages(config, problems)
     tasks: list[Task] = [
         player.solver_task(f"{name}/{number}", kind, item) for number, (kind, item) in enumerate(problems)
     ]

@@ -1,0 +1,24 @@
+"""What ends a run that does not get on any more: an error where it can still save, a traceback where it cannot."""
+
+from __future__ import annotations
+
+import faulthandler
+
+
+class StalledError(RuntimeError):
+    """Nothing was sampled, executed or written for `monitoring.stall_s`; the message says what the run waits for."""
+
+
+def alive(stall_s: float) -> None:
+    """Call it whenever the run gets on. The process ends, with 1, when that does not happen for twice `stall_s`.
+
+    By then the main thread is stuck in a call that raises nothing (a device, a disk, another host): the tracebacks of
+    all threads go to standard error, and the newest save stays. 0: never.
+    """
+    if stall_s:
+        faulthandler.dump_traceback_later(2 * stall_s, exit=True, file=2)
+
+
+def ended() -> None:
+    """Call it when the run has ended: the process may go on."""
+    faulthandler.cancel_dump_traceback_later()
