@@ -24,13 +24,14 @@ QUICK_COMPILE = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emi
 
 
 # Files whose tests share a fixture of the session that takes long to make: an open run, a page.
-OPENED = ("test_traps.py", "test_stages.py", "test_play.py", "test_heldout.py")
+OPENED = ("test_sampled_is_trained.py", "test_acc.py", "test_stages.py", "test_play.py", "test_heldout.py")
 TOGETHER = dict.fromkeys(OPENED, "opened") | dict.fromkeys(("test_page.py", "test_browser.py"), "page")
 # Files of tests that take half a minute and more, the longest first.
 LONGEST = (
     "test_compiled_for_tpu.py",
     "test_main.py",
     *OPENED,
+    "test_data_not_code.py",
     "test_conformance.py",
     "test_attacks.py",
     "test_update.py",

@@ -154,7 +154,7 @@ def lines(file: Path) -> int:
 
 
 @pytest.mark.ci
-def test_trap_06_interrupted_equals_uninterrupted(finished, command, tmp_path):
+def test_interrupted_equals_uninterrupted(finished, command, tmp_path):
     """Ctrl-C reaches the whole process group, the executors' workers too; the run saves and the command goes on."""
     workdir = tmp_path / "cut"
     process = command.start(workdir, **SETTINGS)
@@ -180,7 +180,7 @@ def test_a_state_that_rests_on_the_host_while_sampling_changes_nothing(finished,
 
 
 @pytest.mark.slow
-def test_trap_06_a_stop_during_seeding_is_resumed_too(finished, command, tmp_path):
+def test_a_stop_during_seeding_is_resumed_too(finished, command, tmp_path):
     workdir = tmp_path / "cut"
     process = command.start(workdir, **SETTINGS)
     said: list[str] = []
@@ -197,7 +197,7 @@ def test_trap_06_a_stop_during_seeding_is_resumed_too(finished, command, tmp_pat
 
 
 @pytest.mark.slow
-def test_trap_06_a_killed_run_goes_on_from_its_newest_save(finished, command, tmp_path):
+def test_a_killed_run_goes_on_from_its_newest_save(finished, command, tmp_path):
     """SIGKILL in step 3: the metrics written after the save of step 2 are forgotten, and the steps done again."""
     workdir = tmp_path / "killed"
     process = command.start(workdir, **{**SETTINGS, "steps": 9})

@@ -296,7 +296,7 @@ def test_an_id_serves_once(world):
 
 
 @pytest.mark.slow  # with the compiler's defaults: the bits of the code that users run
-def test_trap_06_company_changes_no_bit_of_a_response():
+def test_company_changes_no_bit_of_a_response():
     """A resumed run meets the executors' verdicts, and so its requests, at other moments than the uninterrupted one."""
     config = from_mapping(tiny_config.get_config().to_dict())
     mesh = sharding.make_mesh(1, -1, 1, devices=jax.devices()[:1])
