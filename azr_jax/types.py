@@ -114,7 +114,10 @@ class Invalid:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scored:
-    """A response with its reward. `outcome` is `correct`, `wrong`, `valid`, an executor status or an Invalid reason."""
+    """A response with its reward. `outcome` is `correct`, `wrong`, `valid`, an executor status or an Invalid reason.
+
+    For a person: `detail` says why it is not valid or gave no value, `claimed` has the values that its program gave.
+    """
 
     task: Task
     rollout: Rollout
@@ -123,3 +126,5 @@ class Scored:
     correct: bool
     outcome: str
     acc: float | None = None
+    detail: str = ""
+    claimed: tuple[str, ...] = ()

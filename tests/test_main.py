@@ -74,6 +74,8 @@ def assert_same_run(one: Path, other: Path, step: int) -> None:
     for left, right in zip(rows(one / METRICS_FILE), rows(other / METRICS_FILE), strict=True):
         assert untimed(left) == untimed(right)
     assert (one / "transcripts.jsonl").read_bytes() == (other / "transcripts.jsonl").read_bytes()
+    for left, right in zip(rows(one / "seeding.jsonl"), rows(other / "seeding.jsonl"), strict=True):
+        assert left["step"] == right["step"] and left["transcripts"] == right["transcripts"]
     (left, left_host), (right, right_host) = saved(one, step), saved(other, step)
     assert left.keys() == right.keys()
     for name, array in left.items():
@@ -95,6 +97,11 @@ def test_a_run_leaves_what_it_promises(finished):
         assert row["time/play_s"] + row["time/update_s"] == pytest.approx(row["time/step_s"], rel=0.1)
         assert (row["time/save_s"] > 0) == (row["step"] != 2)  # of the save before the step
         assert row["host/processes"] > 0
+    rounds = rows(workdir / "seeding.jsonl")
+    assert [row["step"] for row in rounds] == list(range(1, len(rounds) + 1))
+    for row in rounds:
+        assert 0 <= row["metrics"]["propose/valid"] <= 1 and "sample/length_capped" in row["metrics"]
+        assert row["transcripts"] and all(transcript["response"] for transcript in row["transcripts"])
     assert sorted(int(path.name) for path in (workdir / "checkpoints").iterdir()) == [0, 2, 3]
     summary = json.loads((workdir / "summary.json").read_text())
     for name in ("heldout_before", "heldout_after"):

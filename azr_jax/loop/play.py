@@ -45,11 +45,15 @@ class Proposal:
     outcome: str
     formatted: bool
     estimation: Task | None = None
+    detail: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Solution:
-    """A solver's response and its check. `acc`-like counts leave out the outcome `infrastructure`."""
+    """A solver's response and its check. `acc`-like counts leave out the outcome `infrastructure`.
+
+    `detail` says what is wrong with a response that is not in the format.
+    """
 
     task: Task
     rollout: Rollout
@@ -57,6 +61,7 @@ class Solution:
     correct: bool
     outcome: str
     verdict: Verdict | None
+    detail: str = ""
 
 
 @dataclasses.dataclass(slots=True)
@@ -283,7 +288,7 @@ class Player:
         reading = self._read(task, rollout)
         answer = reading.checked
         if isinstance(answer, Invalid):
-            return Proposal(task, rollout, None, answer.reason, formatted=False)
+            return Proposal(task, rollout, None, answer.reason, formatted=False, detail=answer.detail)
         item: Triplet | InductionProblem | Invalid | None = None
         if self.config.selfplay.duplicates != "allow":
             item = validation.duplicate_of_buffer(task, answer, buffers)
@@ -294,10 +299,11 @@ class Player:
         if item is None:
             item = await self._validate(task, answer, step)
         if isinstance(item, Invalid):
-            return Proposal(task, rollout, None, item.reason, formatted=True)
+            return Proposal(task, rollout, None, item.reason, formatted=True, detail=item.detail)
         estimation = self.solver_task(f"{task.id}/estimate", task.type, item)
-        if not self.fits(estimation.prompt_ids):  # no solver could be asked
-            return Proposal(task, rollout, None, "too_long", formatted=True)
+        if not self.fits(estimation.prompt_ids):
+            detail = "its solver's prompt would exceed sampler.max_prompt_tokens"
+            return Proposal(task, rollout, None, "too_long", formatted=True, detail=detail)
         return Proposal(task, rollout, item, "valid", formatted=True, estimation=estimation)
 
     async def _validate(self, task: Task, answer: Answer, step: int) -> Triplet | InductionProblem | Invalid:
@@ -343,7 +349,7 @@ class Player:
         reading = self._read(task, rollout)
         answer = reading.checked if ask_format else reading.answer
         if isinstance(answer, Invalid):
-            return Solution(task, rollout, False, False, answer.reason, None)
+            return Solution(task, rollout, False, False, answer.reason, None, answer.detail)
         verdict = await self.execute(task.language, validation.solver_job(task, answer, task.id + sample_id))
         correct, outcome = validation.solver_outcome(verdict)
         return Solution(task, rollout, reading.formatted, correct, outcome, verdict)

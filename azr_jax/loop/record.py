@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from azr_jax.loop.play import Proposal, Solution, mean_accuracy
-from azr_jax.loop.stages import Played, rollouts
+from azr_jax.loop.stages import Played, rollouts, values_of
 from azr_jax.selfplay.curriculum import program_metrics
 from azr_jax.selfplay.diversity import diversity
 from azr_jax.selfplay.estimates import accuracy_histogram, accuracy_metrics
 from azr_jax.selfplay.rewards import ERROR_KINDS, error_kind
 from azr_jax.selfplay.validation import is_dropped
-from azr_jax.types import Role, Scored, StopReason, TaskType, Triplet
+from azr_jax.types import InductionProblem, Role, Scored, StopReason, TaskType, Triplet
 from executors.language import Language
 
 # Of the newest triplets: the whole buffer changes too slowly to show a proposer that repeats itself.
@@ -66,6 +66,27 @@ def record_of(
     metrics |= {f"buffer/{name}": float(value) for name, value in played.buffers.counters().items()}
     metrics |= {f"buffer/{name}": value for name, value in _diversity(played).items()}
     return StepRecord(step, metrics, _transcripts(scored, transcripts))
+
+
+def seeding_record(number: int, played: Played, transcripts: int) -> StepRecord:
+    """What a seeding round's proposals were worth, as `step` the round's number; they have no rewards."""
+    outcomes = [proposal.outcome for proposal in played.proposals]
+    metrics = _outcome_shares(outcomes, "propose") | _sampling(played)
+    metrics["propose/valid"] = outcomes.count("valid") / max(len(outcomes), 1)
+    responses = [
+        Scored(
+            proposal.task,
+            proposal.rollout,
+            0.0,
+            proposal.formatted,
+            proposal.item is not None,
+            proposal.outcome,
+            detail=proposal.detail,
+            claimed=values_of(proposal.item),
+        )
+        for proposal in played.proposals
+    ]
+    return StepRecord(number, metrics, _transcripts(responses, transcripts))
 
 
 def _proposals(pairs: Sequence[tuple[Proposal, Sequence[Solution]]], prefix: str, *, by_type: bool) -> dict[str, float]:
@@ -188,6 +209,9 @@ def _transcripts(scored: Sequence[Scored], wanted: int) -> list[dict[str, Any]]:
 
 def _transcript(response: Scored) -> dict[str, Any]:
     task, rollout = response.task, response.rollout
+    expected: tuple[str, ...] = ()
+    if task.role is Role.SOLVE and task.source is not None:
+        expected = task.source.outputs if isinstance(task.source, InductionProblem) else (task.source.output,)
     return {
         "task_id": task.id,
         "role": task.role.value,
@@ -196,7 +220,11 @@ def _transcript(response: Scored) -> dict[str, Any]:
         "prompt": task.prompt,
         "response": rollout.text,
         "stop_reason": rollout.stop_reason.value,
+        "tokens": len(rollout.token_ids),
         "outcome": response.outcome,
+        "detail": response.detail,
+        "expected": list(expected),  # for the reader: no program ever sees it
+        "claimed": list(response.claimed),
         "correct": response.correct,
         "reward": response.reward,
         "acc": response.acc,

@@ -149,7 +149,9 @@ def score(config: Config, played: Played, state: rewards.RewardState) -> list[Sc
         if proposal.outcome == "duplicate" and config.selfplay.duplicates == "0":
             reward = 0.0
         reward -= config.reward.novelty * penalties.get(proposal.task.id, 0.0)
-        scored.append(Scored(proposal.task, proposal.rollout, reward, proposal.formatted, valid, proposal.outcome, acc))
+        values = values_of(proposal.item)
+        base = (proposal.task, proposal.rollout, reward, proposal.formatted, valid, proposal.outcome, acc)
+        scored.append(Scored(*base, proposal.detail, values))
     solutions = list(played.solutions)
     if config.selfplay.train_on_estimates:
         solutions += [solution for samples in played.estimates for solution in samples]
@@ -163,10 +165,18 @@ def score(config: Config, played: Played, state: rewards.RewardState) -> list[Sc
                 state,
                 config.reward,
             )
-            scored.append(
-                Scored(solution.task, solution.rollout, reward, solution.formatted, solution.correct, solution.outcome)
-            )
+            verdict = solution.verdict
+            base = (solution.task, solution.rollout, reward, solution.formatted, solution.correct, solution.outcome)
+            detail, claimed = (solution.detail, ()) if verdict is None else (verdict.message, verdict.values)
+            scored.append(Scored(*base, detail=detail, claimed=claimed))
     return scored
+
+
+def values_of(item: Triplet | InductionProblem | None) -> tuple[str, ...]:
+    """The values that a valid item's program gave."""
+    if item is None:
+        return ()
+    return item.outputs if isinstance(item, InductionProblem) else (item.output,)
 
 
 def _repetition(played: Played) -> dict[str, float]:

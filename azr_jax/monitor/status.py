@@ -20,7 +20,7 @@ from azr_jax.config import Config
 from azr_jax.monitor.alerts import alerts
 from azr_jax.monitor.display import Progress, clock
 from azr_jax.workdir import json_lines
-from azr_jax.workdir.files import CONFIG_FILE, METRICS_FILE, ended_steps
+from azr_jax.workdir.files import CONFIG_FILE, METRICS_FILE, SEEDING_FILE, ended_steps
 from azr_jax.workdir.saved import saved_steps
 from azr_jax.workdir.settings import read_config
 
@@ -42,15 +42,32 @@ def describe(workdir: str, now: float | None = None) -> str:
     step = rows[-1]["step"] if rows else 0
     lines = [f"{workdir}: step {step} of {config.steps}, {_state(folder, config, rows, now)}"]
     lines.append(_saves(folder, rows))
+    lines.append(f"{config.model.path}, {', '.join(config.languages)}")
+    if not rows:
+        lines.append(_seeding(folder))
     if rows:
         latest = rows[-_LATEST:]
         progress = Progress(config.steps, Console(file=io.StringIO()))
         for row in latest:
             progress.update(row["step"], {key: value for key, value in row.items() if value is not None})
         lines += [progress.line(), _times(latest), _memory(rows[-1])]
-        found = alerts(rows[-1], config)
-        lines += [f"alert {one.name}: {one}" for one in found] or ["no alerts"]
+        lines += [f"alert {alert.name}: {alert}" for alert in alerts(rows[-1], config)] or ["no alerts"]
     return "\n".join(line for line in lines if line)
+
+
+def _seeding(folder: epath.Path) -> str:
+    """The newest seeding round: how many proposals were valid, and what became of most others."""
+    rounds = list(json_lines.rows(folder / SEEDING_FILE))
+    if not rounds:
+        return ""
+    newest, values = rounds[-1], rounds[-1]["metrics"]
+    shares = {key.removeprefix("propose/outcome/"): share for key, share in values.items() if "/outcome/" in key}
+    shares.pop("valid", None)
+    reasons = ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda pair: -pair[1])[:3])
+    return (
+        f"seeding round {newest['step']}: {values['propose/valid']:.0%} valid, {values['sample/length_capped']:.0%} at"
+        f" the length limit, {values['sample/response_tokens']:.0f} tokens; {reasons or 'all valid'}"
+    )
 
 
 def is_finished(workdir: str) -> bool:

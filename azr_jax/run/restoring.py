@@ -10,7 +10,8 @@ from azr_jax.learner.state import TrainState
 from azr_jax.loop.tasks import starting_buffers
 from azr_jax.run.opened import OpenRun
 from azr_jax.run.session import SessionState
-from azr_jax.workdir.files import REPORT_FILE
+from azr_jax.workdir import json_lines
+from azr_jax.workdir.files import REPORT_FILE, SEEDING_FILE
 
 
 def restore(run: OpenRun) -> tuple[TrainState, SessionState]:
@@ -33,6 +34,7 @@ def restore(run: OpenRun) -> tuple[TrainState, SessionState]:
         session = SessionState(0, starting_buffers(run.config, run.player))
         if run.hosts.is_first:
             run.writers.truncate_after(-1)
+            json_lines.keep_until(run.workdir / SEEDING_FILE, 0)
         return run.learner.init(run.engine.load_params()), session
     step, state, saved = restored
     canonical = {name: language.canonical_program for name, language in run.player.languages.items()}
@@ -45,6 +47,7 @@ def restore(run: OpenRun) -> tuple[TrainState, SessionState]:
         ) from error
     if run.hosts.is_first:
         run.writers.truncate_after(step if session.unfinished is None else step - 1)
+        json_lines.keep_until(run.workdir / SEEDING_FILE, session.seeding_rounds)
         if step < run.config.steps:
             run.mirror.forget(REPORT_FILE)  # of a run of fewer steps: tpu.sh takes it for the end
     run.progress.message(f"resumed {run.workdir} at step {step}")

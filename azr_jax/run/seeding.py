@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from absl import logging
+
 from azr_jax.loop import stages
+from azr_jax.loop.record import StepRecord, seeding_record
 from azr_jax.run.opened import OpenRun
 from azr_jax.run.session import SessionState
+from azr_jax.workdir import json_lines
+from azr_jax.workdir.files import SEEDING_FILE
 
 
 def seed(run: OpenRun, params: Any, session: SessionState) -> SessionState:
@@ -20,8 +26,20 @@ def seed(run: OpenRun, params: Any, session: SessionState) -> SessionState:
     check_rounds(run.config.selfplay.seed_rounds, session.seeding_rounds, missing)
     title = f"seed {missing['triplets']} triplets, {missing['problems']} problems to go"
     with run.phase("seed", title), run.interruptible():
-        played = stages.seeding_round(run.config, run.player, params, session.buffers, session.seeding_rounds + 1)
-        return session.seeded(played.buffers)
+        number = session.seeding_rounds + 1
+        played = stages.seeding_round(run.config, run.player, params, session.buffers, number)
+        session = session.seeded(played.buffers)
+    if run.hosts.is_first:
+        write_round(run.workdir, seeding_record(number, played, run.config.metrics.transcripts_per_step))
+    return session
+
+
+def write_round(workdir: Path, record: StepRecord) -> None:
+    """Appends a round to seeding.jsonl; what the disk does not take is an error in the log: the run goes on."""
+    try:
+        json_lines.append(workdir / SEEDING_FILE, [{"step": record.step, **record.to_json()}])
+    except OSError as error:
+        logging.error("seeding round %d is not in %s: %s", record.step, SEEDING_FILE, error)
 
 
 def check_rounds(allowed: int, done: int, missing: Mapping[str, int]) -> None:
@@ -30,5 +48,6 @@ def check_rounds(allowed: int, done: int, missing: Mapping[str, int]) -> None:
         raise RuntimeError(
             f"seeding: after selfplay.seed_rounds={allowed} rounds {missing['triplets']} triplets and"
             f" {missing['problems']} problems are missing; the model proposes too few valid programs: raise"
-            " selfplay.seed_rounds, lower selfplay.seed_triplets, or look at its responses"
+            " selfplay.seed_rounds, lower selfplay.seed_triplets, or look at its responses in the workdir's"
+            f" {SEEDING_FILE}"
         )

@@ -14,6 +14,8 @@ REPORT_FILE = "report.html"
 METRICS_FILE = "metrics.jsonl"
 TRANSCRIPTS_FILE = "transcripts.jsonl"
 WANDB_FILE = "wandb.json"
+# An object for each seeding round, with its transcripts; `step` is the round.
+SEEDING_FILE = "seeding.jsonl"
 # The last object of a save in a bucket.
 COMMIT_FILE = "commit_success.txt"
 

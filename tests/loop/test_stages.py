@@ -101,6 +101,13 @@ def test_the_record_counts_this_step(step):
     # Of one language there is nothing to tell apart.
     assert not any(key.startswith(("propose/python/valid", "solve/python/")) for key in record.metrics)
     assert len(record.transcripts) == 12
+    for row in record.transcripts:
+        # What decided it: of a solution what was expected and what it came to, or what is wrong with it.
+        assert row["tokens"] > 0 and bool(row["expected"]) == (row["role"] == "solve")
+        if row["outcome"] == "correct":
+            assert row["claimed"] and row["detail"] == ""
+        if row["outcome"] == "wrong":
+            assert row["claimed"] != row["expected"]
     assert {(one["role"], one["type"]) for one in record.transcripts} == {
         (role.value, kind.value) for role in Role for kind in TaskType
     }

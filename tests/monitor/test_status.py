@@ -47,12 +47,31 @@ def test_a_run_that_goes_on(run):
     assert lines == [
         f"{run}: step 3 of 500, last step 0:42 ago",
         "saves: 0, 2",
+        "azr_jax/embedded/azr-tiny, python",
         "step 3/500 left 8:17:00 valid 41% solve 40/-/-%",
         "seconds a step: play 40.0 (30.0 sampling, 9.5 waiting), update 19.0, evaluate 0.0, save 1.0",
         "memory: host 812 MiB, 40 open files, 5 processes",
         "no alerts",
     ]
     assert max(map(len, lines[1:])) <= 100
+
+
+def test_a_run_in_its_seeding_shows_what_became_of_the_newest_round(run):
+    (run / "metrics.jsonl").unlink()
+    metrics = {
+        "propose/valid": 0.05,
+        "propose/outcome/valid": 0.05,
+        "propose/outcome/no_answer": 0.75,
+        "propose/outcome/duplicate": 0.2,
+        "sample/length_capped": 0.7,
+        "sample/response_tokens": 95.5,
+    }
+    rounds = [{"step": number, "metrics": metrics, "transcripts": []} for number in (1, 2)]
+    (run / "seeding.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rounds))
+    assert (
+        "seeding round 2: 5% valid, 70% at the length limit, 96 tokens; no_answer 75%, duplicate 20%"
+        in status.describe(str(run), WRITTEN)
+    )
 
 
 def test_a_silent_run_and_a_finished_one(run):
