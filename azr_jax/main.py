@@ -123,6 +123,9 @@ def _train(config: Config, workdir: str) -> None:
     from azr_jax.loop import interruption
 
     interruption.nothing_to_save()  # loading a large model takes minutes
+    if _PROCESS.value <= 0:
+        sys.stdout.write(f"{config.model.path}, {', '.join(config.languages)}, {workdir}: starting\n")
+        sys.stdout.flush()
     from azr_jax.hosts import hosts
     from azr_jax.run.opened import open_run
 

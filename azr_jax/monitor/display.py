@@ -18,6 +18,7 @@ from rich.text import Text
 WIDTH = 100
 TYPES = ("deduction", "abduction", "induction")
 _STEPS_FOR_RATE = 10
+_DETAIL_S = 60.0
 
 
 class Progress:
@@ -27,8 +28,8 @@ class Progress:
         self._total = total_steps
         self._console = console or Console(highlight=False)
         self._step = 0
-        self._phase = "start"
-        self._phase_began = self._last_update = time.monotonic()
+        self._phase, self._detail = "start", ""
+        self._phase_began = self._last_update = self._detail_said = time.monotonic()
         self._phases_said: set[str] = set()
         self._metrics: Mapping[str, float] = {}
         self._step_seconds: list[float] = []
@@ -49,7 +50,8 @@ class Progress:
 
     def phase(self, name: str) -> None:
         """What the run does now. Without a terminal each name is said once, and again after the last step."""
-        self._phase, self._phase_began = name, time.monotonic()
+        self._phase, self._phase_began, self._detail = name, time.monotonic(), ""
+        self._detail_said = self._phase_began
         if self._live is None and (name not in self._phases_said or self._step == self._total):
             self._say(_cut(name))
         self._phases_said.add(name)
@@ -62,6 +64,14 @@ class Progress:
         self._step, self._metrics, self._last_update = step, metrics, now
         if self._live is None:
             self._say(self.line())
+
+    def detail(self, text: str) -> None:
+        """How far the phase is and what it waits for. Without a terminal it is said once a minute."""
+        self._detail = text
+        now = time.monotonic()
+        if self._live is None and now - self._detail_said >= _DETAIL_S:
+            self._detail_said = now
+            self._say(_cut(f"{self._phase}: {text}"))
 
     def message(self, text: str) -> None:
         """Text that stays on the screen, of one or several lines."""
@@ -114,7 +124,8 @@ class Progress:
             Text(f"{self._phase}, {clock(time.monotonic() - self._phase_began)}", style="cyan"),
         )
         width = min(WIDTH, self._console.width)
-        parts = [head, self._task_table(), self._rates()] if self._metrics else [head]
+        parts = [head, Text(self._detail, style="dim", no_wrap=True, overflow="ellipsis")]
+        parts += [self._task_table(), self._rates()] if self._metrics else []
         return Panel(Group(*parts), title="azr_jax", width=width, padding=(0, 1))
 
     def _task_table(self) -> Table:

@@ -193,16 +193,23 @@ def open_run(
         writing = config.metrics if hosts.is_first else dataclasses.replace(config.metrics, wandb=False)
         writers = stack.enter_context(metrics.Writers(mirror.local, writing, config.to_json()))
         stack.enter_context(progress)
+        devices = engine.mesh.devices
+        progress.message(
+            f"{config.model.path} learns {', '.join(config.languages)} in {workdir} on {devices.size} x"
+            f" {devices.flat[0].device_kind}"
+        )
         for remark in remarks(config):
             progress.message(remark)
         stack.enter_context(signals)
         stack.callback(stall.ended)
+        player = Player(config, sampler, engine.tokenizer, languages, pools, shared)
+        player.tell = progress.detail
         yield OpenRun(
             config=config,
             workdir=mirror.local,
             engine=engine,
             learner=learner,
-            player=Player(config, sampler, engine.tokenizer, languages, pools, shared),
+            player=player,
             heldout_problems=heldout_problems,
             benchmarks=benchmarks,
             saves=saves,

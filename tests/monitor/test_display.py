@@ -7,6 +7,7 @@ import math
 import pytest
 from rich.console import Console
 
+from azr_jax.monitor import display
 from azr_jax.monitor.display import Progress, clock
 
 FULL = {
@@ -41,6 +42,20 @@ def test_a_log_has_a_line_a_step_of_at_most_100_columns():
     assert [line.split(" left")[0] for line in lines[2:4]] == ["step 4998/5000", "step 4999/5000"]
     assert lines[4:] == ["saved", "[bold]at[/bold] step 4999", "save"]
     assert max(map(len, lines)) <= 100
+
+
+def test_how_far_a_phase_is_shows_on_a_terminal_and_once_a_minute_in_a_log(monkeypatch):
+    def shown(terminal: bool, period_s: float) -> str:
+        monkeypatch.setattr(display, "_DETAIL_S", period_s)
+        out = io.StringIO()
+        with Progress(9, Console(file=out, force_terminal=terminal, width=100, color_system=None)) as progress:
+            progress.phase("play")
+            progress.detail("3 responses, 5 to come in 16 slots; 2 programs, 1 running")
+        return out.getvalue()
+
+    assert "play: 3 responses, 5 to come in 16 slots; 2 programs, 1 running" in shown(False, 0.0)
+    assert "responses" not in shown(False, 60.0)
+    assert "3 responses, 5 to come" in shown(True, 60.0)
 
 
 def test_a_log_on_a_full_disk_does_not_end_the_run(caplog):

@@ -109,6 +109,7 @@ def test_before_the_first_step(run):
     assert status.describe(str(run), WRITTEN + 60).splitlines() == [
         f"{run}: step 0 of 500, before its first step for 1:00",
         "saves: 0, 2",
+        "azr_jax/embedded/azr-tiny, python",
     ]
 
 
