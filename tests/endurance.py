@@ -143,9 +143,13 @@ def response(request_id: str, induction_inputs: int) -> str:
     return f"<think>so</think> <answer>\n{blocks}\n</answer>"
 
 
-def fake_update(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, float]]:
+def fake_update(
+    state: TrainState, *batches: Batch, denominators: Sequence[float]
+) -> tuple[TrainState, dict[str, float]]:
     """The same state."""
-    return state, {"ppo/skipped_updates": 0.0, "ppo/loss": 0.0, "ppo/rows": float(len(batch.tokens_RT))}
+    assert len(denominators) == len(batches)
+    rows = sum(len(batch.tokens_RT) for batch in batches)
+    return state, {"ppo/skipped_updates": 0.0, "ppo/loss": 0.0, "ppo/rows": float(rows)}
 
 
 def play(workdir: str, config: Config) -> None:
