@@ -33,7 +33,7 @@ def _selfplay() -> ml_collections.ConfigDict:
             # a proposal the buffer has: -1: invalid, reward -1 | 0: not kept, reward 0 | allow: valid, kept twice (AZR)
             "duplicates": "-1",
             # When a step's solver tasks are drawn. before: ahead of its proposals, so that all responses share a queue,
-            # and new tasks wait for the next step | after: behind them, and new tasks are solved at once, as in AZR.
+            # and new tasks wait for the next step, as in AZR | after: behind them, and new tasks are solved at once.
             "solver_tasks": "before",
             "shuffle_new": False,  # new entries reach solvers oldest first, or in random order (AZR)
             # of old entries, draw those first that were solved in at least this share of tries, such as 0.3; 0: off

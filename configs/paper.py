@@ -17,7 +17,7 @@ def get_config() -> ml_collections.ConfigDict:
         {
             "buffers": "apart",
             "duplicates": "allow",
-            "solver_tasks": "after",
+            "solver_tasks": "before",
             "shuffle_new": True,
             "format": "azr",
             "drop_comments": True,

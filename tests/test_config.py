@@ -48,6 +48,7 @@ def test_the_papers_configs_follow_the_public_code():
     assert (learner.beta1, learner.beta2, learner.weight_decay, learner.decay) == (0.9, 0.999, 0.01, "all")
     assert (learner.importance_cap, learner.lr_schedule, learner.warmup_steps) == (0.0, "constant", 0)
     assert (selfplay.buffers, selfplay.duplicates, selfplay.shuffle_new) == ("apart", "allow", True)
+    assert selfplay.solver_tasks == "before"
     assert (config.executor.wall_s, config.executor.cpu_s) == (10.0, 10.0)
     # Fig. 2: every 64 steps a score and a save that is kept.
     assert config.evaluation.every == config.checkpoint.keep_every == 64 == 4 * config.checkpoint.every
