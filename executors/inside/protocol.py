@@ -34,7 +34,7 @@ def spans(data: bytes | bytearray | memoryview, max_bytes: int) -> tuple[list[tu
     if count > _MAX_FIELDS:
         raise FrameError(f"a frame of {count} fields")
     position = 4
-    found = []
+    fields = []
     for _ in range(count):
         if size < position + 4:
             return None
@@ -44,9 +44,9 @@ def spans(data: bytes | bytearray | memoryview, max_bytes: int) -> tuple[list[tu
             raise FrameError(f"a frame of more than {max_bytes} bytes")
         if size < position + length:
             return None
-        found.append((position, position + length))
+        fields.append((position, position + length))
         position += length
-    return found, position
+    return fields, position
 
 
 def decode(data: bytes | bytearray, max_bytes: int) -> tuple[list[bytes], int] | None:
@@ -54,5 +54,5 @@ def decode(data: bytes | bytearray, max_bytes: int) -> tuple[list[bytes], int] |
     frame = spans(data, max_bytes)
     if frame is None:
         return None
-    found, length = frame
-    return [bytes(data[start:end]) for start, end in found], length
+    fields, length = frame
+    return [bytes(data[start:end]) for start, end in fields], length

@@ -121,25 +121,25 @@ def _write_if_there(file: Path, text: str) -> None:
 
 def _mounts() -> dict[str, Path]:
     """Where each version 1 controller is mounted, and version 2 under the name ""."""
-    found: dict[str, Path] = {}
+    mounts: dict[str, Path] = {}
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, path, kind, options, *_ = line.split()
         if kind == "cgroup2":
-            found.setdefault("", Path(path))
+            mounts.setdefault("", Path(path))
         elif kind == "cgroup":
             for option in options.split(","):
-                found.setdefault(option, Path(path))
-    return found
+                mounts.setdefault(option, Path(path))
+    return mounts
 
 
 def _own_groups() -> dict[str, str]:
     """The group of this process in each hierarchy, by controller; version 2 under the name ""."""
-    found = {}
+    groups = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
-            found[controller] = path
-    return found
+            groups[controller] = path
+    return groups
 
 
 def own_folder(controller: str) -> Path | None:

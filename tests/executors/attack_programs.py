@@ -1,4 +1,4 @@
-"""The attack corpora and how an attack is judged; manifest.json and the traps are those of attacks/README.md."""
+"""The attack corpora and how an attack is judged; manifest.json and the canaries are those of attacks/README.md."""
 
 from __future__ import annotations
 

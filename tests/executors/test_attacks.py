@@ -1,6 +1,6 @@
 """Every program of the attack corpora ends in an acceptable outcome and leaves no trace, in every language they have.
 
-One file, so that one process of a parallel run owns the traps.
+One file, so that one process of a parallel run owns the canaries.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ RACES = {"thread_mutates_value", "alarm_storm", "reenters", "changes_while_writt
 
 @pytest.fixture
 def canaries(monkeypatch):
-    """The traps of the corpus: a secret in the environment, an open folder that stays empty, a silent listener."""
+    """The canaries of the corpus: a secret in the environment, an open folder that stays empty, a silent listener."""
     monkeypatch.setenv("AZR_TEST_SECRET", SECRET)
     CANARY_DIR.mkdir(exist_ok=True)
     CANARY_DIR.chmod(0o1777)
