@@ -199,7 +199,7 @@ def test_what_a_verdict_leads_to_is_submitted_before_the_next_chunk_but_one(open
         await asyncio.gather(estimating, decoding(estimating))
 
     run(opened, play)
-    assert at_verdict[0] > 1 and len(at_submit) == 2
+    assert at_verdict[0] >= 1 and len(at_submit) == 2  # a chunk had been sent: how many is the load's matter
     assert max(at_submit) - at_verdict[0] <= 1
 
 
