@@ -36,20 +36,20 @@ def scan_adding(
             out, pull_back = jax.vjp(functools.partial(body, context), hidden, layer)
             return out, (hidden, _without(pull_back, (context, hidden, layer)))
 
-        hidden, each = jax.lax.scan(step, hidden, stacked)
-        return hidden, (context, each, stacked, sums)
+        hidden, saved = jax.lax.scan(step, hidden, stacked)
+        return hidden, (context, saved, stacked, sums)
 
     def backward(kept: Any, cotangent: jax.Array) -> tuple[None, jax.Array, Weights, None]:
         context, (inputs, pull_backs), stacked, sums = kept
 
-        def step(carry: tuple[jax.Array, Weights], one: tuple[jax.Array, Any, Weights, jax.Array]) -> Any:
+        def step(carry: tuple[jax.Array, Weights], inputs_of_layer: tuple[jax.Array, Any, Weights, jax.Array]) -> Any:
             cotangent, sums = carry
-            hidden, pull_back, layer, index = one
+            hidden, pull_back, layer, index = inputs_of_layer
             cotangent, gradients = pull_back((context, hidden, layer), cotangent)
             return (cotangent, {name: _add_at(sums[name], gradients[name], index) for name in sums}), None
 
-        each = (inputs, pull_backs, stacked, jnp.arange(len(inputs), dtype=jnp.int32))
-        (cotangent, sums), _ = jax.lax.scan(step, (cotangent, sums), each, reverse=True)
+        layers = (inputs, pull_backs, stacked, jnp.arange(len(inputs), dtype=jnp.int32))
+        (cotangent, sums), _ = jax.lax.scan(step, (cotangent, sums), layers, reverse=True)
         return None, cotangent, sums, None
 
     run.defvjp(forward, backward)
@@ -63,12 +63,12 @@ def _without(pull_back: Any, given: Any) -> Callable[[Any, jax.Array], Any]:
     """
     leaves, structure = jax.tree.flatten(pull_back)
     places = {id(leaf): place for place, leaf in enumerate(jax.tree.leaves(given))}
-    found = tuple(places.get(id(leaf)) for leaf in leaves)
-    own = [leaf for leaf, place in zip(leaves, found, strict=True) if place is None]
+    given_places = tuple(places.get(id(leaf)) for leaf in leaves)
+    own = [leaf for leaf, place in zip(leaves, given_places, strict=True) if place is None]
 
     def call(own: list[jax.Array], given: Any, cotangent: jax.Array) -> Any:
         rest, again = iter(own), jax.tree.leaves(given)
-        whole = [next(rest) if place is None else again[place] for place in found]
+        whole = [next(rest) if place is None else again[place] for place in given_places]
         return jax.tree.unflatten(structure, whole)(cotangent)
 
     return jax.tree_util.Partial(call, own)

@@ -138,11 +138,11 @@ def _xla(
         return jnp.moveaxis(array.reshape(shape), axis, 0)
 
     @jax.checkpoint
-    def one(query_BcNH: jax.Array, ids_Bc: jax.Array, positions_c: jax.Array) -> jax.Array:
+    def attend_chunk(query_BcNH: jax.Array, ids_Bc: jax.Array, positions_c: jax.Array) -> jax.Array:
         return _scored(query_BcNH, ids_Bc, positions_c, key_BSKH, value_BSKH, segment_ids_BT)
 
     out_CBcNH = jax.lax.map(
-        lambda chunk: one(*chunk),
+        lambda chunk: attend_chunk(*chunk),
         (chunks(query_BTNH, 1), chunks(segment_ids_BT, 1), positions_T.reshape(-1, _QUERY_CHUNK)),
     )
     return jnp.moveaxis(out_CBcNH, 0, 1).reshape(query_BTNH.shape[0], T + pad, *query_BTNH.shape[2:])[:, :T]

@@ -44,13 +44,13 @@ def errors(config: ModelConfig, dtype: Any, kernel: str) -> dict[str, float]:
         gradient, out = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(*arrays)
         return out, *gradient
 
-    found = {}
+    relative = {}
     for name, ours, theirs in zip(("out", "query", "key", "value"), gradients(kernel), gradients("xla"), strict=True):
         ours, theirs = (np.asarray(array, np.float32) for array in (ours, theirs))
-        found[name] = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
-    if not max(found.values(), key=lambda error: np.inf if np.isnan(error) else error) < _TOLERANCE:
+        relative[name] = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+    if not max(relative.values(), key=lambda error: np.inf if np.isnan(error) else error) < _TOLERANCE:
         raise RuntimeError(
-            f"attention kernel {kernel!r} differs from plain XLA on this device, relative errors {found}: set"
+            f"attention kernel {kernel!r} differs from plain XLA on this device, relative errors {relative}: set"
             " model.attention='xla', or use another version of jax or of the kernel's library"
         )
-    return found
+    return relative

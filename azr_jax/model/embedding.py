@@ -26,9 +26,9 @@ def embed(table_VD: jax.Array, tokens: jax.Array, dtype: Any, mesh: Mesh | None)
         rows = table_VD.shape[0]
         row = tokens - jax.lax.axis_index("tensor") * rows
         here = (row >= 0) & (row < rows)
-        found = jnp.take(table_VD, jnp.where(here, row, 0), axis=0).astype(dtype)
-        found = jax.lax.psum(jnp.where(here[..., None], found, 0), "tensor")
-        return jax.lax.all_to_all(found, "fsdp", split_axis=0, concat_axis=found.ndim - 1, tiled=True)
+        rows_BD = jnp.take(table_VD, jnp.where(here, row, 0), axis=0).astype(dtype)
+        rows_BD = jax.lax.psum(jnp.where(here[..., None], rows_BD, 0), "tensor")
+        return jax.lax.all_to_all(rows_BD, "fsdp", split_axis=0, concat_axis=rows_BD.ndim - 1, tiled=True)
 
     rest = (None,) * (tokens.ndim - 1)
     return jax.shard_map(

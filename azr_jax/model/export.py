@@ -159,7 +159,7 @@ def _checked_target(path: str | Path, tokenizer_source: str | Path | None) -> Pa
     if path.is_dir() and any(path.iterdir()) and not (path / "config.json").is_file():
         raise ValueError(f"save: {path} holds something that is no model; choose an empty or new directory")
     # A run's workdir has a config.json too: nothing is replaced but what an export is made of.
-    alien = sorted(each.name for each in path.iterdir() if not _is_of_an_export(each)) if path.is_dir() else []
+    alien = sorted(file.name for file in path.iterdir() if not _is_of_an_export(file)) if path.is_dir() else []
     if alien:
         raise ValueError(
             f"save: {path} holds {alien[0]}, which is no part of an export; choose an empty or new directory"

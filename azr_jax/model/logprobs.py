@@ -121,7 +121,7 @@ def _local_forward(
     """(logprobs_BT, entropy_BT, log of the softmax's denominator BT) of a device's rows."""
     weight_VD = _gathered(head_VD.astype(hidden_BTD.dtype), mesh)
 
-    def one(carry: None, inputs: tuple[jax.Array, jax.Array]) -> tuple[None, tuple[jax.Array, ...]]:
+    def chunk_values(carry: None, inputs: tuple[jax.Array, jax.Array]) -> tuple[None, tuple[jax.Array, ...]]:
         hidden_BcD, targets_Bc = inputs
         logits_BcV = _logits(hidden_BcD, weight_VD, temperature, mesh, masked_ids)
         largest_Bc = _over_tensor(jax.lax.pmax, jnp.max(logits_BcV, axis=-1), mesh)
@@ -136,7 +136,7 @@ def _local_forward(
         negative_entropy_Bc = _over_tensor(jax.lax.psum, jnp.sum(jnp.exp(log_p_BcV) * log_p_BcV, axis=-1), mesh)
         return carry, (target_Bc - normaliser_Bc, -negative_entropy_Bc, normaliser_Bc)
 
-    _, outputs = jax.lax.scan(one, None, (_chunks(hidden_BTD, chunk), _chunks(targets_BT, chunk)))
+    _, outputs = jax.lax.scan(chunk_values, None, (_chunks(hidden_BTD, chunk), _chunks(targets_BT, chunk)))
     return tuple(_joined(output) for output in outputs)  # pyright: ignore[reportReturnType]
 
 
@@ -159,7 +159,7 @@ def _local_backward(
     """
     weight_VD = _gathered(head_VD.astype(hidden_BTD.dtype), mesh)
 
-    def one(d_weight_VD: jax.Array, inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+    def chunk_gradients(d_weight_VD: jax.Array, inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         hidden_BcD, targets_Bc, entropy_Bc, normaliser_Bc, d_logprobs_Bc, d_entropy_Bc = inputs
         log_p_BcV = _logits(hidden_BcD, weight_VD, temperature, mesh, masked_ids) - normaliser_Bc[..., None]
         p_BcV = jnp.exp(log_p_BcV)
@@ -173,7 +173,9 @@ def _local_backward(
 
     inputs = (hidden_BTD, targets_BT, entropy_BT, normaliser_BT, d_logprobs_BT, d_entropy_BT)
     zeros_VD = jnp.zeros(weight_VD.shape, jnp.float32)
-    d_weight_VD, d_hidden_CBcD = jax.lax.scan(one, zeros_VD, tuple(_chunks(array, chunk) for array in inputs))
+    d_weight_VD, d_hidden_CBcD = jax.lax.scan(
+        chunk_gradients, zeros_VD, tuple(_chunks(array, chunk) for array in inputs)
+    )
     d_hidden_BTD = _joined(d_hidden_CBcD)
     if mesh is None:
         return d_hidden_BTD, d_weight_VD.astype(head_VD.dtype)
@@ -189,11 +191,11 @@ def _parted(whole_VD: jax.Array) -> jax.Array:
     V, D = whole_VD.shape
     pieces = next(count for count in range(min(_PIECES, V), 0, -1) if V % count == 0)
 
-    def one(piece_vD: jax.Array) -> jax.Array:
+    def reduced(piece_vD: jax.Array) -> jax.Array:
         piece_vD = jax.lax.psum_scatter(piece_vD, "fsdp", scatter_dimension=1, tiled=True)
         return jax.lax.psum(piece_vD, "data")
 
-    return jax.lax.map(one, whole_VD.reshape(pieces, V // pieces, D)).reshape(V, -1)
+    return jax.lax.map(reduced, whole_VD.reshape(pieces, V // pieces, D)).reshape(V, -1)
 
 
 def masked(logits_V: jax.Array, masked_ids: tuple[int, ...], first: int | jax.Array = 0) -> jax.Array:

@@ -171,10 +171,10 @@ def param_shardings(abstract_params: Any, mesh: Mesh, config: ModelConfig, servi
     """
     check_divisible(config, mesh)
 
-    def one(path: tuple[Any, ...], _: Any) -> NamedSharding:
+    def sharding_of(path: tuple[Any, ...], _: Any) -> NamedSharding:
         return NamedSharding(mesh, spec(PARAM_AXES[leaf_name(path)], gathered=serving))
 
-    return jax.tree_util.tree_map_with_path(one, abstract_params)
+    return jax.tree_util.tree_map_with_path(sharding_of, abstract_params)
 
 
 def leaf_name(path: tuple[Any, ...]) -> str:

@@ -70,10 +70,10 @@ def load(
             by_parameter.setdefault(tensor.parameter, []).append(tensor)
         _, shapes = abstract(config, dtype=dtype, attention_kernel="xla")
 
-        def one(tree_path: tuple[Any, ...], shape: jax.ShapeDtypeStruct, sharding: Sharding) -> jax.Array:
+        def loaded(tree_path: tuple[Any, ...], shape: jax.ShapeDtypeStruct, sharding: Sharding) -> jax.Array:
             return _load_parameter(files, by_parameter[leaf_name(tree_path)], shape, sharding)
 
-        params = jax.tree_util.tree_map_with_path(one, shapes, _shardings(shapes, mesh, config, serving))
+        params = jax.tree_util.tree_map_with_path(loaded, shapes, _shardings(shapes, mesh, config, serving))
     logging.info("loaded %d parameters of %s", config.parameters, path)
     return config, params
 

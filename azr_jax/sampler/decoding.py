@@ -65,10 +65,10 @@ def cache_shapes(
         check_batch(slots, mesh, "slots")
         sharding = NamedSharding(mesh, spec(cache_axes(implementation)))
     sizes = {"B": slots, "K": config.kv_heads, "S": length, "H": config.head_dim}
-    one: Any = jax.ShapeDtypeStruct(
+    buffer: Any = jax.ShapeDtypeStruct(
         tuple(sizes[letter] for letter in _layout(implementation)), dtype, sharding=sharding
     )
-    return LayerCaches(k=[one] * config.layers, v=[one] * config.layers, implementation=implementation)
+    return LayerCaches(k=[buffer] * config.layers, v=[buffer] * config.layers, implementation=implementation)
 
 
 def init_caches(
@@ -76,7 +76,7 @@ def init_caches(
 ) -> LayerCaches:
     """Empty caches as `cache_shapes` describes them, with the same errors."""
     shapes = cache_shapes(config, slots, length, dtype, mesh, implementation)
-    return jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype, device=one.sharding), shapes)
+    return jax.tree.map(lambda buffer: jnp.zeros(buffer.shape, buffer.dtype, device=buffer.sharding), shapes)
 
 
 def cache_axes(implementation: str) -> tuple[str, ...]:

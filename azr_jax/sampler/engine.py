@@ -49,8 +49,8 @@ def _without_layers(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     """One layer of a stacked array."""
     sharding = leaf.sharding
     assert isinstance(sharding, NamedSharding)
-    one = NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[1:]))
-    return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype, sharding=one)
+    without = NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[1:]))
+    return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype, sharding=without)
 
 
 def _on_device(leaf: jax.Array) -> jax.Array:
@@ -129,7 +129,7 @@ class Sampler:
         """Begins a session on these weights (the learner's, of any dtype and sharding); see `serve`."""
         served = self.serve(params)
         if not self.tiers:
-            # Programs are sent without waiting: memory is full of what this copy takes only once it is there.
+            # Programs are sent without waiting: until the copy is finished, its memory still counts as free.
             jax.block_until_ready(served)
             self._choose_tiers()
         return Session(self, served, seed)
@@ -169,17 +169,17 @@ class Sampler:
         stacked = self._stacked_shapes(params)
         if not self.tuning.unstacks:
             return stacked
-        made = jax.eval_shape(functools.partial(serving.unstacked, self._graphdef), stacked)
+        served = jax.eval_shape(functools.partial(serving.unstacked, self._graphdef), stacked)
         if self.mesh is None:
-            return made
+            return served
         if self.mesh.size == 1:
             here = replicated(self.mesh)
-            return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), made)
+            return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), served)
         by_name = {leaf_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(stacked)}
-        layers = [{name: _without_layers(by_name[name]) for name in layer} for layer in made.layers]
-        head_VD = None if made.head_VD is None else by_name["head_VD"]
+        layers = [{name: _without_layers(by_name[name]) for name in layer} for layer in served.layers]
+        head_VD = None if served.head_VD is None else by_name["head_VD"]
         return dataclasses.replace(
-            made, embed_VD=by_name["embed_VD"], norm_D=by_name["norm_D"], head_VD=head_VD, layers=layers
+            served, embed_VD=by_name["embed_VD"], norm_D=by_name["norm_D"], head_VD=head_VD, layers=layers
         )
 
     def _stacked_shapes(self, params: Any) -> Any:
@@ -187,12 +187,12 @@ class Sampler:
         mesh, config = self.mesh, self.model_config
         shardings = nowhere if mesh is None else param_shardings(params, mesh, config, serving=True)
 
-        def one(path: tuple[Any, ...], leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+        def shape_of(path: tuple[Any, ...], leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
             order = dict(self.tuning.layouts).get(leaf_name(path))
             place = sharding if order is None else Format(Layout(order), sharding)
             return jax.ShapeDtypeStruct(leaf.shape, self._served_dtype(path, leaf), sharding=place)
 
-        return jax.tree_util.tree_map_with_path(one, params, shardings)
+        return jax.tree_util.tree_map_with_path(shape_of, params, shardings)
 
     def reshard_program(self, params: Any) -> Any:
         """The jitted program that makes the served weights of parameters like these; made once, for all sessions."""

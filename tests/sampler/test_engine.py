@@ -130,7 +130,7 @@ def test_temperature_zero_makes_the_samples_of_a_prompt_identical(world):
 
 
 def test_a_response_at_its_cap_gets_no_end_token(world):
-    """Trap 8: the stop reason tells, and nothing is added to the tokens."""
+    """The stop reason says so, and nothing is added to the tokens."""
     capped = _run(world.sampler(NO_END), world, tiny_requests(4, max_tokens=9))
     ended = _run(world.sampler(frozenset({capped["r3"].token_ids[4]})), world, tiny_requests(4, max_tokens=9))
     for i in range(4):
