@@ -188,6 +188,8 @@ let () =
             (fun tail head -> construct "::" (Some (made (Pexp_tuple [ head; tail ]))))
             (construct "[]" None) (List.rev es) )
       | Pexp_construct (name, None) -> same (last name, false) e.pexp_desc
+      (* None 7 is two arguments, and no value. *)
+      | Pexp_construct ({ txt = Lident ("None" | "true" | "false" | "()"); _ }, Some _) -> raise Not_a_value
       | Pexp_construct (name, Some content) ->
         let text, content = one content in
         checked (is_name (last name)) (same (applied (last name) text) (Pexp_construct (name, Some content)))
@@ -209,8 +211,8 @@ let () =
     | _ -> raise Not_a_value
     | exception _ -> raise Not_a_value in
 
-  (* Argument lists: what stands behind f in a call, such as 1 [2; 3] or ~k:1 (Some 2); a negative number alone needs no
-     parentheses. *)
+  (* Argument lists: what stands behind f in a call, such as 1 [2; 3] or ~k:1 (Some 2); a text that is one value, such
+     as -1 or Some 2, is one argument. *)
   let expressions_of text =
     let open Parsetree in
     match parse (Lexing.from_string ("f " ^ text ^ "\n")) with
@@ -225,16 +227,14 @@ let () =
     | Labelled name -> "~" ^ name ^ ":" ^ text
     | Optional name -> "?" ^ name ^ ":" ^ text in
   let arguments_text = function
-    | [ (Asttypes.Nolabel, (text, true)) ] when text.[0] = '-' -> text
+    | [ (Asttypes.Nolabel, (text, _)) ] -> text
     | several -> String.concat " " (List.map (fun (label, text) -> labelled label (argument text)) several) in
   let read_arguments text =
-    match expressions_of text with
-    | arguments ->
-      let read_one (label, e) = let text, e = read_expression e in ((label, text), (label, e)) in
-      List.split (List.map read_one arguments)
+    match read text with
+    | text, expression -> ([ (Asttypes.Nolabel, text) ], [ (Asttypes.Nolabel, expression) ])
     | exception Not_a_value ->
-      let text, expression = read text in
-      ([ (Asttypes.Nolabel, text) ], [ (Asttypes.Nolabel, expression) ]) in
+      let read_one (label, e) = let text, e = read_expression e in ((label, text), (label, e)) in
+      List.split (List.map read_one (expressions_of text)) in
 
   (* The program, as `#use` of a file does it: the phrases come from the parser set here, whatever the file holds. *)
   let raised = ref None and printed = ref None in
