@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
-from azr_jax.config import MonitoringSettings
+from azr_jax.config import from_mapping
 from azr_jax.monitor.alerts import Watch
 from azr_jax.report.arms import Arm
 from azr_jax.report.markup import table, text, visible
@@ -71,11 +70,10 @@ def _alerts(run: RunData) -> str:
     """The alerts that the run's steps gave, as its log said them."""
     if not run.rows:
         return ""
-    known = {field.name for field in dataclasses.fields(MonitoringSettings)}
-    given = {key: value for key, value in run.config.get("monitoring", {}).items() if key in known}
-    if len(given) < len(known):
+    try:
+        watch = Watch(from_mapping(run.config))
+    except (ValueError, KeyError, TypeError):
         return '<p class="note">Alerts: not known, the run is of another version.</p>'
-    watch = Watch(MonitoringSettings(**given))
     raised = []
     for row in run.rows:
         numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}

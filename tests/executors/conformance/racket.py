@@ -177,7 +177,7 @@ _REFERENCE = """
       (set! phase "runtime_error")
       (dynamic-require path #f)
       (define f (parameterize ([current-namespace (module->namespace path)]) (eval (namespace-symbol->identifier 'f))))
-      (list "ok" "" (value->text (f (read-value input #t)) 4096)))))
+      (list "ok" "" (value->text (apply f (arguments-positional (read-arguments input))) 4096)))))
 (for ([line (in-lines)])
   (define parts (read (open-input-string line)))
   (define found (parameterize ([current-output-port (open-output-nowhere)])
