@@ -132,7 +132,7 @@ def test_problems_of_standard_input_are_judged_by_what_is_printed(tmp_path, caps
     assert "test 1: it prints something else" in verdicts[1]["stderr"] and not any(
         "judged" in line for line in verdicts
     )
-    assert main(["--model=m", "--language=python", f"--problems={source}", "--out=o"]) == 2
+    assert main(["--model=azr_jax/embedded/azr-tiny", "--language=python", f"--problems={source}", "--out=o"]) == 2
     assert "use --prompt=chat" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match="hf download nuprl/Ag-LiveCodeBench-X"):
         files.locate("ag-lcb-x", known_language("py"), str(tmp_path / "mceval"))

@@ -158,7 +158,13 @@ def test_a_damaged_list_of_unsatisfiable_problems_is_named(tmp_path, content):
     (tmp_path / "unsatisfiable.json").write_text(content, encoding="latin-1")
     file = tmp_path / "problems.jsonl"
     file.write_text(json.dumps(PROBLEM))
-    command = ["--model=nowhere", "--language=js", f"--problems={file}", f"--data_dir={tmp_path}", "--out=nowhere"]
+    command = [
+        "--model=azr_jax/embedded/azr-tiny",
+        "--language=js",
+        f"--problems={file}",
+        f"--data_dir={tmp_path}",
+        "--out=nowhere",
+    ]
     arguments = parser().parse_args(["run", *command])
     with pytest.raises(ValueError, match=r"unsatisfiable\.json: .*mend it, or take it away"):
         run.main(arguments)
