@@ -132,7 +132,7 @@ def tiers_in(
             raise _too_small(config, settings, length, dtype, free)
         share = (free - slot_bytes(config, length, dtype)) // max(1, len(lengths) - 1)
     most = MOST_SLOTS // len(lengths)
-    tiers = [(min(share // slot_bytes(config, each, dtype), most), each) for each in lengths[:-1]]
+    tiers = [(min(share // slot_bytes(config, shorter, dtype), most), shorter) for shorter in lengths[:-1]]
     chosen = (*(tier for tier in tiers if tier[0]), (min(longest, most), length))
     _log(config, settings, chosen, dtype, free)
     return chosen
@@ -141,10 +141,10 @@ def tiers_in(
 def _too_small(
     config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, free: int, parts: int = 1
 ) -> ValueError:
-    each, prefill = slot_bytes(config, length, dtype), prefill_bytes(config, settings.prefill_tokens, dtype)
+    slot, prefill = slot_bytes(config, length, dtype), prefill_bytes(config, settings.prefill_tokens, dtype)
     return ValueError(
-        f"sampler.slots={settings.slots}: {max(0, free) // each} slots of {length} tokens fit in the"
-        f" {(free + prefill) / 2**30:.2f} GiB there are ({each / 2**20:.1f} MiB a slot, {prefill / 2**30:.2f} GiB for"
+        f"sampler.slots={settings.slots}: {max(0, free) // slot} slots of {length} tokens fit in the"
+        f" {(free + prefill) / 2**30:.2f} GiB there are ({slot / 2**20:.1f} MiB a slot, {prefill / 2**30:.2f} GiB for"
         f" one prefill), data x fsdp = {parts} is the least; lower sampler.slots, sampler.max_response_tokens or"
         " sampler.prefill_tokens, or use more devices"
     )

@@ -13,10 +13,10 @@ _BLOCK = 128
 def row_keys(key: jax.Array, id_words_B2: jax.Array, positions_B: jax.Array) -> jax.Array:
     """The key of each row: fold_in(fold_in(fold_in(key, low word), high word), position of the token to be drawn)."""
 
-    def one(words_2: jax.Array, position: jax.Array) -> jax.Array:
+    def row_key(words_2: jax.Array, position: jax.Array) -> jax.Array:
         return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(key, words_2[0]), words_2[1]), position)
 
-    return jax.vmap(one)(id_words_B2, positions_B)
+    return jax.vmap(row_key)(id_words_B2, positions_B)
 
 
 def sample(

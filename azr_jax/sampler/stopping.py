@@ -9,8 +9,8 @@ Decode = Callable[[Sequence[int]], str]
 
 def first_stop(text: str, stop: Sequence[str]) -> int:
     """The index of the earliest stop string in `text`, or -1."""
-    found = [index for word in stop if (index := text.find(word)) >= 0]
-    return min(found, default=-1)
+    places = [index for word in stop if (index := text.find(word)) >= 0]
+    return min(places, default=-1)
 
 
 def cut(token_ids: Sequence[int], new: int, stop: Sequence[str], decode: Decode) -> tuple[int, str] | None:
