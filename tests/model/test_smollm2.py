@@ -111,17 +111,14 @@ def test_logprobs_of_sampled_tokens_beyond_position_6000_are_those_of_transforme
     text = "\n".join(f"{PROMPTS['completion']}  (apply + (map (lambda (x) (* x x {n})) xs)))" for n in range(400))
     ids = tuple(tokenizer.encode_prompt(text)[:6016])
     assert len(ids) == 6016
-    sampler = _sampler(model, 6016, 64)
-    requests = [Request(f"sampled{n}", ids, 32, 1.0) for n in range(2)]
-    for rollout in sampler.generate(params, requests, seed=3):
-        whole = torch.tensor([[*ids, *rollout.token_ids]])
-        count = len(rollout.token_ids)
-        with torch.no_grad():
-            hidden = reference.model(whole).last_hidden_state[:, -count - 1 : -1]
-            logprobs = torch.log_softmax(reference.lm_head(hidden), dim=-1)[0]
-        expected = logprobs[torch.arange(count), whole[0, -count:]].numpy()
-        np.testing.assert_allclose(rollout.logprobs, expected, atol=1e-3)
-        assert np.std(expected) > 0.01 or count < 8
+    (rollout,) = _sampler(model, 6016, 24).generate(params, [Request("sampled", ids, 24, 1.0)], seed=3)
+    whole, count = torch.tensor([[*ids, *rollout.token_ids]]), len(rollout.token_ids)
+    with torch.no_grad():
+        hidden = reference.model(whole).last_hidden_state[:, -count - 1 : -1]
+        logprobs = torch.log_softmax(reference.lm_head(hidden), dim=-1)[0]
+    expected = logprobs[torch.arange(count), whole[0, -count:]].numpy()
+    assert count > 4 and np.std(expected) > 0.01
+    np.testing.assert_allclose(rollout.logprobs, expected, atol=1e-3)
 
 
 def test_an_export_is_the_same_model_in_transformers(model, reference, directory, tmp_path):
