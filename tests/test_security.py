@@ -102,10 +102,12 @@ def test_the_alarm_works(tmp_path, bomb):
 def test_no_module_can_read_a_pickle():
     """No import of a module that does, no `allow_pickle`, no remote code, no YAML.
 
-    The peer of the benchmarks is written in torch, with random weights: it loads nothing.
+    The peer of the speed commands is written in torch: it has random weights, or reads those of safetensors files.
     """
-    peer = REPOSITORY / "azr_jax" / "benchmark" / "peer.py"
-    assert not {"load", "from_pretrained", "hub"} & set(re.findall(r"\w+", peer.read_text(encoding="utf-8")))
+    peer = REPOSITORY / "azr_jax" / "speed" / "peer.py"
+    text = peer.read_text(encoding="utf-8")
+    assert not {"load", "hub"} & set(re.findall(r"\w+", text))
+    assert text.count("from_pretrained(") == text.count("use_safetensors=True") == 1
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):

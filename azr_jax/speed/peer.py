@@ -79,7 +79,7 @@ def measure(what: str, size: str, path: str) -> dict[str, Any]:
     device, dtype = ("cuda", torch.bfloat16) if on_gpu else ("cpu", torch.float32)
     torch.manual_seed(0)
     if path:
-        model: Any = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True)
         model = model.to(device)
     else:
         config = transformers.Qwen2Config(**workload.widths, tie_word_embeddings=True)
