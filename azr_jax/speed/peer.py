@@ -42,7 +42,7 @@ def _widths(vocab_size: int, hidden: int, ffn: int, layers: int, heads: int, kv_
     }
 
 
-# By the name of a size in sizes.py, which would load jax.
+# By the name of a size in sizes.py, which imports jax.
 _WORKLOADS = {
     "full": Workload(_widths(151936, 2048, 11008, 36, 16, 2), 2048, 8, 1024, 64, 512),
     "small": Workload(_widths(2048, 128, 384, 4, 4, 2), 128, 16, 512, 64, 64),

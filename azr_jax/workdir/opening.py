@@ -15,7 +15,7 @@ from etils import epath
 from azr_jax.config import Config
 from azr_jax.hosts.hosts import Hosts
 from azr_jax.workdir import atomic, start
-from azr_jax.workdir.files import CHECKPOINTS, CONFIG_FILE
+from azr_jax.workdir.files import CHECKPOINTS, CONFIG_FILE, ended_steps
 from azr_jax.workdir.settings import binding, changed_settings, location
 
 _SEEN_S = 5.0
@@ -52,7 +52,8 @@ def open_workdir(workdir: str | os.PathLike[str], config: Config, allow_config_c
             " new or empty --workdir"
         )
     atomic.write(path / CONFIG_FILE, config.to_json() + "\n")
-    start.write(path)
+    if ended_steps(path) != config.steps:  # a finished run stays as it is
+        start.write(path)
 
 
 def open_on_all_hosts(workdir: str | os.PathLike[str], config: Config, allow_config_change: bool, hosts: Hosts) -> None:
