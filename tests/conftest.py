@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loadfile import OPENED
 
 REPOSITORY = Path(__file__).parents[1]
 # The arrays of the tests are tiny and their programs many, so compiling is most of the time of a test of the device
@@ -23,9 +24,6 @@ REPOSITORY = Path(__file__).parents[1]
 QUICK_COMPILE = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
 
 
-# Files whose tests share a fixture of the session that takes long to make: an open run, a page.
-OPENED = ("test_sampled_is_trained.py", "test_acc.py", "test_stages.py", "test_play.py", "test_heldout.py")
-TOGETHER = dict.fromkeys(OPENED, "opened") | dict.fromkeys(("test_page.py", "test_browser.py"), "page")
 # Files of tests that take half a minute and more, the longest first.
 LONGEST = (
     "test_compiled_for_tpu.py",
@@ -78,15 +76,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With --dist loadfile: a file is one worker's, and so are those that share what takes long to make."""
     if config.getoption("dist") != "loadfile":
         return None
-    from xdist.scheduler import LoadFileScheduling
-
-    class Scheduling(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = Path(super()._split_scope(nodeid))
-            return TOGETHER.get(file.name, str(file))
+    from loadfile import Scheduling
 
     return Scheduling(config, log)
 

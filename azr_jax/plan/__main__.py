@@ -11,14 +11,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from azr_jax.config import Config, from_mapping
+from azr_jax.config import from_mapping
 from azr_jax.flags import run
 from azr_jax.plan import chips
+from azr_jax.plan.planning import make_plan
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, such as configs/racket.py.")
 _TOPOLOGY = flags.DEFINE_string("topology", None, "Chips and their shape, such as v5e:4x4 or h100:1.")
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
         config = from_mapping(_CONFIG.value.to_dict())
         _, chip, _ = chips.parse(_TOPOLOGY.value)
         chips.configure(chip)
-        planned = make(config, _TOPOLOGY.value, _say, _LENGTHS.value, _COMPILE.value)
+        planned = make_plan(config, _TOPOLOGY.value, _say, _LENGTHS.value, _COMPILE.value)
     except (ValueError, RuntimeError, OSError) as error:
         if logging.get_verbosity() >= logging.DEBUG:
             raise
@@ -49,44 +49,6 @@ def main(argv: Sequence[str]) -> None:
     if _JSON.value:
         _say(json.dumps(planned))
     sys.exit(0 if planned["fits"] else 1)
-
-
-def make(config: Config, topology: str, say: Any, lengths: str = "", compiles: bool = True) -> dict[str, Any]:
-    """The object of --json; `say` is called with each part of the text. Call it after `chips.configure()`.
-
-    Raises:
-      ValueError: an unknown topology or model, lengths that are none, a mesh that does not divide, slots that do not
-        split over it.
-    """
-    # jax is imported here and below: what it does at import depends on `chips.configure`.
-    from azr_jax.plan import build, sharing, simulation, suggest, table, verdict
-    from azr_jax.plan import lengths as response_lengths
-    from azr_jax.plan.compiled import compile_program
-
-    _, chip, _ = chips.parse(topology)
-    drawn = response_lengths.parse(lengths, config.sampler.max_response_tokens)
-    model, devices = build.model_config(config), build.topology_devices(topology)
-    plan = build.setup(config, model, devices, chip.hbm_gib)
-    shared = sharing.share(plan, chip.hbm_gib)
-    say(table.memory_text(topology, plan, shared, chip))
-    own = simulation.order_of(config)
-    orders = sorted(simulation.SOLVER_TASKS, key=lambda name: name != own)
-    steps = {}
-    if shared.slots:
-        steps = {name: simulation.step(plan, shared, chip, drawn, name, simulation.SEEDS) for name in orders}
-        say(table.step_text(plan, chip, drawn, steps))
-    say(table.choices_text(suggest.choices(config, model, devices, chip, drawn, own), plan))
-    programs = []
-    if compiles:
-        compiled = {}
-        for name, lowered in build.lowered(plan, shared.tiers or ((plan.sampler.parts, plan.sampler.max_length),)):
-            compiled[name] = compile_program(lowered)
-            logging.info("%s compiled in %.0f s", name, compiled[name].seconds)
-        programs = verdict.programs(plan, shared, compiled)
-        say(table.programs_text(plan, shared, chip, programs))
-        say(table.collectives_text(programs, chip))
-        say(table.verdict_text(programs, shared, chip))
-    return verdict.as_json(topology, plan, shared, chip, programs, steps)
 
 
 def _say(text: str) -> None:

@@ -13,7 +13,6 @@ import itertools
 import statistics
 from collections.abc import Sequence
 
-from azr_jax.config import Config
 from azr_jax.plan import estimate
 from azr_jax.plan.build import Setup
 from azr_jax.plan.chips import Chip
@@ -30,11 +29,6 @@ VERDICT_CHUNKS = 1  # chunks of the sampler between a verdict and the requests t
 HOST_S = 0.002  # of the host's own work between two chunks
 SEEDS = (0, 1, 2)  # of the lengths; a printed step is the mean over them
 TAIL_SHARE = 0.1  # of the slots: with fewer alive the sampler is in its tail
-
-
-def order_of(config: Config) -> str:
-    """Which of SOLVER_TASKS the config's runs do."""
-    return getattr(config.selfplay, "solver_tasks", "after")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

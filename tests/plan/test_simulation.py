@@ -12,6 +12,7 @@ import pytest
 from azr_jax.config import from_mapping
 from azr_jax.plan import build, chips, lengths, sharing, simulation
 from azr_jax.plan.lengths import Lengths, LogNormal
+from azr_jax.plan.planning import make_plan
 from azr_jax.plan.simulation import Executors
 from configs import tiny
 
@@ -94,13 +95,11 @@ def test_lengths_that_are_none_are_an_error(text):
 
 
 def test_a_plan_without_compiling_is_the_simulated_step(planned, monkeypatch):
-    from azr_jax.plan import __main__ as command
-
     plan, _ = planned
     monkeypatch.setattr(build, "topology_devices", lambda _: jax.devices()[:1])
     lines = []
     one_seed = dataclasses.replace(plan.config, mesh=dataclasses.replace(plan.config.mesh, fsdp=1))
-    made = command.make(one_seed, "v5e:1x1", lines.append, "40,1", compiles=False)
+    made = make_plan(one_seed, "v5e:1x1", lines.append, "40,1", compiles=False)
     assert made["simulated"]["after"]["seconds"] > made["simulated"]["before"]["seconds"] > 0.0
     text = "\n".join(lines)
     assert "simulated (log-normal, median 40, sigma 1" in text and "meshes and slots, quickest simulated" in text
