@@ -307,9 +307,7 @@ class Player:
         return Proposal(task, rollout, item, "valid", formatted=True, estimation=estimation)
 
     async def _validate(self, task: Task, answer: Answer, step: int) -> Triplet | InductionProblem | Invalid:
-        language = self.languages[task.language]
-        limit = self.config.selfplay.max_program_chars
-        job = validation.proposal_job(task, answer, language, task.id, max_program_chars=limit)
+        job = validation.proposal_job(task, answer, self.languages[task.language], task.id)
         if isinstance(job, Invalid):
             return job
         verdict = await self.execute(task.language, job)
@@ -357,4 +355,4 @@ class Player:
 
 def mean_accuracy(solutions: Iterable[Solution]) -> float | None:
     """`acc` of a proposal's estimation samples; None when the pool failed on all of them."""
-    return accuracy([None if validation.is_dropped(one.outcome) else one.correct for one in solutions])
+    return accuracy([None if validation.is_dropped(tried.outcome) else tried.correct for tried in solutions])

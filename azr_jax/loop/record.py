@@ -10,15 +10,12 @@ from typing import Any
 from azr_jax.loop.play import Proposal, Solution, mean_accuracy
 from azr_jax.loop.stages import Played, rollouts, values_of
 from azr_jax.selfplay.curriculum import program_metrics
-from azr_jax.selfplay.diversity import diversity
 from azr_jax.selfplay.estimates import accuracy_histogram, accuracy_metrics
 from azr_jax.selfplay.rewards import ERROR_KINDS, error_kind
 from azr_jax.selfplay.validation import is_dropped
 from azr_jax.types import InductionProblem, Role, Scored, StopReason, TaskType, Triplet
 from executors.language import Language
 
-# Of the newest triplets: the whole buffer changes too slowly to show a proposer that repeats itself.
-_DIVERSITY_ENTRIES = 256
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,7 +61,6 @@ def record_of(
             metrics |= _solutions(solved, f"solve/{name}", by_type=False)
     metrics |= _rewards(scored) | _sampling(played)
     metrics |= {f"buffer/{name}": float(value) for name, value in played.buffers.counters().items()}
-    metrics |= {f"buffer/{name}": value for name, value in _diversity(played).items()}
     return StepRecord(step, metrics, _transcripts(scored, transcripts))
 
 
@@ -113,8 +109,8 @@ def _proposals(pairs: Sequence[tuple[Proposal, Sequence[Solution]]], prefix: str
 def _programs(proposals: Sequence[Proposal], language: Language) -> dict[str, float]:
     """`propose/LANGUAGE/program/...`: size, depth and difference of the programs that the step's proposers wrote."""
     own = [proposal for proposal in proposals if proposal.task.language == language.name]
-    written = [proposal.item.program for proposal in own if isinstance(proposal.item, Triplet)]
-    values = program_metrics(written, language)
+    written = [proposal.item for proposal in own if isinstance(proposal.item, Triplet)]
+    values = program_metrics([item.program for item in written], [item.output for item in written], language)
     return {f"propose/{language.name}/program/{key}": value for key, value in values.items()}
 
 
@@ -140,16 +136,6 @@ def _error_shares(responses: Iterable[tuple[bool, bool, str]], prefix: str) -> d
     judged = [response for response in responses if not is_dropped(response[2])]
     kinds = collections.Counter("timeout" if response[2] == "timeout" else error_kind(*response) for response in judged)
     return {f"{prefix}/error/{kind}": kinds[kind] / len(judged) for kind in (*ERROR_KINDS, "timeout") if judged}
-
-
-def _diversity(played: Played) -> dict[str, float]:
-    """How different the newest programs of each of the step's languages are from each other."""
-    metrics = {}
-    for language in sorted({proposal.task.language for proposal in played.proposals}):
-        newest = played.buffers[language].triplets.newest(_DIVERSITY_ENTRIES)
-        values = diversity([triplet.program for triplet in newest], [triplet.output for triplet in newest])
-        metrics |= {f"{language}/diversity/{key}": value for key, value in values.items()}
-    return metrics
 
 
 def _outcome_shares(outcomes: Iterable[str], prefix: str) -> dict[str, float]:

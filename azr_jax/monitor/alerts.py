@@ -75,7 +75,7 @@ _RULES = (
             _Cause(
                 _above("propose/outcome/duplicate", 0.5),
                 "most proposals repeat what the buffer has",
-                "raise selfplay.references or sampler.temperature; look at buffer/*/diversity/*",
+                "raise selfplay.references or sampler.temperature; look at propose/*/program/*",
             ),
             _Cause(
                 _above("propose/error/syntax", 0.5),

@@ -13,6 +13,7 @@ _PROGRAM = (
     ("depth", "depth", False),
     ("difference of two programs", "distance", True),
     ("different programs", "distinct", True),
+    ("different outputs", "distinct_outputs", True),
 )
 _HARDNESS: dict[str, Case] = {
     "always solved": (FAIR, ("propose/valid", "propose/acc_one"), lambda valid, share: valid * share),

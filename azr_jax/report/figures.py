@@ -50,7 +50,6 @@ def figures(arms: Sequence[Arm]) -> list[Figure]:
         _errors(arms),
         _outcomes(arms),
         _buffers(arms),
-        _diversity(arms),
         curriculum.curriculum(arms),
         *curriculum.languages(arms),
         _entropy(arms),
@@ -254,26 +253,6 @@ def _buffers(arms: Sequence[Arm]) -> Figure:
         keys = {name.removesuffix(suffix): f"buffer/{name}" for name in names_with(arms, "buffer/", suffix)}
         buffer_panels += panels(title, arms, keys, smooth=False)
     return Figure("buffers", "Buffers by step", "Valid triplets and induction problems kept.", tuple(buffer_panels))
-
-
-def _diversity(arms: Sequence[Arm]) -> Figure:
-    diversity_panels = []
-    for title, key, share in (
-        ("different programs", "distinct_programs", True),
-        ("different 4-grams of tokens", "distinct_4grams", True),
-        ("different outputs", "distinct_outputs", True),
-        ("tokens a program", "program_tokens", False),
-    ):
-        keys = {
-            name.removesuffix(f"/diversity/{key}"): f"buffer/{name}"
-            for name in names_with(arms, "buffer/", f"/diversity/{key}")
-        }
-        diversity_panels += panels(title, arms, keys, smooth=False, share=share)
-    caption = (
-        "Of the newest 256 triplets of the buffer: shares fall when the proposer repeats itself. Different 4-grams also"
-        " fall as the buffer grows to 256."
-    )
-    return Figure("diversity", "Buffer diversity by step", caption, tuple(diversity_panels), columns=2)
 
 
 def _entropy(arms: Sequence[Arm]) -> Figure:

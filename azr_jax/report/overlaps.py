@@ -18,7 +18,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem, StdinProblem
-from azr_jax.selfplay.diversity import ngrams
+from azr_jax.selfplay.novelty import ngrams
 
 N = 10
 THRESHOLD = 0.5

@@ -5,21 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from azr_jax.selfplay.diversity import tokens
-from azr_jax.selfplay.novelty import cluster_sizes, grams_of
+from azr_jax.selfplay.novelty import cluster_sizes, grams_of, tokens
 from executors.language import Language
 
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 
 
-def program_metrics(programs: Sequence[str], language: Language) -> dict[str, float]:
-    """Means over some programs of one language; nothing of none.
+def program_metrics(programs: Sequence[str], outputs: Sequence[str], language: Language) -> dict[str, float]:
+    """Means over some programs of one language and the outputs they gave; nothing of none.
 
     `tokens`: words, numbers and single other characters of a program. `nodes`, `depth`: of its syntax tree where the
     language has one at hand (`Language.tree_size`); otherwise there are no `nodes`, and the depth is that of its
     brackets. A program without a tree is left out of both. `distance`: mean over the pairs of programs of
     1 - |A & B| / |A | B|, A and B the sets of their 4-grams of tokens (Jaccard); 0 when all are the same, at most 1,
-    and absent with fewer than two. `distinct`: different programs by canonical text, as a share. `near_copies`:
+    and absent with fewer than two. `distinct`: different programs by canonical text, as a share; `distinct_outputs`: different outputs. `near_copies`:
     share of programs that have a near copy among the others (novelty.py).
     """
     if not programs:
@@ -28,8 +27,9 @@ def program_metrics(programs: Sequence[str], language: Language) -> dict[str, fl
     metrics = {
         "tokens": sum(map(len, split)) / len(split),
         "distinct": len({language.canonical_program(program) for program in programs}) / len(programs),
+        "distinct_outputs": len(set(outputs)) / len(outputs),
+        "near_copies": sum(size > 1 for size in cluster_sizes(programs)) / len(programs),
     }
-    metrics["near_copies"] = sum(size > 1 for size in cluster_sizes(programs)) / len(programs)
     if language.tree_size is None:
         metrics["depth"] = sum(bracket_depth(words) for words in split) / len(split)
     else:

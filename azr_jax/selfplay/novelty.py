@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from azr_jax.selfplay.diversity import NGRAM, ngrams, tokens
+_NGRAM = 4
+_TOKEN = re.compile(r"\w+|[^\w\s]")
 
 # Two programs are near copies when they share more than half of their 4-grams of tokens.
 _NEAR = 0.5
+
+
+def tokens(text: str) -> list[str]:
+    """Words, numbers and single other characters; white space separates and is dropped."""
+    return _TOKEN.findall(text)
+
+
+def ngrams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    """Every run of n tokens, in order; none of a text of fewer."""
+    return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
 
 
 def cluster_sizes(programs: Sequence[str]) -> list[int]:
@@ -44,7 +56,7 @@ def repetition_penalties(programs: Sequence[str]) -> list[float]:
 
 def grams_of(words: Sequence[str]) -> frozenset[tuple[str, ...]]:
     """The 4-grams; of a text of fewer tokens, the text itself, so that no set is empty."""
-    return frozenset(ngrams(words, NGRAM) or [tuple(words)])
+    return frozenset(ngrams(words, _NGRAM) or [tuple(words)])
 
 
 def _similarity(left: frozenset[tuple[str, ...]], right: frozenset[tuple[str, ...]]) -> float:

@@ -58,15 +58,13 @@ def several_entry_functions(task: Task, answer: Answer, language: Language) -> I
     return Invalid("several_entry_functions", f"f is defined {count} times") if count > 1 else None
 
 
-def proposal_job(
-    task: Task, answer: Answer, language: Language, job_id: str, *, max_program_chars: int
-) -> Job | Invalid:
+def proposal_job(task: Task, answer: Answer, language: Language, job_id: str) -> Job | Invalid:
     """The job that validates a proposal: all its inputs through its program, in two processes of different hash seeds.
 
     What compiles, is forbidden or ends within limits is the executor's to say.
 
     Returns:
-      The job, or Invalid: `too_long` (program or input), `repeated_inputs`.
+      The job, or Invalid: `repeated_inputs`. The parser has refused what is longer than `selfplay.max_program_chars`.
 
     Raises:
       ValueError: the task is no proposer's, or is of another language.
@@ -75,9 +73,6 @@ def proposal_job(
     if task.language != language.name:
         raise ValueError(f"task {task.id} is in {task.language!r}, not {language.name!r}: pass its own language")
     program, inputs = _proposed(task, answer)
-    longest = max(len(text) for text in (program, *inputs))
-    if longest > max_program_chars:
-        return Invalid("too_long", f"{longest} characters, at most {max_program_chars}")
     if len({language.canonical_program(text.strip()) for text in inputs}) < len(inputs):
         return Invalid("repeated_inputs")
     return Job(id=job_id, kind=JobKind.EVALUATE, source=program, inputs=inputs, determinism=True)

@@ -94,7 +94,7 @@ def test_the_record_counts_this_step(step):
     if valid:
         shares = [value for key, value in record.metrics.items() if key.startswith("propose/acc_histogram/")]
         assert len(shares) == opened.config.selfplay.estimate_samples + 1 and sum(shares) == pytest.approx(1)
-    assert 0 < record.metrics["buffer/python/diversity/distinct_programs"] <= 1
+    assert 0 < record.metrics["propose/python/program/distinct"] <= 1
     written = [one.item.program for one in played.proposals if isinstance(one.item, Triplet)]
     programs = {key for key in record.metrics if key.startswith("propose/python/program/")}
     assert bool(programs) == bool(written)

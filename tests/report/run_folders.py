@@ -15,7 +15,7 @@ KINDS = ("deduction", "abduction", "induction")
 EVIL = "</script><script>alert('pwned')</script><img src=x onerror=alert(1)>\"'&\u202e\ud800\u2028<!--<script>"
 FIGURES = (
     *("fig2_score", "fig3_proposer", "fig4_solver", "acc_histogram", "reward_composition", "rewards"),
-    *("errors", "outcomes", "buffers", "diversity", "curriculum", "entropy", "time"),
+    *("errors", "outcomes", "buffers", "curriculum", "entropy", "time"),
 )
 
 
@@ -35,7 +35,6 @@ def step_metrics(step: int) -> dict[str, float]:
         "propose/outcome/valid": 0.5,
         "solve/outcome/correct": share,
         "buffer/racket/triplets_size": 64.0 + step,
-        "buffer/racket/diversity/distinct_programs": 0.9,
         "propose/racket/program/tokens": 20.0 + step,
         "propose/racket/program/distance": 0.9,
         "solve/accuracy": share,

@@ -241,8 +241,7 @@ def test_the_newest_entries_of_a_buffer_that_wrapped_around():
     buffer = RingBuffer(3, ())
     for number in range(5):
         buffer.add(str(number), triplet(number), ())
-    assert buffer.newest(2) == [triplet(3), triplet(4)]
-    assert buffer.newest(9) == [triplet(2), triplet(3), triplet(4)]
+    assert buffer.entries() == [triplet(2), triplet(3), triplet(4)]
 
 
 def test_buffers_apart_take_each_proposers_own_and_seeds_in_both():

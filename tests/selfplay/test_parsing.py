@@ -214,6 +214,12 @@ def test_a_fenced_program_comes_back_as_written(lines, ticks):
 def test_a_block_of_exactly_the_longest_length_is_read():
     assert read(respond(fenced("racket", "x" * 10)), max_chars=10) == Answer(program="x" * 10)
     assert read(respond(fenced("racket", "x" * 11)), max_chars=10).reason == "too_long"
+    long_program = respond(fenced("racket", "x" * 11), fenced("input", "1"))
+    long_input = respond(fenced("racket", "x"), fenced("input", "1" * 11))
+    for text in (long_program, long_input):
+        assert read(text, Role.PROPOSE, TaskType.DEDUCTION, max_chars=10).reason == "too_long"
+    inputs = respond(fenced("message", "m"), fenced("input", "1"), fenced("input", "1" * 11))
+    assert read(inputs, Role.PROPOSE, TaskType.INDUCTION, inputs=2, max_chars=10).reason == "too_long"
 
 
 # What models write for a right answer, by what is unusual about it.
