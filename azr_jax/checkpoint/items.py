@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import gc
-import logging
-import sys
-import warnings
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -46,42 +42,32 @@ def attempt(act: Callable[[], Result], explain: Callable[[Exception], Exception]
         return act()
     except Exception as error:  # noqa: BLE001 - see above
         explained = explain(error)
-    # Not from within the handler: an error that holds the failure would hold its coroutines too.
-    _drop_coroutines()
+    # Not from within the handler: an error that holds the failure would hold all that it reached.
     raise explained
 
 
-def _drop_coroutines() -> None:
-    """Collects, without a word, the coroutines that a failure leaves in Orbax' closed event loop.
+class _WaitingLoop(asyncio.SelectorEventLoop):
+    """An event loop that ends what was started in it before it closes.
 
-    Left alone they print "Event loop is closed" and "Task exception was never retrieved" at any later time.
+    When one of many reads fails, Orbax closes its loop while TensorStore's threads still work on the others. They would
+    then report to a closed loop: tracebacks beside the error, and once a segmentation fault.
     """
-    hook, asyncio_log = sys.unraisablehook, logging.getLogger("asyncio")
-    was_disabled = asyncio_log.disabled
-    sys.unraisablehook, asyncio_log.disabled = lambda _: None, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # some were never awaited
-            gc.collect()
-    finally:
-        sys.unraisablehook, asyncio_log.disabled = hook, was_disabled
+
+    def close(self) -> None:
+        while not self.is_closed() and (tasks := asyncio.all_tasks(self)):
+            self.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        super().close()
 
 
-def hide_late_callbacks() -> None:
-    """From now on says nothing of a thread of TensorStore that reports to an event loop which a failure has closed.
-
-    Its error is the failure's, which `attempt` explains; it would be a traceback beside that one line.
-    """
-    if getattr(sys.unraisablehook, "func", None) is not _report:
-        sys.unraisablehook = functools.partial(_report, sys.unraisablehook)
+class _WaitingLoops(asyncio.DefaultEventLoopPolicy):
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        return _WaitingLoop()
 
 
-def _report(report: Callable[[Any], Any], unraisable: Any) -> None:
-    # Called from no Python function: so by a thread of another library.
-    trace = unraisable.exc_traceback
-    is_late = trace is not None and trace.tb_frame.f_code.co_name == "call_soon_threadsafe"
-    if not (is_late and str(unraisable.exc_value) == "Event loop is closed"):
-        report(unraisable)
+def wait_for_reads_that_failed() -> None:
+    """From now on, event loops of this process wait for their tasks when they are closed."""
+    if not isinstance(asyncio.get_event_loop_policy(), _WaitingLoops):
+        asyncio.set_event_loop_policy(_WaitingLoops())
 
 
 def first_line(error: BaseException) -> str:

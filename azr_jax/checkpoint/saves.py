@@ -31,7 +31,7 @@ from absl import logging
 from etils import epath
 
 from azr_jax.checkpoint import restoring
-from azr_jax.checkpoint.items import attempt, first_line, hide_late_callbacks, named
+from azr_jax.checkpoint.items import attempt, first_line, named, wait_for_reads_that_failed
 from azr_jax.checkpoint.retention import Retention, read_scores, write_scores
 from azr_jax.learner.state import TrainState
 from azr_jax.workdir import atomic
@@ -68,7 +68,7 @@ class Manager:
         self._remote = "://" in os.fspath(workdir)
         self._writing: _Writing | None = None
         self._deleting: threading.Thread | None = None
-        hide_late_callbacks()
+        wait_for_reads_that_failed()
         self._checkpointer = ocp.AsyncCheckpointer(
             ocp.CompositeCheckpointHandler(
                 params=ocp.StandardCheckpointHandler(),

@@ -17,7 +17,6 @@ from azr_jax.types import InductionProblem, Role, Scored, StopReason, TaskType, 
 from executors.language import Language
 
 
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class StepRecord:
     """One step's metrics by key, and a few of its transcripts."""

@@ -78,3 +78,9 @@ def marked_language(mark: str, name: str = "python") -> Language:
     assert interpreter is not None
     marked = dataclasses.replace(interpreter, environment=(*interpreter.environment, ("AZR_TEST_MARK", mark)))
     return dataclasses.replace(language, find=lambda: marked)
+
+
+def read_by_python(folder: str) -> list[str]:
+    """The entries of `folder` that programs in Python see because the interpreter or its packages lie below them."""
+    paths = LANGUAGES["python"].find().read_only
+    return sorted({path.relative_to(folder).parts[0] for path in paths if path.is_relative_to(folder)})
