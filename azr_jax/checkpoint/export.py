@@ -27,14 +27,14 @@ def export(workdir: str, out: str | Path, step: int | None = None, model: str = 
       ValueError: no run, nothing saved, no such step, a damaged save, or an `out` that holds something else.
       FileNotFoundError: the model directory is not there.
     """
-    config = read_config(workdir)
+    chosen = chosen_step(location(workdir), step)
+    config = read_config(workdir, chosen)
     source = model_directory(model or config.model.path)
     model_config = weights.load_config(source)
     # The host's own memory: the machine that exports need not have the run's devices.
     mesh = make_mesh(devices=jax.local_devices(backend="cpu")[:1])
     _, shapes = abstract(model_config, dtype=jnp.float32, attention_kernel="xla")
     run = location(workdir).name
-    chosen = chosen_step(location(workdir), step)
     earlier = origin_of(out)
     if earlier is not None and earlier != {"run": run, "step": chosen} and not overwrite:
         what = f"step {earlier['step']} of {earlier['run']}" if {"run", "step"} <= set(earlier) else "another model"

@@ -23,6 +23,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -60,11 +61,19 @@ class Manager:
     """The saves under WORKDIR/checkpoints, a context manager whose end waits for the save that is being written.
 
     `keep` is how many of the newest stay; so do those of every `keep_every`-th step (0: none) and the best-scored one.
+    `settings` are those of the run that saves; each save holds them.
     """
 
-    def __init__(self, workdir: str | os.PathLike[str], keep: int, keep_every: int = 0) -> None:
+    def __init__(
+        self,
+        workdir: str | os.PathLike[str],
+        keep: int,
+        keep_every: int = 0,
+        settings: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.directory = location(workdir) / CHECKPOINTS
         self._retention = Retention(keep, keep_every)
+        self._settings = dict(settings)
         self._remote = "://" in os.fspath(workdir)
         self._writing: _Writing | None = None
         self._deleting: threading.Thread | None = None
@@ -148,7 +157,7 @@ class Manager:
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(named(state.params)),
             training=ocp.args.StandardSave(named(state.replace(params=None))),  # pyright: ignore[reportAttributeAccessIssue]
-            host=ocp.args.JsonSave({"step": step, "host": host}),
+            host=ocp.args.JsonSave(self._json_part(step, host)),
         )
 
         def start() -> None:
@@ -174,9 +183,12 @@ class Manager:
 
         def replace() -> None:
             if step in self.steps() and not jax.process_index():
-                atomic.write(host_file(self.directory.parent, step), json.dumps({"step": step, "host": host}))
+                atomic.write(host_file(self.directory.parent, step), json.dumps(self._json_part(step, host)))
 
         attempt(replace, lambda error: self._failed(step, error))
+
+    def _json_part(self, step: int, host: Mapping[str, Any]) -> dict[str, Any]:
+        return {"step": step, "host": host, "settings": self._settings}
 
     def settle(self) -> float | None:
         """Waits for the save that is being written, then drops those that need not stay.

@@ -108,15 +108,7 @@ def load_tokenizer(
         that the model does not have, or a masked token that is none, naming both and the fix.
     """
     path = Path(path)
-    if (path / "tokenizer.json").is_file():
-        backend, names = _from_json(path)
-    elif any((path / name).is_file() for name in ("tokenizer.model", "vocab.json")):
-        backend, names = _from_transformers(path)
-    else:
-        raise FileNotFoundError(
-            f"{path} holds no tokenizer.json, tokenizer.model or vocab.json. Download the model's tokenizer there: "
-            f"`{download_command(path)}`"
-        )
+    backend, names = _backend(path)
     # A tokenizer.json keeps what its maker last asked for; a prompt is never cut here.
     backend.no_truncation()
     backend.no_padding()
@@ -156,6 +148,17 @@ def load_tokenizer(
         chat_template=_chat_template(path, names),
         named=tuple((key, text) for key in ("bos_token", "eos_token", "pad_token") if (text := _text(names, key))),
         source=str(path),
+    )
+
+
+def _backend(path: Path) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
+    if (path / "tokenizer.json").is_file():
+        return _from_json(path)
+    if any((path / name).is_file() for name in ("tokenizer.model", "vocab.json")):
+        return _from_transformers(path)
+    raise FileNotFoundError(
+        f"{path} holds no tokenizer.json, tokenizer.model or vocab.json. Download the model's tokenizer there: "
+        f"`{download_command(path)}`"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,11 +31,9 @@ from azr_jax.run.interpreters import open_pool, run_languages
 from azr_jax.run.remarks import check_best_metric, remarks
 from azr_jax.run.saving import Saving
 from azr_jax.run.session import SessionState
-from azr_jax.types import InductionProblem, TaskType, Triplet
+from azr_jax.types import Task
 from azr_jax.workdir import metrics
 from azr_jax.workdir.mirror import Mirror
-
-HeldoutProblems = list[tuple[TaskType, Triplet | InductionProblem]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +48,7 @@ class OpenRun:
     engine: Engine
     learner: Learner
     player: Player
-    heldout_problems: HeldoutProblems
+    heldout_tasks: tuple[Task, ...]
     benchmarks: Benchmarks
     saves: checkpoint.Manager
     writers: metrics.Writers
@@ -144,7 +143,7 @@ class OpenRun:
         return record.metrics["ppo/skipped_updates"] > self.config.learner.max_nonfinite_updates
 
 
-def load_heldout(config: Config) -> HeldoutProblems:
+def load_heldout(config: Config) -> list[heldout.HeldoutProblem]:
     """The problems of `evaluation.heldout`.
 
     Raises:
@@ -184,14 +183,13 @@ def open_run(
         progress = Progress(config.steps, None if hosts.is_first else Console(quiet=True))
         signals = Signals(progress.message, agreed=hosts.are_many)
         shared = SharedPools(pools, hosts, lambda: signals.must_cut) if hosts.are_many else None
-        settings = config.checkpoint
-        saves = stack.enter_context(checkpoint.Manager(workdir, settings.keep, settings.keep_every))
+        player = Player(config, sampler, engine.tokenizer, languages, pools, shared)
+        player.tell = progress.detail
+        heldout_tasks = heldout.tasks(player, heldout_problems)
+        saves, mirror, writers = _open_workdir(config, workdir, hosts, stack)
         saves.check_space(learner.abstract_state)
-        mirror = Mirror(workdir)
         if hosts.is_first:
-            mirror.fetch()
-        writing = config.metrics if hosts.is_first else dataclasses.replace(config.metrics, wandb=False)
-        writers = stack.enter_context(metrics.Writers(mirror.local, writing, config.to_json()))
+            checkpoint.note_start(workdir, config)
         stack.enter_context(progress)
         devices = engine.mesh.devices
         progress.message(
@@ -202,23 +200,34 @@ def open_run(
             progress.message(remark)
         stack.enter_context(signals)
         stack.callback(stall.ended)
-        player = Player(config, sampler, engine.tokenizer, languages, pools, shared)
-        player.tell = progress.detail
         yield OpenRun(
             config=config,
             workdir=mirror.local,
             engine=engine,
             learner=learner,
             player=player,
-            heldout_problems=heldout_problems,
+            heldout_tasks=heldout_tasks,
             benchmarks=benchmarks,
             saves=saves,
             writers=writers,
             mirror=mirror,
-            saving=Saving(saves, writers, mirror, progress.message, settings.best_metric, hosts),
+            saving=Saving(saves, writers, mirror, progress.message, config.checkpoint.best_metric, hosts),
             progress=progress,
             watch=Watch(config),
             signals=signals,
             hosts=hosts,
             clock=telemetry.StepClock(),
         )
+
+
+def _open_workdir(
+    config: Config, workdir: str, hosts: Hosts, stack: contextlib.ExitStack
+) -> tuple[checkpoint.Manager, Mirror, metrics.Writers]:
+    """What writes there."""
+    keep, keep_every = config.checkpoint.keep, config.checkpoint.keep_every
+    saves = stack.enter_context(checkpoint.Manager(workdir, keep, keep_every, json.loads(config.to_json())))
+    mirror = Mirror(workdir)
+    if hosts.is_first:
+        mirror.fetch()
+    writing = config.metrics if hosts.is_first else dataclasses.replace(config.metrics, wandb=False)
+    return saves, mirror, stack.enter_context(metrics.Writers(mirror.local, writing, config.to_json()))

@@ -50,14 +50,12 @@ def _heldout_metrics(counts: Mapping[str, Any]) -> dict[str, float]:
 
 def heldout_counts(run: OpenRun, params: Any, name: str) -> dict[str, Any]:
     """Counts by mode ("greedy", "sampled", each also by language); `name` names the random stream of the sampled."""
-    settings, problems = run.config.evaluation, run.heldout_problems
-    if not problems:
+    tasks = run.heldout_tasks
+    if not tasks:
         return {}
-    temperature = run.config.sampler.eval_temperature
-    greedy = heldout.solve_all(run.config, run.player, params, problems, temperature, "heldout")
+    greedy = heldout.solve_all(run.player, params, tasks, run.config.sampler.eval_temperature, "heldout")
     counts = heldout.count_languages(greedy, "greedy")
-    if settings.temperature_samples:
-        several = problems * settings.temperature_samples
-        sampled = heldout.solve_all(run.config, run.player, params, several, 1.0, f"heldout/{name}")
+    if samples := run.config.evaluation.temperature_samples:
+        sampled = heldout.solve_all(run.player, params, tasks * samples, 1.0, f"heldout/{name}")
         counts |= heldout.count_languages(sampled, "sampled")
     return counts

@@ -18,8 +18,8 @@ def program_metrics(programs: Sequence[str], outputs: Sequence[str], language: L
     language has one at hand (`Language.tree_size`); otherwise there are no `nodes`, and the depth is that of its
     brackets. A program without a tree is left out of both. `distance`: mean over the pairs of programs of
     1 - |A & B| / |A | B|, A and B the sets of their 4-grams of tokens (Jaccard); 0 when all are the same, at most 1,
-    and absent with fewer than two. `distinct`: different programs by canonical text, as a share; `distinct_outputs`:
-    different outputs. `near_copies`: share of programs that have a near copy among the others (novelty.py).
+    and absent with fewer than two. `distinct`: share of different programs, by canonical text. `distinct_outputs`:
+    share of different outputs. `near_copies`: share of programs that have a near copy among the others (novelty.py).
     """
     if not programs:
         return {}

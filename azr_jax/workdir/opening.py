@@ -24,9 +24,9 @@ _SEEN_S = 5.0
 def open_workdir(workdir: str | os.PathLike[str], config: Config, allow_config_change: bool) -> None:
     """Makes the workdir and its config.json, or checks that it belongs to a run with these settings.
 
-    What settings.MAY_CHANGE lists may differ from the earlier start; config.json then gets the new values. Any other
-    difference needs `allow_config_change`, once something is saved: a start that failed for a wrong setting leaves
-    nothing to protect.
+    What settings.MAY_CHANGE lists may differ from the earlier start. Any other difference needs `allow_config_change`
+    once something is saved. From then on config.json changes only when a run has started (`note_start`): a start that
+    fails leaves it as it was.
 
     Raises:
       ValueError: the workdir holds something else, or a run with other settings; each difference is named.
@@ -51,6 +51,13 @@ def open_workdir(workdir: str | os.PathLike[str], config: Config, allow_config_c
             f"--workdir={os.fspath(workdir)}: not a run of azr_jax (it holds {names[0]} but no {CONFIG_FILE}); choose a"
             " new or empty --workdir"
         )
+    if CHECKPOINTS not in names:
+        atomic.write(path / CONFIG_FILE, config.to_json() + "\n")
+
+
+def note_start(workdir: str | os.PathLike[str], config: Config) -> None:
+    """Writes config.json and start.json of a run that starts. Call it when everything is open and the workdir held."""
+    path = location(workdir)
     atomic.write(path / CONFIG_FILE, config.to_json() + "\n")
     if ended_steps(path) != config.steps:  # a finished run stays as it is
         start.write(path)

@@ -54,9 +54,17 @@ def saved_host(workdir: epath.PathLike, step: int) -> dict[str, Any]:
     Raises:
       ValueError: it is damaged, or of another step.
     """
+    return _content(workdir, step)["host"]
+
+
+def saved_settings(workdir: epath.PathLike, step: int) -> dict[str, Any]:
+    """The settings that a save was made with; {} of a save that an earlier version made. Raises as `saved_host`."""
+    return _content(workdir, step).get("settings", {})
+
+
+def _content(workdir: epath.PathLike, step: int) -> dict[str, Any]:
     file = host_file(workdir, step)
     content = json_object(file)
-    host = content.get("host")
-    if content.get("step") != step or not isinstance(host, dict):
+    if content.get("step") != step or not isinstance(content.get("host"), dict):
         raise ValueError(f"{file}: not the JSON part of step {step}; the save is damaged or of another version")
-    return host
+    return content

@@ -13,6 +13,7 @@ from etils import epath
 from azr_jax.config import Config, differences, from_mapping
 from azr_jax.workdir.files import CONFIG_FILE
 from azr_jax.workdir.json_lines import json_object
+from azr_jax.workdir.saved import host_file, saved_settings
 
 # What a later start may change, and why: the only list of it. A name that ends in a dot is a whole section.
 MAY_CHANGE = {
@@ -47,14 +48,19 @@ def changed_settings(workdir: epath.PathLike, config: Config) -> list[str]:
     return differences(read_settings(workdir), json.loads(config.to_json()))
 
 
-def read_config(workdir: epath.PathLike) -> Config:
-    """The settings that the workdir's run was last started with. Raises ValueError as `read_settings`."""
+def read_config(workdir: epath.PathLike, step: int | None = None) -> Config:
+    """The settings that the workdir's run was last started with, or those that made its save of a step.
+
+    Raises ValueError as `read_settings`.
+    """
     path = location(workdir)
-    settings = read_settings(path)
+    file, settings = path / CONFIG_FILE, read_settings(path)
+    if step is not None:
+        file, settings = host_file(path, step), saved_settings(path, step) or settings
     try:
         return from_mapping(settings)
     except ValueError as error:
-        raise ValueError(f"{path / CONFIG_FILE}: {error}") from error
+        raise ValueError(f"{file}: {error}") from error
 
 
 def read_settings(workdir: epath.PathLike) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def test_problems_of_several_languages_are_also_counted_by_language():
 def test_problems_of_a_language_that_is_not_played_are_refused(opened, tmp_path):
     problems = heldout.load(written(tmp_path, {**TRIPLET, "language": "racket"}))
     with pytest.raises(ValueError, match=r"has problems in racket, and languages=\('python',\)"):
-        heldout.solve_all(opened.config, opened.player, None, problems, 0.0, "heldout")
+        heldout.tasks(opened.player, problems)
 
 
 @pytest.mark.parametrize(
@@ -142,14 +142,15 @@ def test_counts_leave_out_what_the_executors_failed_on():
 def test_answers_depend_on_the_name_and_not_on_the_other_problems(opened):
     params = opened.engine.load_params()
     problems = heldout.load(FILES[[file.stem for file in FILES].index("heldout_python")], 12)
+    tasks = heldout.tasks(opened.player, problems)
 
     def texts(chosen, temperature, name):
-        solved = heldout.solve_all(opened.config, opened.player, params, chosen, temperature, name)
+        solved = heldout.solve_all(opened.player, params, chosen, temperature, name)
         return [(solution.rollout.text, solution.correct) for solution in solved]
 
-    greedy = texts(problems, 0.0, "a")
-    assert texts(problems, 0.0, "b") == greedy
-    assert texts(problems[:5], 0.0, "a") == greedy[:5]
-    sampled = texts(problems, 1.0, "a")
-    assert texts(problems[:5], 1.0, "a") == sampled[:5]
-    assert texts(problems, 1.0, "b") != sampled
+    greedy = texts(tasks, 0.0, "a")
+    assert texts(tasks, 0.0, "b") == greedy
+    assert texts(tasks[:5], 0.0, "a") == greedy[:5]
+    sampled = texts(tasks, 1.0, "a")
+    assert texts(tasks[:5], 1.0, "a") == sampled[:5]
+    assert texts(tasks, 1.0, "b") != sampled

@@ -99,13 +99,13 @@ def test_a_workdir_that_a_host_does_not_see_is_an_error(hosts, tmp_path, monkeyp
     config = small_config()
     shared = tmp_path / "shared"
     assert on_all(hosts, lambda host: open_on_all_hosts(shared, config, False, host)) == [None] * 3
-    assert sorted(path.name for path in shared.iterdir()) == ["config.json", "start.json"]
+    assert sorted(path.name for path in shared.iterdir()) == ["config.json"]
     # A folder of the same name and content on a disk of its own.
     shutil.copytree(shared, tmp_path / "own")
     places = [shared, shared, tmp_path / "own"]
     for error in on_all(hosts, lambda host: open_on_all_hosts(places[host.index], config, False, host)):
         assert isinstance(error, ValueError) and "hosts [2] don't see what host 0 writes there" in str(error)
-    assert sorted(path.name for path in shared.iterdir()) == ["config.json", "start.json"]
+    assert sorted(path.name for path in shared.iterdir()) == ["config.json"]
 
 
 def test_another_mesh_is_no_other_run(tmp_path):

@@ -21,7 +21,7 @@ import tokenizers
 import transformers
 from conftest import REPOSITORY
 
-from azr_jax.checkpoint import Manager, held, open_workdir, read_config
+from azr_jax.checkpoint import Manager, held, note_start, open_workdir, read_config
 from azr_jax.checkpoint.__main__ import main
 from azr_jax.config import Config, from_mapping
 from azr_jax.learner.update import Learner, make_learner
@@ -359,7 +359,10 @@ def test_a_workdir_is_made_and_reopened(tmp_path):
     open_workdir(workdir, config(), allow_config_change=False)
     assert json.loads((workdir / "config.json").read_text())["steps"] == 500
     free = config(steps=8, checkpoint__every=1, evaluation__every=2, metrics__tensorboard=False)
+    (workdir / "checkpoints").mkdir()
     open_workdir(workdir, free, allow_config_change=False)
+    assert read_config(workdir) == config()  # until the run has started
+    note_start(workdir, free)
     assert read_config(workdir) == free
 
 
@@ -374,7 +377,20 @@ def test_other_settings_are_listed_and_stop_a_resume(tmp_path):
     assert "--allow_config_change" in str(caught.value)
     assert read_config(tmp_path) == config()
     open_workdir(tmp_path, other, allow_config_change=True)
-    assert read_config(tmp_path) == other
+    assert read_config(tmp_path) == config()
+
+
+def test_a_save_keeps_the_settings_that_made_it(tmp_path):
+    earlier, later = config(), config(seed=1, model__path="elsewhere")
+    open_workdir(tmp_path, earlier, allow_config_change=False)
+    _, state = learner_and_state()
+    for step, settings in ((3, earlier), (4, later)):
+        with Manager(tmp_path, keep=2, settings=json.loads(settings.to_json())) as saves:
+            saves.save(step, state, HOST)
+            saves.settle()
+            saves.renew(step, HOST)
+    note_start(tmp_path, later)
+    assert [read_config(tmp_path, step) for step in (3, 4, None)] == [earlier, later, later]
 
 
 def test_a_run_that_saved_nothing_takes_other_settings(tmp_path):

@@ -190,10 +190,8 @@ def _sample(
         prefill_tokens=16384,
         stop=(),
     )
-    longest = max(
-        len(engine.tokenizer.encode_prompt(answers.prompt_of(problem, judges[0].language, arguments.prompt)))
-        for problem in todo
-    )
+    prompts = sampling.asked(todo, judges[0].language, engine.tokenizer, arguments.prompt)
+    longest = max(len(prompt_ids) for _, prompt_ids in prompts)
     prompt_tokens = max(1, min(longest, sampler_settings.max_prompt_tokens))
     sampler = engine.sampler(dataclasses.replace(sampler_settings, max_prompt_tokens=prompt_tokens))
     how = sampling.Sampling(
@@ -213,7 +211,7 @@ def _sample(
         for problem in todo:
             write_if_complete(problem)
         judged = sampling.judged_samples(
-            sampler, model.params, judges, todo, how, on_response, done={name: set(kept[name]) for name in kept}
+            sampler, model.params, judges, prompts, how, on_response, done={name: set(kept[name]) for name in kept}
         )
         for problem, number, sample in judged:
             result = result_of(sample.judgements[0], _more(sample))

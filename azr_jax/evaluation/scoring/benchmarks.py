@@ -28,6 +28,7 @@ class Benchmarks:
     config: Config
     problems: _Problems
     judges: dict[str, CompletionJudge]
+    _prompts: dict[tuple[str, str, str], sampling.Asked] = dataclasses.field(default_factory=dict)
 
     @classmethod
     @contextlib.contextmanager
@@ -70,7 +71,10 @@ class Benchmarks:
         )
         for (benchmark, language), problems in self.problems.items():
             judges = [self.judges[language]]
-            judged = sampling.judged_samples(sampler, params, judges, problems, how, hosts=hosts)
+            key = benchmark, language, how.mode
+            if key not in self._prompts:
+                self._prompts[key] = sampling.asked(problems, judges[0].language, sampler.tokenizer, how.mode)
+            judged = sampling.judged_samples(sampler, params, judges, self._prompts[key], how, hosts=hosts)
             judgements = [sample.judgements[0] for _, _, sample in judged]
             passed = [int(judgement.passed) for judgement in judgements if not judgement.infrastructure]
             counts = [(1, correct) for share in hosts.exchange("judged", passed) for correct in share]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from azr_jax.loop.play import Player, Solution
 from azr_jax.selfplay.validation import is_dropped
 from azr_jax.types import InductionProblem, Task, TaskType, Triplet
 
+HeldoutProblem = tuple[TaskType, Triplet | InductionProblem]
 Counts = dict[str, dict[str, int]]
 _FIELDS = {
     TaskType.DEDUCTION: {"language", "program", "input", "output"},
@@ -21,7 +23,7 @@ _FIELDS = {
 }
 
 
-def load(path: str | Path, limit: int = 0) -> list[tuple[TaskType, Triplet | InductionProblem]]:
+def load(path: str | Path, limit: int = 0) -> list[HeldoutProblem]:
     """Problems of a JSON-lines file, each {"type", "language", "program", ...}; `limit` 0 takes all.
 
     Several files are named with commas between them; the limit is of each.
@@ -48,7 +50,7 @@ def load(path: str | Path, limit: int = 0) -> list[tuple[TaskType, Triplet | Ind
     return problems[:limit] if limit else problems
 
 
-def _problem(fields: dict[str, Any]) -> tuple[TaskType, Triplet | InductionProblem]:
+def _problem(fields: dict[str, Any]) -> HeldoutProblem:
     kind = TaskType(fields.pop("type"))
     missing = _FIELDS[kind] - set(fields)
     if missing:
@@ -75,7 +77,7 @@ def _check(name: str, value: Any) -> None:
         raise ValueError(f"{name} is {value!r:.60}, not {noun}")
 
 
-def check_languages(config: Config, problems: Sequence[tuple[TaskType, Triplet | InductionProblem]]) -> None:
+def check_languages(config: Config, problems: Sequence[HeldoutProblem]) -> None:
     """Raises ValueError when a problem is in a language that the run does not have."""
     for language in dict.fromkeys(item.language for _, item in problems):
         if language not in config.languages:
@@ -85,28 +87,24 @@ def check_languages(config: Config, problems: Sequence[tuple[TaskType, Triplet |
             )
 
 
-def solve_all(
-    config: Config,
-    player: Player,
-    params: Any,
-    problems: Sequence[tuple[TaskType, Triplet | InductionProblem]],
-    temperature: float,
-    name: str,
-) -> list[Solution]:
-    """One answer to each problem; `name` names the random stream, so that equal names give equal answers.
+def tasks(player: Player, problems: Sequence[HeldoutProblem]) -> tuple[Task, ...]:
+    """The solver's task about each problem, its prompt tokenised once for all evaluations.
 
     Raises:
       ValueError: a problem in a language that the player does not play.
     """
-    check_languages(config, problems)
-    tasks: list[Task] = [
-        player.solver_task(f"{name}/{number}", kind, item) for number, (kind, item) in enumerate(problems)
-    ]
+    check_languages(player.config, problems)
+    return tuple(player.solver_task(str(number), kind, item) for number, (kind, item) in enumerate(problems))
+
+
+def solve_all(player: Player, params: Any, asked: Sequence[Task], temperature: float, name: str) -> list[Solution]:
+    """One answer to each task; `name` names the random stream, so that equal names give equal answers."""
+    named = [dataclasses.replace(task, id=f"{name}/{number}") for number, task in enumerate(asked)]
 
     async def play() -> list[Solution]:
-        return list(await asyncio.gather(*(player.solve(task, temperature) for task in tasks)))
+        return list(await asyncio.gather(*(player.solve(task, temperature) for task in named)))
 
-    return player.run(params, config.seed, play)[0]
+    return player.run(params, player.config.seed, play)[0]
 
 
 def count(solutions: Sequence[Solution]) -> Counts:

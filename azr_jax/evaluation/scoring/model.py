@@ -10,12 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from azr_jax.checkpoint.restoring import chosen_step
 from azr_jax.checkpoint.saves import Manager
 from azr_jax.engine import Engine, open_directory
 from azr_jax.model.hub import model_directory
 from azr_jax.model.sharding import leaf_name
 from azr_jax.workdir.files import CHECKPOINTS
-from azr_jax.workdir.settings import read_config
+from azr_jax.workdir.settings import location, read_config
 
 _TOKENIZER = ("tokenizer*", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
 
@@ -49,7 +50,7 @@ def open_model(path: str, step: int | None, base_model: str, compute_dtype: str)
         engine = open_directory(str(source), compute_dtype)
         params = engine.load_params()
     else:
-        config = read_config(workdir)
+        config = read_config(workdir, chosen_step(location(workdir), step))
         source = model_directory(base_model or config.model.path)
         engine = open_directory(str(source), compute_dtype)
         with Manager(workdir, keep=config.checkpoint.keep) as saves:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from azr_jax.evaluation.judging.judge import Completion, CompletionJudge, Judgement
 from azr_jax.evaluation.problems.records import AnyProblem
 from azr_jax.evaluation.scoring import answers
 from azr_jax.hosts.hosts import Hosts
+from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.requests import Request
 from azr_jax.types import Invalid, Rollout
+from executors import Language
 
 PROMPT_TOO_LONG, NO_ANSWER = "PromptTooLong", "NoAnswer"
 
@@ -47,11 +49,21 @@ class Sampling:
     stop: str = answers.MENDED
 
 
+Asked = list[tuple[AnyProblem, tuple[int, ...]]]
+
+
+def asked(problems: Iterable[AnyProblem], language: Language, tokenizer: Tokenizer, mode: str) -> Asked:
+    """Each problem with the token ids of its prompt."""
+    return [
+        (problem, tuple(tokenizer.encode_prompt(answers.prompt_of(problem, language, mode)))) for problem in problems
+    ]
+
+
 def judged_samples(
     sampler: Sampler,
     params: Any,
     judges: Sequence[CompletionJudge],
-    problems: Sequence[AnyProblem],
+    prompts: Asked,
     sampling: Sampling,
     on_response: Callable[[], None] = lambda: None,
     hosts: Hosts | None = None,
@@ -63,35 +75,23 @@ def judged_samples(
     `NoAnswer`), not errors. A sample depends on seed, problem and its own number alone. Of several `hosts` each samples
     all problems, which is one program on the devices of all, and judges and yields its share.
     """
-    settings = sampler.settings
+    hosts = hosts or Hosts()
+    most = sampler.settings.max_prompt_tokens
     by_id: dict[str, tuple[AnyProblem, int]] = {}
     requests = []
-    hosts = hosts or Hosts()
-    for position, problem in enumerate(problems):
+    for position, (problem, prompt_ids) in enumerate(prompts):
         is_own = position % hosts.count == hosts.index
-        prompt = answers.prompt_of(problem, judges[0].language, sampling.mode)
-        prompt_ids = tuple(sampler.tokenizer.encode_prompt(prompt))
         numbers = [number for number in range(sampling.samples) if number not in (done or {}).get(problem.name, ())]
-        if len(prompt_ids) > settings.max_prompt_tokens:
-            text = f"the prompt has {len(prompt_ids)} tokens, the sampler takes {settings.max_prompt_tokens}"
+        if len(prompt_ids) <= most:
+            own_requests = _requests(problem, prompt_ids, numbers, judges[0], sampling, sampler)
+            requests += own_requests
+            if is_own:
+                by_id |= {request.id: (problem, number) for request, number in zip(own_requests, numbers, strict=True)}
+        elif is_own:
+            text = f"the prompt has {len(prompt_ids)} tokens, the sampler takes {most}"
             more = {"prompt_tokens": len(prompt_ids)}
             too_long = _unjudged(problem, PROMPT_TOO_LONG, text, len(judges), sampling.stop, more)
-            if is_own:
-                yield from ((problem, number, too_long) for number in numbers)
-            continue
-        for number in numbers:
-            request = Request(
-                id=f"{problem.language}/{problem.name}/{number}",
-                prompt_ids=prompt_ids,
-                max_tokens=min(sampling.max_tokens, settings.max_response_tokens),
-                temperature=sampling.temperature,
-                stop=answers.stop_of(
-                    problem, judges[0].benchmark_language, sampling.mode, sampling.stop == answers.PUBLISHED
-                ),
-            )
-            if is_own:
-                by_id[request.id] = problem, number
-            requests.append(request)
+            yield from ((problem, number, too_long) for number in numbers)
     with concurrent.futures.ThreadPoolExecutor(sum(judge.workers for judge in judges) * 4) as threads:
         pending: dict[concurrent.futures.Future[Sample], tuple[AnyProblem, int]] = {}
         try:
@@ -108,6 +108,23 @@ def judged_samples(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def _requests(
+    problem: AnyProblem,
+    prompt_ids: tuple[int, ...],
+    numbers: Iterable[int],
+    judge: CompletionJudge,
+    sampling: Sampling,
+    sampler: Sampler,
+) -> list[Request]:
+    is_published = sampling.stop == answers.PUBLISHED
+    stop = answers.stop_of(problem, judge.benchmark_language, sampling.mode, is_published)
+    max_tokens = min(sampling.max_tokens, sampler.settings.max_response_tokens)
+    return [
+        Request(f"{problem.language}/{problem.name}/{number}", prompt_ids, max_tokens, sampling.temperature, stop=stop)
+        for number in numbers
+    ]
 
 
 def _judge(judges: Sequence[CompletionJudge], problem: AnyProblem, sampling: Sampling, rollout: Rollout) -> Sample:
