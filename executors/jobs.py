@@ -87,8 +87,8 @@ class Job:
     without the program; those of VALUE must be literals or constructor calls. Anything else is `forbidden`. Each input
     of EVALUATE meets the program in a fresh process, or with `together` all of them one process, in order, as the tests
     of a benchmark do; with `expect` the first wrong value ends the job. `determinism`
-    evaluates inputs and program in two processes with different hash seeds and answers `nondeterministic` when the
-    values differ. A PROGRAM has neither inputs nor expect.
+    evaluates inputs and program in two processes with different hash seeds, dates and time zones and answers
+    `nondeterministic` when the values differ. A PROGRAM has neither inputs nor expect.
 
     A PROGRAM may have tests: it runs once for each text of `stdin`, in a fresh process with the job's whole limits, and
     `expect_stdout` has what it must print (for none, it is run once with an empty standard input). `compare` says how:

@@ -31,7 +31,8 @@ What the sandbox gives a harness. Its folder (that of `harness`) read-only at /a
 harness in Python may import, at /azr/inside (a word of `harness_argv` that begins with {inside} is there); a read-only
 system without network; no writable folder at all but for whole programs; environment: PATH, HOME=/, LANG=C.UTF-8,
 TZ=UTC, those of `Interpreter.environment` (where the text {hash_seed} becomes the worker's hash seed, different in the
-second process of a determinism check), and these:
+second process of a determinism check, where TZ is another and LD_PRELOAD names a library that shifts the date), and
+these:
   AZR_INSIDE        path of executors/inside
   AZR_CHILD_FILTER  path of a seccomp program, raw `struct sock_filter[]` (8 bytes an instruction, native byte order)
   AZR_NEW_PID       "1": the harness holds CAP_SYS_ADMIN in its user namespace and starts every child with raw

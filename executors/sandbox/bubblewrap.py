@@ -6,7 +6,17 @@ import os
 import shutil
 from pathlib import Path
 
-from executors.sandbox.launch import FILTER_PATH, HARNESS_DIR, INSIDE, INSIDE_DIR, PROGRAM_DIR, Launch, Mode, command
+from executors.sandbox.launch import (
+    FILTER_PATH,
+    HARNESS_DIR,
+    INSIDE,
+    INSIDE_DIR,
+    PROGRAM_DIR,
+    Launch,
+    Mode,
+    command,
+    environment,
+)
 
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 # What programs of /usr need of /etc: no names, no keys, no hosts.
@@ -23,6 +33,10 @@ def argv(launch: Launch, filter_fd: int, file_fd: int, info_fd: int) -> list[str
         raise FileNotFoundError("bwrap is not installed: install the package bubblewrap")
     folder = PROGRAM_DIR if launch.mode is Mode.PROGRAM else HARNESS_DIR
     arguments = [path, *_namespace_arguments(launch.mode is Mode.SERVE), *_mount_arguments(launch, file_fd)]
+    # A setuid bubblewrap is started without them.
+    for name, value in environment(launch, FILTER_PATH, INSIDE_DIR).items():
+        if name.startswith("LD_"):
+            arguments += ["--setenv", name, value]
     return [
         *arguments,
         "--seccomp",
@@ -53,7 +67,7 @@ def _mount_arguments(launch: Launch, file_fd: int) -> list[str]:
         arguments += ["--size", str(launch.folder_bytes), "--tmpfs", PROGRAM_DIR]
     else:
         arguments += ["--dir", PROGRAM_DIR]
-    for path in launch.interpreter.read_only:
+    for path in launch.read_only:
         arguments += ["--ro-bind", str(path), str(path)]
     if launch.mode is Mode.PROGRAM:
         arguments += ["--file", str(file_fd), f"{PROGRAM_DIR}/{launch.source_name}", "--chdir", PROGRAM_DIR]

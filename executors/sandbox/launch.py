@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from executors.language import Interpreter
+from executors.sandbox import clock
 
 HARNESS_DIR = "/azr/harness"
 INSIDE_DIR = "/azr/inside"
@@ -16,7 +17,7 @@ INSIDE = Path(__file__).resolve().parent.parent / "inside"
 FILTER_PATH = "/azr/child_filter.bpf"
 PROGRAM_DIR = "/tmp"
 _BASE_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8", "TZ": "UTC"}
-# The second process of a determinism check: every local date there is another one, but for the day's first second.
+# The second process of a determinism check has another time zone beside another clock.
 _TOMORROW = "AZR-23:59:59"
 OPEN_FILES = 256
 
@@ -86,6 +87,11 @@ class Launch:
     stdin: bytes = b""
 
     @property
+    def read_only(self) -> tuple[Path, ...]:
+        """What the interpreter reads outside the system's folders, at the same paths inside."""
+        return (*self.interpreter.read_only, *((clock.library(),) if self.hash_seed else ()))
+
+    @property
     def folder_bytes(self) -> int:
         """What the folder of a PROGRAM may hold."""
         return (self.file_mib * 16 << 20) + 2 * len(self.source)
@@ -104,6 +110,7 @@ def environment(launch: Launch, filter_path: str, inside: str) -> dict[str, str]
     seed = str(launch.hash_seed)
     if launch.hash_seed:
         variables["TZ"] = _TOMORROW
+        variables["LD_PRELOAD"] = str(clock.library())
     variables.update((name, value.replace("{hash_seed}", seed)) for name, value in launch.interpreter.environment)
     if launch.mode is not Mode.PROGRAM:
         variables["AZR_CHILD_FILTER"] = filter_path

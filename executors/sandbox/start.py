@@ -201,7 +201,7 @@ def _launcher_argv(launch: Launch, filter_fd: int, folder: Path | None) -> list[
     inside = str(folder or launch.harness_dir)
     plan = {
         "argv": command(launch, inside, str(INSIDE)),
-        "read_only": [inside, str(INSIDE), *map(str, launch.interpreter.read_only)],
+        "read_only": [inside, str(INSIDE), *map(str, launch.read_only)],
         "writable": str(folder) if folder else "",
         "landlock": launch.tier is Tier.LANDLOCK,
         "filter": filter_fd,

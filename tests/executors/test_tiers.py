@@ -115,13 +115,15 @@ ATTACKS = """
         "environ": f"def f(x):\\n    return open('/proc/{parent}/environ').read()",
         "spin": "def f(x):\\n    while True: pass",
         "sleep": "import time\\ndef f(x):\\n    time.sleep(100)",
+        "date": "import datetime\\ndef f(x):\\n    return datetime.datetime.utcnow().day",
         "after": "def f(x):\\n    return x + 1",
     }
     outcomes = {}
     with Pool("python", workers=1, limits=Limits(wall_s=1.0, cpu_s=1.0), allow_tier=TIER, cold=COLD) as pool:
         outcomes["tier"] = pool.tier.name.lower()
         for name, source in sources.items():
-            verdict = pool.submit(Job(name, JobKind.EVALUATE, source, ("1",), determinism=name == "benign")).result()
+            twice = name in ("benign", "date")
+            verdict = pool.submit(Job(name, JobKind.EVALUATE, source, ("1",), determinism=twice)).result()
             outcomes[name] = [verdict.status.value, verdict.values]
         program = PROGRAM.replace("PARENT", str(parent))
         open("/var/tmp/azr_mine", "w").close()
@@ -167,6 +169,7 @@ def check_attacks(done, tier):
         assert outcomes["read"] == outcomes["environ"] == ["runtime_error", []]
     assert outcomes["spin"] == outcomes["sleep"] == ["timeout", []]
     assert outcomes["memory"] == ["memory", []]
+    assert outcomes["date"] == ["nondeterministic", []]
     # In the least tier nothing tells its own folder from the user's others.
     assert outcomes["program"] == ["ok", [] if tier == "limits" else ["folder"], ""]
     assert not PROBE.exists()
@@ -256,3 +259,33 @@ def test_whole_programs_change_user_as_others_do():
     done = run_with("root", script, namespaces=False)
     evaluated, whole = done.stdout.split()
     assert evaluated == whole, done.stderr
+
+
+def test_no_program_opens_its_memory_for_a_later_one():
+    """As an ordinary user: a process that is closed to others has files in /proc that are not its own."""
+    if probe(Tier.NAMESPACES).fault:
+        pytest.skip("this machine refuses namespaces")
+    script = """
+        from executors import LANGUAGES, Job, JobKind, Pool
+        owners = {
+            "python": "import os\\ndef f(x):\\n    return os.stat('/proc/self/mem').st_uid",
+            "javascript": "function f(x) { return require('fs').statSync('/proc/self/mem').uid; }",
+            "ocaml": '#load "unix.cma";;\\nlet f x = (Unix.stat "/proc/self/mem").Unix.st_uid',
+        }
+        opens = "import ctypes\\ndef f(x):\\n    return ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)"
+        for name, source in owners.items():
+            if LANGUAGES[name].find() is None:
+                continue
+            with Pool(name, workers=1) as pool:
+                job = Job("owner", JobKind.EVALUATE, source, ("1",))
+                before = pool.submit(job).result()
+                changed = pool.submit(Job("open", JobKind.EVALUATE, opens, ("1",))).result().values
+                print(name, *before.values, *changed, *pool.submit(job).result().values)
+    """
+    done = run_with("ordinary user", script)
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert rows and rows[0] == ["python", "65534", "0", "65534"], done.stdout + done.stderr
+    for name, before, *_, after in rows:
+        assert before == after, name
+        # An interpreter that is started afresh has a memory of its own.
+        assert before == ("1000" if name == "ocaml" else "65534"), name

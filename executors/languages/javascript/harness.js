@@ -35,7 +35,6 @@ const monotonicNs = process.hrtime.bigint;
 
 const PROGRAM_FILE = '/program.js';
 const KIND_CHARS = 100;
-const ANOTHER_DATE_MS = 100000007000;
 const FIRST_INPUT = 4; // fields of a request before it: kind, limits, seed, source
 const UNASSISTED_BASE_MIB = 64; // what Node itself takes, where nothing but the peak is known
 const WARM_UP_ROUNDS = 30;
@@ -304,22 +303,6 @@ function personalise(seed) {
   if (addon !== null) process.reallyExit = (code) => addon.exit(toNumber(code) | 0);
 }
 
-/** Another clock, for the second process of a determinism check: what depends on the date is found out, in UTC too. */
-function shiftClock(milliseconds) {
-  const Real = Date;
-  const now = Real.now;
-  const shifted = { now: () => now() + milliseconds };
-  const Shifted = new Proxy(Real, {
-    construct: (target, given, made) =>
-      Reflect.construct(target, given.length > 0 ? given : [shifted.now()], made),
-    apply: () => new Real(shifted.now()).toString(),
-  });
-  const own = { writable: true, enumerable: false, configurable: true };
-  Object.defineProperty(Real, 'now', { ...own, value: shifted.now });
-  Object.defineProperty(Real.prototype, 'constructor', { ...own, value: Shifted });
-  Object.defineProperty(globalThis, 'Date', { ...own, value: Shifted });
-}
-
 /** Hides this harness from the program: the program is the main file of an ordinary `node FILE`. */
 function disguise() {
   for (const name of Object.keys(process.env)) if (name.startsWith('AZR_')) delete process.env[name];
@@ -395,7 +378,6 @@ function main() {
   personalise(seed);
   if (serves && addon === null) throw new Error('--serve needs AZR_JAVASCRIPT_ADDON, built by `make setup`');
   if (serves) warmUp();
-  if (seed !== '0') shiftClock(ANOTHER_DATE_MS);
   const module = makeModule();
   if (serves) collectGarbage();
   writeBytes(3, frame(['ready'], 1));

@@ -3,7 +3,7 @@
 Programs are files as `lua FILE` runs them; f may be global or local to the file, but a file that returns something
 must make it global. Of several results the first counts, as in `(f(x))`, and no result is nil.
 `pairs` and `next` go through tables that have string keys in an order of their own, because Lua's own changes with
-every process: ascending, and descending in the second process of a determinism check, which also has another clock.
+every process: ascending, and descending in the second process of a determinism check.
 A program that depends on it is therefore always found out, and one that doesn't never is.
 
 Values: nil, booleans, integers and floats (`0/0`, `math.huge`, `math.mininteger` for what has no literal), strings of

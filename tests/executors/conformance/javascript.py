@@ -83,6 +83,10 @@ LIARS = (
 NONDETERMINISTIC = (
     ("const f = () => Math.random();", "0"),
     ("const f = () => Number(process.hrtime.bigint());", "0"),
+    # The date, in UTC and here.
+    ("function f() { return new Date().toISOString().slice(0, 10); }", "0"),
+    ("function f() { return new Intl.DateTimeFormat('en', { timeZone: 'UTC' }).format(); }", "0"),
+    ("function f() { return new Date().getUTCDay(); }", "0"),
 )
 DETERMINISTIC = (("const f = () => Object.keys({b: 1, 2: 1, a: 1, 1: 1});", "0"),)
 

@@ -79,6 +79,9 @@ LIARS = (
 NONDETERMINISTIC = (
     ("f(x) = rand(1:10^9)", "0"),
     ("f(x) = time_ns()", "0"),
+    # The date, in UTC and here.
+    ("using Dates\nf(x) = string(Date(now(UTC)))", "0"),
+    ("using Dates\nf(x) = day(today())", "0"),
 )
 DETERMINISTIC = (('f(x) = Set(["b", "a"])', "0"),)
 

@@ -90,6 +90,9 @@ NONDETERMINISTIC = (
     ("function f(x) local s = '' for k in pairs(x) do s = s .. k end return s end", _KEYS),
     ("function f(x) local s = '' for k in next, x do s = s .. k end return s end", _KEYS),
     ("function f(x) return (next(x)) end", _KEYS),
+    # The date, in UTC and here.
+    ("function f(x) return os.date('!%A') end", "0"),
+    ("function f(x) return os.time() // 86400 end", "0"),
 )
 DETERMINISTIC = (
     ("function f(x) local s = 0 for k, v in pairs(x) do s = s + v end return s end", _KEYS),

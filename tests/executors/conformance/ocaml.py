@@ -63,6 +63,9 @@ LIARS = (
 NONDETERMINISTIC = (
     ("let f x = Random.self_init (); Random.bits ()", "0"),
     ("let f x = Sys.time ()", "0"),
+    # The date, in UTC and here.
+    ('#load "unix.cma";;\nlet f x = (Unix.gmtime (Unix.time ())).Unix.tm_mday', "0"),
+    ('#load "unix.cma";;\nlet f x = (Unix.gmtime (Unix.gettimeofday ())).Unix.tm_year', "0"),
 )
 DETERMINISTIC = (
     ("let f x = Random.bits ()", "0"),

@@ -79,6 +79,10 @@ LIARS = (
 NONDETERMINISTIC = (
     ("import random\ndef f(x):\n    return random.random()", "0"),
     ("def f(x):\n    return list({'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'})", "0"),
+    # The date, in UTC and here.
+    ("import datetime\ndef f(x):\n    return datetime.datetime.utcnow().date()", "0"),
+    ("import datetime\ndef f(x):\n    return datetime.date.today().day", "0"),
+    ("import time\ndef f(x):\n    return time.gmtime().tm_wday", "0"),
 )
 DETERMINISTIC = (("def f(x):\n    return {'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'}", "0"),)
 

@@ -84,6 +84,9 @@ LIARS = (
 NONDETERMINISTIC = (
     ("f <- function(x) runif(1)", "0"),
     ("f <- function(x) as.numeric(Sys.time())", "0"),
+    # The date, in UTC and here.
+    ("f <- function(x) format(Sys.time(), '%Y-%m-%d', tz = 'UTC')", "0"),
+    ("f <- function(x) weekdays(Sys.Date())", "0"),
 )
 DETERMINISTIC = (("f <- function(x) { e <- new.env(); for (k in x) assign(k, 1, e); mget(ls(e), envir = e) }",
                   'c("b", "a", "c")'),)  # fmt: skip
