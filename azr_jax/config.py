@@ -50,6 +50,7 @@ class SelfplaySettings:
     estimate_samples: int
     estimate_temperature: float
     redraws: int
+    probes: int
     train_on_estimates: bool
     induction_inputs: int
     induction_shown: int
@@ -101,6 +102,8 @@ class RewardSettings:
     graded_wrong: float
     graded_shift_share: float
     novelty: float
+    novelty_by: str
+    novelty_recent: int
     overlong: str
     overlong_tokens: int
     lambda_solve: float

@@ -23,6 +23,7 @@ CHOICES = {
     "selfplay.prompt_template": ("paper", "brief"),
     "reward.proposer": ("eq3", "eq4", "switch", "linear", "adaptive", "learnability", "uncertainty"),
     "reward.solver": ("plain", "graded", "graded_shift"),
+    "reward.novelty_by": ("tokens", "behaviour"),
     "reward.overlong": ("keep", "mask", "penalty"),
     "learner.estimator": ("trrpp", "trrpp_tokens", "role", "gae", "grpo", "dr_grpo", "rloo"),
     "learner.lr_schedule": ("constant", "linear", "cosine"),
@@ -50,6 +51,7 @@ AT_LEAST = {
     "selfplay.estimate_samples": 1,
     "selfplay.estimate_temperature": 0.0,
     "selfplay.redraws": 0,
+    "selfplay.probes": 0,
     "selfplay.induction_inputs": 2,
     "selfplay.induction_shown": 1,
     "selfplay.buffer_capacity": 1,
@@ -71,6 +73,7 @@ AT_LEAST = {
     "reward.lambda_solve": 0.0,
     "reward.overlong_tokens": 1,
     "reward.novelty": 0.0,
+    "reward.novelty_recent": 0,
     "learner.lr": 0.0,
     "learner.lr_decay_steps": 0,
     "learner.lr_end": 0.0,
@@ -214,6 +217,11 @@ def _check_selfplay(config: Config) -> None:
         raise ValueError(
             f"selfplay.redraws={settings.redraws}: with selfplay.estimate_samples={settings.estimate_samples} at"
             f" temperature {settings.estimate_temperature} no proposal has samples that differ; set redraws to 0"
+        )
+    if config.reward.novelty and config.reward.novelty_by == "behaviour" and not settings.probes:
+        raise ValueError(
+            "selfplay.probes=0: reward.novelty_by='behaviour' compares what programs do with the same inputs; set"
+            " selfplay.probes to how many, such as 8"
         )
     if not config.selfplay.band_low < config.selfplay.band_high <= 1.0:
         raise ValueError(

@@ -24,6 +24,8 @@ def _selfplay() -> ml_collections.ConfigDict:
             "estimate_temperature": 1.0,
             # a proposal that all or none of its samples solve is drawn again, at most this often (DAPO); it costs time
             "redraws": 0,
+            # run each step's valid programs on this many shared inputs, such as 8, to know which behave alike; 0: none
+            "probes": 0,
             # also learn from the estimation samples, at weights that keep Eq. 1's balance; grpo needs it
             "train_on_estimates": False,
             "induction_inputs": 10,  # n, inputs an induction proposer writes
@@ -199,8 +201,11 @@ def get_config() -> ml_collections.ConfigDict:
             "graded_runtime": -0.7,  # graded: of a program that gives no value
             "graded_wrong": -0.5,  # graded: of a wrong value
             "graded_shift_share": 0.2,  # graded_shift: at this share of syntax errors, form alone counts
-            # times the share of near copies in the step is what a proposal pays; 0.5 to 1 against repetition, 0: off
+            # times the share of near copies among the step's programs is what a proposal pays; 0.5 to 1 against
+            # repetition, 0: off
             "novelty": 0.0,
+            "novelty_by": "tokens",  # near copies: tokens: by their text | behaviour: same values on selfplay.probes
+            "novelty_recent": 0,  # also compare with this many of the buffer's newest programs, such as 64
             # responses at the length limit: keep | mask: not learned from | penalty: reward falls near the limit (DAPO)
             "overlong": "keep",
             "overlong_tokens": 1024,  # penalty: over the last this many tokens before the limit the reward falls by 1

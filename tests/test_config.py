@@ -125,6 +125,13 @@ def test_a_wrong_value_is_an_error_with_key_value_and_fix(key, value, words):
         assert word in str(error.value)
 
 
+def test_likeness_by_behaviour_needs_probes():
+    changes = {"reward__novelty": 0.5, "reward__novelty_by": "behaviour"}
+    with pytest.raises(ValueError, match=r"selfplay.probes=0: reward.novelty_by='behaviour'.*such as 8"):
+        resolved(**changes)
+    assert resolved(**changes, selfplay__probes=8).selfplay.probes == 8
+
+
 def test_a_language_named_twice_is_refused():
     """Its tasks would have the same ids twice, and wait for each other's answers."""
     with pytest.raises(ValueError, match=r"languages=\('racket', 'racket'\): name each language once"):

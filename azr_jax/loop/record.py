@@ -11,6 +11,7 @@ from azr_jax.loop.play import Proposal, Solution, mean_accuracy
 from azr_jax.loop.stages import Played, rollouts, values_of
 from azr_jax.selfplay.curriculum import program_metrics
 from azr_jax.selfplay.estimates import accuracy_histogram, accuracy_metrics
+from azr_jax.selfplay.novelty import alike_by_behaviour, copied_share
 from azr_jax.selfplay.rewards import ERROR_KINDS, error_kind
 from azr_jax.selfplay.validation import is_dropped
 from azr_jax.types import InductionProblem, Role, Scored, StopReason, TaskType, Triplet
@@ -52,7 +53,7 @@ def record_of(
     pairs = list(zip(played.proposals, played.estimates, strict=True))
     metrics = _proposals(pairs, "propose", by_type=True) | _solutions(played.solutions, "solve", by_type=True)
     for name, language in languages.items():
-        metrics |= _programs(played.proposals, language)
+        metrics |= _programs(played, language)
         if len(languages) > 1:
             own = [pair for pair in pairs if pair[0].task.language == name]
             metrics |= _proposals(own, f"propose/{name}", by_type=False)
@@ -105,11 +106,15 @@ def _proposals(pairs: Sequence[tuple[Proposal, Sequence[Solution]]], prefix: str
     return metrics | _error_shares(judged, prefix)
 
 
-def _programs(proposals: Sequence[Proposal], language: Language) -> dict[str, float]:
+def _programs(played: Played, language: Language) -> dict[str, float]:
     """`propose/LANGUAGE/program/...`: size, depth and difference of the programs that the step's proposers wrote."""
-    own = [proposal for proposal in proposals if proposal.task.language == language.name]
+    own = [proposal for proposal in played.proposals if proposal.task.language == language.name]
     written = [proposal.item for proposal in own if isinstance(proposal.item, Triplet)]
     values = program_metrics([item.program for item in written], [item.output for item in written], language)
+    compared = played.compared.get(language.name)
+    if compared is not None and compared.ids and compared.behaviours:
+        step_alone = compared.behaviours[: len(compared.ids)]
+        values["behaviour_copies"] = copied_share(alike_by_behaviour(step_alone))
     return {f"propose/{language.name}/program/{key}": value for key, value in values.items()}
 
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
 
 from azr_jax.config import Config
+from azr_jax.loop.comparing import Compared, compare
 from azr_jax.loop.play import Clock, Player, Proposal, Solution, mean_accuracy
 from azr_jax.loop.tasks import proposer_tasks, solver_tasks
 from azr_jax.selfplay import rewards
 from azr_jax.selfplay.buffers import Buffers
-from azr_jax.selfplay.novelty import repetition_penalties
 from azr_jax.selfplay.ring import draw_rule
 from azr_jax.selfplay.validation import is_dropped
 from azr_jax.types import InductionProblem, Rollout, Scored, TaskType, Triplet
@@ -26,6 +26,7 @@ class Played:
     """One step's responses: proposals with the estimation samples of each, and solutions.
 
     `buffers` have the step's valid proposals, `clock` says where the time went. In seeding there are proposals alone.
+    `compared`: by language, the programs that were compared (comparing.py).
     """
 
     proposals: list[Proposal]
@@ -33,6 +34,7 @@ class Played:
     solutions: list[Solution]
     buffers: Buffers
     clock: Clock
+    compared: Mapping[str, Compared] = dataclasses.field(default_factory=dict)
 
 
 def seeding_round(config: Config, player: Player, params: Any, buffers: Buffers, number: int) -> Played:
@@ -71,7 +73,7 @@ def play_step(config: Config, player: Player, params: Any, buffers: Buffers, ste
         asked = solver_tasks(config, player, buffers, step)
         return [asyncio.create_task(player.solve(task, config.sampler.temperature)) for task in asked]
 
-    async def play() -> tuple[list[Proposal], list[list[Solution]], list[Solution], Buffers]:
+    async def play() -> Played:
         tasks = proposer_tasks(config, player, buffers, str(step), list(TaskType))
         if redraws := config.selfplay.redraws:
             pairs = [
@@ -90,13 +92,14 @@ def play_step(config: Config, player: Player, params: Any, buffers: Buffers, ste
         early = solving(drawn) if draws_before else []
         proposals = list(await asyncio.gather(*proposing))
         after = with_valid(drawn, proposals)
+        comparing = asyncio.create_task(compare(config, player, buffers, proposals, step))
         solutions = list(await asyncio.gather(*(early if draws_before else solving(after))))
         estimates = list(await asyncio.gather(*estimating))
         note_solves(config, [*solutions, *(sample for samples in estimates for sample in samples)], after)
-        return proposals, estimates, solutions, after
+        return Played(proposals, estimates, solutions, after, Clock(), await comparing)
 
     played, clock = player.run(params, config.seed, play)
-    return Played(*played, clock)
+    return dataclasses.replace(played, clock=clock)
 
 
 async def _part(pair: Awaitable[tuple[Any, Any]], index: int) -> Any:
@@ -140,7 +143,9 @@ def with_valid(buffers: Buffers, proposals: Iterable[Proposal]) -> Buffers:
 def score(config: Config, played: Played, state: rewards.RewardState) -> list[Scored]:
     """Rewards of all responses; those that the executors failed on are left out."""
     scored = []
-    penalties = _repetition(played) if config.reward.novelty else {}
+    penalties: dict[str, float] = {}
+    for compared in played.compared.values() if config.reward.novelty else ():
+        penalties |= compared.penalties(config.reward.novelty_by)
     for proposal, samples in zip(played.proposals, played.estimates, strict=True):
         valid, acc = proposal.item is not None, mean_accuracy(samples)
         if is_dropped(proposal.outcome) or (valid and acc is None):
@@ -177,17 +182,6 @@ def values_of(item: Triplet | InductionProblem | None) -> tuple[str, ...]:
     if item is None:
         return ()
     return item.outputs if isinstance(item, InductionProblem) else (item.output,)
-
-
-def _repetition(played: Played) -> dict[str, float]:
-    """By task id, what a valid program pays for being like others of the step in its language (`reward.novelty`)."""
-    penalties = {}
-    written = [proposal for proposal in played.proposals if isinstance(proposal.item, Triplet)]
-    for language in {proposal.task.language for proposal in written}:
-        own = [proposal for proposal in written if proposal.task.language == language]
-        costs = repetition_penalties([proposal.item.program for proposal in own if proposal.item])
-        penalties |= {proposal.task.id: cost for proposal, cost in zip(own, costs, strict=True)}
-    return penalties
 
 
 def reward_metrics(config: Config, state: rewards.RewardState, buffers: Buffers) -> dict[str, float]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from azr_jax.report.arms import Arm
 from azr_jax.report.curves import BAD, FAIR, POOR, Case, Figure, Panel, joined, names_with, panels, stack
+from azr_jax.types import TaskType
 
 _PROGRAM = (
     ("tokens a program", "tokens", False),
@@ -14,6 +15,8 @@ _PROGRAM = (
     ("difference of two programs", "distance", True),
     ("different programs", "distinct", True),
     ("different outputs", "distinct_outputs", True),
+    ("near copies by text", "near_copies", True),
+    ("near copies by behaviour", "behaviour_copies", True),
 )
 _HARDNESS: dict[str, Case] = {
     "always solved": (FAIR, ("propose/valid", "propose/acc_one"), lambda valid, share: valid * share),
@@ -30,12 +33,19 @@ def curriculum(arms: Sequence[Arm]) -> Figure:
         keys = {name.removesuffix(suffix): f"propose/{name}" for name in names_with(arms, "propose/", suffix)}
         if keys:
             program_panels += panels(title, arms, keys, share=share)
+    for kind in TaskType:
+        suffix = f"/band_{kind.value}"
+        keys = {name.removesuffix(suffix): f"buffer/{name}" for name in names_with(arms, "buffer/", suffix)}
+        if keys:
+            program_panels += panels(f"in the band, {kind.value}", arms, keys, share=True)
     for arm in arms:
         program_panels.append(stack(joined("trivial, too hard, or a copy", arm, arms), arm, _HARDNESS))
     caption = (
         "Of the valid programs that a step's deduction and abduction proposers wrote, by language. Depth: of the syntax"
         " tree (Python, Racket), elsewhere of brackets. Difference: 1 less the share of 4-grams of tokens that two"
-        " programs have in common, over all pairs. The last panel is of all proposals: those whose samples"
+        " programs have in common, over all pairs. Near copies: programs with another of the step that shares more than"
+        " half of its 4-grams of tokens, or gives the same values on the probe inputs. In the band: old tasks that"
+        " solvers neither always nor never solve. The last panel is of all proposals: those whose samples"
         " were all right, those whose samples were all wrong, and those refused because the buffer has them."
     )
     return Figure("curriculum", "Curriculum by step", caption, tuple(program_panels))

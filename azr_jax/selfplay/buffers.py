@@ -81,6 +81,11 @@ class LanguageBuffers:
         """Up to `count` triplets for the prompt of a proposer of this kind, uniformly without replacement."""
         return self.triplets_of(kind).sample(count, rng)
 
+    def newest(self, count: int) -> list[Triplet]:
+        """The `count` newest triplets of each buffer, oldest first; one that lies in two buffers is given once."""
+        kept = [entry for buffer in self._triplets for entry in buffer.newest(count)]
+        return list({self._key(entry.program, (entry.input,)): entry for entry in kept}.values())
+
     def draw_program(self, rng: random.Random) -> Triplet:
         """The triplet whose program an induction proposer annotates, uniformly over all buffers of triplets.
 

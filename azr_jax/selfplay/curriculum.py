@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from azr_jax.selfplay.novelty import cluster_sizes, grams_of, tokens
+from azr_jax.selfplay.novelty import alike_by_tokens, copied_share, grams_of, tokens
 from executors.language import Language
 
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
@@ -28,7 +28,7 @@ def program_metrics(programs: Sequence[str], outputs: Sequence[str], language: L
         "tokens": sum(map(len, split)) / len(split),
         "distinct": len({language.canonical_program(program) for program in programs}) / len(programs),
         "distinct_outputs": len(set(outputs)) / len(outputs),
-        "near_copies": sum(size > 1 for size in cluster_sizes(programs)) / len(programs),
+        "near_copies": copied_share(alike_by_tokens(programs)),
     }
     if language.tree_size is None:
         metrics["depth"] = sum(bracket_depth(words) for words in split) / len(split)

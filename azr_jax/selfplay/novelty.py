@@ -1,15 +1,21 @@
-"""Which programs of a step are near copies of each other, and what that costs their proposers."""
+"""Which programs are near copies of each other, by their text or by what they do, and what that costs their proposers.
+
+Programs that are alike, and what is alike to either, form a cluster.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _NGRAM = 4
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 # Two programs are near copies when they share more than half of their 4-grams of tokens.
 _NEAR = 0.5
+
+# The value texts of a program on the probe inputs, in their order; "" where it gave none.
+Behaviour = tuple[str, ...]
 
 
 def tokens(text: str) -> list[str]:
@@ -22,15 +28,26 @@ def ngrams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
     return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
 
 
-def cluster_sizes(programs: Sequence[str]) -> list[int]:
-    """How many of the programs lie in each one's cluster, itself included; in their order.
+def alike_by_tokens(programs: Sequence[str]) -> list[int]:
+    """The cluster of each program, as a number: A and B are alike if |A & B| / |A | B| is above one half.
 
-    A cluster is what near copies join: programs of which |A & B| / |A | B| is above one half, A and B the sets of their
-    4-grams of tokens (Jaccard), and what is near to either. R-Zero (arXiv 2508.05004) clusters
-    by BLEU; Jaccard is symmetric and takes a fraction of the time.
+    A and B are the sets of the programs' 4-grams of tokens (Jaccard). R-Zero (arXiv 2508.05004) clusters by BLEU;
+    Jaccard is symmetric and takes a fraction of the time.
     """
     grams = [grams_of(tokens(program)) for program in programs]
-    roots = list(range(len(programs)))
+    return _joined(len(grams), lambda left, right: _similarity(grams[left], grams[right]) > _NEAR)
+
+
+def alike_by_behaviour(behaviours: Sequence[Behaviour]) -> list[int]:
+    """The cluster of each program, as a number: two are alike if they give the same values on all probe inputs.
+
+    A program that gives no value on any of them is like no other.
+    """
+    return _joined(len(behaviours), lambda left, right: behaviours[left] == behaviours[right] and any(behaviours[left]))
+
+
+def _joined(count: int, alike: Callable[[int, int], bool]) -> list[int]:
+    roots = list(range(count))
 
     def root(index: int) -> int:
         while roots[index] != index:
@@ -38,20 +55,29 @@ def cluster_sizes(programs: Sequence[str]) -> list[int]:
             index = roots[index]
         return index
 
-    for right in range(len(programs)):
+    for right in range(count):
         for left in range(right):
-            if _similarity(grams[left], grams[right]) > _NEAR:
+            if alike(left, right):
                 roots[root(left)] = root(right)
-    ends = [root(index) for index in range(len(programs))]
-    return [ends.count(end) for end in ends]
+    return [root(index) for index in range(count)]
 
 
-def repetition_penalties(programs: Sequence[str]) -> list[float]:
+def cluster_sizes(clusters: Sequence[int]) -> list[int]:
+    """How many programs lie in each one's cluster, itself included; in their order."""
+    return [clusters.count(cluster) for cluster in clusters]
+
+
+def copied_share(clusters: Sequence[int]) -> float:
+    """The share of programs that are alike to another; at least one program must be given."""
+    return sum(size > 1 for size in cluster_sizes(clusters)) / len(clusters)
+
+
+def repetition_penalties(clusters: Sequence[int]) -> list[float]:
     """(size of a program's cluster - 1) / number of programs, for each: 0 for one like no other, at most near 1.
 
     R-Zero subtracts a multiple of |C| / B; without the program itself, a step without repetition has no penalty.
     """
-    return [(size - 1) / len(programs) for size in cluster_sizes(programs)]
+    return [(size - 1) / len(clusters) for size in cluster_sizes(clusters)]
 
 
 def grams_of(words: Sequence[str]) -> frozenset[tuple[str, ...]]:

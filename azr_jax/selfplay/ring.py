@@ -81,6 +81,10 @@ class RingBuffer(Generic[Entry]):
         """All entries, oldest first."""
         return [self._at(number) for number in range(self.evicted, self.added)]
 
+    def newest(self, count: int) -> list[Entry]:
+        """The last `count` entries, oldest first; fewer when there are no more."""
+        return [self._at(number) for number in range(max(self.evicted, self.added - count), self.added)]
+
     def add(self, key: str, entry: Entry, new_for: Iterable[TaskType]) -> bool:
         """Keeps the entry and queues it as new for `new_for`, or counts and refuses a duplicate (False)."""
         if key in self._newest and not self.duplicates:

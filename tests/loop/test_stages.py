@@ -12,6 +12,7 @@ from conftest import small_config
 
 from azr_jax.loop import learning, stages
 from azr_jax.loop import tasks as drawing
+from azr_jax.loop.comparing import Compared, compare
 from azr_jax.loop.play import Clock, Proposal, Solution
 from azr_jax.loop.record import _proposals, record_of
 from azr_jax.selfplay.buffers import Buffers
@@ -173,7 +174,9 @@ def scored_step(outcomes, config):
             estimates.append([Solution(asked, rollout, True, hit, "correct", None) for hit in tries])
         else:
             solutions.append(Solution(task, rollout, formatted, good, outcome, None))
-    played = stages.Played(proposals, estimates, solutions, Buffers({}), Clock())
+    written = [proposal for proposal in proposals if proposal.item is not None]
+    compared = Compared(tuple(p.task.id for p in written), tuple(p.item.program for p in written))
+    played = stages.Played(proposals, estimates, solutions, Buffers({}), Clock(), {"python": compared})
     return stages.score(config, played, RewardState())
 
 
@@ -312,6 +315,40 @@ def test_near_copies_of_the_step_cost_their_proposers():
     )
     assert [response.reward for response in plain] == [0.5] * 4
     assert [response.reward for response in costly] == [0.5 - 0.5 * 0.75] * 4
+
+
+SQUARES = (
+    "def f(x):\n    return x * x",
+    "def f(n):\n    out = 0\n    for _ in range(n):\n        out += n\n    return out",
+)
+THIRD = "def f(x):\n    return 'no' if x is None else [x]"
+
+
+def test_programs_that_do_the_same_pay_for_it_although_their_texts_differ(opened):
+    """Real programs: two squares by other means, one unlike them, and one of the buffer's newest that squares too."""
+    by_behaviour = {"reward__novelty_by": "behaviour", "reward__novelty_recent": 1, "selfplay__probes": 3}
+    config = small_config(reward__novelty=0.5, **by_behaviour)
+    rollout = Rollout("r", (1,), (2,), (0.0,), "x", StopReason.EOS)
+    proposals = []
+    for number, program in enumerate((*SQUARES, THIRD)):
+        task = Task(str(number), Role.PROPOSE, TaskType.DEDUCTION, "python", "", None)
+        item = Triplet("python", program, str(number + 2), "", 1)
+        proposals.append(Proposal(task, rollout, item, "valid", True))
+    buffers = drawing.starting_buffers(opened.config, opened.player)
+    for step, program in enumerate((THIRD, "def f(y):\n    return pow(y, 2)")):
+        buffers["python"].add_triplet(Triplet("python", program, "9", "81", step))
+
+    async def play():
+        return await compare(config, opened.player, buffers, proposals, 1)
+
+    compared = opened.player.run(opened.engine.load_params(), 0, play)[0]["python"]
+    assert compared.ids == ("0", "1", "2") and len(compared.programs) == 4
+    assert compared.behaviours[0] == compared.behaviours[1] == compared.behaviours[3] != compared.behaviours[2]
+    assert compared.penalties("behaviour") == {"0": 2 / 4, "1": 2 / 4, "2": 0.0}
+    assert compared.penalties("tokens") == {"0": 0.0, "1": 0.0, "2": 0.0}
+    played = stages.Played(proposals, [[]] * 3, [], buffers, Clock(), {"python": compared})
+    record = record_of(1, played, [], opened.player.languages, 0)
+    assert record.metrics["propose/python/program/behaviour_copies"] == pytest.approx(2 / 3)
 
 
 def test_an_estimate_right_out_of_format_counts_for_acc_and_not_for_its_own_reward():

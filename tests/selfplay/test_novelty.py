@@ -2,10 +2,25 @@ import time
 
 import pytest
 
-from azr_jax.selfplay.novelty import cluster_sizes, repetition_penalties
+from azr_jax.selfplay import novelty
+from azr_jax.selfplay.novelty import alike_by_behaviour, alike_by_tokens
 
 LOOP = "def f(words):\n    total = 0\n    for word in words:\n        total += len(word)\n    return total"
 OTHER = "def f(n):\n    return [i * i for i in range(n) if i % 3 == 1]"
+
+
+def cluster_sizes(programs):
+    return novelty.cluster_sizes(alike_by_tokens(programs))
+
+
+def repetition_penalties(programs):
+    return novelty.repetition_penalties(alike_by_tokens(programs))
+
+
+def test_the_same_values_on_all_probes_are_the_same_behaviour():
+    behaviours = [("1", "2"), ("1", "3"), ("1", "2"), ("", ""), ("", ""), ("1", "")]
+    assert novelty.cluster_sizes(alike_by_behaviour(behaviours)) == [2, 1, 2, 1, 1, 1]
+    assert novelty.copied_share(alike_by_behaviour(behaviours)) == pytest.approx(2 / 6)
 
 
 def test_a_renamed_constant_is_a_near_copy_and_another_program_is_not():
