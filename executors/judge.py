@@ -16,7 +16,8 @@ from executors.language import Language
 from executors.worker import FIRST_SEED, SECOND_SEED, Reply, Request, Worker
 
 _CACHED_VALUES = 16384
-# What the calls of a job may take together before no further one is made, in limits of one.
+# What the calls of a job may take together before no further one is made, in limits of one; the starts of interpreters
+# are no part of it.
 _CALLS = 2
 # Verdicts on a value text that another reading would give again.
 _LASTING = frozenset((Status.OK, Status.FORBIDDEN, Status.UNSERIALISABLE, Status.OUTPUT_LIMIT))
@@ -114,14 +115,13 @@ class Judge:
         arguments = self._read_arguments(job.inputs, job.determinism)
         if arguments.status is not Status.OK:
             return _verdict(job, arguments, correct=False)
-        source, expected, values, seconds, reply = _encode(job.source), None, [], 0.0, arguments
-        deadline = time.monotonic() + _CALLS * self._limits.wall_s
+        source, expected, values, seconds, spent_s, reply = _encode(job.source), None, [], 0.0, 0.0, arguments
         for group in [arguments.values] if job.together else [(text,) for text in arguments.values]:
-            if values and time.monotonic() > deadline:
+            if spent_s > _CALLS * self._limits.wall_s:
                 reply = Reply(Status.TIMEOUT, "wall", f"the calls of f take over {_CALLS * self._limits.wall_s:g} s")
                 break
-            reply = self._call(source, group, job.determinism)
-            seconds += reply.seconds
+            reply, both_s = self._call(source, group, job.determinism)
+            seconds, spent_s = seconds + reply.seconds, spent_s + both_s
             if reply.status is not Status.OK:
                 break
             values += reply.values
@@ -162,14 +162,14 @@ class Judge:
             return _agreed(reply, again, "the input: a second process gives")
         return reply
 
-    def _call(self, source: bytes, arguments: Sequence[str], determinism: bool) -> Reply:
-        """The values of f in a fresh process, or in two with different hash seeds that have to agree."""
+    def _call(self, source: bytes, arguments: Sequence[str], determinism: bool) -> tuple[Reply, float]:
+        """The values of f in a fresh process, or in two with different hash seeds that have to agree; all seconds."""
         inputs = [_encode(text) for text in arguments]
         reply = self._worker.ask(Request.EVALUATE, source, inputs, FIRST_SEED)
         if determinism and reply.status is Status.OK:
             again = self._worker.ask(Request.EVALUATE, source, inputs, SECOND_SEED)
-            return _agreed(reply, again, "a second process gives")
-        return reply
+            return _agreed(reply, again, "a second process gives"), reply.seconds + again.seconds
+        return reply, reply.seconds
 
     def _read_back(self, reply: Reply, kind: Request, claimed: Sequence[str], refusal: str) -> Reply:
         """`reply` if a clean process reads every claimed text as itself; `unserialisable` with `refusal` otherwise."""

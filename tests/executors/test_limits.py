@@ -133,3 +133,15 @@ def test_defaults_are_those_of_the_configuration():
     settings, defaults = base.get_config().executor, Limits()
     for name in ("wall_s", "cpu_s", "memory_mib", "value_chars"):
         assert settings[name] == getattr(defaults, name)
+
+
+def test_the_calls_of_a_job_together_have_a_limit_of_which_the_starts_are_no_part():
+    """Cold, so that each of the 24 processes starts an interpreter: a second and more in all."""
+    inputs = tuple(map(str, range(12)))
+    sleeps, quick = "import time\ndef f(x):\n    time.sleep(0.3)\n    return x", "def f(x):\n    return x"
+    with Pool("python", workers=1, cold=True, limits=Limits(wall_s=0.6, cpu_s=5.0)) as pool:
+        slow, fast = pool.run_all(
+            Job(source, JobKind.EVALUATE, source, inputs, determinism=True) for source in (sleeps, quick)
+        )
+    assert (slow.status, slow.message) == (Status.TIMEOUT, "the calls of f take over 1.2 s")
+    assert fast.status is Status.OK and fast.values == inputs
