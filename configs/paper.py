@@ -26,7 +26,6 @@ def get_config() -> ml_collections.ConfigDict:
         }
     )
     config.sampler.stop = ()
-    config.sampler.stop = ()
     config.reward.proposer = "eq3"
     config.learner.update(
         {

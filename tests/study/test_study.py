@@ -25,14 +25,15 @@ def study(**changes):
 def test_the_grid_has_every_combination_once_and_its_settings_are_real(tmp_path):
     made = grid.study_of(reward_tiny.get_config().to_dict(), "reward_tiny")
     cells = grid.cells_of(made, 3, tmp_path)
-    assert len(cells) == len({cell.workdir for cell in cells}) == 3 * 3 * 9
+    assert len(cells) == len({cell.workdir for cell in cells}) == 3 * 3 * 13
     for cell in cells:
         config = grid.config_of(made, cell)
         assert config.seed == cell.seed
         assert config.languages == (cell.language,)
         assert (config.selfplay.estimate_temperature == 0.0) == (cell.arm == "greedy_estimates")
-        others = ("greedy_estimates", "train_on_estimates", "graded")
-        assert config.reward.proposer == ("eq3" if cell.arm in others else cell.arm)
+        schedules = ("eq4", "switch", "adaptive", "linear", "learnability")
+        assert config.reward.proposer == (cell.arm if cell.arm in schedules else "eq3")
+        assert (config.reward.novelty > 0.0) == (cell.arm in ("novelty", "behaviour"))
         assert config.selfplay.train_on_estimates == (cell.arm == "train_on_estimates")
         assert config.reward.solver == ("graded" if cell.arm == "graded" else "plain")
         assert cell.language in config.evaluation.heldout
@@ -46,7 +47,7 @@ def test_a_part_of_the_grid_can_be_started_first(tmp_path):
     assert [(cell.language, cell.seed, cell.arm) for cell in part] == [
         (language, seed, arm) for language in ("julia", "racket") for seed in (0, 1) for arm in ("eq3", "eq4")
     ]
-    with pytest.raises(ValueError, match="--arms=eq5: study reward_tiny has adaptive, eq3"):
+    with pytest.raises(ValueError, match="--arms=eq5: study reward_tiny has adaptive, band, behaviour, eq3"):
         grid.chosen(made, cells, [], ["eq5"])
 
 
