@@ -263,6 +263,7 @@ class Worker:
             source_name=name,
             source=source,
             stdin=stdin,
+            output_bytes=self._limits.output_bytes,
         )
         launch = self._bounded(launch)
         for _ in range(2):

@@ -66,7 +66,8 @@ class Launch:
     bound_mib, tasks: limits of its control group, where there is one; 0: none.
     threads: whether the process that runs untrusted code may start threads of the operating system. hardens: whether
     the harness puts the child filter on it.
-    file_mib: largest file that can be written. source_name, source: the file of a PROGRAM; stdin: its standard input.
+    file_mib: largest file that can be written. source_name, source: the file of a PROGRAM; stdin: its standard input;
+    output_bytes: how much it may print.
     """
 
     mode: Mode
@@ -85,6 +86,7 @@ class Launch:
     source_name: str = ""
     source: bytes = b""
     stdin: bytes = b""
+    output_bytes: int = 0
 
     @property
     def read_only(self) -> tuple[Path, ...]:

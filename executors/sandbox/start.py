@@ -41,6 +41,8 @@ from executors.sandbox.launch import (
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _REQUEST_MIB = 256
 _PR_SET_DUMPABLE = 4
+# What an ordinary user may ask for, where nobody changed it.
+_WIDEST_PIPE_BYTES = 1 << 20
 # What Linux gives where nobody sets anything else; threads take it from their address space.
 _STACK_KIB = 8192
 _RESET_PERSONALITY = "import ctypes, os, sys; ctypes.CDLL(None).personality(0); os.execv(sys.argv[1], sys.argv[1:])"
@@ -123,6 +125,7 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) 
             start_new_session=True,
         )
         list_entry(guardian.process(-process.pid))
+        _widen(process, launch.output_bytes)
         writer.close()
         pid = _reported_pid(report_read) if namespaces else process.pid
         if pid:
@@ -130,6 +133,20 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) 
     # Below bubblewrap's own first process, where what it starts is not that process itself.
     harness_depth = 1 if namespaces and launch.mode is Mode.SERVE else 0
     return Contained(process, pid, folder, group, watch, listed, harness_depth, launch.folder_bytes)
+
+
+def _widen(process: subprocess.Popen[bytes], output_bytes: int) -> None:
+    """Let both outputs hold more than a program may print, as far as this user may have such pipes.
+
+    Node writes to a pipe without waiting and keeps what does not fit until the program is done: one that prints for
+    ever would end by its limits on memory or time whenever this process reads a moment late. Small writes leave half of
+    a pipe's pages empty.
+    """
+    for stream in (process.stdout, process.stderr):
+        for size in (4 * output_bytes, _WIDEST_PIPE_BYTES) if stream and output_bytes else ():
+            with contextlib.suppress(OSError, OverflowError):
+                fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, size)
+                break
 
 
 @contextlib.contextmanager

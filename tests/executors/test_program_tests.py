@@ -3,10 +3,11 @@
 import io
 import json
 import sys
+import time
 
 import pytest
 
-from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status, cli, outputs
+from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status, cli, outputs, worker
 
 LIMITS = Limits(wall_s=10.0, cpu_s=5.0, memory_mib=512)
 # Each reads two whole numbers, one a line, and prints their sum.
@@ -131,3 +132,23 @@ def test_batch_takes_programs_with_tests(monkeypatch):
     assert cli.main(["batch", "--language=python", "--workers=1"], output) == 0
     verdict = json.loads(output.getvalue())
     assert (verdict["id"], verdict["correct"], verdict["passed"]) == (7, True, [True])
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("chars", [100, 2100, 70000])
+def test_a_flood_is_one_however_late_it_is_read(stream, chars, monkeypatch):
+    """Node keeps in memory what does not fit a pipe at once."""
+    if LANGUAGES["javascript"].find() is None:
+        pytest.skip("javascript is not installed")
+    drain = worker._drain
+
+    def late(*arguments):
+        time.sleep(0.5)
+        return drain(*arguments)
+
+    monkeypatch.setattr(worker, "_drain", late)
+    with Pool("javascript", workers=1, limits=Limits(wall_s=4.0, memory_mib=128)) as pool:
+        verdict = run(pool, f"while (true) process.{stream}.write('x'.repeat({chars}));", stdin=(), expected=None)
+        assert verdict.status is Status.OUTPUT_LIMIT, verdict
+        exact = run(pool, f"process.{stream}.write('x'.repeat(65536));", stdin=(), expected=None)
+        assert exact.status is Status.OK and len(getattr(exact, stream)) == 65536
