@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import importlib.metadata
 import runpy
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -61,11 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     module, before, _ = COMMANDS[given[0]]
     sys.argv = [f"azr-jax {given[0]}", *before, *given[1:]]
-    try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"azr-jax {given[0]}: interrupted\n")
-        return 128 + signal.SIGINT
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
     return 0
 
 

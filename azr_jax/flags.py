@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from absl import app, flags
+
+from executors.interruption import exit_with
 
 _CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 _HELP = ("--help", "-help", "-h", "-?", "--helpshort", "--helpfull")
@@ -47,15 +48,6 @@ def parse_flags(argv: Sequence[str], command: str, default: str = "") -> list[st
 def run(main: Callable[[list[str]], None], command: str, default: str = "") -> None:
     """A command with absl flags, parsed by `parse_flags`; Ctrl-C ends it with one line."""
     exit_with(lambda: app.run(main, flags_parser=lambda argv: parse_flags(argv, command, default)))
-
-
-def exit_with(main: Callable[[], int | None]) -> NoReturn:
-    """Ends the process with the status that `main` returns; Ctrl-C ends it with one line and 130."""
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(128 + signal.SIGINT)
 
 
 class ShowDefaults(argparse.ArgumentDefaultsHelpFormatter):

@@ -16,8 +16,9 @@ from ml_collections import config_flags
 
 from azr_jax.config import Config, from_mapping
 from azr_jax.devices import prepare
-from azr_jax.flags import exit_with, parse_flags
+from azr_jax.flags import parse_flags
 from azr_jax.model.hub import check_path
+from executors.interruption import exit_with
 
 if TYPE_CHECKING:
     from azr_jax.run.opened import OpenRun

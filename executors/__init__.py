@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from executors import interruption
+
 if TYPE_CHECKING:
     from executors.discovery import load_languages
     from executors.jobs import Job, JobKind, Limits, Status, Verdict
@@ -42,6 +44,8 @@ _HOME = {
     "Verdict": "jobs",
     "load_languages": "discovery",
 }
+
+interruption.expect()
 
 
 def __getattr__(name: str) -> object:

@@ -197,7 +197,8 @@ def _put(finished: queue.SimpleQueue[Any], identity: object, future: Future[Verd
 
 
 def _batch(arguments: argparse.Namespace, output: TextIO) -> int:
-    lines = _Lines(sys.stdin.buffer, arguments.determinism)
+    # A reader of its own: Python aborts at its end when a thread is still reading sys.stdin, as amid an interruption.
+    lines = _Lines(open(0, "rb", closefd=False), arguments.determinism)
     # Verdicts, and at the end the number of jobs: lines are read beside, so that no verdict waits for a line.
     finished: queue.SimpleQueue[tuple[object, Future[Verdict]] | int] = queue.SimpleQueue()
     with _pool(arguments, arguments.workers) as pool:
@@ -325,5 +326,3 @@ def main(argv: Sequence[str] | None = None, output: TextIO = sys.stdout) -> int:
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    except KeyboardInterrupt:
-        return 130

@@ -83,7 +83,7 @@ class Pool:
         self._changed = threading.Condition()
         self._cache = ValueCache()
         self._guardian: Guardian | None = None
-        self._is_open = False
+        self._is_open = self._is_cancelled = False
 
     def __enter__(self) -> Pool:
         interpreter = self.language.find()
@@ -151,8 +151,9 @@ class Pool:
             )
 
     def close(self, cancel: bool = False) -> None:
-        """Finish what is queued (with `cancel`: only what is running), then kill the workers. Safe to call twice."""
+        """Finish what is queued, then kill the workers; with `cancel` at once. Safe to call twice."""
         with self._changed:
+            self._is_cancelled = cancel
             was_open, self._is_open = self._is_open, False
             dropped = list(self._pending) if cancel else []
             if cancel:
@@ -161,6 +162,8 @@ class Pool:
             future.cancel()
         if not was_open or self._guardian is None:
             return
+        if cancel:
+            self._guardian.close()  # which ends whatever is running
         with self._changed:
             self._changed.wait_for(lambda: not self._pending and len(self._idle) == len(self._seats))
         for seat in self._seats:
@@ -287,4 +290,5 @@ class _Seat:
             pool._cold,
             pool._guardian,
             lambda asleep: pool._lend(self, asleep),
+            lambda: pool._is_cancelled,
         )

@@ -28,6 +28,7 @@ FIRST_SEED, SECOND_SEED = 0, 20050303
 _RESIDENT_MIB, _OWN_TASKS = 256, 16
 _NEVER_CLAIMED = frozenset((Status.INFRASTRUCTURE, Status.NONDETERMINISTIC))
 _STATUSES = frozenset(Status)
+_CANCELLED = "the pool is closed"
 
 
 class Request(enum.StrEnum):
@@ -92,6 +93,7 @@ class Worker:
         cold: bool = False,
         guardian: Guardian | None = None,
         on_sleep: Callable[[bool], bool] | None = None,
+        is_cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._language = language
         self._interpreter = interpreter
@@ -100,6 +102,7 @@ class Worker:
         self._cold = cold or not language.serves
         self._guardian = guardian
         self._on_sleep = on_sleep
+        self._is_cancelled = is_cancelled
         self._serving: dict[int, Contained] = {}
         # A reply holds one value an input (4 bytes a character at most), a message and a few short fields.
         self._value_bytes = 4 * limits.value_chars + 8
@@ -122,6 +125,9 @@ class Worker:
     def _ask_twice(self, kind: Request, source: bytes, inputs: Sequence[bytes], seed: int) -> Reply:
         message = ""
         for _ in range(2):
+            if self._is_cancelled():
+                message = _CANCELLED
+                break
             try:
                 once = self._cold and self._language.once
                 return (self._ask_once if once else self._ask)(kind, source, inputs, seed)
@@ -267,6 +273,8 @@ class Worker:
         )
         launch = self._bounded(launch)
         for _ in range(2):
+            if self._is_cancelled():
+                return Verdict(job_id, Status.INFRASTRUCTURE, message=_CANCELLED)
             begin = time.monotonic()
             try:
                 process = start(launch, self._guardian)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from azr_jax.checkpoint import Manager
 from azr_jax.model import sharding, weights
 from azr_jax.workdir.metrics import METRICS_FILE
 from azr_jax.workdir.saved import saved_host
+from tests.executors.processes import descendants
 
 STEPS = 3
 SETTINGS = {
@@ -241,3 +244,36 @@ def test_the_permuted_control_plays_alike_and_learns_otherwise(finished, command
     played = [key for key in untimed(first) if not key.startswith("ppo/")]
     assert {key: permuted[key] for key in played} == {key: first[key] for key in played}
     assert permuted["ppo/policy_loss"] != first["ppo/policy_loss"]
+
+
+@pytest.mark.ci
+def test_a_run_whose_programs_no_longer_end_says_so_saves_and_ends(command, tmp_path):
+    """Every interpreter is stopped (SIGSTOP), as by a machine that swaps; what had been trained is there afterwards."""
+    changes = {"steps": 50, "checkpoint__every": 1000, "executor__wall_s": 4.0, "monitoring__stall_s": 25.0}
+    with command.start(tmp_path / "run", **changes) as process:
+        wait_for(lambda: lines(tmp_path / "run" / METRICS_FILE) >= 2, process)
+        said: list[str] = []
+        reader = threading.Thread(target=lambda: said.extend(process.stdout))
+        reader.start()
+        stopped = set()
+        while process.poll() is None and not any("saved at step" in line for line in said):
+            new = set(descendants(process.pid)) - stopped
+            for pid in new:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+            stopped |= new
+            time.sleep(0.05)
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        process.wait(timeout=120)
+        reader.join()
+    assert process.returncode == 1, "".join(said)
+    told = (
+        r"saved at step (\d+)[^$]*error: nothing was sampled .*stall_s=25 seconds; waiting for .* programs? in python"
+    )
+    step = int(re.search(told, "".join(said))[1])
+    assert step >= 2
+    status, output = command.run(tmp_path / "run", **changes | {"steps": step + 1})
+    assert status == 0, output
+    assert [row["step"] for row in rows(tmp_path / "run" / METRICS_FILE)] == list(range(1, step + 2))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from azr_jax.flags import exit_with
 from azr_jax.speed.__main__ import main
+from executors.interruption import exit_with
 
 if __name__ == "__main__":
     sys.stderr.write("python -m azr_jax.benchmark is now python -m azr_jax.speed\n")

@@ -6,7 +6,8 @@ import argparse
 import sys
 
 from azr_jax.devices import prepare
-from azr_jax.flags import ShowDefaults, exit_with
+from azr_jax.flags import ShowDefaults
+from executors.interruption import exit_with
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from azr_jax.devices import prepare
 from azr_jax.evaluation.commands import check, compare, run, speed, table
 from azr_jax.flags import ShowDefaults
+from executors.interruption import exit_with
 
 # What an interrupted command leaves.
 _KEPT = {
@@ -58,4 +59,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

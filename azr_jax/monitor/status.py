@@ -23,6 +23,7 @@ from azr_jax.workdir import json_lines
 from azr_jax.workdir.files import CONFIG_FILE, METRICS_FILE, SEEDING_FILE, ended_steps
 from azr_jax.workdir.saved import saved_steps
 from azr_jax.workdir.settings import read_config
+from executors.interruption import exit_with
 
 _LATEST = 10
 _NOT_FINISHED = 3
@@ -167,4 +168,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from absl import logging
 
-from azr_jax.flags import ShowDefaults, exit_with
+from azr_jax.flags import ShowDefaults
 from azr_jax.report import write
+from executors.interruption import exit_with
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from azr_jax.devices import prepare
-from azr_jax.flags import ShowDefaults, exit_with
+from azr_jax.flags import ShowDefaults
+from executors.interruption import exit_with
 
 
 def parser() -> argparse.ArgumentParser:

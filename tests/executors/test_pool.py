@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status, load_langua
 from executors.judge import Judge, ValueCache
 from executors.pool import _Seat
 from executors.worker import Request, Worker, parse_reply
-from tests.executors.processes import read_by_python
+from tests.executors.processes import descendants, read_by_python, still_running
 
 REPOSITORY = Path(__file__).parents[2]
 LIMITS = Limits(wall_s=1.5, cpu_s=1.5, memory_mib=256)
@@ -368,3 +369,18 @@ def test_many_programs_leave_memory_and_descriptors_flat():
         assert all(verdict.status is Status.OK for verdict in pool.run(jobs))
         assert resident_pages() - before < 2048
         assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+@pytest.mark.parametrize("kind", [JobKind.EVALUATE, JobKind.PROGRAM])
+def test_an_exception_ends_what_is_running_at_once(kind):
+    """An interruption must not wait for a program that may run for minutes."""
+    inputs = ("1",) if kind is JobKind.EVALUATE else ()
+    before = descendants(os.getpid())
+    with pytest.raises(KeyboardInterrupt), Pool("python", workers=2, limits=Limits(wall_s=90.0, cpu_s=90.0)) as pool:
+        futures = [pool.submit(Job("1", kind, f"{SLEEP}\nif not {inputs}: f(1)", inputs)) for _ in range(3)]
+        time.sleep(1.0)
+        inside, began = descendants(os.getpid(), before), time.monotonic()
+        raise KeyboardInterrupt
+    assert time.monotonic() - began < 20
+    assert still_running(inside) == []
+    assert {future.result().status for future in futures if not future.cancelled()} == {Status.INFRASTRUCTURE}

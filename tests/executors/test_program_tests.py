@@ -1,13 +1,13 @@
 """Whole programs with tests: standard input in, standard output compared on the host."""
 
-import io
 import json
+import subprocess
 import sys
 import time
 
 import pytest
 
-from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status, cli, outputs, worker
+from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status, outputs, worker
 
 LIMITS = Limits(wall_s=10.0, cpu_s=5.0, memory_mib=512)
 # Each reads two whole numbers, one a line, and prints their sum.
@@ -125,12 +125,11 @@ def test_fields_that_do_not_fit_are_refused(fields, words):
         Job(**{"id": "1", "kind": JobKind.PROGRAM, "source": "", **fields})
 
 
-def test_batch_takes_programs_with_tests(monkeypatch):
+def test_batch_takes_programs_with_tests():
     line = {"id": 7, "kind": "program", "source": SUMS["python"], "stdin": ["1\n2\n"], "expect_stdout": ["3"]}
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(line).encode())))
-    output = io.StringIO()
-    assert cli.main(["batch", "--language=python", "--workers=1"], output) == 0
-    verdict = json.loads(output.getvalue())
+    command = [sys.executable, "-m", "executors", "batch", "--language=python", "--workers=1"]
+    done = subprocess.run(command, input=json.dumps(line), text=True, capture_output=True, check=True)
+    verdict = json.loads(done.stdout)
     assert (verdict["id"], verdict["correct"], verdict["passed"]) == (7, True, [True])
 
 

@@ -1,0 +1,72 @@
+"""Ctrl-C is one line and 130 in every command, from its first import to its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+_STATUS = 128 + signal.SIGINT
+_SAID = "interrupted\n"
+# How long an interruption that nobody seems to have heard is waited for.
+_AGAIN_S = 1.0
+
+
+def expect() -> None:
+    """Call it at the first import of a command (`python -m PACKAGE...`, azr-jax): nothing is begun before its main."""
+    if sys.argv[:1] == ["-m"] or os.path.basename("".join(sys.argv[:1])) == "azr-jax":
+        _handle(signal.SIGINT, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os.write(2, _SAID.encode())
+    os._exit(_STATUS)  # an exception amid the import of an extension is told as that one's failure
+
+
+def _handle(number: int, handler: Callable[[int, FrameType | None], None]) -> Callable[[], object]:
+    """Sets a handler, unless whoever started the command has the signal ignored; what puts the one before back."""
+    previous = signal.getsignal(number)
+    if previous is not signal.SIG_IGN:
+        signal.signal(number, handler)
+    return lambda: signal.signal(number, previous)
+
+
+def _is_interruption(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def exit_with(main: Callable[[], int | None]) -> NoReturn:
+    """Ends the process with the status that `main` returns; Ctrl-C ends it with one line and 130.
+
+    The exception of an interruption is lost when it comes amid a callback of the garbage collector or a look-up in C:
+    it is raised again and again until it is seen to be handled.
+    """
+    came = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if number == signal.SIGALRM and _is_interruption(sys.exc_info()[1]):
+            return  # heard: something is cleared up on its way
+        came = True
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S, _AGAIN_S)
+        raise KeyboardInterrupt
+
+    put_back = [_handle(number, interrupt) for number in (signal.SIGINT, signal.SIGALRM)]
+    try:
+        sys.exit(main())
+    except SystemExit:
+        raise
+    except BaseException:
+        if not came:
+            raise
+        sys.stderr.write(_SAID)
+        sys.exit(_STATUS)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for put in put_back:
+            put()

@@ -1,0 +1,182 @@
+"""Ctrl-C in every command, from its first import on: one line, its own status, and what was done stays."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+from conftest import REPOSITORY
+
+# The line of `python -X importtime` that tells that a command's own code begins.
+BEGUN = "executors.interruption"
+PROBLEM = {
+    "name": "twice",
+    "language": "py",
+    "prompt": "def twice(n):\n",
+    "tests": "def check(candidate):\n    assert candidate(2) == 4\ndef test_check():\n    check(twice)\n",
+    "entry_point": "twice",
+    "stop_tokens": [],
+}
+# What each command is given; {folder} is empty, and {hangs} a program that sleeps.
+COMMANDS = {
+    "batch": ["executors", "batch", "--language=python"],
+    "run": ["executors", "run", "--language=python", "--source={hangs}", "--input=1", "--wall-s=60"],
+    "doctor": ["executors", "doctor"],
+    "train": ["azr_jax", "train", "--config=tiny", "--workdir={folder}/run"],
+    "eval run": ["azr_jax.evaluation", "run", "--model=azr_jax/embedded/azr-tiny", "--language=py",
+                 "--problems={problems}", "--out={folder}/out", "--max-tokens=2000"],
+    "eval check": ["azr_jax.evaluation", "check", "--language=py", "--problems={problems}",
+                   "--completions={completions}", "--out={folder}/out.jsonl", "--timeout=60", "--workers=1"],
+    "study": ["azr_jax.study", "--study=studies/reward_tiny", "--out={folder}/study"],
+    "plan": ["azr_jax.plan", "--config=tiny", "--topology=v5e:2x2"],
+    "speed": ["azr_jax.speed", "sampler", "--size=tiny"],
+    "pretrain": ["azr_jax.pretrain"],
+    "report": ["azr_jax.report", "{folder}"],
+    "status": ["azr_jax.monitor.status", "{folder}"],
+    "export": ["azr_jax.checkpoint", "export", "--workdir={folder}", "--out={folder}/out"],
+}  # fmt: skip
+MOMENTS_S = (0.0, 0.3, 1.0, 4.0)
+QUICK = {("batch", 0.0), ("batch", 1.0), ("eval check", 0.3), ("train", 0.0)}
+
+
+class Started:
+    """A command and what it says, without the lines of -X importtime."""
+
+    def __init__(self, argv: list[str], **files: object) -> None:
+        words = [word.format(**files) for word in argv]
+        self.process = subprocess.Popen(
+            [sys.executable, "-X", "importtime", "-m", *words],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+        self._begun: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if not line.startswith("import time:"):
+                self.lines.append(line.rstrip())
+            elif BEGUN in line:
+                self._begun.put(True)
+        self._begun.put(False)
+
+    def wait_until_begun(self) -> None:
+        assert self._begun.get(timeout=60)
+
+    def interrupt(self) -> int:
+        """As a terminal does, to the whole group; the exit status."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        status = self.process.wait(timeout=60)
+        self._reader.join()
+        return status
+
+
+@pytest.fixture
+def files(tmp_path):
+    hangs, problems, completions = (tmp_path / name for name in ("hangs.py", "problems.jsonl", "completions.jsonl"))
+    hangs.write_text("import time\ndef f(x):\n    time.sleep(50)\n")
+    problems.write_text(json.dumps(PROBLEM) + "\n")
+    bodies = ["    return 2 * n\n", "    import time\n    time.sleep(50)\n"]
+    completions.write_text("".join(json.dumps({"name": "twice", "completion": body}) + "\n" for body in bodies))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return {"hangs": hangs, "problems": problems, "completions": completions, "folder": folder}
+
+
+@pytest.mark.parametrize(
+    ("command", "moment_s"),
+    [
+        pytest.param(command, moment_s, marks=[] if (command, moment_s) in QUICK else pytest.mark.ci)
+        for command in COMMANDS
+        for moment_s in MOMENTS_S
+    ],
+)
+def test_ctrl_c_is_one_line(command, moment_s, files):
+    started = Started(COMMANDS[command], **files)
+    started.wait_until_begun()
+    time.sleep(moment_s)
+    if started.process.poll() is not None:
+        pytest.skip("it had ended by then")
+    status = started.interrupt()
+    said = "\n".join(started.lines)
+    assert "Traceback" not in said and "Exception ignored" not in said, said
+    if status in (0, 1, 2) and command != "study" and "interrupted" not in said:
+        pytest.skip("it was about to end by itself")
+    if command == "study" and status == 1:
+        assert started.lines[-1] == "stopped; the same command with --resume goes on"
+        return
+    # A command that the interpreter ends after it has said so may die by the signal itself.
+    assert status in (130, -signal.SIGINT), said
+    assert [line for line in started.lines if "interrupted" in line] == started.lines[-1:], said
+
+
+def test_verdicts_that_were_written_before_stay(files):
+    started = Started(COMMANDS["batch"])
+    job = {"source": "def f(x):\n    return x", "inputs": ["1"]}
+    assert started.process.stdin is not None
+    started.process.stdin.write(json.dumps({"id": "done", **job}) + "\n")
+    started.process.stdin.write(json.dumps({"id": "hangs", **job, "source": files["hangs"].read_text()}) + "\n")
+    started.process.stdin.flush()
+    end = time.monotonic() + 60
+    while not any('"done"' in line for line in started.lines) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert started.interrupt() == 130
+    verdicts = [json.loads(line) for line in started.lines if line.startswith("{")]
+    assert [verdict["id"] for verdict in verdicts] == ["done"] and started.lines[-1] == "interrupted"
+
+
+@pytest.mark.ci
+def test_lines_that_were_judged_before_stay(files):
+    started = Started(COMMANDS["eval check"], **files)
+    out = files["folder"] / "out.jsonl"
+    end = time.monotonic() + 120
+    while not (out.exists() and out.read_text().count("\n")) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert started.interrupt() == 130
+    assert started.lines[-1] == "interrupted; the lines that were judged are in --out"
+    assert [json.loads(line)["status"] for line in out.read_text().splitlines()] == ["OK"]
+
+
+def test_an_interruption_that_is_lost_in_a_callback_comes_again():
+    """Whatever raises amid a callback of the garbage collector is only printed by Python."""
+    script = """
+        import gc, os, signal, threading, time
+        from executors.interruption import exit_with
+        def callback(phase, info):
+            gc.callbacks.clear()
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)
+        def main():
+            gc.callbacks.append(callback)
+            gc.collect()
+            try:
+                threading.Event().wait(40)
+            finally:
+                # Clearing up, for longer than it takes until an interruption would come again.
+                time.sleep(2.5)
+                print("cleared up", flush=True)
+        exit_with(main)
+    """
+    assert gc.isenabled()
+    begin = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, cwd=REPOSITORY, check=False
+    )
+    assert (done.returncode, done.stdout) == (130, "cleared up\n"), done.stderr
+    assert done.stderr.endswith("interrupted\n") and time.monotonic() - begin < 20
