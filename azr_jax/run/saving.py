@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -37,6 +38,7 @@ class Saving:
         self._saves, self._writers, self._mirror = saves, writers, mirror
         self._say, self._best_metric = say, best_metric
         self._hosts = hosts or Hosts()
+        self._said_absent = not best_metric
         self._unwritten: list[StepRecord] = []
         self._metrics_written = False  # of the first of these, whose transcripts are not
         self._failing_since: float | None = None
@@ -75,7 +77,7 @@ class Saving:
         try:
             # First, since a save whose metrics are not on disk would lose them for good.
             self._hosts.together("records", self._write_records)
-            score = values.get(self._best_metric)
+            score = self._score(step, values)
             if step == 0:
                 self._hosts.together("seeds", lambda: self._saves.renew(step, host))
             self._hosts.together("save", lambda: self._saves.save(step, state, host, score))
@@ -88,6 +90,18 @@ class Saving:
             if must_succeed:
                 raise
             self._note_failure(step, error)
+
+    def _score(self, step: int, values: Mapping[str, float]) -> float | None:
+        """The save's score; says once when a step has others of the metric's group and not that one."""
+        name = self._best_metric
+        group = name.partition("/")[0] + "/"
+        others = [key for key in values if key.startswith(group)]
+        if others and name not in values and not self._said_absent:
+            self._said_absent = True
+            near = difflib.get_close_matches(name, others, 1)
+            advice = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(others)[:3])} and others"
+            self._say(f"checkpoint.best_metric={name!r}: step {step} has no such metric; {advice}")
+        return values.get(name)
 
     def check(self, wait: bool = False) -> None:
         """Takes note of a save that has ended, well or badly; with `wait` of the one that is being written too."""

@@ -269,3 +269,10 @@ def test_a_notice_amid_a_write_to_the_terminal_does_not_end_the_run():
     with Signals(say) as signals:
         os.kill(os.getpid(), signal.SIGINT)
         assert signals.received
+
+
+def test_a_best_metric_that_a_scored_save_lacks_is_said_once(parts):
+    _, _, saving, said = parts
+    for step, metrics in enumerate([{"x": 1.0}, {"eval/scores": 1.0}, {"eval/scores": 1.0}, {"eval/score": 1.0}], 1):
+        saving.save(step, None, {}, metrics, must_succeed=True)
+    assert said == ["checkpoint.best_metric='eval/score': step 2 has no such metric; did you mean eval/scores?"]
