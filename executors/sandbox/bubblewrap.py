@@ -58,6 +58,9 @@ def _namespace_arguments(serve: bool) -> list[str]:
 def _mount_arguments(launch: Launch, file_fd: int) -> list[str]:
     arguments = _system_arguments(launch.interpreter.root)
     arguments += ["--proc", "/proc", "--dir", "/dev"]
+    if launch.mode is Mode.PROGRAM:
+        # It opens files for writing, and where root starts it the kernel's settings (/proc/sys) are its own user's.
+        arguments += ["--remount-ro", "/proc"]
     for device in _DEVICES:
         arguments += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):

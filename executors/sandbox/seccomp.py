@@ -31,12 +31,12 @@ _TIOCSTI, _TIOCLINUX, _TIOCSCTTY, _TIOCSETD = 0x5412, 0x541C, 0x540E, 0x5423
 # What runtimes ask of descriptors: TCGETS, TIOCGPGRP, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX. Others change
 # flags of the user's own files (FS_IOC_SETFLAGS) and who gets a signal.
 _CHILD_IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
-# F_SETOWN, F_SETSIG and F_SETOWN_EX make any descriptor send any signal to any process of the user; F_SETLEASE and
-# F_NOTIFY stop and watch others' writers; F_SETPIPE_SZ takes memory of the kernel's.
-_DENIED_FCNTLS = (8, 10, 15, 1024, 1026, 1031)
-# Locks on the machine's files are seen by everything else that runs on it: F_GETLK, F_SETLK, F_SETLKW and the three of
-# open file descriptions.
-_LOCK_FCNTLS = (5, 6, 7, 36, 37, 38)
+# F_SETOWN, F_SETSIG and F_SETOWN_EX make any descriptor send any signal to any process of the user; F_NOTIFY watches
+# others' writers; F_SETPIPE_SZ takes memory of the kernel's.
+_DENIED_FCNTLS = (8, 10, 15, 1026, 1031)
+# What the kernel keeps of the machine's files, for everything else that runs on it: locks (F_GETLK, F_SETLK, F_SETLKW,
+# the three of open file descriptions), leases, and hints of how long what is written will live, which outlast all.
+_SHARED_FCNTLS = (5, 6, 7, 36, 37, 38, 1024, 1036, 1038)
 _PR_SET_PDEATHSIG, _RLIMIT_CPU = 1, 0
 _AF_UNIX, _SOCK_STREAM, _SOCK_TYPES = 1, 1, 0xF
 # The exit code with which bubblewrap and shells tell that SIGKILL ended a process.
@@ -81,7 +81,7 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "sched_setattr": (314, 274), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
     "io_setup": (206, 0), "exit": (60, 93), "exit_group": (231, 94), "timer_create": (222, 107),
     "mq_notify": (244, 184), "setsockopt": (54, 208), "flock": (73, 32), "fsync": (74, 82), "fdatasync": (75, 83),
-    "msync": (26, 227), "sync_file_range": (277, 84),
+    "msync": (26, 227), "sync_file_range": (277, 84), "fadvise64": (221, 223), "readahead": (187, 213),
 }  # fmt: skip
 
 _ALWAYS_DENIED = (
@@ -97,8 +97,9 @@ _SIGNALS = "kill tkill rt_sigqueueinfo rt_tgsigqueueinfo".split()
 # How a process ends itself by SIGKILL, which PID 1 of a namespace ignores: it must not look like a kill from outside.
 _OWN_SIGNALS = "tgkill timer_create mq_notify".split()
 _PRIORITIES = "setpriority sched_setparam sched_setscheduler sched_setaffinity sched_setattr ioprio_set".split()
-# Nothing that a program writes outlives it, and a flush of a file opened for reading makes the disk work all the same.
-_FLUSHES = "fsync fdatasync msync sync_file_range sync syncfs".split()
+# Nothing that a program writes outlives it, and a flush of a file opened for reading makes the disk work all the same;
+# so does what is read again because the machine was told to forget it.
+_FLUSHES = "fsync fdatasync msync sync_file_range sync syncfs fadvise64 readahead".split()
 _CHILD_DENIED = (
     "execve execveat fork vfork shmget shmat shmctl semget semop semctl semtimedop msgget msgsnd msgrcv msgctl mq_open "
     "mq_unlink memfd_create setrlimit inotify_init inotify_init1 io_setup"
@@ -212,7 +213,7 @@ def _finish(rules: Rules) -> bytes:
     """`rules` with those that hold for every contained process: no locks, flushes that do nothing, ..."""
     rules.deny(_ALWAYS_DENIED, errno.EPERM)
     rules.deny(["flock"], errno.ENOLCK)
-    rules.add("fcntl", _by_value(1, _JEQ, _LOCK_FCNTLS, _error(errno.ENOLCK), _ALLOW))
+    rules.add("fcntl", _by_value(1, _JEQ, _SHARED_FCNTLS, _error(errno.ENOLCK), _ALLOW))
     rules.deny(_FLUSHES, 0)
     # Event loops (asyncio's) wake themselves through a connected pair, which reaches nobody else.
     family = (_load_argument(0), (_JEQ, 0, 4, _AF_UNIX))
@@ -240,18 +241,20 @@ def single_filter(namespaces: bool = True, read_only: bool = False, program: boo
 
     To leave with the exit code that stands for a kill from outside is a crash: no program blames the pool for its end.
     For the same reason a whole `program` can't set its limit on processor time (a harness sets it).
-    Without `namespaces` it shares the machine with all processes of its user and sees that user's files: no signals,
-    no priorities, no change of what a file is. With `read_only` nothing is opened for writing either; to make a folder
-    does nothing and succeeds, for interpreters that insist on a temporary one.
+    No change of what a file is: the devices that it is shown are the machine's, and root's where root starts it.
+    Without `namespaces` it shares the machine with all processes of its user: no signals, no priorities. With
+    `read_only` nothing is opened for writing either; to make a folder does nothing and succeeds, for interpreters that
+    insist on a temporary one.
     """
     rules = Rules(_machine())
     low_byte = (_load_argument(0), (_AND, 0, 0, 0xFF))
     for name in ("exit", "exit_group"):
         rules.add(name, (*low_byte, (_JEQ, 0, 1, _KILLED), _return(_KILL_PROCESS), _return(_ALLOW)))
     _deny_children(rules)
+    rules.deny(_OF_OWNERS, errno.EPERM)
     if not namespaces:
         _deny_others(rules)
-        rules.deny([*_OWN_SIGNALS, *_OF_OWNERS], errno.EPERM)
+        rules.deny(_OWN_SIGNALS, errno.EPERM)
     if program:
         rules.add("setrlimit", _by_value(0, _JEQ, (_RLIMIT_CPU,), _error(errno.EPERM), _ALLOW))
         of_cpu = (_load_argument(1), (_JEQ, 1, 0, _RLIMIT_CPU), _return(_ALLOW))
@@ -292,7 +295,7 @@ def _deny_children(rules: Rules) -> None:
 
 def _deny_others(rules: Rules) -> None:
     rules.deny([*_SIGNALS, *_PRIORITIES], errno.EPERM)
-    rules.add("fcntl", _by_value(1, _JEQ, (*_DENIED_FCNTLS, *_LOCK_FCNTLS), _error(errno.EPERM), _ALLOW))
+    rules.add("fcntl", _by_value(1, _JEQ, (*_DENIED_FCNTLS, *_SHARED_FCNTLS), _error(errno.EPERM), _ALLOW))
 
 
 def _deny_writing(rules: Rules) -> None:

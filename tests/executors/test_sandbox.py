@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from executors import LANGUAGES, Job, JobKind, Pool
+from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status
 from executors.inside import protocol
 from executors.sandbox import seccomp
-from executors.sandbox.launch import parse_tier
-from executors.sandbox.probe import require_tier
+from executors.sandbox.launch import Tier, parse_tier
+from executors.sandbox.probe import probe, require_tier
 from tests.executors.filters import INSTALL_FILTER
 from tests.executors.processes import read_by_python
 
@@ -84,9 +84,8 @@ def test_seccomp_refuses_what_reaches_others_of_the_same_user():
               attempt(fcntl.ioctl, read, FIONREAD, bytes(4)), attempt(os.mkdir, "/nowhere/x"),
               attempt(open, "/dev/null", "w"))
     """
-    everything = ["possible"] * 7
     inside = run_under(seccomp.single_filter(), script)
-    assert inside[:7] == everything and inside[8:] == ["possible", "2", "possible"]
+    assert inside[:7] == ["possible"] * 5 + ["1", "1"] and inside[8:] == ["possible", "2", "possible"]
     shared = ["1"] * 7
     assert run_under(seccomp.single_filter(namespaces=False), script)[:7] == shared
     read_only = run_under(seccomp.single_filter(namespaces=False, read_only=True), script)
@@ -166,7 +165,7 @@ def test_seccomp_programs_of_both_machines(column, machine, monkeypatch):
         "socketpair": [((1, 1), 0), ((1, 0x80801), 0), ((1, 2), 1), ((1, 5), 1), ((2, 1), 1)],
         "sendto": [((3, 0, 1), 0), ((3, 0, 1, 0, 1), 1), ((3, 0, 1, 0, 1 << 32), 1)],
         "prctl": [((1,), 1), ((4,), 0)],
-        "fcntl": [((0, 1), 0), ((0, 8), 1), ((0, 15), 1), ((0, 3), 0), ((0, 6), 1), ((0, 38), 1)],
+        "fcntl": [((0, 1), 0), ((0, 8), 1), ((0, 15), 1), ((0, 3), 0), ((0, 6), 1), ((0, 38), 1), ((0, 1036), 1)],
         "flock": [((0, 2), 37)],
         "ioctl": [((0, 0x5401), 0), ((0, 0x5412), 25), ((0, 0x40086602), 25)],
     }
@@ -288,3 +287,37 @@ def test_what_this_process_inherited_is_not_passed_on():
         timeout=120,
     )
     assert [line.strip() for line in done.stdout.splitlines() if line.strip()] == 2 * ["[18, 8388608, [], True, 1000]"]
+
+
+# Everything outside its folder that a whole program opens for writing; what it changes there of what a file is.
+WRITES = """
+import os
+found = []
+for folder, folders, names in os.walk("/"):
+    folders[:] = [name for name in folders if not (folder == "/proc" and name.isdigit() and name != str(os.getpid()))]
+    for name in names:
+        path = os.path.join(folder, name)
+        if folder.startswith("/usr/") or os.path.islink(path) or path == os.path.abspath(__file__):
+            continue
+        for action in (lambda: os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK)), lambda: os.utime(path, (1, 1)),
+                       lambda: os.chmod(path, os.stat(path).st_mode & 0o777), lambda: os.setxattr(path, "user.x", b"")):
+            try:
+                action()
+                found.append(path)
+            except OSError:
+                pass
+print(" ".join(sorted(found)))
+"""
+
+
+def test_a_whole_program_writes_its_folder_and_nothing_of_the_machine_whoever_starts_it():
+    """Root's own user owns the kernel's settings in /proc/sys and the devices, in a namespace too."""
+    if probe(Tier.NAMESPACES).fault:
+        pytest.skip("this machine refuses namespaces")
+    with Pool("python", workers=1, limits=Limits(wall_s=60.0, cpu_s=30.0)) as pool:
+        verdict = pool.submit(Job("writes", JobKind.PROGRAM, WRITES)).result()
+        assert verdict.status is Status.OK, verdict
+        devices = {f"/dev/{name}" for name in ("full", "null", "random", "urandom", "zero")}
+        assert set(verdict.stdout.split()) == devices and len(verdict.stdout.split()) == len(devices)
+        own = "open('a.txt', 'w').write('kept')\nprint(open('a.txt').read())"
+        assert pool.submit(Job("own", JobKind.PROGRAM, own)).result().stdout == "kept\n"
