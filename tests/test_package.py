@@ -128,6 +128,7 @@ def test_help_of_subcommands_shows_defaults(command):
     assert SUBCOMMANDS[command] in " ".join(done.stdout.split())
 
 
+@pytest.mark.ci
 def test_two_steps_of_the_demo_from_another_folder(installed):
     settings = [f"--config.{key}={value}" for key, value in SMALL.items()]
     done = installed.azr_jax("train", "--config=tiny", "--config.model.path=azr-tiny", *settings, "--config.steps=2")

@@ -122,7 +122,7 @@ def _job(language: str, number: int, chunk: Sequence[Drawn]) -> Job:
         for index, item in enumerate(chunk)
         for value in _arguments(item)
     )
-    return Job(f"{language}/{number}", JobKind.EVALUATE, source, inputs)
+    return Job(f"{language}/{number}", JobKind.EVALUATE, source, inputs, together=True)
 
 
 def _example(language: str, item: Drawn, outputs: Iterator[str]) -> Example:

@@ -178,10 +178,10 @@ def test_texts_are_equal_where_the_language_says_so(name):
         for seed in (1, 2):
             given = expressions(kind, seed, count)
             values, rows = (text.format(values=kind.joint.join(given)) for text in (kind.values, kind.rows))
-            written = pool.submit(Job("values", JobKind.EVALUATE, values, indexes(name, count))).result()
+            written = pool.submit(Job("values", JobKind.EVALUATE, values, indexes(name, count), together=True)).result()
             # What is not read back as itself would be `unserialisable`.
             assert written.status is Status.OK, (seed, written.status, written.error_kind, written.message)
-            compared = pool.submit(Job("rows", JobKind.EVALUATE, rows, indexes(name, count))).result()
+            compared = pool.submit(Job("rows", JobKind.EVALUATE, rows, indexes(name, count), together=True)).result()
             assert compared.status is Status.OK, (seed, compared.status, compared.error_kind, compared.message)
             for expression, text, row in zip(given, written.values, compared.values, strict=True):
                 told = row.strip("\"'")
