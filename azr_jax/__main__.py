@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "study": ("azr_jax.study", (), "a grid of runs (arm x seed x language) with its statistics"),
     "pretrain": ("azr_jax.pretrain", (), "make the embedded model azr-tiny from nothing"),
     "doctor": ("executors", ("doctor",), "which interpreters and which sandbox this machine has"),
-    "executors": ("executors", (), "run programs in the sandbox: run, batch, build, benchmark"),
+    "executors": ("executors", (), "run programs in the sandbox: run, batch, build, speed"),
 }
 
 

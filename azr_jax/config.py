@@ -333,8 +333,9 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
             value = (value,)
         if isinstance(value, str) or not isinstance(value, list | tuple):
             raise ValueError(f"{key}={value!r}: must be a tuple of {item.__name__}, as in {key}=({item()!r},)")
-        if item is str:  # `--config.languages=julia,racket` names two
-            value = [word for entry in value for word in (entry.split(",") if isinstance(entry, str) else [entry])]
+        if item is str:  # `--config.languages=julia,racket` names two, `julia,` one
+            split = (entry.split(",") if isinstance(entry, str) and entry else [entry] for entry in value)
+            value = [word for words in split for word in words if word or len(words) == 1]
         return tuple(_typed(key, entry, item) for entry in value)
     if isinstance(hint, types.UnionType):
         raise TypeError(f"{key}: union types are not used in configs")

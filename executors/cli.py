@@ -1,4 +1,4 @@
-"""The command line: `python -m executors run | batch | doctor | build | benchmark`; verdicts are JSON lines."""
+"""The command line: `python -m executors run | batch | doctor | build | speed`; verdicts are JSON lines."""
 
 from __future__ import annotations
 
@@ -51,28 +51,30 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--memory-mib", type=int, default=_LIMITS.memory_mib, metavar="N", help=_MEMORY)
         command.add_argument("--value-chars", type=int, default=_LIMITS.value_chars, metavar="N", help=_VALUE)
         command.add_argument("--cold", action="store_true", help="a fresh interpreter for every program")
-        command.add_argument("--allow-tier", default="namespaces", help=_ALLOW_TIER)
-        command.add_argument("--language-dir", default=None, metavar="DIR", help="folder of more language files")
     doctor = commands.add_parser("doctor", help="what is installed here, and how programs are contained")
     doctor.add_argument("language", nargs="*", help="try it too, as a run does when it starts")
-    doctor.add_argument("--allow-tier", default="namespaces", help=_ALLOW_TIER)
+    for command in (run, batch, doctor):
+        command.add_argument("--allow-tier", default="namespaces", help=_ALLOW_TIER)
+        command.add_argument("--language-dir", default=None, metavar="DIR", help="folder of more languages")
     build = commands.add_parser("build", help="compile what makes a language start faster; once for each machine")
     build.add_argument("language", nargs="*", help=f"of {', '.join(sorted(_BUILDS))} (default: all that are installed)")
-    benchmark = commands.add_parser("benchmark", help="programs a second, cold against warm on one core")
-    benchmark.add_argument("--language", action="append", help="only this language; may be repeated")
-    benchmark.add_argument("--seconds", type=float, default=4.0, help="time for each figure (default: %(default)s)")
-    benchmark.add_argument("--soak", type=int, metavar="N", help="instead: N programs through one pool; does it grow?")
-    benchmark.add_argument(
+    speed = commands.add_parser("speed", aliases=["benchmark"], help="programs a second, cold against warm on one core")
+    speed.add_argument("--language", action="append", help="only this language; may be repeated")
+    speed.add_argument("--seconds", type=float, default=4.0, help="time for each figure (default: %(default)s)")
+    speed.add_argument("--soak", type=int, metavar="N", help="instead: N programs through one pool; does it grow?")
+    speed.add_argument(
         "--hanging", type=int, metavar="N", help="instead: a batch of N of which 5%% run into limits"
     )
-    benchmark.add_argument("--json", action="store_true", help="the last line is a list of rows")
+    speed.add_argument("--json", action="store_true", help="the last line is a list of rows")
     return parser
 
 
+def _languages(arguments: argparse.Namespace) -> dict[str, Language]:
+    return LANGUAGES | (load_languages(arguments.language_dir) if arguments.language_dir is not None else {})
+
+
 def _language(arguments: argparse.Namespace) -> Language:
-    languages = dict(LANGUAGES)
-    if arguments.language_dir is not None:
-        languages.update(load_languages(arguments.language_dir))
+    languages = _languages(arguments)
     if arguments.language not in languages:
         raise ValueError(f"--language is {arguments.language!r}: use one of {', '.join(sorted(languages))}")
     return languages[arguments.language]
@@ -250,9 +252,9 @@ def _build(arguments: argparse.Namespace, output: TextIO) -> int:
     return failed
 
 
-def _benchmark(arguments: argparse.Namespace, output: TextIO) -> int:
+def _speed(arguments: argparse.Namespace, output: TextIO) -> int:
     # Here, because no other command needs it.
-    from executors import benchmark
+    from executors import speed
 
     for name in arguments.language or ():
         if name not in LANGUAGES:
@@ -260,19 +262,19 @@ def _benchmark(arguments: argparse.Namespace, output: TextIO) -> int:
     rows: list[dict[str, Any]] = []
     failed = 0
     if arguments.hanging:
-        rows.append(benchmark.hanging_batch(LANGUAGES["python"], arguments.hanging))
+        rows.append(speed.hanging_batch(LANGUAGES["python"], arguments.hanging))
         output.write("".join(f"{key:10} {value}\n" for key, value in rows[0].items()))
     elif arguments.soak:
         for name in arguments.language or ["python"]:
             _require_installed(LANGUAGES[name])
             marks = []
-            for mark in benchmark.soak(LANGUAGES[name], arguments.soak):
+            for mark in speed.soak(LANGUAGES[name], arguments.soak):
                 marks.append(mark)
                 output.write(
                     f"{name:12} {' '.join(f'{key}={value}' for key, value in dataclasses.asdict(mark).items())}\n"
                 )
                 output.flush()
-            grown = benchmark.growth(marks)
+            grown = speed.growth(marks)
             failed |= bool(grown)
             output.write(f"{name:12} {'GREW: ' + '; '.join(grown) if grown else 'nothing grew'}\n")
             rows += [{"language": name, **dataclasses.asdict(mark)} for mark in marks]
@@ -282,7 +284,7 @@ def _benchmark(arguments: argparse.Namespace, output: TextIO) -> int:
                 output.write(f"{name:12} not installed: {LANGUAGES[name].install_hint}\n")
                 continue
             _require_installed(LANGUAGES[name])
-            row = benchmark.rates(LANGUAGES[name], arguments.seconds)
+            row = speed.rates(LANGUAGES[name], arguments.seconds)
             rows.append(row)
             output.write(f"{name:12} {_figures(row)}\n")
             output.flush()
@@ -318,11 +320,11 @@ def main(argv: Sequence[str] | None = None, output: TextIO = sys.stdout) -> int:
                 # Here, because no other command probes this machine for its own sake.
                 from executors import doctor
 
-                return doctor.examine(output, arguments.language, arguments.allow_tier)
+                return doctor.examine(output, _languages(arguments), arguments.language, arguments.allow_tier)
             case "build":
                 return _build(arguments, output)
             case _:
-                return _benchmark(arguments, output)
+                return _speed(arguments, output)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

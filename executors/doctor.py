@@ -7,11 +7,12 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from executors import LANGUAGES, trial
+from executors import trial
+from executors.language import Language
 from executors.pool import Pool
 from executors.sandbox import advice, cgroup, seccomp
 from executors.sandbox.launch import TIER_MEANING, Tier, parse_tier
@@ -69,13 +70,16 @@ def _features() -> Iterator[tuple[str, bool, str]]:
     yield "cgroup", *_control_groups()
 
 
-def examine(output: TextIO, tried: Sequence[str] = (), allow_tier: str = "namespaces") -> int:
+def examine(
+    output: TextIO, languages: Mapping[str, Language], tried: Sequence[str] = (), allow_tier: str = "namespaces"
+) -> int:
     """Write the findings to `output`; the exit status of a run that goes on with `allow_tier`: 0, or 2 for an error.
 
-    The languages of `tried` each run their sample in a pool, as they do when a run starts.
+    `languages` are those to look for, by name. Those of `tried` each run their sample in a pool, as they do when a run
+    starts.
     """
     least = parse_tier(allow_tier)
-    for name, language in sorted(LANGUAGES.items()):
+    for name, language in sorted(languages.items()):
         interpreter = language.find()
         if interpreter is None:
             output.write(f"{name:12} not installed: {language.install_hint}\n")
@@ -100,7 +104,9 @@ def examine(output: TextIO, tried: Sequence[str] = (), allow_tier: str = "namesp
     failed = 0
     for name in tried:
         try:
-            with Pool(name, workers=1, allow_tier=allow_tier) as pool:
+            if name not in languages:
+                raise ValueError(f"it is unknown: use one of {', '.join(sorted(languages))}")
+            with Pool(languages[name], workers=1, allow_tier=allow_tier) as pool:
                 output.write(f"{name:12} ran its identity program\n")
                 if pool.language.serves and pool.language.once:
                     fault = pool.cold_because or trial.difference(pool.language, pool.interpreter, pool.tier)

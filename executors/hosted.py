@@ -50,9 +50,9 @@ def harness_argv(
     no program is run.
     """
 
-    def argv(found: Interpreter, harness: str, mode: str) -> list[str]:
+    def argv(chosen: Interpreter, harness: str, mode: str) -> list[str]:
         plan = {
-            "argv": [*found.argv, *arguments(found, harness)],
+            "argv": [*chosen.argv, *arguments(chosen, harness)],
             "reply": reply,
             "memory_overhead_mib": memory_overhead_mib,
             "memory_errors": list(memory_errors),

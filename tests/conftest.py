@@ -238,11 +238,11 @@ def sound_judge():
     from azr_jax.evaluation.judging.judge import CompletionJudge
 
     with contextlib.ExitStack() as stack:
-        made = {}
+        opened = {}
 
         def judge(suffix):
-            if suffix not in made:
-                made[suffix] = stack.enter_context(CompletionJudge(suffix, timeout_s=PATIENT_S[suffix]))
-            return made[suffix]
+            if suffix not in opened:
+                opened[suffix] = stack.enter_context(CompletionJudge(suffix, timeout_s=PATIENT_S[suffix]))
+            return opened[suffix]
 
         yield judge

@@ -135,7 +135,7 @@ def response(request_id: str, induction_inputs: int) -> str:
     """A valid proposal that differs for each id, or a well-formed solution, often wrong."""
     number = id_words(request_id)[0]
     program = f"```python\ndef f(x):\n    return x + {number}\n```"
-    values = (f"```input\n{number + each}\n```" for each in range(induction_inputs))
+    values = (f"```input\n{number + offset}\n```" for offset in range(induction_inputs))
     if "/propose/induction/" in request_id and not request_id.endswith("/estimate"):
         blocks = "\n".join(("```message\nadds\n```", *values))
     else:
@@ -173,11 +173,11 @@ def growth(rows: Sequence[dict[str, Any]]) -> list[Growth]:
     sizes = {key: early[0][key] for key in early[0] if key.startswith("buffer/") and key.endswith("_size")}
     if not sizes or min(sizes.values()) < CAPACITY:
         raise ValueError(f"--steps={len(rows)}: the buffers are not full after a fifth of them ({sizes}); use more")
-    found = []
+    trends = []
     for key, share, more in _LIMITS:
         before, after = (statistics.median(row[key] for row in rows) for rows in (early, late))
-        found.append(Growth(key, before, after, after > before * (1 + share) + more))
-    return found
+        trends.append(Growth(key, before, after, after > before * (1 + share) + more))
+    return trends
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -191,14 +191,14 @@ def main(arguments: list[str] | None = None) -> int:
         play(workdir, settings(args.steps))
         lines = (Path(workdir) / METRICS_FILE).read_text().splitlines()
     try:
-        found = growth([json.loads(line) for line in lines])
+        trends = growth([json.loads(line) for line in lines])
     except ValueError as error:
         logging.error("%s", error)
         return 1
-    for one in found:
-        verdict = "GREW" if one.grew else "flat"
-        sys.stdout.write(f"{one.key:18} {one.early:10.3f} {one.late:10.3f}  {verdict}\n")
-    return int(any(one.grew for one in found))
+    for trend in trends:
+        verdict = "GREW" if trend.grew else "flat"
+        sys.stdout.write(f"{trend.key:18} {trend.early:10.3f} {trend.late:10.3f}  {verdict}\n")
+    return int(any(trend.grew for trend in trends))
 
 
 if __name__ == "__main__":

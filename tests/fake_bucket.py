@@ -125,14 +125,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if status := storage.refuse(self.command, f"{bucket}/{name}"):
             return self._fail(status, "refused")
         with storage.lock:
-            found = storage.objects.get((bucket, name))
-            if found and self.command == "DELETE":
+            content = storage.objects.get((bucket, name))
+            if content and self.command == "DELETE":
                 del storage.objects[bucket, name]
-        if found is None:
+        if content is None:
             return self._fail(404, f"No such object: {bucket}/{name}")
         if self.command == "DELETE":
             return self._answer(204)
-        content, generation = found
+        content, generation = content
         if query.get("alt") != "media":
             return self._answer_json(_resource(bucket, name, content, generation))
         self._media(content, generation, query)
@@ -158,8 +158,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         items, prefixes = [], set()
         with self.storage.lock:
-            found = sorted((name, kept) for (place, name), kept in self.storage.objects.items() if place == bucket)
-        for name, (content, generation) in found:
+            entries = sorted((name, kept) for (place, name), kept in self.storage.objects.items() if place == bucket)
+        for name, (content, generation) in entries:
             if not name.startswith(prefix) or not query.get("startOffset", "") <= name:
                 continue
             if "endOffset" in query and name >= query["endOffset"]:
@@ -173,18 +173,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _rewrite(self, source: tuple[str, str], target: tuple[str, str]) -> None:
         with self.storage.lock:
-            found = self.storage.objects.get(source)
-        if found is None:
+            content = self.storage.objects.get(source)
+        if content is None:
             return self._fail(404, f"No such object: {'/'.join(source)}")
-        resource = self._store(*target, found[0], {})
+        resource = self._store(*target, content[0], {})
         return self._answer_json({"kind": "storage#rewriteResponse", "done": True, "resource": resource})
 
     def _move(self, bucket: str, name: str, target: str) -> None:
         with self.storage.lock:
-            found = self.storage.objects.pop((bucket, name), None)
-        if found is None:
+            content = self.storage.objects.pop((bucket, name), None)
+        if content is None:
             return self._fail(404, f"No such object: {bucket}/{name}")
-        return self._answer_json(self._store(bucket, target, found[0], {}))
+        return self._answer_json(self._store(bucket, target, content[0], {}))
 
     def _store(self, bucket: str, name: str, content: bytes, query: dict[str, str]) -> dict[str, str] | None:
         with self.storage.lock:

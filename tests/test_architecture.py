@@ -65,7 +65,7 @@ def test_help_answers_at_once_and_without_jax():
 @pytest.mark.parametrize("path", TRAINER, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_no_deprecated_jax_no_eval_no_print(path: Path):
     text = path.read_text(encoding="utf-8")
-    assert not (found := DEPRECATED.search(text)), found
+    assert not (deprecated := DEPRECATED.search(text)), deprecated
     assert len(text.splitlines()) <= 500
     with warnings.catch_warnings(action="error"):
         tree = ast.parse(text)
@@ -73,6 +73,23 @@ def test_no_deprecated_jax_no_eval_no_print(path: Path):
     assert not called & {"print", "eval", "exec", "compile", "__import__"}
     broad = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.type is None]
     assert not broad, f"bare except in line {broad}"
+
+
+@pytest.mark.parametrize("room", ["azr_jax", "configs", "executors", "tests"])
+def test_names_say_what_they_hold(room):
+    """No local is called one, each, found or made, and no function but a table of settings has more than 80 lines."""
+    vague, long = [], []
+    for path in sorted((REPOSITORY / room).rglob("*.py")):
+        if "attacks" in path.parts:
+            continue  # hostile programs: text of the tests
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = node.id if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else ""
+            name = node.arg if isinstance(node, ast.arg) else name
+            if name in ("one", "each", "found", "made") and not isinstance(node, ast.AnnAssign):
+                vague.append(f"{path}: {name}")
+            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 70 and node.name != "get_config":
+                long.append(f"{path}: {node.name}")
+    assert vague == [] and long == []
 
 
 def test_the_config_offers_the_tiers_that_there_are():

@@ -89,26 +89,36 @@ def help_of(*command: str) -> str:
     return done.stdout
 
 
+def named(words: list[str]) -> tuple[str, list[str]] | None:
+    """The module that a documented command runs, and the words behind it; None of another project's command."""
+    if words[0] == "azr-jax":
+        name = words[1] if len(words) > 1 else "COMMAND"
+        if not name.islower():
+            return None
+        assert name in COMMANDS or name.startswith("-"), words
+        module, before, _ = COMMANDS.get(name, ("azr_jax", (), ""))
+        return module, [*before, *words[2:]]
+    module = words[2].rstrip(".,;:)")
+    return (module, words[3:]) if module.split(".")[0] in ("azr_jax", "executors") else None
+
+
+def subcommand_of(module: str, rest: list[str]) -> str:
+    """The subcommand, or an empty text."""
+    if module not in ("executors", "azr_jax.evaluation", "azr_jax.checkpoint", "azr_jax.speed") or not rest:
+        return ""
+    if module == "azr_jax.evaluation" and rest[0].startswith("-"):
+        return "run"
+    return rest[0] if re.fullmatch(r"[a-z]+", rest[0]) else ""
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in HISTORY])
 def test_every_command_and_flag_exists(page):
     for words in commands(page):
-        if words[0] == "azr-jax":
-            name = words[1] if len(words) > 1 else "COMMAND"
-            if not name.islower():
-                continue
-            assert name in COMMANDS or name.startswith("-"), words
-            module, before, _ = COMMANDS.get(name, ("azr_jax", (), ""))
-            rest = [*before, *words[2:]]
-        else:
-            module, rest = words[2].rstrip(".,;:)"), words[3:]
-        if module.split(".")[0] not in ("azr_jax", "executors"):
+        if (command := named(words)) is None:
             continue
+        module, rest = command
         assert importlib.util.find_spec(module), words
-        subcommand = [rest[0]] if module in ("executors", "azr_jax.evaluation", "azr_jax.checkpoint") and rest else []
-        if module == "azr_jax.evaluation" and subcommand and subcommand[0].startswith("-"):
-            subcommand = ["run"]
-        if subcommand and not re.fullmatch(r"[a-z]+", subcommand[0]):
-            subcommand = []
+        subcommand = [subcommand_of(module, rest)] if subcommand_of(module, rest) else []
         text = help_of(module, *subcommand)
         for word in rest:
             flag = re.match(r"\[?(--[\w.-]+)=?(.*)", word)

@@ -22,8 +22,8 @@ def rows(key: str, grown: float) -> list[dict]:
     ("key", "grown"), [("host/memory_mib", 60.0), ("host/open_files", 2), ("host/processes", 2), ("time/cpu_s", 0.06)]
 )
 def test_growth_is_seen_and_noise_is_not(key, grown):
-    assert [one.key for one in growth(rows(key, grown)) if one.grew] == [key]
-    assert not [one.key for one in growth(rows(key, 0)) if one.grew]
+    assert [trend.key for trend in growth(rows(key, grown)) if trend.grew] == [key]
+    assert not [trend.key for trend in growth(rows(key, 0)) if trend.grew]
 
 
 def test_too_few_steps_or_empty_buffers_are_no_verdict():

@@ -72,14 +72,14 @@ def untimed(metrics: dict) -> dict:
     return {key: value for key, value in metrics.items() if not TIMED.fullmatch(key)}
 
 
-def assert_same_run(one: Path, other: Path, step: int) -> None:
+def assert_same_run(workdir: Path, other: Path, step: int) -> None:
     """Equal metrics, transcripts, parameters, optimizer and buffers, to the last bit."""
-    for left, right in zip(rows(one / METRICS_FILE), rows(other / METRICS_FILE), strict=True):
+    for left, right in zip(rows(workdir / METRICS_FILE), rows(other / METRICS_FILE), strict=True):
         assert untimed(left) == untimed(right)
-    assert (one / "transcripts.jsonl").read_bytes() == (other / "transcripts.jsonl").read_bytes()
-    for left, right in zip(rows(one / "seeding.jsonl"), rows(other / "seeding.jsonl"), strict=True):
+    assert (workdir / "transcripts.jsonl").read_bytes() == (other / "transcripts.jsonl").read_bytes()
+    for left, right in zip(rows(workdir / "seeding.jsonl"), rows(other / "seeding.jsonl"), strict=True):
         assert left["step"] == right["step"] and left["transcripts"] == right["transcripts"]
-    (left, left_host), (right, right_host) = saved(one, step), saved(other, step)
+    (left, left_host), (right, right_host) = saved(workdir, step), saved(other, step)
     assert left.keys() == right.keys()
     for name, array in left.items():
         assert array.tobytes() == right[name].tobytes(), name

@@ -114,7 +114,7 @@ def test_help_is_quick_and_shows_defaults(installed, name):
 SUBCOMMANDS = {
     ("executors", "run"): "(default: namespaces)",
     ("executors", "batch"): "(default: 512)",
-    ("executors", "benchmark"): "(default: 4.0)",
+    ("executors", "speed"): "(default: 4.0)",
     ("azr_jax.evaluation", "run"): "(default: completion)",
     ("azr_jax.evaluation", "check"): "(default: one a core)",
     ("azr_jax.checkpoint", "export"): "(default: the newest)",

@@ -139,9 +139,9 @@ def state() -> TrainState:
 
 
 def restore(saves: Manager):
-    made = state()
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), made)
-    return saves.restore(shapes, jax.tree.map(lambda x: x.sharding, made))
+    saved = state()
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), saved)
+    return saves.restore(shapes, jax.tree.map(lambda x: x.sharding, saved))
 
 
 @pytest.fixture

@@ -30,15 +30,18 @@ def main(argv: Sequence[str]) -> None:
     except ValueError as error:
         sys.exit(f"error: {error}")
     language = _PROBLEMS.value
-    if language in config.pretrain.languages:
+    if language and language in config.pretrain.languages:
         raise app.UsageError(f"--problems={language}: a pretraining language; its problems come with the model")
     prepare()
     from azr_jax.pretrain import making  # imports jax
 
-    if language:
-        making.make_problems(config, language)
-    else:
-        making.make_model(config)
+    try:
+        if language:
+            making.make_problems(config, language)
+        else:
+            making.make_model(config)
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

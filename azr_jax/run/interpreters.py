@@ -55,16 +55,16 @@ def open_pool(config: Config, language: Language) -> Pool:
 
 def versions(languages: Mapping[str, Language]) -> dict[str, str]:
     """Versions of Python, the libraries that matter and the interpreters, and the devices."""
-    found = {"python": platform.python_version()}
+    known = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            known[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             logging.warning("package %s has no version: summary.json leaves it out", package)
     for name, language in languages.items():
         interpreter = language.find()
         if interpreter is not None:
-            found[name] = interpreter.version
+            known[name] = interpreter.version
     devices = jax.devices()
-    found["devices"] = f"{len(devices)} x {devices[0].device_kind}"
-    return found
+    known["devices"] = f"{len(devices)} x {devices[0].device_kind}"
+    return known

@@ -44,11 +44,11 @@ class Attack:
 
     def faults(self, verdict: Verdict) -> list[str]:
         """What is wrong with a verdict on this program, its value left aside."""
-        found = []
+        faults = []
         if word(verdict.status) not in self.expect:
-            found.append(f"{self.name}: {verdict}")
-        found += [f"{self.name} holds {text}" for text in (SECRET, *self.forbid) if text in repr(verdict)]
-        return found
+            faults.append(f"{self.name}: {verdict}")
+        faults += [f"{self.name} holds {text}" for text in (SECRET, *self.forbid) if text in repr(verdict)]
+        return faults
 
     def value_job(self, verdict: Verdict) -> Job | None:
         """The job whose verdict must be correct, when the program claimed a value and only one may be claimed."""

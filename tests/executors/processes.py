@@ -30,45 +30,45 @@ def descendants(pid: int, before: Mapping[int, str] | None = None) -> dict[int, 
             if fields[0] != "Z":
                 parents[int(entry.name)] = int(fields[1])
                 starts[int(entry.name)] = fields[19]
-    found: dict[int, str] = {}
+    descendants: dict[int, str] = {}
     frontier = {pid}
     while frontier:
-        frontier = {child for child, parent in parents.items() if parent in frontier} - set(found)
-        found |= {child: starts[child] for child in frontier}
-    return {pid: start for pid, start in found.items() if (before or {}).get(pid) != start}
+        frontier = {child for child, parent in parents.items() if parent in frontier} - set(descendants)
+        descendants |= {child: starts[child] for child in frontier}
+    return {pid: start for pid, start in descendants.items() if (before or {}).get(pid) != start}
 
 
 def still_running(processes: dict[int, str], patience_s: float = 1.0) -> list[str]:
     """Those of `processes` (as `descendants` gives them) that have not ended within `patience_s`."""
     end = time.monotonic() + patience_s
-    while (found := _running(processes)) and time.monotonic() < end:
+    while (running := _running(processes)) and time.monotonic() < end:
         time.sleep(0.02)
-    return found
+    return running
 
 
 def _running(processes: dict[int, str]) -> list[str]:
-    found = []
+    matching = []
     for pid, start in processes.items():
         try:
             fields = stat_fields(pid)
             if fields[19] == start and fields[0] != "Z":
-                found.append(f"{pid} {fields[0]} {Path(f'/proc/{pid}/cmdline').read_text()}")
+                matching.append(f"{pid} {fields[0]} {Path(f'/proc/{pid}/cmdline').read_text()}")
         except OSError:
             continue
-    return found
+    return matching
 
 
 def processes_with(mark: str) -> list[int]:
     """Processes whose environment holds `mark`."""
-    found = []
+    folders = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 if mark.encode() in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
+                    folders.append(int(entry.name))
             except OSError:
                 continue
-    return found
+    return folders
 
 
 def marked_language(mark: str, name: str = "python") -> Language:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from executors.benchmark import Mark, growth
+from executors.speed import Mark, growth
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -72,8 +72,8 @@ def test_ids_of_a_batch_come_back_as_they_are():
     done = executors("batch", "--language=python", text="\n".join(map(json.dumps, lines)))
     verdicts = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, done.stderr
-    found = sorted(json.dumps([verdict["id"], verdict["correct"]]) for verdict in verdicts)
-    assert found == sorted(json.dumps([identity, correct]) for identity in ids for correct in (None, True, False))
+    pairs = sorted(json.dumps([verdict["id"], verdict["correct"]]) for verdict in verdicts)
+    assert pairs == sorted(json.dumps([identity, correct]) for identity in ids for correct in (None, True, False))
 
 
 @pytest.mark.parametrize("cold", [(), ("--cold",)])
@@ -144,7 +144,7 @@ def test_a_batch_of_whole_programs_with_tests():
     assert (verdict["correct"], verdict["passed"]) == (False, [True, False])
 
 
-@pytest.mark.parametrize("command", ["run", "batch", "benchmark"])
+@pytest.mark.parametrize("command", ["run", "batch", "speed", "benchmark"])
 def test_missing_interpreter_is_an_error_with_the_install_command(command, tmp_path):
     arguments = ["--source=/dev/null", "--input=1"] if command == "run" else []
     done = executors(command, "--language=racket", *arguments, PATH=str(tmp_path))
@@ -186,8 +186,8 @@ def test_doctor():
         assert re.search(rf"^{feature} +(yes|no) +\S", done.stdout, re.MULTILINE), feature
 
 
-def test_benchmark_rows():
-    done = executors("benchmark", "--language=python", "--seconds=0.3", "--json")
+def test_speed_rows():
+    done = executors("speed", "--language=python", "--seconds=0.3", "--json")
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout.splitlines()[-1])
     assert row["language"] == "python"
@@ -200,7 +200,7 @@ def test_benchmark_rows():
 
 
 def test_soak_says_whether_anything_grew():
-    done = executors("benchmark", "--language=python", "--soak=600", "--json")
+    done = executors("speed", "--language=python", "--soak=600", "--json")
     # Latency is that of the machine, too: other tests may take it.
     grown = done.stdout.partition("GREW: ")[2].partition("\n")[0]
     assert grown.partition("latency")[0] == "", done.stdout + done.stderr
@@ -219,14 +219,14 @@ def test_growth_is_seen():
 @pytest.mark.slow
 def test_soak_of_100000_programs():
     done = subprocess.run(
-        [sys.executable, "-m", "executors", "benchmark", "--language=python", "--soak=100000"],
+        [sys.executable, "-m", "executors", "speed", "--language=python", "--soak=100000"],
         capture_output=True, text=True, cwd=REPOSITORY, timeout=3600, check=False,
     )  # fmt: skip
     assert "nothing grew" in done.stdout, done.stdout
 
 
 def test_batch_with_programs_that_hang_is_finished_in_time():
-    done = executors("benchmark", "--hanging=40", "--json")
+    done = executors("speed", "--hanging=40", "--json")
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout.splitlines()[-1])
     assert (row["busy"], row["asleep"]) == (1, 1)

@@ -153,11 +153,11 @@ def test_equality_is_the_language_s(pool, given):
     # All at once: the pool then knows them.
     values = read(pool, *given.DISTINCT, *itertools.chain(*given.SAME)).values[: len(given.DISTINCT)]
     assert len(values) == len(set(values)) == len(given.DISTINCT)
-    for one, other in zip(given.DISTINCT, given.DISTINCT[1:], strict=False):
-        assert equal(pool, one, other) is False
+    for value, other in zip(given.DISTINCT, given.DISTINCT[1:], strict=False):
+        assert equal(pool, value, other) is False
         assert equal(pool, other, other) is True
-    for one, other in given.SAME:
-        assert equal(pool, one, other) is True, (one, other)
+    for value, other in given.SAME:
+        assert equal(pool, value, other) is True, (value, other)
 
 
 def test_what_is_no_value_is_refused(pool, given):
@@ -276,7 +276,7 @@ def assert_as_files(pool, given, programs, folder):
     # All at once: the pool then knows them.
     assert read(pool, *(value_text(verdict) for verdict in printed if verdict.ok and value_text(verdict))).ok
     different = [difference(pool, given, *pair) for pair in zip(programs, printed, strict=True)]
-    none([found for found in different if found is not None])
+    none([difference for difference in different if difference is not None])
     assert any(verdict.status is Status.OK for verdict in printed)
 
 

@@ -194,18 +194,18 @@ def test_guardian_ends_what_is_in_a_listed_group_though_it_is_not_listed_itself(
     """A pool that is killed while it starts a process has not told of it yet."""
     place = find_place()
     assert place is not None
-    made = place.new_group()
-    made.make(64, 16)
-    sleeper = subprocess.Popen(["/bin/sh", "-c", f"{join_script(made)} exec sleep 100"], start_new_session=True)
-    while not all(str(sleeper.pid) in Path(door).read_text().split() for door in made.doors):
+    group = place.new_group()
+    group.make(64, 16)
+    sleeper = subprocess.Popen(["/bin/sh", "-c", f"{join_script(group)} exec sleep 100"], start_new_session=True)
+    while not all(str(sleeper.pid) in Path(door).read_text().split() for door in group.doors):
         time.sleep(0.01)
     guardian = Guardian()
-    for path in made.folders:
+    for path in group.folders:
         guardian.add(group(path))
     threading.Thread(target=sleeper.wait).start()  # a zombie would keep its group
     guardian.close()
     assert sleeper.wait(5) == -signal.SIGKILL
-    assert not any(path.exists() for path in made.folders)
+    assert not any(path.exists() for path in group.folders)
 
 
 STARVED = """

@@ -243,7 +243,7 @@ def test_forged_replies_are_useless(pool):
 def test_nothing_of_one_program_reaches_another(pool):
     secret = "s3cr" + "et" * 50
     run(pool, f"globalThis.kept = '{secret}'; const f = (x) => x;", f"['{secret}']", expect=(f"['{secret}', 1]",))
-    found = run(
+    verdict = run(
         pool,
         """function f() {
           const needle = Buffer.from(['s3c', 'ret', 'etet'].join(''));
@@ -252,7 +252,7 @@ def test_nothing_of_one_program_reaches_another(pool):
           return 'nothing';
         }""",
     )
-    assert found.values == ('"nothing"',)
+    assert verdict.values == ('"nothing"',)
 
 
 @NEEDS_ADDON

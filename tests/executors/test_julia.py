@@ -411,5 +411,5 @@ def test_canonical_program_keeps_literals(source):
 
 def test_canonical_program_keeps_what_means_something():
     pairs = (("[1 -2]", "[1 - 2]"), ("a\nb", "a b"), ('"a  b"', '"a b"'), ("x'", "x"), ("1", "2"))
-    for one, other in pairs:
-        assert JULIA.canonical_program(one) != JULIA.canonical_program(other)
+    for value, other in pairs:
+        assert JULIA.canonical_program(value) != JULIA.canonical_program(other)

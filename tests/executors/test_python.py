@@ -205,9 +205,9 @@ def test_earlier_requests_are_not_in_memory(pool):
 
 
 def test_canonical_program_folds_layout_only():
-    one = "def f(x):\n    # a comment\n    return  x+1\n\n"
-    assert canonical_program(one) == canonical_program("def f( x ):\n  return x + 1  # other")
-    assert canonical_program(one) != canonical_program("def f(x):\n    return x + 2")
+    source = "def f(x):\n    # a comment\n    return  x+1\n\n"
+    assert canonical_program(source) == canonical_program("def f( x ):\n  return x + 1  # other")
+    assert canonical_program(source) != canonical_program("def f(x):\n    return x + 2")
     assert canonical_program("def f(x):\n  if x:\n    return 1\n  return 2") != canonical_program(
         "def f(x):\n  if x:\n    return 1\n    return 2"
     )

@@ -242,8 +242,8 @@ def test_what_an_interpreter_reads_may_lie_below_tmp(tmp_path):
     table = tmp_path / "table"
     table.write_text("kept")
     language = LANGUAGES["python"]
-    found = language.find()
-    reads_more = dataclasses.replace(found, read_only=(*found.read_only, table))
+    interpreter = language.find()
+    reads_more = dataclasses.replace(interpreter, read_only=(*interpreter.read_only, table))
     with Pool(dataclasses.replace(language, find=lambda: reads_more), workers=1) as pool:
         job = Job("1", JobKind.PROGRAM, f"print(open({str(table)!r}).read())")
         assert pool.submit(job).result().stdout == "kept\n"

@@ -48,8 +48,8 @@ def of_version(version: str, old: str = "", new: str = ""):
     """Python that says it is of `version`, its warm server's text changed from `old` to `new`."""
     interpreter = dataclasses.replace(PYTHON.find(), version=version)
 
-    def harness_argv(found, harness, mode):
-        argv = list(PYTHON.harness_argv(found, harness, mode))
+    def harness_argv(interpreter, harness, mode):
+        argv = list(PYTHON.harness_argv(interpreter, harness, mode))
         if mode != "--serve" or not old:
             return argv
         return [*argv[:-2], "-c", WRAPPER, harness, mode, old, new]

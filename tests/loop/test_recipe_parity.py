@@ -59,7 +59,7 @@ class Transcription:
         self.advantages = {}
         for role, kind in TASK_GROUPS:
             group = [response for response in scored if (response.task.role, response.task.type) == (role, kind)]
-            returns = np.concatenate([np.full(len(one.rollout.token_ids), one.reward) for one in group])
+            returns = np.concatenate([np.full(len(response.rollout.token_ids), response.reward) for response in group])
             mean, std = returns.mean(), np.sqrt(returns.var(ddof=1) + 1e-8)
             for response in group:
                 self.advantages[response.rollout.request_id] = (response.reward - mean) / std

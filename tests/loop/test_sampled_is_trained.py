@@ -28,7 +28,7 @@ def test_a_capped_response_says_so_and_has_no_invented_end(opened):
     session.submit(Request("free", prompt, 96, 1.0))
     rollouts = {}
     while not session.idle:
-        rollouts |= {one.request_id: one for one in session.step()}
+        rollouts |= {rollout.request_id: rollout for rollout in session.step()}
     capped = rollouts["capped"]
     assert capped.stop_reason is StopReason.LENGTH
     assert len(capped.token_ids) == len(capped.logprobs) == 5
@@ -49,7 +49,7 @@ def test_the_log_probabilities_are_of_the_whole_distribution(opened):
     prompt = tuple(run.engine.tokenizer.encode("# Task: write a program\n"))
     session = run.player.sampler.session(params, 0)
     session.submit(Request("one", prompt, 12, 1.0))
-    (rollout,) = [one for _ in range(4) for one in session.step()]
+    (rollout,) = [response for _ in range(4) for response in session.step()]
     graphdef, _ = abstract(run.engine.model_config, compute_dtype=jnp.float32, attention_kernel="xla")
     ids = np.array([[*rollout.prompt_ids, *rollout.token_ids]], np.int32)
     model = nnx.merge(graphdef, params)

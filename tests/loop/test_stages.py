@@ -49,15 +49,15 @@ def test_seeding_fills_the_buffers_without_rewards(step):
 
 def test_a_step_asks_the_six_tasks_and_estimates_the_valid(step):
     opened, _, _, played, *_ = step
-    kinds = collections.Counter(one.task.type for one in played.proposals)
+    kinds = collections.Counter(response.task.type for response in played.proposals)
     assert kinds == dict.fromkeys(TaskType, BATCH)
     for proposal, tries in zip(played.proposals, played.estimates, strict=True):
         assert len(tries) == (opened.config.selfplay.estimate_samples if proposal.item is not None else 0)
-        assert all(one.task.source == proposal.item for one in tries)
-    solved = collections.Counter(one.task.type for one in played.solutions)
+        assert all(response.task.source == proposal.item for response in tries)
+    solved = collections.Counter(response.task.type for response in played.solutions)
     assert solved[TaskType.DEDUCTION] == solved[TaskType.ABDUCTION] == BATCH
-    assert all(one.task.role is Role.SOLVE for one in played.solutions)
-    ids = [one.request_id for one in stages.rollouts(played)]
+    assert all(response.task.role is Role.SOLVE for response in played.solutions)
+    ids = [response.request_id for response in stages.rollouts(played)]
     assert len(set(ids)) == len(ids)
 
 
@@ -69,8 +69,9 @@ def test_valid_proposals_enter_the_buffer_and_come_first(step):
             assert buffers["python"].has_triplet(proposal.item.program, proposal.item.input)
         elif proposal.item is not None:
             assert buffers["python"].has_problem(proposal.item.program, proposal.item.inputs)
-    new = [one.item for one in played.proposals if one.item is not None and one.task.type is TaskType.INDUCTION]
-    asked = [one.task.source for one in played.solutions if one.task.type is TaskType.INDUCTION]
+    valid = [proposal for proposal in played.proposals if proposal.item is not None]
+    new = [proposal.item for proposal in valid if proposal.task.type is TaskType.INDUCTION]
+    asked = [response.task.source for response in played.solutions if response.task.type is TaskType.INDUCTION]
     # A new one that was not asked is still queued: older new ones came before it.
     assert set(new) <= set(asked) or buffers["python"].problems.new_count(TaskType.INDUCTION) > 0
 
@@ -79,12 +80,12 @@ def test_the_record_counts_this_step(step):
     """The clock of the step before was recorded once."""
     opened, *_, played, _, record = step
     responses = stages.rollouts(played)
-    tokens = sum(len(one.token_ids) for one in responses)
+    tokens = sum(len(response.token_ids) for response in responses)
     assert record.metrics["sample/response_tokens"] == pytest.approx(tokens / len(responses))
     assert record.metrics["exec/programs"] == played.clock.programs
-    checked = [*played.solutions, *(one for tries in played.estimates for one in tries)]
-    ran = sum(one.verdict is not None for one in checked)
-    valid = sum(one.item is not None for one in played.proposals)
+    checked = [*played.solutions, *(response for tries in played.estimates for response in tries)]
+    ran = sum(response.verdict is not None for response in checked)
+    valid = sum(response.item is not None for response in played.proposals)
     assert ran + valid <= record.metrics["exec/programs"] <= len(responses)
     assert record.metrics["propose/valid"] == pytest.approx(valid / len(played.proposals))
     assert record.metrics["exec/infrastructure"] == 0
@@ -96,7 +97,7 @@ def test_the_record_counts_this_step(step):
         shares = [value for key, value in record.metrics.items() if key.startswith("propose/acc_histogram/")]
         assert len(shares) == opened.config.selfplay.estimate_samples + 1 and sum(shares) == pytest.approx(1)
     assert 0 < record.metrics["propose/python/program/distinct"] <= 1
-    written = [one.item.program for one in played.proposals if isinstance(one.item, Triplet)]
+    written = [response.item.program for response in played.proposals if isinstance(response.item, Triplet)]
     programs = {key for key in record.metrics if key.startswith("propose/python/program/")}
     assert bool(programs) == bool(written)
     # Of one language there is nothing to tell apart.
@@ -109,7 +110,7 @@ def test_the_record_counts_this_step(step):
             assert row["claimed"] and row["detail"] == ""
         if row["outcome"] == "wrong":
             assert row["claimed"] != row["expected"]
-    assert {(one["role"], one["type"]) for one in record.transcripts} == {
+    assert {(response["role"], response["type"]) for response in record.transcripts} == {
         (role.value, kind.value) for role in Role for kind in TaskType
     }
 
@@ -118,12 +119,13 @@ def test_the_same_step_again_is_the_same_step(step):
     opened, params, before, played, *_ = step
     given = before.to_json()
     replayed = stages.play_step(opened.config, opened.player, params, before, 1)
-    assert [one.rollout.text for one in replayed.proposals] == [one.rollout.text for one in played.proposals]
-    assert [one.outcome for one in replayed.solutions] == [one.outcome for one in played.solutions]
+    texts = [[proposal.rollout.text for proposal in part.proposals] for part in (replayed, played)]
+    assert texts[0] == texts[1]
+    assert [response.outcome for response in replayed.solutions] == [response.outcome for response in played.solutions]
     assert replayed.buffers.to_json() == played.buffers.to_json() != given
     assert before.to_json() == given  # what a cut step goes back to
     other = drawing.proposer_tasks(opened.config, opened.player, replayed.buffers, "2", list(TaskType))
-    assert [task.id for task in other] != [one.task.id for one in played.proposals]
+    assert [task.id for task in other] != [response.task.id for response in played.proposals]
 
 
 def test_with_solver_tasks_before_a_step_solves_what_the_buffers_had(step):
@@ -191,9 +193,9 @@ def test_scores_are_equations_2_and_3():
         (Role.SOLVE, False, [], "no_answer", False),
     ]
     config = small_config(reward__proposer="eq3")
-    assert [one.reward for one in scored_step(outcomes, config)] == [0.75, -0.5, -0.5, -1.0, 1.0, -0.5, -1.0]
+    assert [response.reward for response in scored_step(outcomes, config)] == [0.75, -0.5, -0.5, -1.0, 1.0, -0.5, -1.0]
     revised = scored_step(outcomes[:4], small_config(reward__proposer="eq4"))
-    assert [one.reward for one in revised] == [0.5 + 2 * 0.25 * 0.75, 0.5, 0.5, -1.0]
+    assert [response.reward for response in revised] == [0.5 + 2 * 0.25 * 0.75, 0.5, 0.5, -1.0]
 
 
 def test_what_the_executors_failed_on_has_no_reward():
@@ -210,7 +212,7 @@ def test_estimates_are_trained_on_when_asked():
     outcomes = [(Role.PROPOSE, True, [True, False], "valid", True)]
     assert len(scored_step(outcomes, small_config())) == 1
     more = scored_step(outcomes, small_config(selfplay__train_on_estimates=True))
-    assert [one.task.role for one in more] == [Role.PROPOSE, Role.SOLVE, Role.SOLVE]
+    assert [response.task.role for response in more] == [Role.PROPOSE, Role.SOLVE, Role.SOLVE]
 
 
 @pytest.mark.slow
@@ -221,10 +223,10 @@ def test_estimates_are_on_policy_data(step):
     scored = stages.score(config, played, RewardState())
     samples = sum(map(len, played.estimates))
     assert samples and len(scored) == len(played.proposals) + len(played.solutions) + samples
-    assert len({one.rollout.request_id for one in scored}) == len(scored)
+    assert len({response.rollout.request_id for response in scored}) == len(scored)
     state = opened.learner.init(opened.engine.load_params())
     _, metrics = learning.learn(config, opened.learner, state, scored, 1, opened.engine.tokenizer.pad_id)
-    assert metrics["ppo/response_tokens"] == sum(len(one.rollout.token_ids) for one in scored)
+    assert metrics["ppo/response_tokens"] == sum(len(response.rollout.token_ids) for response in scored)
     # Sampled from the weights that are updated, as all the rest.
     assert metrics["ppo/first_ratio_max"] == 1.0 and metrics["ppo/mismatch_mean"] < 1e-3
 
@@ -246,7 +248,7 @@ def test_learning_changes_the_weights_and_permuted_rewards_change_them_otherwise
     assert any((left != right).any() for left, right in zip(plain, started, strict=True))
     assert any((left != right).any() for left, right in zip(plain, permuted, strict=True))
     assert metrics["ppo/response_tokens"] == other["ppo/response_tokens"]
-    assert metrics["ppo/response_tokens"] == sum(len(one.rollout.token_ids) for one in scored)
+    assert metrics["ppo/response_tokens"] == sum(len(response.rollout.token_ids) for response in scored)
     assert metrics["ppo/first_ratio_max"] == 1.0
 
 
@@ -277,8 +279,8 @@ def test_a_proposal_without_a_judged_sample_is_neither_valid_nor_invalid_in_the_
     failed = Solution(asked, rollout, True, False, "infrastructure", None)
     valid, refused = (Proposal(asked, rollout, item, "valid", True), Proposal(asked, rollout, None, "timeout", True))
     tried = Solution(asked, rollout, True, True, "correct", None)
-    found = _proposals([(valid, [failed]), (valid, [tried]), (refused, [])], "propose", by_type=False)
-    assert found["propose/valid"] == found["propose/invalid_rate"] == 0.5 and found["propose/acc"] == 1.0
+    metrics = _proposals([(valid, [failed]), (valid, [tried]), (refused, [])], "propose", by_type=False)
+    assert metrics["propose/valid"] == metrics["propose/invalid_rate"] == 0.5 and metrics["propose/acc"] == 1.0
 
 
 class RecordingLearner:

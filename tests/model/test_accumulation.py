@@ -49,8 +49,8 @@ def test_what_is_kept_of_each_layer_is_its_input_and_what_the_policy_says():
     context, hidden_BD = arrays(B, D, seed=2), arrays(B, D, seed=3)
 
     def kept(policy) -> list[tuple[int, ...]]:
-        one = jax.checkpoint(body, policy=policy, prevent_cse=False)
-        loss = jax.grad(lambda stacked: jnp.sum(scan_adding(one, context, hidden_BD, stacked, stacked)))
+        block = jax.checkpoint(body, policy=policy, prevent_cse=False)
+        loss = jax.grad(lambda stacked: jnp.sum(scan_adding(block, context, hidden_BD, stacked, stacked)))
         forward = next(eqn for eqn in jax.make_jaxpr(loss)(stacked).eqns if eqn.primitive.name == "scan")
         return [variable.aval.shape for variable in forward.outvars[1:]]
 

@@ -194,11 +194,11 @@ def byte_level(path, **changes):
 
     alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
     vocab = {character: number for number, character in enumerate([*sorted(alphabet), "<|endoftext|>", "<s>"])}
-    made = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocab, merges=[]))
-    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    made.decoder = tokenizers.decoders.ByteLevel()
-    made.add_special_tokens(["<|endoftext|>", "<s>"])
-    content = json.loads(made.to_str()) | changes
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocab, merges=[]))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = tokenizers.decoders.ByteLevel()
+    backend.add_special_tokens(["<|endoftext|>", "<s>"])
+    content = json.loads(backend.to_str()) | changes
     (path / "tokenizer.json").write_text(json.dumps(content))
     (path / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
     return vocab

@@ -23,5 +23,5 @@ for name, chip in chips.CHIPS.items():
     try:
         jax.jit(lambda a: jnp.sort(a @ a.T, axis=0) @ a).lower(tall).compile()
     except jax.errors.JaxRuntimeError as error:
-        found = re.search(r"available HBM \(([\d.]+)G\)", str(error))
-        sys.stdout.write(f"{name} {found.group(1) if found else error}\n")
+        match = re.search(r"available HBM \(([\d.]+)G\)", str(error))
+        sys.stdout.write(f"{name} {match.group(1) if match else error}\n")

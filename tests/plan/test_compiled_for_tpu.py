@@ -59,7 +59,7 @@ def test_kernels_compile(planned):
 
 
 def largest(program, *kinds: str) -> int:
-    return max((one["bytes"] for one in program["collectives"] if not kinds or one["kind"] in kinds), default=0)
+    return max((op["bytes"] for op in program["collectives"] if not kinds or op["kind"] in kinds), default=0)
 
 
 def test_no_collective_is_larger_than_needed(planned):
@@ -69,7 +69,7 @@ def test_no_collective_is_larger_than_needed(planned):
     # The gradient's program gathers one layer's matrix at a time, or the head; never all of the state or the weights.
     assert largest(programs["accumulate"], "all-gather") <= 2 * 151936 * 2048 // 2
     gathered = sum(
-        one["bytes"] * one["times"] for one in programs["accumulate"]["collectives"] if one["kind"] == "all-gather"
+        op["bytes"] * op["times"] for op in programs["accumulate"]["collectives"] if op["kind"] == "all-gather"
     )
     assert gathered < planned["whole_state"] / 2
     # A decode step exchanges rows of activations; the cache stays where it is.
@@ -87,9 +87,9 @@ def test_a_chip_has_the_memory_that_the_compiler_says():
 
 
 def test_weights_are_cast_before_they_are_gathered(planned):
-    gathers = [one for one in planned["programs"]["reshard"]["collectives"] if one["kind"] == "all-gather"]
+    gathers = [op for op in planned["programs"]["reshard"]["collectives"] if op["kind"] == "all-gather"]
     assert gathers
-    assert all(one["result"].startswith("bf16") for one in gathers)
+    assert all(op["result"].startswith("bf16") for op in gathers)
 
 
 @pytest.mark.parametrize(

@@ -67,24 +67,24 @@ ENTRY %main (p: f32[8]) -> f32[8] {
 
 
 def test_collectives_are_found_in_loops_and_fusions():
-    found = collectives.find(TEXT)
-    by_name = {one.kind: one for one in found if one.bytes > 8}
+    operations = collectives.find(TEXT)
+    by_name = {operation.kind: operation for operation in operations if operation.bytes > 8}
     gather, scatter, reduce = (by_name[kind] for kind in ("all-gather", "reduce-scatter", "all-reduce"))
     assert (gather.times, gather.group, gather.bytes, gather.known) == (36, 8, 2048 * 5504 * 2, True)
     assert (scatter.times, scatter.group, scatter.bytes) == (36, 8, 2048 * 5504 * 2)
     assert (reduce.times, reduce.group, reduce.bytes, reduce.known) == (1, 2, 48 * 2048 * 4, False)
-    assert sorted(one.bytes for one in found)[0] == 8  # two scalars reduced together
-    assert len(found) == 4
-    totals = collectives.by_kind(found)
+    assert sorted(operation.bytes for operation in operations)[0] == 8  # two scalars reduced together
+    assert len(operations) == 4
+    totals = collectives.by_kind(operations)
     assert totals["all-gather"] == {"count": 36, "bytes": 36 * gather.bytes}
     # A ring sends (n - 1) / n of the array, an all-reduce twice that.
     expected = 36 * (7 / 8) * (gather.bytes + scatter.bytes) + 2 * (1 / 2) * (reduce.bytes + 8)
-    assert collectives.wire_bytes(found) == pytest.approx(expected)
+    assert collectives.wire_bytes(operations) == pytest.approx(expected)
 
 
 def test_a_loop_that_tells_its_length_is_multiplied():
     told = TEXT.replace("body=%step", 'body=%step, backend_config={"known_trip_count":{"n":"32"}}')
-    reduce = next(one for one in collectives.find(told) if one.kind == "all-reduce" and one.bytes > 8)
+    reduce = next(op for op in collectives.find(told) if op.kind == "all-reduce" and op.bytes > 8)
     assert (reduce.times, reduce.known) == (32, True)
 
 
@@ -121,8 +121,8 @@ def test_a_flag_that_is_wrong_is_one_message(arguments, message):
 
 
 def test_without_the_compiler_the_error_says_how_to_install_it(monkeypatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "libtpu" else found(name))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "libtpu" else find_spec(name))
     with pytest.raises(RuntimeError, match=r"libtpu.*pip install -c constraints\.txt libtpu"):
         chips.configure(chips.CHIPS["v5e"])
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -94,12 +97,21 @@ def test_lengths_that_are_none_are_an_error(text):
         lengths.parse(text, 1000)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
+def test_the_command_plans_without_compiling():
+    command = [sys.executable, "-m", "azr_jax.plan", "--config=tiny", "--topology=v5e:1x1", "--nocompile", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    planned = json.loads(done.stdout.splitlines()[-1])
+    assert planned["topology"] == "v5e:1x1" and planned["simulated"]["after"]["seconds"] > 0.0
+
+
 def test_a_plan_without_compiling_is_the_simulated_step(planned, monkeypatch):
     plan, _ = planned
     monkeypatch.setattr(build, "topology_devices", lambda _: jax.devices()[:1])
     lines = []
     one_seed = dataclasses.replace(plan.config, mesh=dataclasses.replace(plan.config.mesh, fsdp=1))
-    made = make_plan(one_seed, "v5e:1x1", lines.append, "40,1", compiles=False)
-    assert made["simulated"]["after"]["seconds"] > made["simulated"]["before"]["seconds"] > 0.0
+    planned_step = make_plan(one_seed, "v5e:1x1", lines.append, "40,1", compiles=False)
+    assert planned_step["simulated"]["after"]["seconds"] > planned_step["simulated"]["before"]["seconds"] > 0.0
     text = "\n".join(lines)
     assert "simulated (log-normal, median 40, sigma 1" in text and "meshes and slots, quickest simulated" in text

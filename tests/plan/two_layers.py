@@ -52,7 +52,7 @@ def main(file: str, topology: str) -> None:
             "aliased": memory.alias_size_in_bytes,
             "temporaries": memory.temp_size_in_bytes,
             "kernels": [kernel for kernel in KERNELS if kernel in text],
-            "collectives": [dataclasses.asdict(one) for one in collectives.find(text)],
+            "collectives": [dataclasses.asdict(operation) for operation in collectives.find(text)],
         }
     with open(file, "w", encoding="utf-8") as output:
         json.dump({"sizes": sizes, "programs": programs, "whole_state": 12 * model.parameters}, output)

@@ -98,11 +98,11 @@ def _transcripts(count):
 
 def test_styles_and_tasks_have_their_documented_shares():
     written = _transcripts(4000)
-    solvers = [one for one in written if one.role is Role.SOLVE]
-    styles = collections.Counter(one.style for one in solvers)
+    solvers = [transcript for transcript in written if transcript.role is Role.SOLVE]
+    styles = collections.Counter(transcript.style for transcript in solvers)
     for style, share in transcripts.SOLVER_STYLES.items():
         assert styles[style] / len(solvers) == pytest.approx(share, abs=0.04)
-    tasks = collections.Counter((one.role, one.type) for one in written)
+    tasks = collections.Counter((transcript.role, transcript.type) for transcript in written)
     for task, share in transcripts.TASK_SHARES.items():
         assert tasks[task] / len(written) == pytest.approx(share, abs=0.03)
 
@@ -110,17 +110,17 @@ def test_styles_and_tasks_have_their_documented_shares():
 def test_clean_transcripts_are_right_reasoned_and_formatted():
     drawn = corpus.draw(60, 6, random.Random(5), set())
     written = corpus.write(corpus.run("python", drawn, workers=1), 300, 4, 2, clean=True, seed="c")
-    assert all(one.right and one.style in ("reasoned", "planned") for one in written)
+    assert all(transcript.right and transcript.style in ("reasoned", "planned") for transcript in written)
 
 
 def test_formatted_styles_parse_and_unformatted_ones_do_not():
-    for one in _transcripts(600):
-        parsed = parse(one.role, one.type, one.response, Form("strict", ("python",), 6, 1024))
-        cut_short = one.role is Role.PROPOSE and not one.right
-        if one.style == "unformatted":
+    for transcript in _transcripts(600):
+        parsed = parse(transcript.role, transcript.type, transcript.response, Form("strict", ("python",), 6, 1024))
+        cut_short = transcript.role is Role.PROPOSE and not transcript.right
+        if transcript.style == "unformatted":
             assert not isinstance(parsed, Answer)
         elif not cut_short:
-            assert isinstance(parsed, Answer), one
+            assert isinstance(parsed, Answer), transcript
 
 
 def test_the_command_writes_the_problems_of_a_language_that_is_left_out(tmp_path):

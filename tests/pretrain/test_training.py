@@ -136,5 +136,5 @@ def test_training_again_gives_the_same_weights():
     rows = train.rows_of(documents, chosen.row_tokens, chosen.prompt_weight)
     first, again = (train.fit(config, chosen, [rows], rows, seed=0) for _ in range(2))
     assert first.final_loss < np.log(32)
-    for one, other in zip(jax.tree.leaves(first.params), jax.tree.leaves(again.params), strict=True):
-        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+    for leaf, other in zip(jax.tree.leaves(first.params), jax.tree.leaves(again.params), strict=True):
+        assert np.asarray(leaf).tobytes() == np.asarray(other).tobytes()

@@ -39,13 +39,13 @@ def test_planted_matches_of_the_newest_save_are_in_the_page_as_text(tmp_path, da
     save(workdir, 8, [])
     planted = ";; return the sum of all numbers of the list that are larger than the first one of them\n" + EVIL
     save(workdir, 16, [planted, "(define (f x) (+ x 1))"])
-    found = section(workdir, data)
-    assert "1 of 2 items match" in found and "at step 16" in found and "humaneval-rkt.jsonl: 1" in found
-    assert "10-grams" in found and "a match from 50%" in found
-    assert "HumanEval_0_sum_larger, prompt" in found and "[U+202E]" in found
-    assert "<script>" not in found and "\u202e" not in found
+    text = section(workdir, data)
+    assert "1 of 2 items match" in text and "at step 16" in text and "humaneval-rkt.jsonl: 1" in text
+    assert "10-grams" in text and "a match from 50%" in text
+    assert "HumanEval_0_sum_larger, prompt" in text and "[U+202E]" in text
+    assert "<script>" not in text and "\u202e" not in text
     arms = arms_of(runs.load_all([workdir]))
-    assert found in page.render(arms, figures(arms), {}, tmp_path, tmp_path / "report.html", str(data))
+    assert text in page.render(arms, figures(arms), {}, tmp_path, tmp_path / "report.html", str(data))
 
 
 def test_what_was_not_checked_is_said_with_the_reason(tmp_path, data, monkeypatch):

@@ -47,23 +47,23 @@ def test_the_heldout_table_has_the_intervals(whole):
 
 def test_model_text_is_data_and_never_markup(whole):
     content = (whole / "report.html").read_text(encoding="utf-8")
-    found = Page(content)
-    assert found.island[0]["response"] == EVIL and found.island[0]["prompt"] == f"prompt {EVIL}"
-    assert len(found.island) == 30 * 6
-    assert [attributes.get("id") for attributes, _ in found.scripts] == ["transcripts", "places", None, None]
-    assert not any(name.startswith("on") for _, attributes in found.elements for name in attributes)
-    assert "alert(" not in "".join(found.text) and "\u202e" not in content and "<img" not in content
-    script = found.scripts[-2][1] + found.scripts[-1][1]
+    page = Page(content)
+    assert page.island[0]["response"] == EVIL and page.island[0]["prompt"] == f"prompt {EVIL}"
+    assert len(page.island) == 30 * 6
+    assert [attributes.get("id") for attributes, _ in page.scripts] == ["transcripts", "places", None, None]
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    assert "alert(" not in "".join(page.text) and "\u202e" not in content and "<img" not in content
+    script = page.scripts[-2][1] + page.scripts[-1][1]
     for forbidden in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function("):
         assert forbidden not in script
 
 
 def test_the_policy_allows_these_scripts_alone_and_nothing_is_fetched(whole):
-    found = Page((whole / "report.html").read_text(encoding="utf-8"))
-    (policy,) = [attributes["content"] for tag, attributes in found.elements if attributes.get("http-equiv")]
-    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for _, script in found.scripts[-2:]]
+    page = Page((whole / "report.html").read_text(encoding="utf-8"))
+    (policy,) = [attributes["content"] for tag, attributes in page.elements if attributes.get("http-equiv")]
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for _, script in page.scripts[-2:]]
     assert "default-src 'none'" in policy and f"script-src 'sha256-{digests[0]}' 'sha256-{digests[1]}';" in policy
-    for tag, attributes in found.elements:
+    for tag, attributes in page.elements:
         assert tag not in ("link", "img", "iframe", "object", "base")
         assert "src" not in attributes
         link = attributes.get("href", attributes.get("xlink:href", "#"))
@@ -91,9 +91,9 @@ def test_a_hostile_name_of_a_run_is_text(tmp_path, one_figure):
     workdir = run_folder(tmp_path / "<b onclick=x> $\\frac{1}{0}$", steps=2)
     out = tmp_path / "r.html"
     write([workdir, run_folder(tmp_path / "other", steps=2)], out)
-    found = Page(out.read_text(encoding="utf-8"))
-    assert not any(tag == "b" for tag, _ in found.elements)
-    assert any("<b onclick=x>" in text for text in found.text)
+    page = Page(out.read_text(encoding="utf-8"))
+    assert not any(tag == "b" for tag, _ in page.elements)
+    assert any("<b onclick=x>" in text for text in page.text)
 
 
 @pytest.mark.parametrize("steps", [0, 1])
@@ -146,16 +146,16 @@ def test_runs_of_one_seed_stay_apart(tmp_path):
 
 
 def test_stacks_and_histograms_are_shares_of_all_responses(whole):
-    found = {figure.name: figure for figure in figures(arms_of(runs.load_all([whole])))}
-    proposer, solver = found["reward_composition"].panels
+    by_name = {figure.name: figure for figure in figures(arms_of(runs.load_all([whole])))}
+    proposer, solver = by_name["reward_composition"].panels
     at = {curve.label: dict(curve.mean())[20] for curve in (*proposer.curves, *solver.curves)}
     assert at["valid, 0 < acc < 1"] == pytest.approx(0.5 * 0.6) and at["not valid"] == 0.5
     assert at["right"] == 0.5 and at["formatted, not right"] == pytest.approx(0.4)
     assert at["not formatted"] == pytest.approx(0.1)
-    histogram = found["acc_histogram"].panels[0]
+    histogram = by_name["acc_histogram"].panels[0]
     assert [curve.label for curve in histogram.curves] == [f"{k}/10" for k in range(10)]
     assert histogram.kind == "heat"
-    time = {curve.label: dict(curve.mean())[3] for curve in found["time"].panels[0].curves}
+    time = {curve.label: dict(curve.mean())[3] for curve in by_name["time"].panels[0].curves}
     assert sum(time.values()) == 6.0 + 0.25  # the step and the save before it: no second is in two parts
     assert (time["prefill"], time["decode"], time["waiting"], time["update"]) == (0.5, 1.25, 0.5, 1.5)
     assert (time["sampling, the rest"], time["play, the rest"], time["the rest"]) == (0.25, 0.5, 1.0)
@@ -167,9 +167,9 @@ def test_languages_trained_together_have_a_figure_of_their_own(tmp_path, whole):
     for line in lines:
         line |= {"solve/racket/accuracy": 0.5, "solve/lua/accuracy": 0.1, "propose/lua/valid": 0.2}
     (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = {figure.name: figure for figure in figures(arms_of([runs.load(workdir, "two")]))}
-    assert [panel.title for panel in found["languages"].panels] == ["solver accuracy", "valid proposals"]
-    assert [one.label for one in found["languages"].panels[0].curves] == ["lua", "racket"]
+    by_name = {figure.name: figure for figure in figures(arms_of([runs.load(workdir, "two")]))}
+    assert [panel.title for panel in by_name["languages"].panels] == ["solver accuracy", "valid proposals"]
+    assert [curve.label for curve in by_name["languages"].panels[0].curves] == ["lua", "racket"]
     assert "languages" not in {figure.name for figure in figures(arms_of([runs.load(whole, "tiny")]))}
 
 
@@ -231,8 +231,8 @@ def test_the_papers_tables_stand_beside_the_runs_own_numbers(tmp_path):
         workdir = run_folder(tmp_path / f"{reward}-{seed}", 2, seed=seed, reward__proposer=reward)
         after = {f"eval/humaneval/racket/{key}": value + (0.02 if seed else 0) for key, value in scores.items()}
         before = {"eval/humaneval/racket/pass_at_1": 0.1, **{f"eval/humaneval/racket/{key}": 0.1 for key in scores}}
-        found = summary() | {"benchmarks_after": after, "benchmarks_before": before}
-        (workdir / "summary.json").write_text(json.dumps(found))
+        scores = summary() | {"benchmarks_after": after, "benchmarks_before": before}
+        (workdir / "summary.json").write_text(json.dumps(scores))
         workdirs.append(workdir)
     section = paper.section(arms_of(runs.load_all(workdirs)))
     rows = re.findall(r"<tr class=.(?:paper|run).>.*?</tr>", section)
@@ -269,10 +269,10 @@ def test_the_papers_tables_show_how_far_a_run_came_that_still_goes_on(tmp_path):
 def test_many_transcripts_are_thinned_within_every_task_and_step(tmp_path, monkeypatch):
     workdir = run_folder(tmp_path / "tiny", steps=20)
     monkeypatch.setattr(transcripts, "MAX_TRANSCRIPTS", 40)
-    found = transcripts.sample(runs.load_all([workdir]))
-    assert found.total == 120 and len(found.rows) <= 42
-    assert {(one["role"], one["type"]) for one in found.rows} == {(r, k) for r in ("propose", "solve") for k in KINDS}
-    assert max(found.steps) > 16 and min(found.steps) == 1
+    sample = transcripts.sample(runs.load_all([workdir]))
+    assert sample.total == 120 and len(sample.rows) <= 42
+    assert {(row["role"], row["type"]) for row in sample.rows} == {(r, k) for r in ("propose", "solve") for k in KINDS}
+    assert max(sample.steps) > 16 and min(sample.steps) == 1
     monkeypatch.setattr(transcripts, "MAX_TRANSCRIPTS", 1000)
     monkeypatch.setattr(transcripts, "MAX_BYTES", (workdir / "transcripts.jsonl").stat().st_size // 4)
     assert max(transcripts.sample(runs.load_all([workdir])).steps) == 17

@@ -76,18 +76,18 @@ def test_decode_reads_caches_in_place_and_makes_no_noise_of_the_logits_size(weig
 
 @pytest.mark.slow
 def test_prefill_and_what_moves_rows_lower_for_cuda(weights):
-    made = _programs()
+    programs = _programs()
     row = jax.ShapeDtypeStruct((1, 16384), jnp.int32)
     last = jax.ShapeDtypeStruct((32,), jnp.int32)
-    text = _text(made.prefill, weights, row, row, row, last)
+    text = _text(programs.prefill, weights, row, row, row, last)
     assert text.count("@__cudnn$fmhaSoftmax(") == 2 and "16384x16384" not in text
-    prefilled = jax.eval_shape(made.prefill, weights, row, row, row, last)
+    prefilled = jax.eval_shape(programs.prefill, weights, row, row, row, last)
     assert prefilled.hidden_PD.shape == (32, 2048) and prefilled.key_LBTKH[0].shape == (1, 1, 16384, 2, 128)
     short, _, long = _caches()
     entries, layer = jax.ShapeDtypeStruct((16,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
     for tier in (short, long):
         arguments = (tier.k[0], prefilled.key_LBTKH[0], layer, entries, entries, entries)
-        assert jax.eval_shape(functools.partial(made.insert_spans, width=4096), *arguments).shape == tier.k[0].shape
-        _text(made.insert_spans, *arguments, width=4096)
-    _text(made.move, long.k[0], short.k[0], entries, entries)
-    assert jax.eval_shape(made.move, long.k[0], short.k[0], entries, entries).shape == long.k[0].shape
+        assert jax.eval_shape(functools.partial(programs.insert_spans, width=4096), *arguments).shape == tier.k[0].shape
+        _text(programs.insert_spans, *arguments, width=4096)
+    _text(programs.move, long.k[0], short.k[0], entries, entries)
+    assert jax.eval_shape(programs.move, long.k[0], short.k[0], entries, entries).shape == long.k[0].shape

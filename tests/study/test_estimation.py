@@ -1,9 +1,12 @@
 """Estimation apart from training: the table by hand, and greedy estimation with the real model."""
 
 import dataclasses
+import json
+import subprocess
+import sys
 
 import pytest
-from conftest import small_config
+from conftest import REPOSITORY, small_config
 
 from azr_jax.study import estimation
 
@@ -29,11 +32,23 @@ def test_the_table_by_hand():
         estimation.rows_of({1.0: []})
 
 
+def test_the_command_writes_samples_and_table(tmp_path):
+    changes = {"languages": "python", "evaluation.heldout": "", "selfplay.batch_per_task": 4}
+    changes |= {"selfplay.seed_triplets": 1, "selfplay.seed_problems": 0, "sampler.max_response_tokens": 96}
+    command = [sys.executable, "-m", "azr_jax.study.estimation", "--samples=2", "--temperatures=0"]
+    command += [f"--out={tmp_path / 'out.json'}", *(f"--config.{key}={value}" for key, value in changes.items())]
+    done = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert result["proposals"] == 12 and 0 < result["valid"] == len(result["samples"]["0.0"])
+    assert [row["m"] for row in result["rows"]] == [1, 2] and all(row["between"] == 0.0 for row in result["rows"])
+
+
 @pytest.mark.slow
 def test_greedy_samples_of_the_real_model_are_all_the_same(tmp_path):
     config = small_config(selfplay__batch_per_task=12)
-    made, samples = estimation.measure(config, str(tmp_path), (0.0, 1.0), 4)
-    assert made == 36 and len(samples[0.0]) == len(samples[1.0]) > 0
+    proposed, samples = estimation.measure(config, str(tmp_path), (0.0, 1.0), 4)
+    assert proposed == 36 and len(samples[0.0]) == len(samples[1.0]) > 0
     assert all(len(set(tries)) == 1 for tries in samples[0.0])
     assert any(len(set(tries)) > 1 for tries in samples[1.0])
     greedy, sampled = (rows[-1] for rows in (estimation.rows_of({t: samples[t]}) for t in (0.0, 1.0)))

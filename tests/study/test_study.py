@@ -23,11 +23,11 @@ def study(**changes):
 
 
 def test_the_grid_has_every_combination_once_and_its_settings_are_real(tmp_path):
-    made = grid.study_of(reward_tiny.get_config().to_dict(), "reward_tiny")
-    cells = grid.cells_of(made, 3, tmp_path)
+    rewards = grid.study_of(reward_tiny.get_config().to_dict(), "reward_tiny")
+    cells = grid.cells_of(rewards, 3, tmp_path)
     assert len(cells) == len({cell.workdir for cell in cells}) == 3 * 3 * 13
     for cell in cells:
-        config = grid.config_of(made, cell)
+        config = grid.config_of(rewards, cell)
         assert config.seed == cell.seed
         assert config.languages == (cell.language,)
         assert (config.selfplay.estimate_temperature == 0.0) == (cell.arm == "greedy_estimates")
@@ -40,15 +40,15 @@ def test_the_grid_has_every_combination_once_and_its_settings_are_real(tmp_path)
 
 
 def test_a_part_of_the_grid_can_be_started_first(tmp_path):
-    made = grid.study_of(reward_tiny.get_config().to_dict(), "reward_tiny")
-    cells = grid.cells_of(made, 2, tmp_path)
-    assert grid.chosen(made, cells, [], []) == cells
-    part = grid.chosen(made, cells, ["julia", "racket"], ["eq4", "eq3"])
+    rewards = grid.study_of(reward_tiny.get_config().to_dict(), "reward_tiny")
+    cells = grid.cells_of(rewards, 2, tmp_path)
+    assert grid.chosen(rewards, cells, [], []) == cells
+    part = grid.chosen(rewards, cells, ["julia", "racket"], ["eq4", "eq3"])
     assert [(cell.language, cell.seed, cell.arm) for cell in part] == [
         (language, seed, arm) for language in ("julia", "racket") for seed in (0, 1) for arm in ("eq3", "eq4")
     ]
     with pytest.raises(ValueError, match="--arms=eq5: study reward_tiny has adaptive, band, behaviour, eq3"):
-        grid.chosen(made, cells, [], ["eq5"])
+        grid.chosen(rewards, cells, [], ["eq5"])
 
 
 @pytest.mark.parametrize(
@@ -68,16 +68,16 @@ def test_a_part_of_the_grid_can_be_started_first(tmp_path):
 )
 def test_bad_studies_are_refused_before_a_run_starts(changes, named, tmp_path):
     with pytest.raises((ValueError, FileNotFoundError), match="learning_tiny") as error:
-        made = study(**changes)
-        for cell in grid.cells_of(made, 1, tmp_path):
-            grid.config_of(made, cell)
+        changed = study(**changes)
+        for cell in grid.cells_of(changed, 1, tmp_path):
+            grid.config_of(changed, cell)
     assert named in str(error.value)
 
 
 def test_a_finished_run_counts_only_with_the_settings_that_the_study_has(tmp_path):
-    made = study()
-    cell = grid.cells_of(made, 1, tmp_path)[0]
-    config = grid.config_of(made, cell)
+    learning = study()
+    cell = grid.cells_of(learning, 1, tmp_path)[0]
+    config = grid.config_of(learning, cell)
     assert not grid.is_done(cell, config)
     cell.workdir.mkdir(parents=True)
     (cell.workdir / "config.json").write_text(config.to_json())
@@ -117,10 +117,10 @@ def test_seeds_and_places_must_be_positive(tmp_path):
 
 def test_estimates_equal_scipy():
     values = [0.10, 0.16, 0.13, 0.21]
-    made = outcome.estimate(values)
+    estimate = outcome.estimate(values)
     reference = stats.ttest_1samp(values, 0.0)
     low, high = reference.confidence_interval()
-    assert made == outcome.Estimate(*(pytest.approx(x) for x in (np.mean(values), low, high, reference.pvalue)))
+    assert estimate == outcome.Estimate(*(pytest.approx(x) for x in (np.mean(values), low, high, reference.pvalue)))
     single = outcome.estimate([0.2])
     assert single.mean == 0.2 and math.isnan(single.low) and math.isnan(single.p)
 
@@ -168,13 +168,13 @@ def test_the_papers_order_is_looked_for(tmp_path):
     def arms(**ends):
         return {arm: [result(arm, seed, 0.2, end + seed / 100) for seed in range(3)] for arm, end in ends.items()}
 
-    made = study(arms={arm: () for arm in ("eq3", "eq4", "switch")}, baseline="eq3")
-    *_, ranked, told = page.conclusions(made, arms(eq3=0.35, eq4=0.25, switch=0.40))
+    three_arms = study(arms={arm: () for arm in ("eq3", "eq4", "switch")}, baseline="eq3")
+    *_, ranked, told = page.conclusions(three_arms, arms(eq3=0.35, eq4=0.25, switch=0.40))
     assert ranked == "By mean final accuracy: switch 41.0, eq3 36.0, eq4 26.0."
     assert "shows in the means" in told and "2 of its 2 differences are larger than noise" in told
-    told = page.conclusions(made, arms(eq3=0.35, eq4=0.36, switch=0.40))[-1]
+    told = page.conclusions(three_arms, arms(eq3=0.35, eq4=0.36, switch=0.40))[-1]
     assert "does not show in the means (switch less eq3 +5.0" in told and "1 of its 2" in told
-    assert page.conclusions(made, arms(eq3=0.35, eq4=0.36))[-1].startswith("By mean")
+    assert page.conclusions(three_arms, arms(eq3=0.35, eq4=0.36))[-1].startswith("By mean")
 
 
 def test_one_seed_says_that_it_says_nothing():
@@ -185,13 +185,32 @@ def test_one_seed_says_that_it_says_nothing():
 
 def test_arms_without_a_seed_in_common_are_reported_and_not_compared():
     """A study that is going on, or one with failed runs, has such arms."""
-    made = study(arms={arm: () for arm in ("eq3", "eq4", "switch")}, baseline="eq3")
+    three_arms = study(arms={arm: () for arm in ("eq3", "eq4", "switch")}, baseline="eq3")
     arms = {"eq3": [result("eq3", 0, 0.2, 0.3)], "eq4": [result("eq4", 1, 0.2, 0.3)]}
     arms["switch"] = [result("switch", seed, 0.2, 0.4) for seed in (0, 1)]
-    *_, told, left_out, ranked = page.conclusions(made, arms)
+    *_, told, left_out, ranked = page.conclusions(three_arms, arms)
     assert told.startswith("switch ends +10.0 points from eq3")
     assert left_out == "eq4 is not compared with eq3: they have no finished seed in common."
     assert ranked.startswith("By mean final accuracy: switch 40.0")
+
+
+def test_a_study_of_one_run_without_steps_is_run_and_reported(tmp_path):
+    file = tmp_path / "least.py"
+    file.write_text(
+        "import ml_collections\n"
+        "def get_config():\n"
+        "    return ml_collections.ConfigDict({'config': 'configs/tiny.py', 'baseline': 'real',\n"
+        "        'overrides': ('steps=0', 'selfplay.batch_per_task=2', 'selfplay.seed_triplets=1',\n"
+        "            'selfplay.seed_problems=0', 'evaluation.heldout_limit=2', 'evaluation.temperature_samples=0',\n"
+        "            'sampler.max_response_tokens=32', 'evaluation.heldout=azr_jax/embedded/heldout_python.jsonl'),\n"
+        "        'languages': {'python': ('languages=python',)}, 'arms': {'real': ()}})\n"
+    )
+    command = [sys.executable, "-m", "azr_jax.study", f"--study={file}", "--seeds=1", f"--out={tmp_path / 'out'}"]
+    run = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    (row,) = json.loads((tmp_path / "out" / "study.json").read_text())
+    assert (row["arm"], row["answers"]) == ("real", 2)
+    assert (tmp_path / "out" / "study.html").is_file()
 
 
 @pytest.mark.slow
@@ -209,8 +228,9 @@ def test_a_real_grid_runs_reports_and_resumes(tmp_path):
     run = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     results = json.loads((tmp_path / "out" / "study.json").read_text())
-    assert {one["arm"] for one in results} == {"real", "permuted"} and all(one["answers"] == 6 for one in results)
-    assert all(one["late"]["valid"] >= 0 for one in results)
+    assert {result["arm"] for result in results} == {"real", "permuted"}
+    assert all(result["answers"] == 6 for result in results)
+    assert all(result["late"]["valid"] >= 0 for result in results)
     assert any((tmp_path / "out" / "compiled").iterdir())  # shared by the runs
     reported = subprocess.run([*command, "--report_only"], cwd=REPOSITORY, check=False, capture_output=True, text=True)
     assert reported.returncode == 0, reported.stderr

@@ -121,13 +121,13 @@ def storage(words):
     paths = [word for word in words[1:] if not word.startswith("--")]
     if words[0] == "ls":
         path = local(paths[0])
-        found = sorted(map(pathlib.Path, glob.glob(str(path))))
-        if not found:
+        paths = sorted(map(pathlib.Path, glob.glob(str(path))))
+        if not paths:
             fail("One or more URLs matched no objects.")
         if path.is_dir():
-            found = sorted(path.iterdir())
-        for each in found:
-            sys.stdout.write(f"gs://{each.relative_to(ROOT / 'buckets')}{'/' if each.is_dir() else ''}\n")
+            paths = sorted(path.iterdir())
+        for entry in paths:
+            sys.stdout.write(f"gs://{entry.relative_to(ROOT / 'buckets')}{'/' if entry.is_dir() else ''}\n")
     elif words[0] == "cat":
         sys.stdout.write(local(paths[0]).read_text())
     else:

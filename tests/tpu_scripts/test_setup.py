@@ -38,8 +38,8 @@ class Machine:
         self.root, self.bin = root, root / "bin"
         self.bin.mkdir()
         for tool in TOOLS.split():
-            if found := shutil.which(tool):
-                (self.bin / tool).symlink_to(found)
+            if place := shutil.which(tool):
+                (self.bin / tool).symlink_to(place)
         (root / "checkout" / "tpu_scripts").mkdir(parents=True)
         for name in ("install_interpreters.sh", "setup_python.sh"):
             shutil.copy(REPOSITORY / "tpu_scripts" / name, root / "checkout" / "tpu_scripts")

@@ -120,9 +120,9 @@ class Cloud:
 
 @pytest.fixture
 def cloud(tmp_path):
-    made = Cloud(tmp_path)
-    yield made
-    made.end()
+    cloud = Cloud(tmp_path)
+    yield cloud
+    cloud.end()
 
 
 def test_a_run_from_nothing_to_its_results(cloud):

@@ -149,9 +149,9 @@ def load_language(path: str | Path, suffix: str) -> list[AnyProblem]:
     return problems
 
 
-def check_language(path: str | Path, found: Iterable[AnyProblem], suffix: str) -> None:
+def check_language(path: str | Path, problems: Iterable[AnyProblem], suffix: str) -> None:
     """Raises ValueError for a problem in another language."""
-    for problem in found:
+    for problem in problems:
         if problem.language != suffix:
             raise ValueError(f"{path}: {problem.name} is a problem in {problem.language!r}, not in {suffix!r}")
 

@@ -35,9 +35,9 @@ def find() -> Interpreter | None:
     """The julia on PATH (1.5 or later), or the private installation, or None."""
     on_path = shutil.which("julia")
     if on_path is not None:
-        found = _on_path(on_path)
-        if found is not None:
-            return found
+        interpreter = _on_path(on_path)
+        if interpreter is not None:
+            return interpreter
     return _private(Path(os.environ.get("AZR_JAX_JULIA_ROOT") or compiled.folder("julia-root")))
 
 

@@ -33,8 +33,8 @@ def _version(command: str) -> str | None:
         done = subprocess.run([command, "-v"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.match(r"Lua (5\.4[.\d]*)", done.stdout or done.stderr)
-    return found[1] if found else None
+    match = re.match(r"Lua (5\.4[.\d]*)", done.stdout or done.stderr)
+    return match[1] if match else None
 
 
 def find() -> Interpreter | None:

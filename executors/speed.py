@@ -1,4 +1,4 @@
-"""What `python -m executors benchmark` measures: rates, a long run through one pool, a batch of which some hang."""
+"""What `python -m executors speed` measures: rates, a long run through one pool, a batch of which some hang."""
 
 from __future__ import annotations
 
@@ -148,15 +148,15 @@ def rates(language: Language, seconds: float) -> dict[str, Any]:
 
 def _inside(pid: int) -> list[int]:
     """Processes that descend from `pid`."""
-    found, frontier = [], [pid]
+    descendants, frontier = [], [pid]
     while frontier:
         parent = frontier.pop()
         with contextlib.suppress(OSError):
             for task in os.listdir(f"/proc/{parent}/task"):
                 children = Path(f"/proc/{parent}/task/{task}/children").read_text().split()
-                found += map(int, children)
+                descendants += map(int, children)
                 frontier += map(int, children)
-    return found
+    return descendants
 
 
 def _resident_mib(pids: Sequence[int]) -> float:
@@ -217,19 +217,19 @@ def soak(language: Language, programs: int, workers: int | None = None, marks: i
 def growth(marks: Sequence[Mark]) -> list[str]:
     """What grew from the first mark to the last by more than such figures scatter, in words; empty when nothing did."""
     first, last = marks[0], marks[-1]
-    found = []
+    grown = []
     for name, slack in (("parent_mib", 8.0), ("workers_mib", 16.0 + 0.1 * first.workers_mib)):
         if getattr(last, name) > getattr(first, name) + slack:
-            found.append(f"{name} from {getattr(first, name)} to {getattr(last, name)}")
+            grown.append(f"{name} from {getattr(first, name)} to {getattr(last, name)}")
     for name in ("processes", "descriptors"):
         if getattr(last, name) > getattr(first, name):
-            found.append(f"{name} from {getattr(first, name)} to {getattr(last, name)}")
+            grown.append(f"{name} from {getattr(first, name)} to {getattr(last, name)}")
     # The best mark of each half: load from elsewhere only ever slows.
     half = max(1, len(marks) // 2)
     early, late = (min(mark.latency_ms for mark in part) for part in (marks[:half], marks[-half:]))
     if late > 1.5 * early:
-        found.append(f"latency_ms from {early} to {late}")
-    return found
+        grown.append(f"latency_ms from {early} to {late}")
+    return grown
 
 
 # Python, because its programs can be told how long to compute; what is measured is the pool.

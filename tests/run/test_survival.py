@@ -119,8 +119,8 @@ def test_killed_at_20_random_moments_it_is_the_same_run(undisturbed, command, tm
         met.append({"meant": kind, "seconds": round(delay_s, 3), "fell_in": during, "saved": saved_steps(workdir)})
         half_saves += len(list(workdir.glob("checkpoints/*.orbax-checkpoint-tmp*")))
     record_property("kills", met)
-    sys.stdout.write("".join(f"{one}\n" for one in met) + f"{half_saves} half saves\n")
-    counts = collections.Counter(kind for one in met for kind in one["fell_in"])
+    sys.stdout.write("".join(f"{row}\n" for row in met) + f"{half_saves} half saves\n")
+    counts = collections.Counter(kind for row in met for kind in row["fell_in"])
     assert set(KINDS) <= set(counts), counts
     assert half_saves > 0
     status, output = command.run(workdir, **SETTINGS)

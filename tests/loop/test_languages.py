@@ -85,14 +85,14 @@ def test_two_languages_through_the_whole_loop(second, command, tmp_path):
     }
     of_python = summary["heldout_languages"]["greedy/python"]
     assert (
-        sum(one["n"] for one in of_python["after"].values())
-        == sum(one["n"] for one in of_python["before"].values())
+        sum(counts["n"] for counts in of_python["after"].values())
+        == sum(counts["n"] for counts in of_python["before"].values())
         == 6
     )
     assert 'id="languages"' in (workdir / "report.html").read_text()
     # Every language answers in its own, and only its own programs are kept for it.
     saved = [json.loads(line) for line in (workdir / "transcripts.jsonl").read_text().splitlines()]
-    assert {one["language"] for one in saved} == {"python", second}
+    assert {transcript["language"] for transcript in saved} == {"python", second}
 
 
 # What a solver may answer, by language: a program that the reader or compiler refuses, one that fails when it runs, one
@@ -142,9 +142,9 @@ def kind_and_reward(pool, task, answer):
 def test_the_real_interpreter_tells_the_kinds_of_error_of_a_program(pool):
     problem = InductionProblem(pool.language.name, PROGRAMS[pool.language.name][3], "m", ("1", "2"), ("2", "3"), 1)
     task = Task("1", Role.SOLVE, TaskType.INDUCTION, pool.language.name, "prompt", problem)
-    found = [kind_and_reward(pool, task, Answer(program=program)) for program in PROGRAMS[pool.language.name]]
-    assert tuple(kind for kind, _ in found) == KINDS
-    assert [reward for _, reward in found] == [
+    judged = [kind_and_reward(pool, task, Answer(program=program)) for program in PROGRAMS[pool.language.name]]
+    assert tuple(kind for kind, _ in judged) == KINDS
+    assert [reward for _, reward in judged] == [
         SETTINGS.graded_syntax,
         SETTINGS.graded_runtime,
         SETTINGS.graded_wrong,
@@ -162,5 +162,5 @@ def test_the_real_interpreter_tells_the_kinds_of_error_of_a_value(pool):
     for text, kind in ((")(", "syntax"), ('"a"', "runtime"), ("2", "wrong"), ("1", None)):
         if text == '"a"' and pool.language.name == "javascript":
             continue  # adds a string and a number: a wrong value
-        found = kind_and_reward(pool, abduction, Answer(input=text))[0]
-        assert found == kind, (text, found)
+        judged = kind_and_reward(pool, abduction, Answer(input=text))[0]
+        assert judged == kind, (text, judged)

@@ -95,11 +95,11 @@ def assert_right_or_infrastructure(judged) -> int:
     with Pool("python", workers=2) as pool:
         clean = pool.run_all([job for job, _ in judged])
     dropped = 0
-    for (job, found), right in zip(judged, clean, strict=True):
+    for (job, verdict), right in zip(judged, clean, strict=True):
         assert right.status is not Status.INFRASTRUCTURE
-        dropped += found.status is Status.INFRASTRUCTURE
-        if found.status is not Status.INFRASTRUCTURE:
-            assert (found.status, found.values, found.correct) == (right.status, right.values, right.correct), job
+        dropped += verdict.status is Status.INFRASTRUCTURE
+        if verdict.status is not Status.INFRASTRUCTURE:
+            assert (verdict.status, verdict.values, verdict.correct) == (right.status, right.values, right.correct), job
     return dropped
 
 
