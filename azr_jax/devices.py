@@ -42,7 +42,7 @@ def prepare() -> None:
 
 
 def compiled_programs() -> Path:
-    """The folder of compiled programs, one for each kind of processor: a CPU's program may be none of another's."""
+    """The folder of compiled programs, one for each kind of processor: a CPU may not run the programs of another."""
     try:
         kind = "".join(line for line in _CPUINFO.read_text().splitlines() if line.startswith(("model name", "flags")))
     except OSError:

@@ -1,7 +1,7 @@
 """The embedded model azr-tiny learns Racket by self-play on a laptop: the demo.
 
 Command: `python -m azr_jax.main --config=configs/tiny.py` (`make demo` sets everything up first)
-Hardware: 2 CPU cores, 4 GiB of memory.
+Hardware: 2 CPU cores, 3 GiB of memory.
 Time and expected result: 6 to 8 minutes; 39.2% of 360 held-out problems greedily, from 21.4%: docs/results/learning.md.
 """
 

@@ -62,9 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     speed.add_argument("--language", action="append", help="only this language; may be repeated")
     speed.add_argument("--seconds", type=float, default=4.0, help="time for each figure (default: %(default)s)")
     speed.add_argument("--soak", type=int, metavar="N", help="instead: N programs through one pool; does it grow?")
-    speed.add_argument(
-        "--hanging", type=int, metavar="N", help="instead: a batch of N of which 5%% run into limits"
-    )
+    speed.add_argument("--hanging", type=int, metavar="N", help="instead: a batch of N of which 5%% run into limits")
     speed.add_argument("--json", action="store_true", help="the last line is a list of rows")
     return parser
 

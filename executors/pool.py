@@ -118,7 +118,7 @@ class Pool:
         self.close(cancel=kind is not None)
 
     def _try_warm_server(self, interpreter: Interpreter) -> None:
-        """Go cold, and say so, where the warm server of a version that nobody tested does not do what it should."""
+        """Switch to cold starts, with a warning, if the warm server of an untested version fails its trial."""
         self.cold_because = trial.difference(self.language, interpreter, self.tier, self._guardian)
         if self.cold_because:
             self._cold = True
@@ -226,7 +226,7 @@ class Pool:
             seat.inbox.put(self._pending.popleft())
 
     def _lend(self, seat: _Seat, asleep: bool) -> bool:
-        """The program of `seat` sleeps, and its place is free; or it is awake again. Whether it has a place if so."""
+        """Note that the program of `seat` sleeps, which frees its place, or has woken; returns whether it has one."""
         with self._changed:
             if asleep:
                 if seat in self._woken:
@@ -239,7 +239,7 @@ class Pool:
             return asleep or not seat.lent
 
     def _rest(self, seat: _Seat) -> None:
-        """The seat has nothing to do."""
+        """Note that the seat is idle."""
         with self._changed:
             if seat in self._woken:
                 self._woken.remove(seat)

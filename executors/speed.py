@@ -26,7 +26,7 @@ _PAGE_MIB = os.sysconf("SC_PAGESIZE") / 2**20
 
 @contextlib.contextmanager
 def _one_core() -> Iterator[None]:
-    """Threads and processes started inside share one core."""
+    """Confines threads and processes that are started inside to one core."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(cores)})
     try:
@@ -115,7 +115,7 @@ def rate(language: Language, workers: int, cold: bool, seconds: float) -> tuple[
 
 
 def _keep_busy(pool: Pool, seconds: float) -> int:
-    """Programs that the pool finished, with some waiting for each worker for about `seconds`."""
+    """Keeps the pool busy for about `seconds`; returns how many programs it finished."""
     end, count = time.monotonic() + seconds, 0
     waiting: collections.deque[Future[Verdict]] = collections.deque()
     while waiting or time.monotonic() < end:
@@ -181,7 +181,7 @@ class Mark:
 
 
 def soak(language: Language, programs: int, workers: int | None = None, marks: int = 10) -> Iterator[Mark]:
-    """Run `programs` programs through one pool and say `marks` times how it stands; the first mark is the warm-up's.
+    """Run `programs` programs through one pool and yield `marks` measurements; the first is the warm-up's.
 
     Latency is the median time from submission to verdict with one program a worker in flight.
     """
@@ -215,7 +215,7 @@ def soak(language: Language, programs: int, workers: int | None = None, marks: i
 
 
 def growth(marks: Sequence[Mark]) -> list[str]:
-    """What grew from the first mark to the last by more than such figures scatter, in words; empty when nothing did."""
+    """What grew from the first mark to the last beyond its usual scatter, as text; empty if nothing did."""
     first, last = marks[0], marks[-1]
     grown = []
     for name, slack in (("parent_mib", 8.0), ("workers_mib", 16.0 + 0.1 * first.workers_mib)):
@@ -241,7 +241,7 @@ _ASLEEP = "import time\ndef f(s):\n    time.sleep(1000)\n"
 
 
 def hanging_batch(python: Language, programs: int, limit_s: float = 0.5, good_s: float = 0.03) -> dict[str, Any]:
-    """How long a batch takes of which 5% run into their limit, half of those computing and half asleep.
+    """The time of a batch of which 5% reach their limit, half of them computing and half asleep.
 
     The bound is (time of the good ones alone in the same pool x cores + limits of the busy bad ones) / cores. Good ones
     compute `good_s` seconds of CPU each. Where other work takes a part of the machine, a limit on CPU time lasts longer

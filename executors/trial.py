@@ -1,4 +1,4 @@
-"""Whether a warm server does what a fresh interpreter does: a language's sample, run both ways and compared.
+"""Whether a warm server agrees with a fresh interpreter: runs a language's sample both ways and compares.
 
 Warm servers do deep things (raw clone, the JIT's descriptors, V8's heap) that another version of the interpreter may
 not bear. A version that the project was tested with is believed; any other is tried when a pool opens.
@@ -23,7 +23,7 @@ def is_tested(language: Language, version: str) -> bool:
 
 
 def difference(language: Language, interpreter: Interpreter, tier: Tier, guardian: Guardian | None = None) -> str:
-    """How the warm server differs from a fresh interpreter on the language's sample; empty when it does not."""
+    """How the warm server differs from a fresh interpreter on the language's sample; empty if it does not."""
     warm = Worker(language, interpreter, tier, _LIMITS, guardian=guardian)
     cold = Worker(language, interpreter, tier, _LIMITS, cold=True, guardian=guardian)
     try:

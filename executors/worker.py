@@ -82,7 +82,7 @@ def parse_reply(fields: Sequence[bytes], inputs: int, limits: Limits) -> Reply:
 
 
 class Worker:
-    """The contained processes of one thread. Must be made, used and closed by the thread that owns it."""
+    """The contained processes of one thread, which alone may make, use and close it."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Worker:
         self._serving.clear()
 
     def ask(self, kind: Request, source: bytes, inputs: Sequence[bytes], seed: int = FIRST_SEED) -> Reply:
-        """Evaluate in a fresh process. When that is killed from outside, once more; then `infrastructure`."""
+        """Evaluate in a fresh process. If it is killed from outside, try once more, then answer `infrastructure`."""
         reply = self._ask_twice(kind, source, inputs, seed)
         if reply.message and reply.status is not Status.TIMEOUT:
             return reply
@@ -329,7 +329,7 @@ def _signal_of(code: int) -> signal.Signals | None:
 
 
 def _judge_exit(code: int | None, seconds: float) -> Reply:
-    """What the end of a process without a reply means."""
+    """The status of a process that ended without a reply."""
     if code is None:
         return Reply(Status.CRASH, "ReplyClosed", "the program closed the reply stream", seconds)
     if code == 128 + signal.SIGXCPU:
@@ -340,7 +340,7 @@ def _judge_exit(code: int | None, seconds: float) -> Reply:
 
 
 def _drain(process: Contained, limits: Limits, begin: float) -> tuple[Status | None, tuple[bytes, bytes]]:
-    """Read both outputs while the program runs, until it ends or a limit is reached (then the status says which)."""
+    """Read both outputs until the program ends or reaches a limit, which the status then names."""
     popen = process.process
     assert popen.stdout is not None and popen.stderr is not None
     outputs = {popen.stdout.fileno(): bytearray(), popen.stderr.fileno(): bytearray()}

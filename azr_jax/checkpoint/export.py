@@ -18,7 +18,7 @@ from azr_jax.workdir.settings import location, read_config
 
 
 def export(workdir: str, out: str | Path, step: int | None = None, model: str = "", *, overwrite: bool = False) -> int:
-    """Writes the weights saved at `step` (the newest by default) to `out`; gives the step.
+    """Writes the weights saved at `step` (the newest by default) to `out`; returns the step.
 
     `model` is the directory that the run started from, for its config.json and tokenizer; by default the model.path
     that the run was given. An export of the same run and step at `out` is replaced, another one only with `overwrite`.

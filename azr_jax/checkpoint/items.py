@@ -25,14 +25,14 @@ def unnamed(like: Any, leaves: Mapping[str, Any]) -> Any:
 
 
 def placed(shapes: Any, shardings: Any) -> Any:
-    """The shapes, each with where it shall lie."""
+    """The shapes, each with its sharding."""
     return jax.tree.map(
         lambda shape, sharding: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding), shapes, shardings
     )
 
 
 def attempt(act: Callable[[], Result], explain: Callable[[Exception], Exception]) -> Result:
-    """What `act`, a call of Orbax, gives.
+    """Calls `act`, a call of Orbax, and returns its result.
 
     Raises:
       Exception: what `explain` makes of a failure: Orbax, TensorStore and storage clients raise errors of many kinds, a

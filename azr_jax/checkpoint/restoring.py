@@ -1,4 +1,4 @@
-"""Reading a save: which one, whether it fits, and its arrays where they shall lie."""
+"""Reads a save: chooses it, checks that it fits, and places its arrays."""
 
 from __future__ import annotations
 

@@ -262,7 +262,7 @@ class Manager:
         return chosen, params
 
     def _remove_old(self, saved: int, score: float | None) -> None:
-        """Takes the names of saves that need not stay at once, and deletes their files while training goes on."""
+        """Renames saves that need not stay at once, and deletes their files while training goes on."""
         if jax.process_index():
             return
         try:
@@ -280,7 +280,7 @@ class Manager:
             self._deleting.start()
 
     def _forget(self, step: int) -> epath.Path:
-        """Makes a save none, so that a crash amid its deletion leaves no half save; returns what is to be deleted."""
+        """Unmarks a save, so that a crash during its deletion leaves no half save; returns the path to delete."""
         path = self.directory / str(step)
         if self._remote:
             (path / COMMIT_FILE).unlink()

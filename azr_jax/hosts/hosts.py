@@ -51,7 +51,7 @@ _RESUMES = "no host can go on without it: start the same command on every host a
 
 
 class HostLostError(RuntimeError):
-    """Another host has ended: this one can't go on without it."""
+    """Another host has ended; this one cannot continue."""
 
 
 @dataclasses.dataclass
@@ -99,7 +99,7 @@ class Hosts:
         return [frame[3] for frame in told]
 
     def first(self, what: str, make: Callable[[], Value]) -> Value:
-        """What `make` gives on the first host, JSON, on all of them; the others don't call it."""
+        """Calls `make` on the first host alone; every host returns its result, which is JSON."""
         return self.exchange(what, make() if self.is_first else None)[0]
 
     def any(self, what: str, flag: bool) -> bool:
@@ -107,7 +107,7 @@ class Hosts:
         return any(self.exchange(what, flag))
 
     def together(self, what: str, act: Callable[[], None]) -> None:
-        """Does it on every host; a failure on one is raised on all, so that all take the same way from there.
+        """Calls `act` on every host; if it fails on one, every host raises, so that all go on alike.
 
         Raises:
           RuntimeError, OSError: it failed on some host.
@@ -157,14 +157,14 @@ class Hosts:
 
 
 def is_loss(error: BaseException) -> bool:
-    """Whether it is how a device program or an exchange fails when another host has ended."""
+    """Whether a device program or an exchange fails in this way if another host has ended."""
     # gloo's failures reach Python as ValueError, those of other transports as JaxRuntimeError.
     failed = type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" not in str(error)
     return isinstance(error, HostLostError) or failed or "Gloo" in str(error)
 
 
 def _end_with_the_lost(count: int, error: BaseException) -> NoReturn:
-    """Says that a host is lost and waits for JAX's runtime, or for the lost host's own words, to say which and end."""
+    """Reports that a host is lost, then waits until JAX or the lost host's message names it and ends this process."""
     line = str(error).strip().splitlines()[0]
     sys.stderr.write(
         f"error: a device program of {count} hosts failed ({line}). If another host has ended, JAX names it here within"
@@ -184,7 +184,7 @@ def _exit() -> NoReturn:
 
 
 def tell_end(text: str) -> None:
-    """Tells the other hosts why this one ends; the first to say so is heard."""
+    """Tells the other hosts why this one ends; only the first message counts."""
     from jax._src import distributed
 
     with contextlib.suppress(Exception):  # the coordinator may have ended before

@@ -1,4 +1,4 @@
-"""AdamW with global-norm clipping, in an order that the compiler can do in place.
+"""AdamW with global-norm clipping, in an order that the compiler can update in place.
 
 The mathematics is optax's (`optax.chain(clip_by_global_norm, adamw)`, which the tests compare with). What differs is
 the program: optax gives updates and moments together, XLA then computes the new moments twice, and copies of the old

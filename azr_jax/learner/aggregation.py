@@ -1,4 +1,4 @@
-"""What a response's tokens weigh in the loss: one function for each aggregation, NumPy on the host.
+"""The weights of a response's tokens in the loss: one function for each aggregation, NumPy on the host.
 
 The loss of a minibatch is sum over responses b and their tokens t of weight_b * loss_bt, divided by a denominator. A
 function here gives (weight_B, denominator); the device program multiplies and divides, and knows no aggregation.

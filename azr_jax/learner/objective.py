@@ -124,7 +124,7 @@ def _policy_loss(logprobs_RT: jax.Array, old_RT: jax.Array, batch: Batch, settin
 
 
 def _importance_weights(old_RT: jax.Array, batch: Batch, settings: LearnerSettings) -> jax.Array:
-    """What corrects for the sampler's numbers, without gradient; 1 where that is off or where the bypass does it."""
+    """Weights that correct for the sampler's probabilities, without gradient; 1 if off or part of the ratio."""
     if settings.importance_cap == 0.0 or not settings.recompute_old_logprobs:
         return jnp.ones_like(old_RT)
     log_ratio_RT = old_RT - batch.sampler_logprobs_RT

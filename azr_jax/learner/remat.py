@@ -1,4 +1,4 @@
-"""What an update's memory is made of, by count, and the remat policy that it leaves room for (`model.remat=auto`)."""
+"""The memory of an update by count, and the remat policy that fits (`model.remat=auto`)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def update_bytes(
     tensor: int = 1,
     itemsize: int = 2,
 ) -> dict[str, int]:
-    """Bytes on one device at the peak of the gradient's program with `rows` of `settings.row_tokens` there.
+    """Peak bytes on one device of the gradient's program with `rows` of `settings.row_tokens` on it.
 
     Masters and two moments, and the accumulated gradient (float32, split over fsdp and tensor); the reference of a KL
     term; what the backward pass keeps of each layer; then either a layer at work, or logits of a chunk, their gradient
@@ -67,7 +67,7 @@ def update_bytes(
 def choose(
     model: ModelConfig, settings: LearnerSettings, asked: ModelSettings, mesh: Mesh, device_bytes: int = 0
 ) -> str:
-    """`asked.remat`; for "auto" on GPUs the policy that computes least again and fits, elsewhere "full".
+    """`asked.remat`; "auto" is the policy that recomputes least and fits on GPUs, and "full" elsewhere.
 
     `device_bytes` is what jax may take of each device; 0 for what they say. On TPUs what fits is a matter of
     compiling: see azr_jax.plan.

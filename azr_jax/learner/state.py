@@ -48,7 +48,7 @@ def trainable(params: Any, value_head: dict[str, Leaf] | None) -> dict[str, Any]
 
 
 def decay_mask(tree: dict[str, Any], falls_on: str = "matrices") -> dict[str, Any]:
-    """True where weight decay falls, in the tree of `trainable`: everywhere ("all", as torch's AdamW has it), or:
+    """True where weight decay applies, in the tree of `trainable`: everywhere ("all", as in torch's AdamW), or:
 
     On matrices alone: embedding, head, projections and the value head's kernel; never on norm scales and
     biases, which have no scale to shrink to. (They can't be told by their rank: stacked over layers, a norm scale has

@@ -279,7 +279,7 @@ class Learner:
             yield jax.tree.map(lambda array_RT: _place(array_RT, sharding), chosen)
 
     def _experience(self, state: TrainState, batches: Sequence[Batch]) -> tuple[list[Experience], dict[str, float]]:
-        """What has to be known of the policy before the first step changes it; as little as the settings need."""
+        """What the update needs of the policy before its first step changes it; no more than the settings use."""
         settings = self.settings
         zeros = [np.zeros(batch.tokens_RT.shape, np.float32) for batch in batches]
         experience = [Experience(batch, none, none, none) for batch, none in zip(batches, zeros, strict=True)]
@@ -317,7 +317,7 @@ def _rests(state: TrainState) -> bool:
 
 
 def _moved(state: TrainState, shardings: TrainState) -> TrainState:
-    """One array after the other, so that no two states lie in the same memory."""
+    """Moves one array after the other, so that no device holds two states."""
 
     def move(leaf: jax.Array, sharding: NamedSharding) -> jax.Array:
         moved = jax.block_until_ready(jax.device_put(leaf, sharding))

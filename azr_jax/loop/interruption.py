@@ -12,11 +12,11 @@ from azr_jax.hosts.hosts import Hosts
 
 
 class Preempted(KeyboardInterrupt):
-    """SIGTERM came amid work that a resumed run does again; an event loop passes a KeyboardInterrupt on."""
+    """SIGTERM came during work that a resumed run repeats. A KeyboardInterrupt, because event loops pass it on."""
 
 
 def nothing_to_save() -> None:
-    """From here until a run's `Signals` SIGTERM ends the process at once, with 0 and a message: nothing is lost."""
+    """Until a run's `Signals` takes over, SIGTERM ends the process at once with 0 and a message: nothing is lost."""
     signal.signal(signal.SIGTERM, _end_at_once)
 
 
@@ -52,7 +52,7 @@ class Signals:
 
     @property
     def must_cut(self) -> bool:
-        """Whether SIGTERM came and what the run does may be abandoned."""
+        """Whether SIGTERM came and the work in progress may be abandoned."""
         return self._terminated and self._may_cut
 
     @contextlib.contextmanager

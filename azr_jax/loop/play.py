@@ -166,7 +166,7 @@ class Player:
         )
 
     def waits_for(self) -> str:
-        """What the coroutines wait for now, in words."""
+        """What the coroutines wait for now, as text."""
         names = sorted(self._executing)
         if not names:
             return f"{len(self._waiting)} responses"

@@ -57,7 +57,7 @@ def scan_adding(
 
 
 def _without(pull_back: Any, given: Any) -> Callable[[Any, jax.Array], Any]:
-    """`pull_back` of jax.vjp as a pytree that holds none of the arrays of `given`, which its calls are given again.
+    """`pull_back` of jax.vjp as a pytree without the arrays of `given`; each call takes them as arguments.
 
     Kept with each layer's, the weights would be copied.
     """

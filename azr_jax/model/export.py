@@ -82,7 +82,7 @@ def save(
 
 
 def origin_of(path: str | Path) -> dict[str, Any] | None:
-    """What an export at `path` is of, {} when it does not say; None when there is none."""
+    """The run and step of the export at `path`; {} if it names none, None if there is no export."""
     config = Path(path) / "config.json"
     if not config.is_file():
         return None

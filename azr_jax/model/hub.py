@@ -1,4 +1,4 @@
-"""Where `model.path` leads: a directory here, or a model of the Hugging Face hub, which is downloaded."""
+"""Finds `model.path`: a local directory, or a model of the Hugging Face hub, which is downloaded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def model_directory(path: str) -> Path:
 
 
 def check_path(path: str) -> None:
-    """Raises FileNotFoundError, with the fix, if `path` is neither there nor an id of the hub, which is not asked."""
+    """Raises FileNotFoundError, with the fix, if `path` neither exists nor looks like an id of the hub; offline."""
     directory = Path(located(path)).expanduser()
     if not directory.exists() and not _is_hub_id(path):
         raise FileNotFoundError(

@@ -107,14 +107,6 @@ def parse(topology: str) -> tuple[str, Chip, str]:
     return generation, CHIPS[generation], shape
 
 
-def chip_count(shape: str) -> int:
-    """Chips of a shape such as "4x4" or "2x2x1"."""
-    count = 1
-    for side in shape.split("x"):
-        count *= int(side)
-    return count
-
-
 def has_cuda_compiler() -> bool:
     """Whether a CUDA plugin of jax is installed, which has XLA's compiler for GPUs."""
     return any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))

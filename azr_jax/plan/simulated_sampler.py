@@ -16,7 +16,7 @@ import numpy as np
 from azr_jax.sampler.decoding import LayerCaches
 from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.programs import Prefilled
-from azr_jax.sampler.requests import Request, id_words
+from azr_jax.sampler.requests import id_words
 from azr_jax.sampler.session import Session
 
 _TOKEN = 0  # what a row draws until it ends; which token it is plays no part
@@ -254,17 +254,3 @@ class SimulatedSampler:
     def replicate(self, tree: Any) -> Any:
         """Host arrays, as they are."""
         return tree
-
-
-def run_requests(sampler: SimulatedSampler, requests: Sequence[Request], host_s: float = 0.0) -> Session:
-    """Samples all `requests`, submitted together; `host_s` is the host's own work between two chunks.
-
-    The session's metrics say what was done, the sampler's clock how long it took.
-    """
-    session = sampler.session()
-    for request in requests:
-        session.submit(request)
-    while not session.idle:
-        session.step()
-        sampler.clock.host_s += host_s
-    return session

@@ -163,7 +163,7 @@ def _log(
 
 
 def fits_twice(config: ModelConfig, slots: int, length: int, dtype: Any, devices: np.ndarray) -> bool:
-    """Whether two caches of this size fit, so that slots can be moved to another size while rows are in flight."""
+    """Whether two caches of this size fit, so that rows in flight can move to a cache of another size."""
     return devices.flat[0].platform == "cpu" and 2 * slots * slot_bytes(config, length, dtype) <= free_bytes(devices)
 
 

@@ -19,7 +19,7 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 def in_rows(
     waiting: Iterable[Prompt], settings: SamplerSettings, parts: int, pad_id: int
 ) -> tuple[list[tuple[Prompt, Span]], Arrays]:
-    """The first of `waiting` and others of its length bucket, a row each, up to `prefill_tokens` together."""
+    """The first of `waiting` and others of its length bucket, one row each, up to `prefill_tokens` together."""
     waiting = list(waiting)
     T = buckets.length_bucket(len(waiting[0]), settings.max_prompt_tokens)
     room = max(1, settings.prefill_tokens // T)

@@ -29,7 +29,7 @@ Draw = Callable[..., tuple[jax.Array, jax.Array]]
 
 @flax.struct.dataclass
 class Rows:
-    """What a decode chunk needs of every slot, and leaves of it. Empty slots are not live."""
+    """The device's state of every slot before and after a decode chunk. Empty slots are not live."""
 
     token_B: Any  # int32, the last one sampled, not yet in the cache
     position_B: Any  # int32, where that token belongs

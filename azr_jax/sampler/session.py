@@ -131,7 +131,7 @@ class Session:
         return finished
 
     def close(self) -> None:
-        """Frees the memory of the caches and of served copies of the weights, for the update; no step may follow."""
+        """Frees the caches and the served copies of the weights for the update; no step may follow."""
         self._slots.close()
         self._params = self._prefilled = None
         self._flights.clear()
@@ -187,7 +187,7 @@ class Session:
         return True
 
     def _give_way(self) -> bool:
-        """Prefilled requests that need longer slots than are empty wait again if others would fit; whether they do.
+        """Puts prefilled requests back if no empty slot is long enough and others would fit; returns whether it did.
 
         Their prompts are prefilled again later: two prefills at a time would need the memory of two.
         """
@@ -247,7 +247,7 @@ class Session:
         self._seconds["decode_s"] += time.perf_counter() - started
 
     def _drain(self, keep: int) -> list[Rollout]:
-        """Looks at what the device has computed, but for the last `keep` chunks sent; the rows that finished."""
+        """Reads what the device has computed, except the last `keep` chunks sent; returns the rows that finished."""
         finished = []
         while sum(flight.slots > 0 for flight in self._flights) > keep or (self._flights and not keep):
             flight = self._flights.popleft()

@@ -239,7 +239,7 @@ class Slots:
                     buffers[layer] = sampler.programs.insert(buffer, stacked, index, rows_N, slots_N)
 
     def release(self, row: Row, known_to_device: bool) -> None:
-        """Frees a row's slot. The device knows of ends but those by stop strings, which it is told here."""
+        """Frees a row's slot. If a stop string ended the row, this tells the device."""
         row.ended = True
         self.rows[row.slot] = None
         if not known_to_device:

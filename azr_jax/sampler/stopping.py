@@ -1,4 +1,4 @@
-"""Where a stop string first appears in a growing response: host text work between decode chunks."""
+"""Finds where a stop string first appears in a growing response, on the host between decode chunks."""
 
 from __future__ import annotations
 

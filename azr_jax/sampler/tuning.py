@@ -1,4 +1,4 @@
-"""How the sampler works on each kind of device. What is sampled depends on none of it (but `draw`), up to rounding."""
+"""How the sampler works on each kind of device. Only `draw` changes what is sampled, beyond rounding."""
 
 from __future__ import annotations
 

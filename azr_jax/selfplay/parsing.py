@@ -86,7 +86,7 @@ class Form:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reading:
-    """A response as read: what it answers if it has to keep the format (`checked`), and if not (`answer`)."""
+    """A parsed response: its answer if the format is required (`checked`), and if it is not (`answer`)."""
 
     checked: Answer | Invalid
     answer: Answer | Invalid
@@ -161,7 +161,7 @@ def _strict_body(text: str) -> str | Invalid:
 
 
 def _loose_body(text: str, ask_format: bool) -> str | Invalid:
-    """What stands between the last answer's tags; without the format, what there is of it."""
+    """The text between the last answer's tags; if the format is not required, as much of it as there is."""
     start = _answer_start(text)
     if isinstance(start, int):
         end = text.find("</answer>", start)
@@ -200,7 +200,7 @@ def _strict_texts(body: str, form: Form) -> dict[str, list[str]] | Invalid:
 
 
 def _loose_texts(body: str, form: Form) -> dict[str, list[str]]:
-    """Texts by what they are; those of no tag that is asked for under ""."""
+    """Blocks by their meaning; those without an expected tag under ""."""
     blocks: dict[str, list[str]] = {"program": [], "input": [], "output": [], "message": [], "": []}
     programs = frozenset(tag.lower() for tag in form.fence_tags)
     for tag, text in loose_blocks(body, programs | frozenset(_OTHER_TAGS)):
@@ -212,7 +212,7 @@ def _loose_texts(body: str, form: Form) -> dict[str, list[str]]:
 
 
 def _untagged(blocks: dict[str, list[str]], asked: tuple[str, ...], name: str, body: str) -> list[str]:
-    """What a block without its tag may stand for: an answer asked for alone, or a program and then its input."""
+    """Blocks without a tag that may count as `name`: the only answer asked for, or a program and then its input."""
     texts = blocks[""]
     if len(asked) == 1:
         return texts or ([body] if body and name in ("input", "output") else [])

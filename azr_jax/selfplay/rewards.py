@@ -62,7 +62,7 @@ def _checked(acc: float | None) -> float:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RewardState:
-    """What schedules go by: the step being rewarded, from 1, and running means over the steps before it.
+    """The state of reward schedules: the step being rewarded, from 1, and running means over earlier steps.
 
     solver_accuracy: share of solver responses that were correct. syntax_share: share of well-formatted ones whose
     program or value was a syntax error. None before the first step that had any; `advanced` says where they start.
@@ -184,7 +184,7 @@ EQ4_WEIGHTS: dict[str, Callable[[RewardState, RewardSettings], float]] = {
 
 
 def state_metrics(state: RewardState, settings: RewardSettings) -> dict[str, float]:
-    """What a step's rewards went by: `propose/eq4_weight` and the running means; what there is not is left out."""
+    """Metrics of a step's reward schedule: `propose/eq4_weight` and the running means, if they exist."""
     metrics = {}
     if settings.proposer in EQ4_WEIGHTS:
         metrics["propose/eq4_weight"] = EQ4_WEIGHTS[settings.proposer](state, settings)
@@ -217,7 +217,7 @@ def solver_plain(formatted: bool, correct: bool, outcome: str, state: RewardStat
 
 
 def solver_graded(formatted: bool, correct: bool, outcome: str, state: RewardState, settings: RewardSettings) -> float:
-    """Eq. 2 with its -0.5 told apart: `graded_syntax` < `graded_runtime` < `graded_wrong`, all between -1 and 0."""
+    """Eq. 2 with its -0.5 graded: `graded_syntax` < `graded_runtime` < `graded_wrong`, all between -1 and 0."""
     return _graded(formatted, correct, outcome, settings.graded_syntax, settings.graded_runtime, settings)
 
 
@@ -279,7 +279,7 @@ def weighted(role: Role, value: float, lambda_solve: float) -> float:
 
 
 def overlong_penalty(tokens: int, limit: int, last: int) -> float:
-    """What is added to the reward of a response near the length limit: 0, then a straight line down to -1.
+    """The penalty of a response near the length limit: 0, then a straight line down to -1.
 
     0 for tokens <= limit - last; ((limit - last) - tokens) / last up to the limit; -1 beyond. "Soft overlong
     punishment", DAPO (arXiv 2503.14476), Eq. 13.

@@ -165,7 +165,7 @@ class RingBuffer(Generic[Entry]):
         return sorted(number for number, (correct, tries) in solves if how.low <= correct / tries <= how.high)
 
     def copy(self) -> RingBuffer[Entry]:
-        """A buffer that changes by itself; the entries, which never change, are shared."""
+        """An independent copy; the entries, which never change, are shared."""
         copied = copy.copy(self)
         copied._entries, copied._keys, copied._newest = list(self._entries), list(self._keys), dict(self._newest)
         copied._new = {queue: numbers.copy() for queue, numbers in self._new.items()}

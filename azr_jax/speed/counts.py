@@ -1,4 +1,4 @@
-"""What the work costs at least, of our own count: FLOPs of an update, bytes of decoding."""
+"""The least work by our own count: FLOPs of an update, bytes of decoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machine that is measured: what it is, its own ceilings, and timing that leaves warm-up out."""
+"""The machine that is measured: its description, its ceilings, and timing without warm-up."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Report:
         self.line(f"{name}: " + ", ".join(f"{key} {value}" for key, value in kept.items()))
 
     def line(self, text: str) -> None:
-        """A line for the reader, at once."""
+        """Writes a line for the reader at once."""
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
@@ -60,7 +60,7 @@ def _rounded(value: Any) -> Any:
 
 
 def median_s(run: Callable[[], Any], repeats: int) -> float:
-    """Median seconds of `repeats` calls after one that is not counted; the caller's function waits for its results."""
+    """Median seconds of `repeats` calls after a warm-up call; the function must wait for its own results."""
     run()
     taken = []
     for _ in range(repeats):

@@ -1,4 +1,4 @@
-"""Requests with the lengths of a workload. Random weights end nothing at will: lengths are imposed by `max_tokens`."""
+"""Requests with the lengths of a workload. `max_tokens` sets them, since random weights end nothing."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class _Play:
         self._execute().add_done_callback(lambda _: self._done.put(rollout.request_id))
 
     def _finished_programs(self) -> list[str]:
-        """Those that have ended since; waits for one when the device has nothing to do."""
+        """Programs that have ended since the last call; waits for one if the device is idle."""
         finished = []
         if self._session.idle and self._running:
             started = time.perf_counter()

@@ -92,7 +92,7 @@ def _object(content: bytes, place: str) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """Numbers that JSON has no word for become None; NumPy numbers become Python's."""
+    """Numbers that JSON cannot express become None; NumPy numbers become Python's."""
     if isinstance(value, Mapping):
         return {str(key): _finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

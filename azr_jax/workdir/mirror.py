@@ -56,7 +56,7 @@ class Mirror:
                 (self._remote / name).unlink(missing_ok=True)
 
     def push(self, names: Sequence[str]) -> None:
-        """Copies local files and folders of these names up, in this order; those that are not there are left out.
+        """Uploads local files and folders of these names, in this order; missing ones are skipped.
 
         Raises:
           OSError: a copy failed.
@@ -76,7 +76,7 @@ class Mirror:
 
 @contextlib.contextmanager
 def _as_os_error(place: epath.Path) -> Iterator[None]:
-    """Clients of storage services raise exceptions of their own, of which callers shall know nothing."""
+    """Turns the exceptions of storage clients into OSError."""
     try:
         yield
     except OSError:

@@ -20,7 +20,7 @@ _HOST_FILE = "metadata"  # Orbax' name for the file of a JSON item
 
 
 def saved_steps(workdir: epath.PathLike) -> list[int]:
-    """The saved steps of a run, ascending; none where there is no such folder."""
+    """The saved steps of a run, ascending; empty if there is no such folder."""
     place = epath.Path(workdir) / CHECKPOINTS
     if not place.is_dir():
         return []
@@ -28,13 +28,13 @@ def saved_steps(workdir: epath.PathLike) -> list[int]:
 
 
 def step_of(entry: epath.PathLike) -> int | None:
-    """The step that a save's name says; None for a name that no save has."""
+    """The step in a save's name; None if the name is not a save's."""
     name = epath.Path(entry).name
     return int(name) if name.isascii() and name.isdecimal() and str(int(name)) == name else None
 
 
 def is_whole(entry: epath.Path) -> bool:
-    """Whether a folder called like a save is one that was written to its end."""
+    """Whether a folder with a save's name was written completely."""
     return (entry / COMMIT_FILE).exists() if "://" in os.fspath(entry) else entry.is_dir()
 
 

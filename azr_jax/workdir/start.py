@@ -1,4 +1,4 @@
-"""How a run was last started: its command line and the code's commit, kept in the workdir for the report. No jax."""
+"""How a run was last started: command line and commit, kept in the workdir for the report. No jax."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def command() -> str:
 
 
 def commit() -> str:
-    """The commit of this code, with a word if files were changed after it; the version of an installed package."""
+    """The commit of this code, marked if files differ from it; for an installed package its version."""
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
         return f"{head}, with changes" if _git("status", "--porcelain", "--untracked-files=no", ".") else head

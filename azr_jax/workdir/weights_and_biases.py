@@ -19,7 +19,7 @@ from azr_jax.workdir.json_lines import json_object
 
 
 class Page:
-    """The page of the run in `workdir`, whose id is kept there: a resumed run goes on on it, a new one gets its own.
+    """The page of the run in `workdir`, whose id is kept there: a resumed run continues it, a new run gets its own.
 
     Its name is the folder's, its configuration the run's; tags are languages, model and estimator. What the service
     does not take later is a warning: metrics.jsonl has it.
@@ -88,14 +88,14 @@ def _identity(workdir: Path) -> str:
 
 
 def _tags(config: Mapping[str, Any]) -> list[str]:
-    """At most 64 characters each, which is what the service takes."""
+    """At most 64 characters each, the service's limit."""
     model, learner = config.get("model", {}), config.get("learner", {})
     tags = [*config.get("languages", ()), Path(model.get("path", "")).name, learner.get("estimator", "")]
     return [tag[:64] for tag in dict.fromkeys(map(str, tags)) if tag]
 
 
 def _cell(value: Any) -> Any:
-    """What a table takes: text, a number or nothing; a lone surrogate has no UTF-8."""
+    """A table cell: text, a number or None; lone surrogates are replaced, since UTF-8 has none."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     return value if value is None or isinstance(value, bool | int | float) else json.dumps(value, default=str)

@@ -1,4 +1,4 @@
-"""What to do where a machine refuses namespaces: the exact commands, by what the machine itself says."""
+"""What to do if a machine refuses namespaces: the exact commands, by what the machine reports."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _steps() -> Iterator[str]:
 
 
 def namespaces() -> str:
-    """What to do so that namespaces work here, as one text; for a machine that says nothing, where to ask."""
+    """How to make namespaces work here, as one text; if the machine reports nothing, where to ask."""
     steps = list(_steps())
     if not steps:
         steps = [

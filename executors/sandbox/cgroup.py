@@ -1,4 +1,4 @@
-"""A control group for each contained process, where this machine lets us make one: bounds on memory and on tasks.
+"""A control group for each contained process, where the machine allows one: limits on memory and tasks.
 
 Resource limits bound address space, each process apart; a group bounds what all processes of a worker hold together,
 files in memory and the kernel's own included, and says afterwards whether memory ran out. Both versions of control
@@ -70,7 +70,7 @@ class Group:
         return self._count(_OOM_FILES, "oom_kill")
 
     def own_shortages(self) -> int:
-        """How often the group itself was short of memory so far, whatever the rest of the machine had."""
+        """How often the group reached its own memory limit so far."""
         return self._count(_OWN_SHORTAGE_FILES, "oom")
 
     def _count(self, files: Sequence[str], wanted: str) -> int:
@@ -190,7 +190,7 @@ def join_script(group: Group) -> str:
 
 @functools.cache
 def find_place() -> Place | None:
-    """Where groups can be made, None when nowhere; tried with a real process."""
+    """Where groups can be made, or None; tried with a real process."""
     try:
         return next((place for place in _candidates() if _works(place)), None)
     except OSError:

@@ -129,7 +129,7 @@ class Contained:
             pause_s = _LOOK_S
 
     def is_asleep(self) -> bool:
-        """Whether no thread inside runs or waits for a core or a disk; False when that can't be told."""
+        """Whether no thread inside runs or waits for a core or a disk; False if that is unknown."""
         states = [state for _, _, state in self._threads()]
         return bool(states) and not any(state in (b"R", b"D", b"") for state in states)
 
@@ -148,7 +148,7 @@ class Contained:
                 yield depth, pid, b""
 
     def _yield_cores(self) -> None:
-        """The lowest priority for every thread of the harness's children: they run when nobody else wants a core."""
+        """Give every thread of the harness's children the lowest priority: they run if nothing else wants a core."""
         for depth, thread, _ in list(self._threads()):
             if depth > self._harness_depth:
                 with contextlib.suppress(OSError):
@@ -199,7 +199,7 @@ class Contained:
         return 128 - code if code < 0 else code
 
     def look_at_memory(self) -> None:
-        """Bring `peak_memory_mib` up to date while the process inside still runs."""
+        """Update `peak_memory_mib` while the process inside still runs."""
         with contextlib.suppress(OSError, ValueError, IndexError):
             text = Path(f"/proc/{self.pid}/status").read_text() if self.pid else ""
             self.peak_memory_mib = max(self.peak_memory_mib, int(text.split("VmHWM:")[1].split()[0]) / 1024)
@@ -255,7 +255,7 @@ class Contained:
 
 
 def cpu_pause_s(left_s: float) -> float:
-    """How long not to look at a process that has `left_s` of processor time left: threads may use it on all cores."""
+    """How long to wait before looking again at a process with `left_s` of CPU time left: threads may use all cores."""
     return max(left_s / _CORES, _CPU_LOOK_S)
 
 

@@ -1,4 +1,4 @@
-"""A shell that outlives this process by a moment, to clear away what this process can't itself when SIGKILL ends it.
+"""A shell that outlives this process, to clean up if SIGKILL ends it.
 
 Contained processes die with their parent by a death signal, but not in the milliseconds in which bubblewrap sets up its
 child: a pool that is killed just then would leave that child behind. Control groups and, without namespaces, the
@@ -62,7 +62,7 @@ def group(path: Path) -> str:
 
 
 class Guardian:
-    """Keeps the list of what to clear away. Thread-safe; a context manager that closes it."""
+    """Keeps the list of what to clean up. Thread-safe; a context manager that closes it."""
 
     def __init__(self) -> None:
         self._shell = subprocess.Popen(
@@ -90,15 +90,15 @@ class Guardian:
             os.write(self._shell.stdin.fileno(), os.fsencode(f"{sign}{entry}\n"))
 
     def add(self, entry: str) -> None:
-        """List what `process`, `folder` or `group` names."""
+        """Add an entry that `process`, `folder` or `group` made."""
         self._tell("+", entry)
 
     def remove(self, entry: str) -> None:
-        """Take it off the list: it is gone."""
+        """Remove an entry: it no longer exists."""
         self._tell("-", entry)
 
     def close(self) -> None:
-        """End the shell; it clears away what is still listed."""
+        """End the shell; it cleans up what is still listed."""
         assert self._shell.stdin is not None
         with self._lock:
             self._shell.stdin.close()

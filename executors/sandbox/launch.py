@@ -95,7 +95,7 @@ class Launch:
 
     @property
     def folder_bytes(self) -> int:
-        """What the folder of a PROGRAM may hold."""
+        """Most bytes in the folder of a PROGRAM."""
         return (self.file_mib * 16 << 20) + 2 * len(self.source)
 
 

@@ -72,7 +72,7 @@ def _allow(ruleset: int, path: str, access: int) -> None:
 
 
 def _open_to_all(path: str) -> bool:
-    """Whether a user without rights reads the file, or reaches the folder, `path`."""
+    """Whether an unprivileged user can read the file, or enter the folder, `path`."""
     if not os.path.isdir(path):
         if not os.stat(path).st_mode & 0o004:
             return False

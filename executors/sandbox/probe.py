@@ -1,4 +1,4 @@
-"""Which tier of containment this machine gives, found by running real commands, not by asking for features.
+"""Which tier of containment this machine offers, found by running real commands.
 
 A tier holds when a process starts in it, can start and harden children there, and everything that must fail does.
 """
@@ -30,7 +30,7 @@ _ALLOWED: dict[Tier, frozenset[str]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Probe:
-    """What probing one tier gave: `fault` is empty when the tier holds."""
+    """The result of probing one tier: `fault` is empty if the tier holds."""
 
     tier: Tier
     fault: str

@@ -147,7 +147,7 @@ def _error(number: int) -> int:
 
 
 class Rules:
-    """What is done at each system call of a machine; what has no rule is allowed. The first rule for a call holds."""
+    """The action for each system call of a machine. A call without a rule is allowed; the first rule holds."""
 
     def __init__(self, machine: str) -> None:
         self._machine = machine
@@ -166,7 +166,7 @@ class Rules:
             self.add(name, (_return(_error(error)),))
 
     def deny_new(self, allowed: Sequence[int]) -> None:
-        """ENOSYS for every call from _FIRST_NEW on but `allowed`: for all that this module does not know."""
+        """ENOSYS for every call from _FIRST_NEW on except `allowed`: this module does not know them."""
         self._from_new = (_return(_error(errno.ENOSYS)),)
         for number in allowed:
             self._rules.setdefault(number, (_return(_ALLOW),))

@@ -151,7 +151,7 @@ def _widen(process: subprocess.Popen[bytes], output_bytes: int) -> None:
 
 @contextlib.contextmanager
 def _standard_input(launch: Launch) -> Iterator[int]:
-    """What Popen takes: a pipe to a harness; to a program a file of its own, read-only, or /dev/null."""
+    """Popen's stdin: a pipe for a harness; for a program a read-only file or /dev/null."""
     if launch.mode is not Mode.PROGRAM:
         yield subprocess.PIPE
     elif not launch.stdin:
@@ -249,7 +249,7 @@ def _with_limits(launch: Launch, argv: Sequence[str], group: cgroup.Group | None
 
 
 def _default_signals() -> tuple[str, ...]:
-    """What starts the rest of an argv with no signal blocked or ignored; nothing where that is so or can't be.
+    """A prefix of an argv that unblocks and restores all signals; empty if none is needed or available.
 
     A process in the background of a script, or under nohup, ignores some, and whoever waits for signals blocks them.
     """
@@ -260,7 +260,7 @@ def _default_signals() -> tuple[str, ...]:
 
 
 def _own_personality() -> tuple[str, ...]:
-    """What starts the rest of an argv with addresses at random, where `setarch -R` or the like took that from us."""
+    """A prefix of an argv that turns address randomisation on, if `setarch -R` or the like turned it off."""
     with contextlib.suppress(OSError, ValueError):
         if int(Path("/proc/self/personality").read_text(), 16):
             return (_python(), "-I", "-S", "-B", "-c", _RESET_PERSONALITY)
@@ -273,7 +273,7 @@ def _python() -> str:
 
 @functools.cache
 def _env_that_resets_signals() -> tuple[str, ...]:
-    """`env` of GNU coreutils 8.31 or later; nothing where there is another."""
+    """`env` of GNU coreutils 8.31 or later, or nothing."""
     argv = ("/usr/bin/env", "--default-signal")
     with contextlib.suppress(OSError):
         if subprocess.run([*argv, "/bin/true"], capture_output=True, check=False).returncode == 0:
@@ -282,7 +282,7 @@ def _env_that_resets_signals() -> tuple[str, ...]:
 
 
 def start_error(launch: Launch, timeout_s: float = 10.0) -> str:
-    """Why `launch` does not start: it is started again and its standard error kept, for a message to a person."""
+    """Why `launch` does not start, for a message: starts it again and reads its standard error."""
     process = start(launch, explain=True)
     try:
         ready = process.receive(time.monotonic() + timeout_s, 1 << 16)

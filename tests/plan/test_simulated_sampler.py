@@ -17,7 +17,7 @@ from azr_jax.model import weights
 from azr_jax.model.sharding import make_mesh
 from azr_jax.model.tokenizer import load_tokenizer
 from azr_jax.model.transformer import abstract
-from azr_jax.plan.simulated_sampler import SimulatedSampler, run_requests
+from azr_jax.plan.simulated_sampler import SimulatedSampler
 from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.requests import Request
 from azr_jax.sampler.tuning import Tuning
@@ -46,6 +46,17 @@ def requests(count, seed, longest_prompt=90, median=24, cap=160):
     lengths = np.clip(np.round(rng.lognormal(np.log(median), 1.0, count)), 1, cap).astype(int).tolist()
     prompts = [tuple(rng.integers(5, 2000, rng.integers(10, longest_prompt)).tolist()) for _ in range(count // 4 + 1)]
     return [Request(f"r{n}", prompts[n // 4], length, 1.0) for n, length in enumerate(lengths)]
+
+
+def run_requests(sampler, requests, host_s=0.0):
+    """The session after all `requests`, submitted together; `host_s` is the host's work between two chunks."""
+    session = sampler.session()
+    for request in requests:
+        session.submit(request)
+    while not session.idle:
+        session.step()
+        sampler.clock.host_s += host_s
+    return session
 
 
 def real_sampler(tuning=None, slots=0):

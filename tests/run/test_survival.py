@@ -38,9 +38,9 @@ LATER_KILLS = 3
 def start_noted(
     command, workdir: Path, notes: Path, at: str = "none 0 0 SIGKILL", **changes: object
 ) -> subprocess.Popen:
-    """The command as tests/killed_run.py starts it."""
+    """The command as tests/run/killed_run.py starts it."""
     argv = command.argv(workdir, **SETTINGS | changes)
-    argv[1:3] = [str(REPOSITORY / "tests" / "killed_run.py")]
+    argv[1:3] = [str(REPOSITORY / "tests" / "run" / "killed_run.py")]
     return subprocess.Popen(
         argv,
         cwd=REPOSITORY,

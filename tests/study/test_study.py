@@ -203,7 +203,7 @@ def test_a_study_of_one_run_without_steps_is_run_and_reported(tmp_path):
         "        'overrides': ('steps=0', 'selfplay.batch_per_task=2', 'selfplay.seed_triplets=1',\n"
         "            'selfplay.seed_problems=0', 'evaluation.heldout_limit=2', 'evaluation.temperature_samples=0',\n"
         "            'sampler.max_response_tokens=32', 'evaluation.heldout=azr_jax/embedded/heldout_python.jsonl'),\n"
-        "        'languages': {'python': ('languages=python',)}, 'arms': {'real': ()}})\n"
+        "        'languages': {'python': (\"languages=('python',)\",)}, 'arms': {'real': ()}})\n"
     )
     command = [sys.executable, "-m", "azr_jax.study", f"--study={file}", "--seeds=1", f"--out={tmp_path / 'out'}"]
     run = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)

@@ -126,7 +126,7 @@ def _label(folder: str) -> str:
 
 
 def _warnings(first: str, second: str, shared: int, in_first: int, in_second: int) -> list[str]:
-    """What makes the two hard to compare: every setting that differs, the data and the interpreter."""
+    """Every difference that makes the two hard to compare: settings, data, interpreter."""
     warnings = []
     if (in_first, in_second) != (shared, shared):
         warnings.append(f"A has {in_first} problems and B {in_second}; only the {shared} in both count")

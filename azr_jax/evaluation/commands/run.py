@@ -80,7 +80,7 @@ def _ks(text: str) -> list[int]:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Raises ValueError for numbers that make no evaluation."""
+    """Raises ValueError for numbers that are out of range."""
     for name, least in (("n", 1), ("max_tokens", 1), ("limit", 0), ("slots", 0)):
         if getattr(arguments, name) < least:
             raise ValueError(f"--{name}={getattr(arguments, name)}: use at least {least}")

@@ -34,7 +34,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def rows_of(folder: str) -> list[tuple[str, ...]]:
-    """A row for each score of one evaluation. Raises ValueError for what is none, or has not come to its end."""
+    """A row for each score of one evaluation. Raises ValueError if it is not an evaluation, or not finished."""
     manifest = results.read_manifest(folder)
     settings = manifest["settings"]
     if "finished" not in manifest:

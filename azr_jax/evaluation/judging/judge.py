@@ -160,7 +160,7 @@ class CompletionJudge:
                     future.cancel()
 
     def judge(self, problem: AnyProblem, completion: Completion) -> Judgement:
-        """One judgement; what the executors fail on is tried a second time."""
+        """One judgement; if the executors fail, the completion is judged once more."""
         program = program_of(problem, completion)
         shown = f"{program}\n{problem.tests}" if isinstance(problem, Problem) else program
         size = len(program.encode("utf-8", "surrogatepass"))
@@ -292,7 +292,7 @@ class CompletionJudge:
 
 
 def _missing_calls(rules: BenchmarkLanguage, tests: str) -> str:
-    """Calls of the test functions that published tests define and never call, such as in McEval's Lua/1."""
+    """Calls of test functions that published tests define and never call, such as McEval's Lua/1."""
     calls = ""
     for name in re.findall(rules.test_function, tests, re.MULTILINE) if rules.test_function else ():
         if len(re.findall(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", tests)) == 1:

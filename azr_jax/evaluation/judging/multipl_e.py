@@ -52,5 +52,5 @@ def _cut(text: str, most: int | None) -> str:
 
 
 def missing_library(outcome: Outcome) -> str:
-    """How to install what the tests themselves need and this machine lacks; empty when it is there."""
+    """How to install a library that the tests need and this machine lacks; empty if nothing is missing."""
     return next((hint for mark, hint in _MISSING.items() if mark in outcome.stderr), "")

@@ -1,1 +1,1 @@
-"""What benchmarks need to know of a language: its suffix in MultiPL-E, the form of its tests, how they are compared."""
+"""What benchmarks need to know of a language: its suffix in MultiPL-E, the form of its tests, its comparison."""

@@ -42,7 +42,7 @@ def locate(benchmark: str, language: BenchmarkLanguage, data_dir: str = "") -> P
 
 
 def find(directory: Path, benchmark: str, language: BenchmarkLanguage) -> Path | None:
-    """The file of a benchmark in a local directory, or in its folder of the name that the hub or this project gives."""
+    """The file of a benchmark in a local directory, or in a subfolder that the hub or this project names."""
     suffix = language.suffix
     if benchmark == MCEVAL:
         patterns = [f"{folder}{language.language.full_name}.jsonl" for folder in ("mceval/", "")]

@@ -157,7 +157,7 @@ def check_language(path: str | Path, problems: Iterable[AnyProblem], suffix: str
 
 
 def from_record(record: Any, suffix: str = "") -> AnyProblem:
-    """The problem of one record, which benchmark it is of being seen from its fields.
+    """The problem of one record; the record's fields say which benchmark it is of.
 
     `suffix`: the language of a problem that names none. Raises ValueError naming the field that is missing or of the
     wrong type.

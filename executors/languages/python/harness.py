@@ -85,18 +85,11 @@ def _hide_frames(frames: int) -> Callable[[int], None]:
     return end
 
 
-def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Claim]:  # noqa: C901 - one closure
-    """The function from kind, source and inputs to the claim; its primitives are bound before any program runs."""
-    emit = value_texts.make_emitter()
+def _make_failure(limits: Limits) -> tuple[Callable[[BaseException], Claim], Callable[[str], bytes]]:
+    """The function from what was raised to the claim, and the one that bounds a message; bound before any program."""
     text_of, name_of, cut, encode, kind_of = str, type.__getattribute__, str.__getitem__, str.encode, type
-    size, join = len, str.join
-    unserialisable, too_long, base, slice_to = (
-        value_texts.UnserialisableError,
-        value_texts.TooLongError,
-        BaseException,
-        slice(limits.message_chars),
-    )
-    value_chars = limits.value_chars
+    unserialisable, too_long, base = value_texts.UnserialisableError, value_texts.TooLongError, BaseException
+    slice_to, value_chars = slice(limits.message_chars), limits.value_chars
     memory_error, system_exit = MemoryError, SystemExit
     reserve = [bytes(1 << 18)]
 
@@ -118,6 +111,16 @@ def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Cla
 
     def bounded(text: str) -> bytes:
         return encode(cut(text, slice_to), "utf-8", "backslashreplace")
+
+    return failure, bounded
+
+
+def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Claim]:  # noqa: C901 - one closure
+    """The function from kind, source and inputs to the claim; its primitives are bound before any program runs."""
+    emit = value_texts.make_emitter()
+    failure, bounded = _make_failure(limits)
+    text_of, name_of, encode, kind_of, size, join = str, type.__getattribute__, str.encode, type, len, str.join
+    too_long, base, value_chars, memory_error = value_texts.TooLongError, BaseException, limits.value_chars, MemoryError
 
     def written(arguments: tuple[tuple[object, ...], dict[str, object]]) -> bytes:
         left, texts = value_chars, []

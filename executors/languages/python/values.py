@@ -16,7 +16,7 @@ import datetime
 import decimal
 import fractions
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 # CPython's tokenizer refuses 200 nested brackets; a frozenset takes two a level.
@@ -197,41 +197,27 @@ def evaluate_arguments(text: str, names: dict[str, object]) -> tuple[tuple[objec
     return eval(compile(ast.Expression(call), "input", "eval", dont_inherit=True), names)  # noqa: S307
 
 
-def make_emitter() -> Callable[..., str]:  # noqa: C901 - one closure
+def make_emitter() -> Callable[..., str]:
     """The function from a value, a number of characters and `in_order` to its canonical text.
 
     With `in_order` dicts keep the order of their entries, as arguments have to: a program may depend on it.
     Everything it uses is bound here, before any program runs: a program that replaces builtins or this module's globals
     changes nothing. It calls no method of the value's own class. Raises UnserialisableError or TooLongError.
     """
-    kind_of, size, order, join, identity, name_of = type, len, sorted, str.join, id, type.__getattribute__
-    bool_type, int_type, float_type, complex_type, str_type, bytes_type = bool, int, float, complex, str, bytes
-    list_type, tuple_type, set_type, frozenset_type, dict_type = list, tuple, set, frozenset, dict
-    int_text, float_text, str_text, bytes_text = int.__repr__, float.__repr__, str.__repr__, bytes.__repr__
-    bits, items, any_digits = int.bit_length, dict.items, sys.set_int_max_str_digits
-    get_depth, set_depth = sys.getrecursionlimit, sys.setrecursionlimit
+    kind_of, size, identity, name_of, any_digits = type, len, id, type.__getattribute__, sys.set_int_max_str_digits
+    get_depth, set_depth, list_type, append, pop = (
+        sys.getrecursionlimit,
+        sys.setrecursionlimit,
+        list,
+        list.append,
+        list.pop,
+    )
     unserialisable, too_long, max_depth = UnserialisableError, TooLongError, MAX_DEPTH
-    special = {"nan": "float('nan')", "inf": "float('inf')", "-inf": "float('-inf')"}
-    get_special, key_of = special.get, lambda pair: pair[0]
-    counter_type, default_type, ordered_type = collections.Counter, collections.defaultdict, collections.OrderedDict
-    deque_type, fraction_type, datetime_type = collections.deque, fractions.Fraction, datetime.datetime
-    bytearray_type, decimal_type, time_type = bytearray, decimal.Decimal, datetime.time
-    ordered_items, longest_of, deque_items = ordered_type.items, deque_type.maxlen.__get__, deque_type.__iter__
-    factory_of = default_type.default_factory.__get__  # type: ignore[attr-defined]
-    factory_names = [(None, "None"), *((kind, name) for name, kind in _FACTORIES.items())]
-    numerator_of = fraction_type._numerator.__get__  # type: ignore[attr-defined]
-    denominator_of = fraction_type._denominator.__get__  # type: ignore[attr-defined]
-    datetime_zone, time_zone = datetime_type.tzinfo.__get__, time_type.tzinfo.__get__
-    # Types of C, whose methods no program can replace.
-    own_text = {
-        kind: kind.__repr__
-        for kind in (decimal_type, datetime.date, datetime_type, time_type, datetime.timedelta, range, bytearray_type)
-    }
-    get_own_text = own_text.get
+    atom, container = _make_atom(), _make_container()
 
-    def emit(value: object, max_chars: int, in_order: bool = False) -> str:  # noqa: C901 - as above
+    def emit(value: object, max_chars: int, in_order: bool = False) -> str:
         left = max_chars
-        path: list[int] = []
+        path: list[int] = list_type()
         any_digits(0)
         depth_of_program = get_depth()
         set_depth(10_000)
@@ -242,106 +228,24 @@ def make_emitter() -> Callable[..., str]:  # noqa: C901 - one closure
             if left < 0:
                 raise too_long
 
-        def real(number: float) -> str:
-            text = float_text(number)
-            return get_special(text, text)
-
-        def integer(number: int) -> str:
-            if bits(number) > 4 * left + 8:
-                raise too_long
-            return int_text(number)
-
-        def atom(item: object, kind: type) -> str | None:
-            if item is None or kind is bool_type:
-                return "None" if item is None else "True" if item else "False"
-            if kind is int_type:
-                return integer(item)  # type: ignore[arg-type]
-            if kind is float_type:
-                return real(item)  # type: ignore[arg-type]
-            if kind is complex_type:
-                return f"complex({real(item.real)}, {real(item.imag)})"  # type: ignore[attr-defined]
-            if kind is str_type or kind is bytes_type:
-                if size(item) > left:  # type: ignore[arg-type]
-                    raise too_long
-                return str_text(item) if kind is str_type else bytes_text(item)  # type: ignore[arg-type]
-            if kind is fraction_type:
-                parts = (numerator_of(item), denominator_of(item))
-                if not (kind_of(parts[0]) is int_type and kind_of(parts[1]) is int_type):
-                    raise unserialisable("a Fraction of something else than integers")
-                return f"Fraction({join(', ', [integer(part) for part in parts])})"
-            write = get_own_text(kind)
-            if write is None:
-                return None
-            if (kind is datetime_type and datetime_zone(item)) or (kind is time_type and time_zone(item)):
-                raise unserialisable("a time with a time zone")
-            if kind is bytearray_type and size(item) > left:  # type: ignore[arg-type]
-                raise too_long
-            return write(item)
-
-        def braced(item: object) -> str:
-            pairs = [(walk(key), walk(entry)) for key, entry in list_type(items(item))]  # type: ignore[arg-type]
-            if not in_order:
-                pairs = order(pairs, key=key_of)
-            return "{" + join(", ", [f"{key}: {entry}" for key, entry in pairs]) + "}"
-
-        def factory_name(item: object) -> str:
-            for factory, name in factory_names:
-                if factory is factory_of(item):
-                    return name
-            raise unserialisable("a defaultdict of something else than a built-in type")
-
-        def container(item: object, kind: type) -> str:
-            if kind is dict_type:
-                return braced(item)
-            if kind is counter_type:
-                return f"Counter({braced(item) if size(item) else ''})"  # type: ignore[arg-type]
-            if kind is default_type:
-                return f"defaultdict({factory_name(item)}, {braced(item)})"
-            if kind is ordered_type:
-                pairs = [f"({walk(key)}, {walk(entry)})" for key, entry in list_type(ordered_items(item))]
-                return f"OrderedDict([{join(', ', pairs)}])"
-            if kind is deque_type:
-                texts = [walk(entry) for entry in list_type(deque_items(item))]
-                longest = longest_of(item)
-                end = "" if longest is None else f", maxlen={int_text(longest)}"
-                return f"deque([{join(', ', texts)}]{end})"
-            texts = [walk(entry) for entry in list_type(item)]  # type: ignore[call-overload]
-            if kind is list_type:
-                return "[" + join(", ", texts) + "]"
-            if kind is tuple_type:
-                return f"({texts[0]},)" if size(texts) == 1 else "(" + join(", ", texts) + ")"
-            braces = "{" + join(", ", order(texts)) + "}" if texts else ""
-            if kind is set_type:
-                return braces or "set()"
-            return f"frozenset({braces})"
-
         def walk(item: object) -> str:
             kind = kind_of(item)
-            text = atom(item, kind)
+            text = atom(item, kind, left)
             if text is not None:
                 spend(size(text))
                 return text
-            if not (
-                kind is list_type
-                or kind is tuple_type
-                or kind is dict_type
-                or kind is set_type
-                or kind is frozenset_type
-                or kind is counter_type
-                or kind is default_type
-                or kind is ordered_type
-                or kind is deque_type
-            ):
+            write = container(kind)
+            if write is None:
                 raise unserialisable(name_of(kind, "__name__"))
             if identity(item) in path:
                 raise unserialisable("a value that contains itself")
             if size(path) >= max_depth:
                 raise unserialisable(f"more than {max_depth} levels")
-            path.append(identity(item))
+            append(path, identity(item))
             # Separators, so that a long walk ends early; the length is checked exactly at the end.
             spend(2 * size(item) - 2)  # type: ignore[arg-type]
-            text = container(item, kind)
-            path.pop()
+            text = write(item, walk, in_order)
+            pop(path)
             return text
 
         text = walk(value)
@@ -351,3 +255,129 @@ def make_emitter() -> Callable[..., str]:  # noqa: C901 - one closure
         return text
 
     return emit
+
+
+def _make_atom() -> Callable[[object, type, int], str | None]:  # noqa: C901 - one closure
+    """The function from a value, its type and the characters left to its text; None for a container or no value."""
+    kind_of, size, join, too_long, unserialisable = type, len, str.join, TooLongError, UnserialisableError
+    bool_type, int_type, float_type, complex_type, str_type, bytes_type = bool, int, float, complex, str, bytes
+    int_text, float_text, str_text, bytes_text = int.__repr__, float.__repr__, str.__repr__, bytes.__repr__
+    bits, get_special = int.bit_length, {"nan": "float('nan')", "inf": "float('inf')", "-inf": "float('-inf')"}.get
+    fraction_type, datetime_type, time_type = fractions.Fraction, datetime.datetime, datetime.time
+    bytearray_type, decimal_type = bytearray, decimal.Decimal
+    numerator_of = fraction_type._numerator.__get__  # type: ignore[attr-defined]
+    denominator_of = fraction_type._denominator.__get__  # type: ignore[attr-defined]
+    datetime_zone, time_zone = datetime_type.tzinfo.__get__, time_type.tzinfo.__get__
+    # Types of C, whose methods no program can replace.
+    own_text = _by_type(
+        (kind, kind.__repr__)
+        for kind in (decimal_type, datetime.date, datetime_type, time_type, datetime.timedelta, range, bytearray_type)
+    )
+
+    def real(number: float) -> str:
+        text = float_text(number)
+        return get_special(text, text)
+
+    def integer(number: int, left: int) -> str:
+        if bits(number) > 4 * left + 8:
+            raise too_long
+        return int_text(number)
+
+    def library(item: object, kind: type, left: int) -> str | None:
+        if kind is fraction_type:
+            parts = (numerator_of(item), denominator_of(item))
+            if not (kind_of(parts[0]) is int_type and kind_of(parts[1]) is int_type):
+                raise unserialisable("a Fraction of something else than integers")
+            return f"Fraction({join(', ', [integer(part, left) for part in parts])})"
+        write = own_text(kind)
+        if write is None:
+            return None
+        if (kind is datetime_type and datetime_zone(item)) or (kind is time_type and time_zone(item)):
+            raise unserialisable("a time with a time zone")
+        if kind is bytearray_type and size(item) > left:  # type: ignore[arg-type]
+            raise too_long
+        return write(item)
+
+    def atom(item: object, kind: type, left: int) -> str | None:
+        if item is None or kind is bool_type:
+            return "None" if item is None else "True" if item else "False"
+        if kind is int_type:
+            return integer(item, left)  # type: ignore[arg-type]
+        if kind is float_type:
+            return real(item)  # type: ignore[arg-type]
+        if kind is complex_type:
+            return f"complex({real(item.real)}, {real(item.imag)})"  # type: ignore[attr-defined]
+        if kind is str_type or kind is bytes_type:
+            if size(item) > left:  # type: ignore[arg-type]
+                raise too_long
+            return str_text(item) if kind is str_type else bytes_text(item)  # type: ignore[arg-type]
+        return library(item, kind, left)
+
+    return atom
+
+
+def _make_container() -> Callable[[type], Callable[..., str] | None]:  # noqa: C901 - one closure
+    """From a type to the function that writes a container of it: from the value, `walk` for its entries, `in_order`."""
+    size, order, join, items, list_type, int_text = len, sorted, str.join, dict.items, list, int.__repr__
+    unserialisable, key_of = UnserialisableError, lambda pair: pair[0]
+    default_type, ordered_type, deque_type = collections.defaultdict, collections.OrderedDict, collections.deque
+    ordered_items, longest_of, deque_items = ordered_type.items, deque_type.maxlen.__get__, deque_type.__iter__
+    factory_of = default_type.default_factory.__get__  # type: ignore[attr-defined]
+    factory_names = [(None, "None"), *((kind, name) for name, kind in _FACTORIES.items())]
+
+    def braced(item: object, walk: Callable[[object], str], in_order: bool) -> str:
+        pairs = [(walk(key), walk(entry)) for key, entry in list_type(items(item))]  # type: ignore[arg-type]
+        if not in_order:
+            pairs = order(pairs, key=key_of)
+        return "{" + join(", ", [f"{key}: {entry}" for key, entry in pairs]) + "}"
+
+    def counter(item: object, walk: Callable[[object], str], in_order: bool) -> str:
+        return f"Counter({braced(item, walk, in_order) if size(item) else ''})"  # type: ignore[arg-type]
+
+    def default(item: object, walk: Callable[[object], str], in_order: bool) -> str:
+        for factory, name in factory_names:
+            if factory is factory_of(item):
+                return f"defaultdict({name}, {braced(item, walk, in_order)})"
+        raise unserialisable("a defaultdict of something else than a built-in type")
+
+    def ordered(item: object, walk: Callable[[object], str], in_order: bool) -> str:
+        pairs = [f"({walk(key)}, {walk(entry)})" for key, entry in list_type(ordered_items(item))]
+        return f"OrderedDict([{join(', ', pairs)}])"
+
+    def deque(item: object, walk: Callable[[object], str], in_order: bool) -> str:
+        texts, longest = [walk(entry) for entry in list_type(deque_items(item))], longest_of(item)
+        return f"deque([{join(', ', texts)}]{'' if longest is None else f', maxlen={int_text(longest)}'})"
+
+    def listed(item: object, walk: Callable[[object], str], in_order: bool) -> str:
+        return "[" + join(", ", [walk(entry) for entry in list_type(item)]) + "]"  # type: ignore[call-overload]
+
+    def tupled(item: object, walk: Callable[[object], str], in_order: bool) -> str:
+        texts = [walk(entry) for entry in list_type(item)]  # type: ignore[call-overload]
+        return f"({texts[0]},)" if size(texts) == 1 else "(" + join(", ", texts) + ")"
+
+    def set_of(item: object, walk: Callable[[object], str], in_order: bool) -> str:
+        texts = [walk(entry) for entry in list_type(item)]  # type: ignore[call-overload]
+        return "{" + join(", ", order(texts)) + "}" if texts else "set()"
+
+    def frozen(item: object, walk: Callable[[object], str], in_order: bool) -> str:
+        return f"frozenset({set_of(item, walk, in_order) if size(item) else ''})"  # type: ignore[arg-type]
+
+    return _by_type(
+        [
+            *((list, listed), (tuple, tupled), (dict, braced), (set, set_of), (frozenset, frozen)),
+            *((collections.Counter, counter), (default_type, default), (ordered_type, ordered), (deque_type, deque)),
+        ]
+    )
+
+
+def _by_type(pairs: Iterable[tuple[type, Callable[..., str]]]) -> Callable[[type], Callable[..., str] | None]:
+    """From a type to the function for exactly this type; a metaclass of the program's own is never asked."""
+    known = list(pairs)
+
+    def find(kind: type) -> Callable[..., str] | None:
+        for other, write in known:
+            if other is kind:
+                return write
+        return None
+
+    return find
