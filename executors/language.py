@@ -60,6 +60,8 @@ In once mode the same process does steps 2 to 4 after reading the request (its r
 from __future__ import annotations
 
 import dataclasses
+import functools
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -90,7 +92,7 @@ class Language:
     interpreter, harness path (as seen inside) and mode ("--once", "--serve") to argv. serves: whether `--serve` is
     supported; once: whether `--once` is: without it a cold start is a serving harness that is asked once. hosted.py
     makes harness_argv for an interpreter that can't contain itself.
-    program_argv: from interpreter and file to the argv of a whole program.
+    program_argv: from interpreter and file to the argv of a whole program; by default the interpreter's with the file.
     syntax_errors: substrings of stderr that mark a syntax error of a whole program.
     identity: a program whose f returns its argument; identity_input, identity_output: a value for it, canonical;
     example: a minimal program in the language, shown in prompts. skeleton, skeleton_input: the form of a program of two
@@ -126,12 +128,12 @@ class Language:
     install_hint: str
     harness: Path | None
     harness_argv: Callable[[Interpreter, str, str], Sequence[str]]
-    program_argv: Callable[[Interpreter, str], Sequence[str]]
     identity: str
     identity_input: str
     identity_output: str
     example: str
     canonical_program: Callable[[str], str]
+    program_argv: Callable[[Interpreter, str], Sequence[str]] = lambda interpreter, file: (*interpreter.argv, file)
     serves: bool = False
     tested: tuple[str, ...] = ()
     sample: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -156,3 +158,13 @@ class Language:
     def commented(self, text: str) -> str:
         """`text`, one line, as a comment."""
         return f"{self.comment} {text} {self.comment_end}".rstrip()
+
+
+@functools.cache
+def output_of(*argv: str) -> str:
+    """What a command prints, on standard error if it prints nothing else; empty if it fails or takes a minute."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout or done.stderr

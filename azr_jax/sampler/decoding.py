@@ -1,6 +1,6 @@
 """The KV cache: one decode step that writes into it and reads it, and moving rows into and between caches.
 
-The layers are unrolled and every layer has its own buffers, so that attention reads them where they are: with one buffer
+The layers are unrolled and every layer has its own buffers, so that attention reads them in place: with one buffer
 stacked over layers, each step first copies its layer out (measured on 2 CPU cores, 1.4M parameters, 64 slots, 512
 positions: 16 ms a step stacked and scanned, 8 ms so).
 

@@ -56,9 +56,9 @@ class Row:
     temperature: float
     m: int
     acc: float
-    zero: float
-    between: float
-    one: float
+    acc_zero: float
+    acc_between: float
+    acc_one: float
     eq3: float
     eq4: float
     spread3: float
@@ -145,7 +145,7 @@ def table(rows: Sequence[Row]) -> str:
     """The rows as Markdown: shares as per cent, rewards as they are."""
     lines = [f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"]
     for row in rows:
-        shares = (f"{100 * value:.0f}%" for value in (row.acc, row.zero, row.between, row.one))
+        shares = (f"{100 * value:.0f}%" for value in (row.acc, row.acc_zero, row.acc_between, row.acc_one))
         paid = (f"{value:+.2f}" for value in (row.eq3, row.eq4))
         spread = (f"{value:.2f}" for value in (row.spread3, row.spread4))
         lines.append(f"| {' | '.join((f'{row.temperature:g}', str(row.m), *shares, *paid, *spread))} |")

@@ -19,11 +19,11 @@ def test_the_table_by_hand():
     rows = {(row.temperature, row.m): row for row in estimation.rows_of(samples)}
     assert list(rows) == [(0.0, 1), (0.0, 2), (0.0, 4), (1.0, 1), (1.0, 2), (1.0, 4)]
     greedy = rows[0.0, 4]
-    assert (greedy.acc, greedy.zero, greedy.between, greedy.one) == (0.5, 0.5, 0.0, 0.5)
+    assert (greedy.acc, greedy.acc_zero, greedy.acc_between, greedy.acc_one) == (0.5, 0.5, 0.0, 0.5)
     assert (greedy.eq3, greedy.eq4, greedy.spread3, greedy.spread4) == (-0.5, 0.5, 0.0, 0.0)
     # m = 2: the third proposal has no judged sample, and both others are half right.
     half = rows[1.0, 2]
-    assert (half.acc, half.between, half.eq3, half.eq4) == (0.5, 1.0, 0.5, 1.0)
+    assert (half.acc, half.acc_between, half.eq3, half.eq4) == (0.5, 1.0, 0.5, 1.0)
     # m = 4: acc is 1/4, 2/3 and 0; Eq. 3 pays 3/4, 1/3 and -1/2.
     assert rows[1.0, 4].eq3 == pytest.approx((0.75 + 1 / 3 - 0.5) / 3)
     text = estimation.table(list(rows.values()))
@@ -41,7 +41,7 @@ def test_the_command_writes_samples_and_table(tmp_path):
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "out.json").read_text())
     assert result["proposals"] == 12 and 0 < result["valid"] == len(result["samples"]["0.0"])
-    assert [row["m"] for row in result["rows"]] == [1, 2] and all(row["between"] == 0.0 for row in result["rows"])
+    assert [row["m"] for row in result["rows"]] == [1, 2] and all(row["acc_between"] == 0.0 for row in result["rows"])
 
 
 @pytest.mark.slow
@@ -52,5 +52,5 @@ def test_greedy_samples_of_the_real_model_are_all_the_same(tmp_path):
     assert all(len(set(tries)) == 1 for tries in samples[0.0])
     assert any(len(set(tries)) > 1 for tries in samples[1.0])
     greedy, sampled = (rows[-1] for rows in (estimation.rows_of({t: samples[t]}) for t in (0.0, 1.0)))
-    assert dataclasses.astuple(greedy)[6:] == (-0.5, 0.5, 0.0, 0.0) and greedy.between == 0.0
-    assert sampled.between > 0.0 and sampled.spread3 > 0.0
+    assert dataclasses.astuple(greedy)[6:] == (-0.5, 0.5, 0.0, 0.0) and greedy.acc_between == 0.0
+    assert sampled.acc_between > 0.0 and sampled.spread3 > 0.0

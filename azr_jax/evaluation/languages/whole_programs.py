@@ -6,30 +6,19 @@ Bash is none of them: its tests start processes, which the sandbox refuses.
 
 from __future__ import annotations
 
-import functools
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 
 from executors import Interpreter, Language
-
-
-@functools.cache
-def _version(command: str) -> str | None:
-    try:
-        done = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    version = re.search(r"\d+(?:\.\d+)+", done.stdout)
-    return version[0] if done.returncode == 0 and version else None
+from executors.language import output_of
 
 
 def _finder(name: str) -> Callable[[], Interpreter | None]:
     def find() -> Interpreter | None:
         command = shutil.which(name)
-        version = _version(command) if command else None
-        return Interpreter((command,), version) if command and version else None
+        version = re.search(r"\d+(?:\.\d+)+", output_of(command, "--version") if command else "")
+        return Interpreter((command,), version[0]) if command and version else None
 
     return find
 
@@ -50,7 +39,6 @@ def whole_program_language(
         install_hint=f"install {full_name} (Debian: apt install {package}) so that `{name}` is on PATH",
         harness=None,
         harness_argv=lambda interpreter, harness, mode: [],
-        program_argv=lambda interpreter, file: [*interpreter.argv, file],
         identity=hello,
         identity_input="",
         identity_output="",

@@ -9,7 +9,6 @@ value. Tested with Node 18 and 20.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 import shutil
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from executors import compiled
-from executors.language import Interpreter, Language
+from executors.language import Interpreter, Language, output_of
 
 _HERE = Path(__file__).resolve().parent
 _ADDON_SOURCE = _HERE / "clone.c"
@@ -67,30 +66,12 @@ def build_addon() -> Path:
     return target
 
 
-@functools.cache
-def _probe(command: str) -> tuple[str, str] | None:
-    """The real executable behind `command` (which may be a version manager's shim) and its version."""
-    try:
-        done = subprocess.run(
-            [command, "-p", "process.execPath + '\\n' + process.versions.node"],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    lines = done.stdout.split("\n")
-    return (lines[0], lines[1]) if done.returncode == 0 and len(lines) >= 2 else None
-
-
 def find() -> Interpreter | None:
     """Node on PATH (`node`, or Debian's older `nodejs`), at least version 18."""
     command = shutil.which("node") or shutil.which("nodejs")
-    probed = _probe(command) if command else None
-    if probed is None:
-        return None
-    executable, version = probed
+    # The executable behind the command, which may be a version manager's shim.
+    asked = "process.execPath + '\\n' + process.versions.node"
+    executable, _, version = (output_of(command, "-p", asked) if command else "").strip().partition("\n")
     major = version.split(".")[0]
     if not major.isdigit() or int(major) < _OLDEST_MAJOR:
         return None
@@ -113,11 +94,6 @@ def harness_argv(interpreter: Interpreter, harness: str, mode: str) -> list[str]
     if any(name == _ADDON_VARIABLE for name, _ in interpreter.environment):
         return argv
     return ["/bin/sh", "-c", f'ulimit -d {_UNASSISTED_DATA_KIB}; exec "$@"', "sh", *argv]
-
-
-def program_argv(interpreter: Interpreter, file: str) -> list[str]:
-    """The argv of a whole program."""
-    return [*interpreter.argv, file]
 
 
 class _LexError(Exception):
@@ -246,7 +222,6 @@ LANGUAGE = Language(
     install_hint="install Node.js 18 or later (Debian: apt install nodejs) so that `node` is on PATH",
     harness=_HERE / "harness.js",
     harness_argv=harness_argv,
-    program_argv=program_argv,
     identity="function f(x) {\n    return x;\n}",
     identity_input='"Hello World"',
     identity_output='"Hello World"',

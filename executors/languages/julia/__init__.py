@@ -6,16 +6,14 @@ becomes / of the sandbox: AZR_JAX_JULIA_ROOT, or .setup/julia-root in the reposi
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from executors import canonical, compiled
-from executors.language import Interpreter, Language
+from executors.language import Interpreter, Language, output_of
 
 _HERE = Path(__file__).resolve().parent
 _OLDEST = (1, 5)
@@ -41,16 +39,9 @@ def find() -> Interpreter | None:
     return _private(Path(os.environ.get("AZR_JAX_JULIA_ROOT") or compiled.folder("julia-root")))
 
 
-@functools.cache
 def _on_path(command: str) -> Interpreter | None:
     # Asked for its own folder: juliaup's `julia` is a launcher that does not work inside the sandbox.
-    try:
-        done = subprocess.run(
-            [command, "--startup-file=no", "-e", _DESCRIBE], capture_output=True, text=True, timeout=60, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    version, _, folder = done.stdout.partition("\n")
+    version, _, folder = output_of(command, "--startup-file=no", "-e", _DESCRIBE).partition("\n")
     numbers = re.match(r"(\d+)\.(\d+)", version)
     if numbers is None or (int(numbers[1]), int(numbers[2])) < _OLDEST:
         return None
@@ -73,11 +64,6 @@ def harness_argv(interpreter: Interpreter, harness: str, mode: str, tier: str = 
     return (*interpreter.argv, *_FLAGS, harness, mode, *((f"--tier={tier}",) if mode == "--serve" else ()))
 
 
-def program_argv(interpreter: Interpreter, file: str) -> Sequence[str]:
-    """The argv that runs `file` as a whole program."""
-    return (*interpreter.argv, *_FLAGS, file)
-
-
 _INTEGER = r"(?:0|-?[1-9][0-9]{0,17})"
 _PLAIN_VALUE = rf'{_INTEGER}|true|false|nothing|\[{_INTEGER}(?:, {_INTEGER})*\]|"[ !#%-\[\]-~]*"'
 
@@ -91,7 +77,7 @@ LANGUAGE = Language(
     install_hint="make setup, or install Julia 1.5 or later with juliaup (https://julialang.org/downloads)",
     harness=_HERE / "harness.jl",
     harness_argv=harness_argv,
-    program_argv=program_argv,
+    program_argv=lambda interpreter, file: [*interpreter.argv, *_FLAGS, file],
     identity="function f(x)\n    return x\nend",
     identity_input='"Hello World"',
     identity_output='"Hello World"',

@@ -13,43 +13,26 @@ the other keys in order. Tables with a metatable or in themselves, functions, th
 
 from __future__ import annotations
 
-import functools
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 from executors import hosted
-from executors.language import Interpreter, Language
+from executors.language import Interpreter, Language, output_of
 
 # What the bare interpreter maps, its C library's locale included.
 _OVERHEAD_MIB = 16
 _MEMORY_ERRORS = ("not enough memory",)
 
 
-@functools.cache
-def _version(command: str) -> str | None:
-    try:
-        done = subprocess.run([command, "-v"], capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    match = re.match(r"Lua (5\.4[.\d]*)", done.stdout or done.stderr)
-    return match[1] if match else None
-
-
 def find() -> Interpreter | None:
     """`lua5.4` or `lua` on PATH, of version 5.4."""
     for name in ("lua5.4", "lua"):
         command = shutil.which(name)
-        version = _version(command) if command else None
+        version = re.match(r"Lua (5\.4[.\d]*)", output_of(command, "-v") if command else "")
         if command and version:
-            return hosted.interpreter((command,), version)
+            return hosted.interpreter((command,), version[1])
     return None
-
-
-def program_argv(interpreter: Interpreter, file: str) -> list[str]:
-    """The argv of a whole program."""
-    return [*interpreter.argv, file]
 
 
 # A long bracket without its end is no token, so that no text is searched for such ends again and again.
@@ -97,7 +80,6 @@ LANGUAGE = Language(
         memory_errors=_MEMORY_ERRORS,
         reply=2,
     ),
-    program_argv=program_argv,
     identity="function f(x)\n  return x\nend",
     identity_input='"Hello World"',
     identity_output='"Hello World"',

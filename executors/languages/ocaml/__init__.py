@@ -25,7 +25,7 @@ import tempfile
 from pathlib import Path
 
 from executors import canonical, compiled, hosted
-from executors.language import Interpreter, Language
+from executors.language import Interpreter, Language, output_of
 
 # What the toplevel maps before the harness runs, and what typing takes.
 _OVERHEAD_MIB = 96
@@ -34,20 +34,11 @@ _HARNESS = Path(__file__).resolve().with_name("harness.ml")
 _LOADER, _COMPILED_VARIABLE = "load_harness.ml", "AZR_OCAML_HARNESS"
 
 
-@functools.cache
-def _version(command: str) -> str | None:
-    try:
-        done = subprocess.run([command, "-vnum"], capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
 def find() -> Interpreter | None:
     """`ocaml` on PATH."""
     command = shutil.which("ocaml")
-    version = _version(command) if command else None
-    if command is None or version is None:
+    version = output_of(command, "-vnum").strip() if command else ""
+    if command is None or not version:
         return None
     folder = _compiled(version)
     if folder is None:
@@ -63,7 +54,7 @@ def _compiled(version: str) -> Path | None:
     script, 0.2 s slower. Raises ValueError when the compiler refuses it.
     """
     compiler = shutil.which("ocamlc")
-    if compiler is None or _version(compiler) != version:
+    if compiler is None or output_of(compiler, "-vnum").strip() != version:
         return None
     source = _HARNESS.read_bytes()
     digest = hashlib.sha256(version.encode() + _LOADER.encode() + source).hexdigest()
@@ -96,11 +87,6 @@ def _arguments(interpreter: Interpreter, harness: str) -> list[str]:
     return ["-noinit", "-I", "+compiler-libs", dict(interpreter.environment).get(_COMPILED_VARIABLE, harness)]
 
 
-def program_argv(interpreter: Interpreter, file: str) -> list[str]:
-    """The argv of a whole program."""
-    return [*interpreter.argv, "-noinit", file]
-
-
 _folded = canonical.folder("ocaml")
 
 
@@ -128,7 +114,7 @@ LANGUAGE = Language(
         memory_overhead_mib=_OVERHEAD_MIB,
         memory_errors=_MEMORY_ERRORS,
     ),
-    program_argv=program_argv,
+    program_argv=lambda interpreter, file: [*interpreter.argv, "-noinit", file],
     identity="let f x = x",
     identity_input='"Hello World"',
     identity_output='"Hello World"',

@@ -52,11 +52,6 @@ def harness_argv(interpreter: Interpreter, harness: str, mode: str) -> list[str]
     return [*interpreter.argv, "-P", *_FLAGS, harness, mode]
 
 
-def program_argv(interpreter: Interpreter, file: str) -> list[str]:
-    """The argv of a whole program."""
-    return [*interpreter.argv, "-s", "-B", "-X", "utf8", file]
-
-
 def canonical_program(source: str) -> str:
     """`source` without comments and blank lines, one space between tokens, one tab a level; as it is when broken."""
     lines, depth, words = [], 0, []
@@ -102,7 +97,7 @@ LANGUAGE = Language(
     install_hint="Python is what runs this project",
     harness=Path(__file__).with_name("harness.py"),
     harness_argv=harness_argv,
-    program_argv=program_argv,
+    program_argv=lambda interpreter, file: [*interpreter.argv, "-s", "-B", "-X", "utf8", file],
     identity="def f(x):\n    return x",
     identity_input="'Hello World'",
     identity_output="'Hello World'",

@@ -14,15 +14,13 @@ An input may use c, list, structure, matrix, array, data.frame, factor, `:` and 
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 from executors import canonical, hosted
-from executors.language import Interpreter, Language
+from executors.language import Interpreter, Language, output_of
 
 # What R maps with its default packages and locale.
 _OVERHEAD_MIB = 192
@@ -32,25 +30,13 @@ _FLAGS = ("--no-echo", "--no-restore", "--no-save", "--no-environ", "--no-init-f
 _PROFILE = Path(__file__).resolve().with_name("profile.R")
 
 
-@functools.cache
-def _probe(command: str) -> tuple[str, str] | None:
-    """R's home and version."""
-    try:
-        home = subprocess.run([command, "RHOME"], capture_output=True, text=True, timeout=30, check=True).stdout.strip()
-        said = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    version = re.search(r"R version (\d[\d.]*)", said)
-    return (home, version[1]) if version else None
-
-
 def find() -> Interpreter | None:
     """The executable in the home of the `R` on PATH: `R` itself is a shell script, and those start processes."""
     command = shutil.which("R")
-    probed = _probe(command) if command else None
-    if probed is None:
+    version = re.search(r"R version (\d[\d.]*)", output_of(command, "--version")) if command else None
+    home = output_of(command, "RHOME").strip() if command else ""
+    if version is None or not home:
         return None
-    home, version = probed
     executable = os.path.join(home, "bin", "exec", "R")
     if not os.path.exists(executable):
         return None
@@ -71,16 +57,11 @@ def find() -> Interpreter | None:
         # made in /tmp, which does nothing.
         "TMPDIR": ".",
     }
-    return hosted.interpreter((executable,), version, read_only, list(environment.items()))
+    return hosted.interpreter((executable,), version[1], read_only, list(environment.items()))
 
 
 def _beside(home: str, debian: str, name: str) -> str:
     return debian if home == "/usr/lib/R" else os.path.join(home, name)
-
-
-def program_argv(interpreter: Interpreter, file: str) -> list[str]:
-    """The argv of a whole program."""
-    return [*interpreter.argv, *_FLAGS, f"--file={file}"]
 
 
 _DOUBLE = r"(?:0|-?[1-9][0-9]{0,4}|-?(?:0\.(?!0000)|[1-9][0-9]{0,6}\.)[0-9]{0,6}[1-9])"
@@ -109,7 +90,7 @@ LANGUAGE = Language(
         # Values are made of what the package base has; to load the others takes half of the time.
         value_environment={"R_DEFAULT_PACKAGES": "NULL"},
     ),
-    program_argv=program_argv,
+    program_argv=lambda interpreter, file: [*interpreter.argv, *_FLAGS, f"--file={file}"],
     identity="f <- function(x) {\n  x\n}",
     identity_input='"Hello World"',
     identity_output='"Hello World"',

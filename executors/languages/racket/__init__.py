@@ -8,7 +8,6 @@ Programs are bodies of `#lang racket` modules, with or without that line; source
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 import shutil
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from executors import compiled
-from executors.language import Interpreter, Language
+from executors.language import Interpreter, Language, output_of
 
 _HERE = Path(__file__).resolve().parent
 _HARNESS = _HERE / "harness.rkt"
@@ -34,14 +33,9 @@ _ATOM = (
 _PLAIN_VALUE = rf"{_ATOM}|'\(\)|\((?:list|vector)(?: {_ATOM})+\)"
 
 
-@functools.cache
-def _probe(command: str) -> str | None:
+def _version(command: str) -> str | None:
     """The version of the Racket CS that `command` starts, or None."""
-    try:
-        done = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    match = re.match(r"Welcome to Racket v([0-9]+)\.([0-9]+)([0-9.]*) \[cs\]", done.stdout)
+    match = re.match(r"Welcome to Racket v([0-9]+)\.([0-9]+)([0-9.]*) \[cs\]", output_of(command, "--version"))
     if match is None or (int(match[1]), int(match[2])) < _OLDEST:
         return None
     return f"{match[1]}.{match[2]}{match[3]}"
@@ -85,7 +79,7 @@ def compile_harness() -> Path:
 def find() -> Interpreter | None:
     """`racket` on PATH: Racket CS, at least version 8.0."""
     command = shutil.which("racket")
-    version = _probe(command) if command else None
+    version = _version(command) if command else None
     if command is None or version is None:
         return None
     # An installation outside the system's folders is <prefix>/bin/racket.
@@ -105,11 +99,6 @@ def find() -> Interpreter | None:
 def harness_argv(interpreter: Interpreter, harness: str, mode: str) -> list[str]:
     """The argv of the harness in `mode`: the compiled one when there is one."""
     return [*interpreter.argv, dict(interpreter.environment).get("AZR_RACKET_HARNESS", harness), mode]
-
-
-def program_argv(interpreter: Interpreter, file: str) -> list[str]:
-    """The argv of a whole program."""
-    return [*interpreter.argv, file]
 
 
 class _LexError(Exception):
@@ -256,7 +245,6 @@ LANGUAGE = Language(
     install_hint="install Racket CS 8 or later (Debian: apt install --no-install-recommends racket)",
     harness=_HARNESS,
     harness_argv=harness_argv,
-    program_argv=program_argv,
     identity="(define (f x)\n  x)",
     identity_input='"Hello World"',
     identity_output='"Hello World"',
