@@ -231,8 +231,8 @@ def test_the_papers_tables_stand_beside_the_runs_own_numbers(tmp_path):
         workdir = run_folder(tmp_path / f"{reward}-{seed}", 2, seed=seed, reward__proposer=reward)
         after = {f"eval/humaneval/racket/{key}": value + (0.02 if seed else 0) for key, value in scores.items()}
         before = {"eval/humaneval/racket/pass_at_1": 0.1, **{f"eval/humaneval/racket/{key}": 0.1 for key in scores}}
-        scores = summary() | {"benchmarks_after": after, "benchmarks_before": before}
-        (workdir / "summary.json").write_text(json.dumps(scores))
+        written = summary() | {"benchmarks_after": after, "benchmarks_before": before}
+        (workdir / "summary.json").write_text(json.dumps(written))
         workdirs.append(workdir)
     section = paper.section(arms_of(runs.load_all(workdirs)))
     rows = re.findall(r"<tr class=.(?:paper|run).>.*?</tr>", section)
