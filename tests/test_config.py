@@ -125,7 +125,7 @@ def test_a_wrong_value_is_an_error_with_key_value_and_fix(key, value, words):
         assert word in str(error.value)
 
 
-def test_likeness_by_behaviour_needs_probes():
+def test_comparing_by_behaviour_needs_probe_inputs():
     changes = {"reward__novelty": 0.5, "reward__novelty_by": "behaviour"}
     with pytest.raises(ValueError, match=r"selfplay.probes=0: reward.novelty_by='behaviour'.*such as 8"):
         resolved(**changes)

@@ -26,7 +26,7 @@ def test_growth_is_seen_and_noise_is_not(key, grown):
     assert not [trend.key for trend in growth(rows(key, 0)) if trend.grew]
 
 
-def test_too_few_steps_or_empty_buffers_are_no_verdict():
+def test_too_few_steps_or_empty_buffers_give_no_verdict():
     with pytest.raises(ValueError, match="too few"):
         growth(rows("time/cpu_s", 0)[:40])
     with pytest.raises(ValueError, match="buffers are not full"):
@@ -40,7 +40,7 @@ def test_too_few_steps_or_empty_buffers_are_no_verdict():
         (r"(?:self|player)\.sampler", (play.Player, restoring), endurance.FakeSampler, {"session", "state_must_leave"}),
     ],
 )
-def test_the_fake_model_has_all_that_a_player_and_a_run_use(name, users, fake, needed):
+def test_the_fake_model_has_what_a_player_and_a_run_use(name, users, fake, needed):
     used = {attribute for user in users for attribute in re.findall(rf"\b{name}\.(\w+)", inspect.getsource(user))}
     assert needed <= used
     assert [attribute for attribute in used if not hasattr(fake, attribute)] == []

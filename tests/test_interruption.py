@@ -153,7 +153,7 @@ def test_lines_that_were_judged_before_stay(files):
     assert [json.loads(line)["status"] for line in out.read_text().splitlines()] == ["OK"]
 
 
-def test_an_interruption_that_is_lost_in_a_callback_comes_again():
+def test_an_interruption_lost_in_a_callback_is_raised_again():
     """Whatever raises amid a callback of the garbage collector is only printed by Python."""
     script = """
         import gc, os, signal, threading, time

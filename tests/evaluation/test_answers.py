@@ -14,7 +14,7 @@ from executors import LANGUAGES
 FORMS = {language.suffix: language.form for language in known_languages().values()}
 
 
-def test_the_model_sees_the_stripped_prompt():
+def test_the_prompt_is_stripped():
     assert answers.prompt_of(RACKET, LANGUAGES["racket"], "completion") == RACKET.prompt.strip()
     assert answers.prompt_of(PYTHON, LANGUAGES["python"], "completion") == "def twice(n):\n"
     chat = answers.prompt_of(RACKET, LANGUAGES["racket"], "chat")

@@ -111,7 +111,7 @@ def test_results_are_multipl_e_s_and_resume(tmp_path):
         Results(tmp_path / "b", SETTINGS)
 
 
-def test_what_a_killed_first_write_left_is_no_other_evaluation(tmp_path):
+def test_a_partial_first_write_is_not_taken_for_another_evaluation(tmp_path):
     (tmp_path / ".evaluation.json.partial").write_text('{"settings"')
     store = Results(tmp_path, SETTINGS)
     store.write_manifest({})

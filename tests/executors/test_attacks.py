@@ -196,7 +196,7 @@ def test_cold_and_warm_agree_on_the_corpora(language, canaries):
             assert warm.values == cold.values
 
 
-def test_late_work_of_a_program_never_happens(canaries):
+def test_work_that_a_program_schedules_for_later_never_runs(canaries):
     """Threads, hooks and timers that programs left behind would have written by now."""
     source = (
         "import threading, time, atexit\n"

@@ -70,7 +70,7 @@ def test_a_tpu_is_known_by_its_devices(tmp_path, monkeypatch, files, platforms, 
     assert not is_tpu_machine(tmp_path)
 
 
-def test_the_first_decides_and_any_may_stop(hosts):
+def test_the_first_host_decides_and_any_host_may_stop(hosts):
     decided = on_all(hosts, lambda host: host.first("seed", lambda: [host.index, "mine"]))
     assert decided == [[0, "mine"]] * 3
     assert on_all(hosts, lambda host: host.any("stop", host.index == 2)) == [True] * 3

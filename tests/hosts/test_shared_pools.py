@@ -98,7 +98,7 @@ def test_a_verdict_is_the_same_after_its_way_to_another_host():
         ]
 
 
-def test_loops_that_ran_apart_are_an_error_and_not_a_hang():
+def test_event_loops_that_diverge_are_an_error_and_not_a_hang():
     async def play(host: Hosts) -> None:
         shared = SharedPools({}, host, lambda: False)
         shared.note("request 1")

@@ -70,7 +70,7 @@ def test_estimators_match_numpy(jitted):
         np.testing.assert_allclose(wrap(estimator)(rewards, tasks, prompts, lengths), expected, atol=1e-5)
 
 
-def test_trrpp_is_whitened_in_each_task_and_blind_to_the_others():
+def test_trrpp_is_whitened_within_each_task_alone():
     rewards, tasks, prompts, lengths = random_responses(count=200)
     advantages = np.asarray(trrpp(rewards, tasks, prompts, lengths))
     for task in range(6):

@@ -121,7 +121,7 @@ def test_kl_gradients_are_on_average_those_of_the_kl(name):
         np.testing.assert_allclose(expected_estimate(logits), kl(logits), rtol=1e-5)
 
 
-def test_the_plain_k1_would_pull_nowhere():
+def test_the_plain_k1_estimator_has_no_useful_gradient():
     logits, ref = categorical()
 
     def plain(logits):

@@ -57,7 +57,7 @@ def test_auto_computes_least_again_of_what_fits():
     assert choose(QWEN_7B, 75.1, OneMesh("cuda", fsdp=8)) == "gate"
 
 
-def test_auto_is_full_where_memory_is_no_matter_of_counting_and_a_policy_stays():
+def test_auto_is_full_where_memory_cannot_be_counted_and_a_named_policy_stays():
     assert choose(QWEN_3B, 15.75, OneMesh("tpu")) == "full"
     assert choose(QWEN_3B, 15.75, OneMesh("cpu")) == "full"
     assert choose(QWEN_3B, 1.0, OneMesh("gpu"), "dots") == "dots"

@@ -366,7 +366,7 @@ def test_an_estimate_right_out_of_format_counts_for_acc_and_not_for_its_own_rewa
     assert scored[0].acc == 1.0 and [response.reward for response in scored[1:]] == [1.0, -1.0]
 
 
-def test_a_steps_solves_stay_with_their_entries_where_a_band_draws_by_them():
+def test_solver_tries_are_kept_with_their_entries_if_a_band_is_set():
     triplet, other = Triplet("python", "p", "1", "1"), Triplet("python", "q", "1", "1")
     rollout = Rollout("r", (1,), (2,), (0.0,), "x", StopReason.EOS)
     hits = {triplet: (True, False), other: (True, True)}

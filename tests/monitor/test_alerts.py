@@ -82,7 +82,7 @@ def test_a_cut_distribution_is_the_first_suspect_of_a_mismatch():
     assert "top_p" not in str(alert)
 
 
-def test_what_is_absent_or_no_number_says_nothing():
+def test_absent_metrics_and_nan_raise_no_alert():
     assert alerts({}, CONFIG) == []
     assert alerts({"ppo/entropy": math.nan, "propose/valid": None}, CONFIG) == []
 

@@ -33,7 +33,7 @@ def test_a_character_split_over_tokens_is_seen_when_whole():
     assert stopping.cut([0, 5, 6], 1, ("é",), _decode) == (3, "ab")
 
 
-def test_ids_without_text_inside_a_stop_string_hide_it_from_no_chunk():
+def test_tokens_without_text_do_not_hide_a_stop_string():
     """A model has more ids than its tokenizer; what a chunk holds of them must not decide where the response ends."""
     ids = [0, 1, 7, 7, 7, 7, 7, 7, 7, 7, 7, 2, 3]
     assert [stopping.cut(ids, new, ("</answer>",), _decode) for new in (1, 2, 13)] == [(13, "abc")] * 3

@@ -177,7 +177,7 @@ def test_tiers_share_the_memory_and_hold_many_more_rows_than_full_length_slots()
         memory.choose_tiers(QWEN_3B, settings, 14240, "bfloat16", devices(2.0))
 
 
-def test_memory_is_asked_once_the_served_copy_lies_there(world, monkeypatch):
+def test_free_memory_is_measured_with_the_served_copy_in_place(world, monkeypatch):
     """Its program is sent without waiting: until it ends, what it takes may seem free."""
     order: list[str] = []
     sampler = Sampler(world.graphdef, CONFIG, make_tokenizer(), SETTINGS, None, jnp.float32)

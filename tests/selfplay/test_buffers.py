@@ -290,7 +290,7 @@ def test_new_ones_may_come_shuffled_and_those_left_stay_new():
     assert len(orders) > 10
 
 
-def test_a_band_draws_what_is_sometimes_solved_before_the_rest():
+def test_tasks_in_the_band_are_drawn_before_the_rest():
     buffers = filled(8, new_for=())
     for number, correct in enumerate((0, 1, 2, 3, 4)):
         buffers.note_solves(DEDUCTION, triplet(number), correct, 4)

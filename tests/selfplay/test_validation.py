@@ -73,7 +73,7 @@ def test_every_other_status_is_the_reason(status):
     assert is_dropped(status.value) == (status is Status.INFRASTRUCTURE)
 
 
-def test_an_ok_verdict_of_another_shape_is_a_broken_pool_and_raises():
+def test_an_ok_verdict_with_a_wrong_number_of_values_raises():
     with pytest.raises(ValueError, match="0 values for 1"):
         triplet_from(PROPOSE_DEDUCTION, Answer(program="p", input="1"), Verdict("j", Status.OK), 1)
     with pytest.raises(ValueError, match="1 values for 4"):

@@ -238,7 +238,7 @@ def test_a_stopped_run_is_started_again(cloud):
 
 
 @pytest.mark.slow
-def test_what_passes_by_itself_is_tried_again(cloud):
+def test_a_passing_failure_is_tried_again(cloud):
     cloud.story("hang")
     cloud.faults(
         Fault("create", "UNAVAILABLE: the service is currently unavailable", times=2),
@@ -265,7 +265,7 @@ def test_what_passes_by_itself_is_tried_again(cloud):
         ("You do not currently have an active account; run: $ gcloud auth login", "run: gcloud auth login"),
     ],
 )
-def test_what_does_not_pass_ends_with_what_to_do(cloud, stderr, advice):
+def test_a_lasting_failure_ends_with_what_to_do(cloud, stderr, advice):
     cloud.faults(Fault("create", stderr, times=99))
     output = cloud.tpu("create", status=1, PROVISIONING="on-demand")
     assert stderr in output
