@@ -36,9 +36,9 @@ CHOICES = {
     "learner.importance": ("truncate", "token_mask", "sequence_mask"),
     "learner.loss_aggregation": ("token", "sequence", "task", "microbatch", "constant"),
     "executor.allow_tier": ("namespaces", "landlock", "limits"),
-    "evaluation.benchmark_prompt": ("chat", "completion"),
+    "evaluation.benchmark_prompt": ("chat", "completion", "instruct"),
     "evaluation.benchmark_missing": ("error", "skip"),
-    "evaluation.benchmark_base_prompt": ("chat", "completion", "none"),
+    "evaluation.benchmark_base_prompt": ("chat", "completion", "instruct", "none"),
 }
 AT_LEAST = {
     "seed": 0,

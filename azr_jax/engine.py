@@ -99,7 +99,9 @@ def open_engine(config: Config, devices: Sequence[Any] | None = None) -> Engine:
     model_config = weights.load_config(source)
     check_accelerator(model_config.parameters)
     tokenizer = load_tokenizer(source, model_config, config.model.masked_tokens)
-    if config.model.chat_template == "model":
+    scored = config.evaluation
+    benchmark_prompts = (scored.benchmark_prompt, scored.benchmark_base_prompt) if scored.benchmarks else ()
+    if config.model.chat_template == "model" or "instruct" in benchmark_prompts:
         tokenizer.encode_chat("")  # a template that can't be used is an error now
     model_config = dataclasses.replace(model_config, masked_ids=tokenizer.masked_ids)
     engine = describe_engine(config, model_config, devices, tokenizer=tokenizer)

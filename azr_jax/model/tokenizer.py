@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Qwen2.5 marks some control tokens (<|fim_prefix|>, <|file_sep|>) as not special; the form tells.
 _CONTROL = re.compile(r"<\|.*\|>", re.DOTALL)
 _CHAT_FILE = "chat_template.jinja"
+_WITHOUT = "set model.chat_template='none' (in evaluation --prompt=completion or chat)"
 _MESSAGE = "azr-jax-message-goes-here"  # rendered by a chat template instead of the message, which then replaces it
 
 
@@ -74,8 +75,7 @@ class Tokenizer:
         parts = _rendered(self, _MESSAGE).split(_MESSAGE)
         if len(parts) != 2:
             raise ValueError(
-                f"{self.source}: the chat template shows a user's message {len(parts) - 1} times, not once; set "
-                "model.chat_template='none'"
+                f"{self.source}: the chat template shows a user's message {len(parts) - 1} times, not once; {_WITHOUT}"
             )
         self.backend.encode_special_tokens = False
         try:
@@ -176,8 +176,8 @@ def _chat_template(path: Path, names: dict[str, Any]) -> str:
 def _rendered(tokenizer: Tokenizer, message: str) -> str:
     if not tokenizer.chat_template:
         raise ValueError(
-            f"model.chat_template='model': {tokenizer.source} has no chat template ({_CHAT_FILE}, or chat_template in "
-            "tokenizer_config.json): set model.chat_template='none', or use the model's instruct version"
+            f"{tokenizer.source} has no chat template ({_CHAT_FILE}, or chat_template in tokenizer_config.json): "
+            f"{_WITHOUT}, or use the model's instruct version"
         )
     import jinja2  # these two here: they take a second to import, and few runs need them
     from transformers.utils import chat_template_utils
@@ -192,8 +192,8 @@ def _rendered(tokenizer: Tokenizer, message: str) -> str:
         )
     except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
         raise ValueError(
-            f"{tokenizer.source}: the chat template refuses a user's message ({type(error).__name__}: {error}); set "
-            "model.chat_template='none', or correct the template"
+            f"{tokenizer.source}: the chat template refuses a user's message ({type(error).__name__}: {error}); "
+            f"{_WITHOUT}, or correct the template"
         ) from error
     texts = rendered[0] if isinstance(rendered, tuple) else rendered
     return texts if isinstance(texts, str) else texts[0]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 _OPENING = re.compile(r"(`{3,}+)([^`]*+)")
 _CLOSING = re.compile(r"(`{3,}+)[ \t]*+")
 _ATTRIBUTE = re.compile(r"[\w.-]++=\S*+")
-_LOOSE_OPENING = re.compile(r"[ \t]*+(`{3,}+)(.*+)")
+_LOOSE_OPENING = re.compile(r"([ \t]*+)(`{3,}+|~{3,}+)(.*+)")
 
 
 def strict_blocks(body: str) -> Iterator[tuple[str, str | None]]:
@@ -38,15 +38,17 @@ def strict_blocks(body: str) -> Iterator[tuple[str, str | None]]:
 def loose_blocks(body: str, tags: frozenset[str]) -> Iterator[tuple[str, str]]:
     """(tag in lower case, text) of each block as models write them; the tag is "" where there is none.
 
-    Besides what `strict_blocks` takes: fences may be indented; a block may open and close on one line, where its first
-    word is a tag if it is one of `tags`; the first line of the text may follow such a tag; the closing fence may follow
-    the last line of the text; a block that is never closed ends with the body.
+    Besides what `strict_blocks` takes: fences may be of tildes; they may be indented, and as much indentation is then
+    taken off each line (CommonMark); a block may open and close on one line, where its first word is a tag if it is one
+    of `tags`; the first line of the text may follow such a tag; the closing fence may follow the last line of the text;
+    a block that is never closed ends with the body.
     """
-    tag, fence, lines = "", "", []
+    tag, fence, indent, lines = "", "", 0, []
     for line in body.split("\n"):
         if fence:
-            stripped = line.rstrip(" \t")
-            if stripped.endswith(fence) and (not (rest := stripped.rstrip("`")).strip() or "`" not in rest):
+            line = line[min(indent, len(line) - len(line.lstrip(" \t"))) :]
+            stripped, mark = line.rstrip(" \t"), fence[0]
+            if stripped.endswith(fence) and (not (rest := stripped.rstrip(mark)).strip() or mark not in rest):
                 yield tag, "\n".join([*lines, *([rest] if rest.strip() else [])])
                 fence = ""
             else:
@@ -55,9 +57,9 @@ def loose_blocks(body: str, tags: frozenset[str]) -> Iterator[tuple[str, str]]:
         opening = _LOOSE_OPENING.fullmatch(line)
         if opening is None:
             continue
-        fence, rest = opening[1], opening[2]
+        indent, fence, rest = len(opening[1]), opening[2], opening[3]
         closed = rest.rstrip(" \t").endswith(fence)
-        tag, text = _tag_and_text(rest.rstrip("` \t") if closed else rest, tags, closed)
+        tag, text = _tag_and_text(rest.rstrip(f"{fence[0]} \t") if closed else rest, tags, closed)
         lines = [text] if text else []
         if closed:
             yield tag, text

@@ -28,6 +28,10 @@ if TYPE_CHECKING:  # imports jax: mistakes in flags and data come before it
     from azr_jax.evaluation.scoring.model import EvaluatedModel
 
 _UNSATISFIABLE = "unsatisfiable.json"
+_PROMPT_HELP = (
+    "completion: MultiPL-E's beginning of a program | chat: Listing 1, in plain text and not in the model's own chat"
+    " template | instruct: a user's message in the model's own chat template"
+)
 
 
 def add_parser(commands: Any) -> None:
@@ -49,7 +53,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--problems", default="", metavar="FILE", help="problems of a file instead of a benchmark")
     parser.add_argument("--data_dir", default="", metavar="DIR", help="local benchmark data (default: AZR_JAX_DATA)")
-    parser.add_argument("--prompt", choices=answers.MODES, default=answers.COMPLETION, help="MultiPL-E's or Listing 1")
+    parser.add_argument("--prompt", choices=answers.MODES, default=answers.COMPLETION, help=_PROMPT_HELP)
     parser.add_argument(
         "--stop",
         choices=answers.STOPS,

@@ -1,42 +1,73 @@
-"""From a problem to a prompt, and from a response to a completion, in both prompt modes."""
+"""From a problem to a prompt, and from a response to a completion, in the three prompt modes.
+
+`completion` is the beginning of a program, `chat` Listing 1, which trained models know, and `instruct` a user's message
+in the model's own chat template.
+"""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 
 from azr_jax.evaluation.judging.judge import Completion
 from azr_jax.evaluation.languages.record import BenchmarkLanguage
-from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem, StdinProblem
+from azr_jax.evaluation.judging import assertions
+from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem, Problem, StdinProblem
+from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.selfplay import parsing, prompts
+from azr_jax.selfplay.fences import loose_blocks
 from azr_jax.types import Invalid, Role, TaskType
 from executors import Language
 
-COMPLETION, CHAT = "completion", "chat"
-MODES = (COMPLETION, CHAT)
+COMPLETION, CHAT, INSTRUCT = "completion", "chat", "instruct"
+MODES = (COMPLETION, CHAT, INSTRUCT)
 # Stop tokens: without the faulty ones, as published, or sampled without them and judged both ways.
 MENDED, PUBLISHED, BOTH = "mended", "multipl-e", "both"
 STOPS = (MENDED, PUBLISHED, BOTH)
 _ANSWER_END = "</answer>"
 _STDIN = "Write a whole program that reads standard input and writes its answer to standard output."
+_INSTRUCTION = "Complete this {language} program. Answer with the whole program in one fenced block.\n\n"
 _MOST_PROGRAM_CHARS = 1 << 20
+# Of a function by any of the languages' words for it, by assignment (R), or by an equation (Julia).
+_DEFINITION = (
+    r"\b(?:function|def|define|let|rec|const|var|fun|sub)\b[\s*(]*{name}(?![\w-])"
+    r"|^[ \t]*{name}(?:[ \t]*(?:<-|=)[ \t]*function\b|\(.*\)(?:::\S+)?[ \t]*=[^=])"
+)
 _FENCED = re.compile(r"^(`{3,})[ \t]*([^\s`]*)[^\n`]*\n(.*?)\n?^\1`*[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
 def check_mode(problems: Sequence[AnyProblem], mode: str) -> None:
     """Raises ValueError for problems that have no beginning of a program to be completed."""
     if mode == COMPLETION and any(isinstance(problem, StdinProblem) for problem in problems):
-        raise ValueError("--prompt=completion: these problems are statements in words: use --prompt=chat")
+        raise ValueError("--prompt=completion: these problems are statements in words: use --prompt=chat or instruct")
 
 
 def prompt_of(problem: AnyProblem, language: Language, mode: str) -> str:
-    """What the model sees: the stripped prompt (MultiPL-E; with a line end for EvalPlus), or Listing 1 around it."""
+    """What the model sees: the stripped prompt (MultiPL-E; with a line end for EvalPlus), or Listing 1 around it.
+
+    For `instruct` the text of a user's message.
+    """
     text = problem.prompt.strip()
     if isinstance(problem, StdinProblem):
         text = f"{text}\n\n{_STDIN}"
     if mode == CHAT:
         return prompts.evaluation_chat(language, text)
+    if mode == INSTRUCT:
+        if isinstance(problem, StdinProblem):
+            return f"{text} Answer with a {language.full_name} program in one fenced block."
+        return _INSTRUCTION.format(language=language.full_name) + prompts.fenced(language.fence, text)
     return text + "\n" if isinstance(problem, EvalPlusProblem) else text
+
+
+def prompt_ids_of(tokenizer: Tokenizer, problem: AnyProblem, language: Language, mode: str) -> tuple[int, ...]:
+    """Token ids of the prompt.
+
+    Raises:
+      ValueError: `instruct`, and a model without a chat template or with one that cannot be used.
+    """
+    prompt = prompt_of(problem, language, mode)
+    return tuple(tokenizer.encode_chat(prompt) if mode == INSTRUCT else tokenizer.encode_prompt(prompt))
 
 
 def stop_of(problem: AnyProblem, language: BenchmarkLanguage, mode: str, published: bool = False) -> tuple[str, ...]:
@@ -44,8 +75,8 @@ def stop_of(problem: AnyProblem, language: BenchmarkLanguage, mode: str, publish
 
     The language's faulty ones are left out unless `published`.
     """
-    if mode == CHAT:
-        return (_ANSWER_END,)
+    if mode != COMPLETION:
+        return (_ANSWER_END,) if mode == CHAT else ()
     faulty = () if published else language.faulty_stops
     return tuple(token for token in problem.stop_tokens if token not in faulty)
 
@@ -63,12 +94,14 @@ def completion_of(
 
     A chat answer is read as in training; one that is not in that format counts too when its last block in the
     language is closed. A Racket answer without a #lang line gets the prompt's. EvalPlus has four spaces for a tab (its
-    providers' codegen), which Python refuses beside the prompt's spaces.
+    providers' codegen), which Python refuses beside the prompt's spaces. `instruct` is read by `_instructed`.
     """
     if isinstance(problem, EvalPlusProblem):
         text = text.replace("\t", "    ")
     if mode == COMPLETION:
         return Completion(problem.name, text)
+    if mode == INSTRUCT:
+        return _instructed(problem, benchmark_language, text)
     language = benchmark_language.language
     tags = (language.fence, *language.fence_aliases)
     closed = f"{text}{_ANSWER_END}" if text.rfind("<answer>") > text.rfind(_ANSWER_END) else text
@@ -87,3 +120,44 @@ def completion_of(
     else:
         program = answer.program
     return Completion(problem.name, benchmark_language.loadable(program), whole=True)
+
+
+def _instructed(problem: AnyProblem, benchmark_language: BenchmarkLanguage, text: str) -> Completion | Invalid:
+    """The last fenced block of the language, or else the last without a tag, or of another; the text, if it has none.
+
+    What defines the problem's function is a whole program: in front of one in EvalPlus' Python comes what the prompt
+    has before that function, its imports and helpers. What does not is the function's body, and goes on behind the
+    prompt; Python's is indented as a body if it is not.
+    """
+    language = benchmark_language.language
+    tags = frozenset(tag.lower() for tag in (language.fence, *language.fence_aliases))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    blocks = list(loose_blocks(text, tags)) or [("", text)]
+    for wanted in (tags, {""}, {tag for tag, _ in blocks}):
+        if texts := [block for tag, block in blocks if tag in wanted]:
+            break
+    program = texts[-1].strip("\n").rstrip()
+    if not program:
+        return Invalid("empty_block")
+    if isinstance(problem, EvalPlusProblem):
+        definition = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(problem.entry_point)}\b", re.MULTILINE)
+        own = definition.search(problem.prompt)
+        if definition.search(program) or own is None:
+            before = problem.prompt[: own.start()] if own else ""
+            return Completion(problem.name, before + program, whole=True)
+        indented = program if program[0].isspace() else textwrap.indent(program, "    ")
+        return Completion(problem.name, indented)
+    if isinstance(problem, Problem) and not problem.own_tests and not _defines(program, problem, benchmark_language):
+        return Completion(problem.name, f"{program}\n")
+    return Completion(problem.name, benchmark_language.loadable(program), whole=True)
+
+
+def _defines(program: str, problem: Problem, benchmark_language: BenchmarkLanguage) -> bool:
+    """Whether a program defines the function that the problem's tests call.
+
+    True where the tests do not say its name, so that nothing is known.
+    """
+    tests = assertions.parse(benchmark_language.form, problem.tests)
+    if tests is None:
+        return True
+    return re.search(_DEFINITION.format(name=re.escape(tests.function)), program, re.MULTILINE) is not None

@@ -57,7 +57,7 @@ class Benchmarks:
     def score(self, sampler: Sampler, params: Any, hosts: Hosts, prompt: str = "") -> dict[str, float]:
         """`eval/BENCHMARK/LANGUAGE/pass_at_1`, its 95% interval's ends `low` and `high`, and `problems`, their number.
 
-        `prompt`: completion or chat, by default `evaluation.benchmark_prompt`. Each of several hosts judges its share.
+        `prompt`: completion, chat or instruct, by default `evaluation.benchmark_prompt`. Each of several hosts judges its share.
         What the executors failed on is in none of these, and an error in the log.
         """
         metrics = {}
@@ -105,6 +105,7 @@ def _problems(config: Config) -> _Problems:
                 logging.warning(text, benchmark, language, error)
                 continue
             loaded = files.load(source, known.suffix)
-            answers.check_mode(loaded, settings.benchmark_prompt)
+            for mode in (settings.benchmark_prompt, settings.benchmark_base_prompt):
+                answers.check_mode(loaded, mode)
             problems[benchmark, language] = loaded[: settings.benchmark_limit or None]
     return problems

@@ -54,9 +54,7 @@ Asked = list[tuple[AnyProblem, tuple[int, ...]]]
 
 def asked(problems: Iterable[AnyProblem], language: Language, tokenizer: Tokenizer, mode: str) -> Asked:
     """Each problem with the token ids of its prompt."""
-    return [
-        (problem, tuple(tokenizer.encode_prompt(answers.prompt_of(problem, language, mode)))) for problem in problems
-    ]
+    return [(problem, answers.prompt_ids_of(tokenizer, problem, language, mode)) for problem in problems]
 
 
 def judged_samples(
@@ -131,7 +129,7 @@ def _judge(judges: Sequence[CompletionJudge], problem: AnyProblem, sampling: Sam
     more = {"stop_reason": str(rollout.stop_reason), "response_tokens": len(rollout.token_ids)}
     language = judges[0].benchmark_language
     completion = answers.completion_of(problem, language, sampling.mode, rollout.text)
-    if sampling.mode == answers.CHAT:
+    if sampling.mode != answers.COMPLETION:
         more["response"] = rollout.text
     if isinstance(completion, Invalid):
         reason = f"{completion.reason} {completion.detail}".strip()

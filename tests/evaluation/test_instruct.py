@@ -1,0 +1,97 @@
+"""`--prompt=instruct`: each form of an answer is judged for the program that it holds."""
+
+import pytest
+from recorded import needs
+from test_cheats import JAVASCRIPT, JULIA, PYTHON, RACKET
+
+from azr_jax.evaluation.judging.judge import CompletionJudge
+from azr_jax.evaluation.languages.known import known_language
+from azr_jax.evaluation.problems.records import from_record
+from azr_jax.evaluation.scoring import answers
+from azr_jax.types import Invalid
+from executors import LANGUAGES
+
+PROBLEMS = {"racket": RACKET, "julia": JULIA, "javascript": JAVASCRIPT, "python": PYTHON}
+WHOLE = {
+    "racket": "#lang racket\n;; Twice a number.\n(define (twice n)\n  (* 2 n))",
+    "julia": '"""Twice a number."""\nfunction twice(n::Int64)::Int64\n    return 2 * n\nend',
+    "javascript": "// Twice a number.\nfunction twice(n) {\n  return 2 * n;\n}",
+    "python": "import math\n\n\ndef twice(n):\n    return 2 * n",
+}
+DEFINITION = {
+    "racket": "(define (twice n)\n  (* 2 n))",
+    "julia": "twice(n) = 2 * n",
+    "javascript": "const twice = (n) => 2 * n;",
+    "python": "def twice(n):\n    return 2 * n",
+}
+BODY = {
+    "racket": "  (* 2 n))",
+    "julia": "    return 2 * n\nend",
+    "javascript": "  return 2 * n;\n}",
+    "python": "    return 2 * n",
+}
+
+
+def _forms(name: str) -> dict[str, str]:
+    """The 16 forms, each with an answer that is right."""
+    tag, whole, definition, body = LANGUAGES[name].fence, WHOLE[name], DEFINITION[name], BODY[name]
+    alias = next(iter(LANGUAGES[name].fence_aliases), tag)
+    wrong = definition.replace("2", "7")
+    block = f"```{tag}\n{whole}\n```"
+    indented = block.replace("\n", "\n   ")
+    return {
+        "a whole program": block,
+        "signature and body": f"Here you are:\n```{tag}\n{definition}\n```",
+        "body alone": f"```{tag}\n{body}\n```",
+        "body that is not indented": f"```{tag}\n{body.lstrip()}\n```",
+        "untagged fence": f"```\n{whole}\n```",
+        "another spelling of the tag": f"```{alias.upper()}\n{whole}\n```",
+        "several fences, the last counts": f"```{tag}\n{wrong}\n```\nBetter:\n{block}",
+        "output in a fence behind it": f"{block}\nIt prints:\n```text\n4\n```",
+        "untagged output behind it": f"{block}\nOutput:\n```\n4\n```",
+        "indented fence": f"1. The program:\n\n   {indented}\n",
+        "CRLF": block.replace("\n", "\r\n"),
+        "tildes": f"~~~{tag}\n{whole}\n~~~",
+        "text after it": f"{block}\n\nThis doubles `n`, as asked. ``` is a fence.",
+        "no fence": whole,
+        "a fence that is not closed": f"```{tag}\n{whole}\n",
+        "a longer fence": f"````{tag}\n{whole}\n````",
+    }
+
+
+def _judged(judge: CompletionJudge, name: str, text: str) -> str:
+    completion = answers.completion_of(PROBLEMS[name], judge.benchmark_language, answers.INSTRUCT, text)
+    assert not isinstance(completion, Invalid), completion
+    return judge.judge(PROBLEMS[name], completion).status
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in PROBLEMS])
+def test_every_form_of_an_answer_is_judged_for_what_it_is(name):
+    forms = _forms(name)
+    assert len(forms) == 16
+    with CompletionJudge(LANGUAGES[name].benchmark_suffix or name, timeout_s=20.0) as judge:
+        right = {form: _judged(judge, name, text) for form, text in forms.items()}
+        wrong = {form: _judged(judge, name, text.replace("2", "3")) for form, text in forms.items()}
+    assert set(right.values()) == {"OK"}, right
+    assert "OK" not in wrong.values(), wrong
+
+
+def test_what_the_prompt_has_before_the_function_comes_before_a_definition_alone():
+    record = {**PYTHON.record, "prompt": "from typing import List\n\n\ndef twice(n: List[int]):\n"}
+    record |= {"canonical_solution": "    return n\n", "base_input": [[[2]]], "plus_input": [[[5]]]}
+    text = "```python\ndef twice(n: List[int]):\n    return n\n```"
+    completion = answers.completion_of(from_record(record), known_language("python"), answers.INSTRUCT, text)
+    assert not isinstance(completion, Invalid) and completion.whole
+    assert completion.text == "from typing import List\n\n\ndef twice(n: List[int]):\n    return n"
+
+
+def test_the_message_holds_the_problem_in_a_fence_and_nothing_stops_its_answer_early():
+    message = answers.prompt_of(RACKET, LANGUAGES["racket"], answers.INSTRUCT)
+    assert message.startswith("Complete this Racket program.") and f"```racket\n{RACKET.prompt.strip()}\n```" in message
+    assert "Assistant:" not in message and "<think>" not in message
+    assert answers.stop_of(RACKET, known_language("rkt"), answers.INSTRUCT) == ()
+
+
+def test_an_empty_answer_is_none():
+    completion = answers.completion_of(RACKET, known_language("rkt"), answers.INSTRUCT, "```racket\n```")
+    assert isinstance(completion, Invalid)
