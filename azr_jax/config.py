@@ -67,6 +67,7 @@ class SelfplaySettings:
     entry_functions: str
     program_tags: str
     prompt_template: str
+    worked_examples: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -50,6 +50,9 @@ def _selfplay() -> ml_collections.ConfigDict:
             "program_tags": "own",  # own: a program's block has the language's tag | any: for a language never seen
             # paper: in prose, for pretrained models | brief: the bare sections, for small models
             "prompt_template": "paper",
+            # a problems file, of which `references` tasks with their answers stand before each prompt, for a model that
+            # does not follow the format when told; "": none, so that a run has no data from outside
+            "worked_examples": "",
         }
     )
 
@@ -233,7 +236,8 @@ def get_config() -> ml_collections.ConfigDict:
             "temperature_samples": 0,  # answers sampled at temperature 1 for each held-out problem, besides greedy
             "benchmarks": (),  # of humaneval, mbpp: scored in each language every `every` steps and at the end
             "benchmark_data": "",  # a folder of benchmark files; empty: AZR_JAX_DATA, else the Hugging Face hub
-            "benchmark_prompt": "chat",  # chat (Listing 1) | completion (MultiPL-E's) | instruct (the model's own template)
+            # chat: Listing 1 | completion: MultiPL-E's | instruct: a message in the model's own chat template
+            "benchmark_prompt": "chat",
             "benchmark_base_prompt": "completion",  # of the starting model, as in the paper; none: it is not scored
             "benchmark_limit": 0,  # only the first problems of each; 0: all
             "benchmark_missing": "error",  # data that is not there: error | skip: said at the start, and left out

@@ -112,8 +112,9 @@ class Language:
     them for a language that is not one of its own.
     plain_value: a regular expression (of the whole text, never exponential) of texts that are canonical as they stand,
     such as integers and flat lists of them: they need no process to be read back. Empty: every text is read back.
-    entry_definition: a regular expression (multi-line, searched) that finds each definition of f at the top level;
-    empty: not known, or a language in which several are usual (methods).
+    definition: a regular expression (multi-line, searched) that finds each definition of a function at the top level,
+    its name being written NAME there; empty: not known. methods: whether one name may have several definitions, by
+    the types of its arguments.
     canonical_program: source text to the form in which duplicates are recognised (white space and comments folded).
     tree_size: source text to (nodes, depth) of the language's own syntax tree, or None of a text that has none; for
     metrics alone. None where no parser of the language is at hand in Python.
@@ -147,7 +148,8 @@ class Language:
     hardens: bool = True
     fence_aliases: tuple[str, ...] = ()
     comment_end: str = ""
-    entry_definition: str = ""
+    definition: str = ""
+    methods: bool = False
     skeleton: str = "<definition of f, of two arguments>"
     skeleton_input: str = "<first> and <second>"
     benchmark_suffix: str = ""

@@ -20,8 +20,9 @@ from azr_jax.monitor import stall
 from azr_jax.monitor.stall import StalledError
 from azr_jax.sampler.engine import Sampler, Session
 from azr_jax.sampler.requests import Request
-from azr_jax.selfplay import parsing, prompts, validation
+from azr_jax.selfplay import parsing, prompts, validation, worked
 from azr_jax.selfplay.buffers import LanguageBuffers
+from azr_jax.selfplay.entry import with_entry_named_f
 from azr_jax.selfplay.estimates import accuracy
 from azr_jax.types import Answer, InductionProblem, Invalid, Role, Rollout, Task, TaskType, Triplet
 from executors import Job, Language, Pool, Verdict
@@ -89,7 +90,8 @@ class Clock:
 class Player:
     """Plays tasks with one set of parameters. Use `run` with a coroutine that awaits the methods below.
 
-    `shared` are the pools of all hosts, when there are several; `pools` are this host's own.
+    `shared` are the pools of all hosts, when there are several; `pools` are this host's own. `examples` stand with
+    their answers before every prompt.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Player:
         languages: Mapping[str, Language],
         pools: Mapping[str, Pool],
         shared: SharedPools | None = None,
+        examples: worked.Examples | None = None,
     ) -> None:
         self.config = config
         self.languages = languages
@@ -107,6 +110,7 @@ class Player:
         self._tokenizer = tokenizer
         self._pools = pools
         self._shared = shared
+        self._examples = examples or {}
         self._session: Session | None = None
         self._waiting: dict[str, asyncio.Future[Rollout]] = {}
         self._submitted = asyncio.Event()
@@ -273,14 +277,23 @@ class Player:
     def solver_task(self, task_id: str, kind: TaskType, item: Triplet | InductionProblem) -> Task:
         """A solver's task about a triplet or an induction problem, in the config's template."""
         language, settings = self.languages[item.language], self.config.selfplay
-        prompt = prompts.solve(language, kind, item, settings.prompt_template, settings.drop_comments)
+        how = (settings.prompt_template, settings.drop_comments)
+        shown = worked.solved(language, kind, self.examples(item.language, Role.SOLVE, kind), *how)
+        prompt = shown + prompts.solve(language, kind, item, *how)
         return Task(task_id, Role.SOLVE, kind, item.language, prompt, item, self.encode(prompt))
+
+    def examples(self, language: str, role: Role, kind: TaskType) -> Sequence[Triplet | InductionProblem]:
+        """The worked examples of a task, at most `selfplay.references`."""
+        return worked.role_examples(self._examples, language, role, kind)[: self.config.selfplay.references]
 
     def _read(self, task: Task, rollout: Rollout) -> parsing.Reading:
         language, settings = self.languages[task.language], self.config.selfplay
         tags = (language.fence, *language.fence_aliases) if settings.program_tags == "own" else parsing.ANY_TAG
         form = parsing.Form(settings.format, tags, settings.induction_inputs, settings.max_program_chars)
-        return parsing.read(task.role, task.type, rollout.text, form)
+        reading = parsing.read(task.role, task.type, rollout.text, form)
+        if settings.format == "strict":
+            return reading
+        return parsing.Reading(*(_entry_named_f(language, answer) for answer in (reading.checked, reading.answer)))
 
     async def propose(self, task: Task, buffers: LanguageBuffers, step: int) -> Proposal:
         """A proposal, sampled and validated. Nothing is added to the buffers here."""
@@ -289,15 +302,19 @@ class Player:
         answer = reading.checked
         if isinstance(answer, Invalid):
             return Proposal(task, rollout, None, answer.reason, formatted=False, detail=answer.detail)
-        item: Triplet | InductionProblem | Invalid | None = None
-        if self.config.selfplay.duplicates != "allow":
+        settings = self.config.selfplay
+        shown = self.examples(task.language, task.role, task.type)
+        item: Triplet | InductionProblem | Invalid | None
+        item = validation.copy_of_example(task, answer, self.languages[task.language], shown)
+        if item is None and settings.duplicates != "allow":
             item = validation.duplicate_of_buffer(task, answer, buffers)
-            if item is None and self.config.selfplay.prompt_template == "paper":
-                item = validation.copy_of_example(task, answer, self.languages[task.language])
-        if item is None and self.config.selfplay.entry_functions == "one":
+        if item is None and settings.entry_functions == "one":
             item = validation.several_entry_functions(task, answer, self.languages[task.language])
         if item is None:
             item = await self._validate(task, answer, step)
+            if not isinstance(item, Invalid) and settings.duplicates != "allow":
+                # Once more: `1 + 1` is the input 2.
+                item = validation.duplicate_of_buffer(task, validation.as_evaluated(answer, item), buffers) or item
         if isinstance(item, Invalid):
             return Proposal(task, rollout, None, item.reason, formatted=True, detail=item.detail)
         estimation = self.solver_task(f"{task.id}/estimate", task.type, item)
@@ -351,6 +368,12 @@ class Player:
         verdict = await self.execute(task.language, validation.solver_job(task, answer, task.id + sample_id))
         correct, outcome = validation.solver_outcome(verdict)
         return Solution(task, rollout, reading.formatted, correct, outcome, verdict)
+
+
+def _entry_named_f(language: Language, answer: Answer | Invalid) -> Answer | Invalid:
+    if isinstance(answer, Invalid) or not answer.program:
+        return answer
+    return dataclasses.replace(answer, program=with_entry_named_f(language, answer.program))
 
 
 def mean_accuracy(solutions: Iterable[Solution]) -> float | None:

@@ -11,7 +11,7 @@ from absl import logging
 
 from azr_jax.config import Config
 from azr_jax.loop.play import Player
-from azr_jax.selfplay import prompts
+from azr_jax.selfplay import prompts, worked
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.randomness import stream
 from azr_jax.selfplay.ring import draw_rule
@@ -68,10 +68,17 @@ def _proposer_task(
     references: Sequence[Triplet],
 ) -> Task:
     """An induction proposer's prompt shows the source's program, the others' as many of the references as fit."""
-    record, template = player.languages[language], config.selfplay.prompt_template
+    settings, record = config.selfplay, player.languages[language]
+    template, inputs = settings.prompt_template, settings.induction_inputs
+    examples = player.examples(language, Role.PROPOSE, kind)
     while True:
         if source is not None:
-            prompt = prompts.propose_induction(record, source.program, config.selfplay.induction_inputs, template)
+            prompt = worked.proposed(record, kind, examples, template, inputs)
+            prompt += prompts.propose_induction(record, source.program, inputs, template)
+        elif examples:
+            shown = [*examples, *references][-settings.references :]
+            prompt = worked.proposed(record, kind, shown, template, inputs)
+            prompt += prompts.propose_triplet(record, kind, (), template)
         else:
             prompt = prompts.propose_triplet(record, kind, references, template)
         prompt_ids = player.encode(prompt)

@@ -31,7 +31,8 @@ from azr_jax.run.interpreters import open_pool, run_languages
 from azr_jax.run.remarks import check_best_metric, remarks
 from azr_jax.run.saving import Saving
 from azr_jax.run.session import SessionState
-from azr_jax.types import Task
+from azr_jax.selfplay import worked
+from azr_jax.types import Task, TaskType
 from azr_jax.workdir import metrics
 from azr_jax.workdir.mirror import Mirror
 
@@ -155,6 +156,24 @@ def load_heldout(config: Config) -> list[heldout.HeldoutProblem]:
     return problems
 
 
+def load_examples(config: Config) -> worked.Examples:
+    """The worked examples of the run's prompts; none if it names no file.
+
+    Raises:
+      FileNotFoundError, ValueError: no such file, a line that is no problem, a language without examples of a type.
+    """
+    path = config.selfplay.worked_examples
+    examples = worked.by_language(heldout.load(path, key="selfplay.worked_examples")) if path else {}
+    for language in config.languages if path else ():
+        for kind in TaskType:
+            if kind not in examples.get(language, {}):
+                raise ValueError(
+                    f"selfplay.worked_examples={path!r}: has no {kind} problem in {language}; it needs one of each type"
+                    " in every language of the run"
+                )
+    return examples
+
+
 @contextlib.contextmanager
 def open_run(
     config: Config, workdir: str, allow_config_change: bool = False, hosts: Hosts | None = None
@@ -172,7 +191,7 @@ def open_run(
     check_best_metric(config)
     checkpoint.open_on_all_hosts(workdir, config, allow_config_change, hosts)
     languages = run_languages(config)
-    heldout_problems = load_heldout(config)
+    heldout_problems, examples = load_heldout(config), load_examples(config)
     engine = open_engine(config)
     with contextlib.ExitStack() as stack:
         benchmarks = stack.enter_context(Benchmarks.open(config))
@@ -183,7 +202,7 @@ def open_run(
         progress = Progress(config.steps, None if hosts.is_first else Console(quiet=True))
         signals = Signals(progress.message, agreed=hosts.are_many)
         shared = SharedPools(pools, hosts, lambda: signals.must_cut) if hosts.are_many else None
-        player = Player(config, sampler, engine.tokenizer, languages, pools, shared)
+        player = Player(config, sampler, engine.tokenizer, languages, pools, shared, examples)
         player.tell = progress.detail
         heldout_tasks = heldout.tasks(player, heldout_problems)
         saves, mirror, writers = _open_workdir(config, workdir, hosts, stack)

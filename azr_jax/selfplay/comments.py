@@ -14,7 +14,8 @@ from executors.language import Language
 
 
 @functools.cache
-def _lexer(name: str) -> Lexer | None:
+def lexer_of(name: str) -> Lexer | None:
+    """Pygments' lexer of a language, None of one that it does not know."""
     try:
         return get_lexer_by_name(name, stripnl=False, ensurenl=False)
     except ClassNotFound:
@@ -27,7 +28,7 @@ def without_comments(language: Language, program: str) -> str:
     As it is where Pygments does not know the language, or where what is left would be another program by the language's
     own canonical text.
     """
-    lexer = _lexer(language.name)
+    lexer = lexer_of(language.name)
     if lexer is None:
         return program
     pieces: list[str] = []

@@ -13,9 +13,11 @@ Outcome words: `valid`, `correct`, `wrong`, a parsing reason, an executor status
 
 from __future__ import annotations
 
-import re
+import dataclasses
+from collections.abc import Sequence
 
 from azr_jax.selfplay.buffers import LanguageBuffers
+from azr_jax.selfplay.entry import ENTRY, definitions
 from azr_jax.types import Answer, InductionProblem, Invalid, Role, Task, TaskType, Triplet
 from executors.jobs import Job, JobKind, Status, Verdict
 from executors.language import Language
@@ -37,24 +39,37 @@ def duplicate_of_buffer(task: Task, answer: Answer, buffers: LanguageBuffers) ->
     return Invalid("duplicate", "the buffer has this program with this input") if known else None
 
 
-def copy_of_example(task: Task, answer: Answer, language: Language) -> Invalid | None:
-    """`duplicate` when the program of a deduction or abduction proposal is the example of the prompts."""
+def as_evaluated(answer: Answer, item: Triplet | InductionProblem) -> Answer:
+    """The answer with its inputs as the canonical texts of their values."""
+    if isinstance(item, InductionProblem):
+        return dataclasses.replace(answer, inputs=item.inputs)
+    return dataclasses.replace(answer, input=item.input)
+
+
+def copy_of_example(
+    task: Task, answer: Answer, language: Language, worked: Sequence[Triplet | InductionProblem] = ()
+) -> Invalid | None:
+    """`duplicate` when the program of a deduction or abduction proposal is an example of the prompts.
+
+    It is one whatever `selfplay.duplicates` says: the prompt shows it as the form, not as a task. `worked`: the worked
+    examples that the prompt shows.
+    """
     if task.type is TaskType.INDUCTION:
         return None
-    shown = {language.canonical_program(program) for program in (language.example, language.skeleton)}
-    copied = language.canonical_program(answer.program) in shown
-    return Invalid("duplicate", "the program is the example of the prompts") if copied else None
+    programs = (language.example, language.skeleton, *(item.program for item in worked))
+    copied = language.canonical_program(answer.program) in {language.canonical_program(text) for text in programs}
+    return Invalid("duplicate", "the program is an example of the prompts") if copied else None
 
 
 def several_entry_functions(task: Task, answer: Answer, language: Language) -> Invalid | None:
     """`several_entry_functions` when a proposed program defines f more than once at its top level.
 
-    Only the last would run, so what the solver reads first is not what it is asked for. A language without
-    `entry_definition` is not checked.
+    Only the last would run, so what the solver reads first is not what it is asked for. A language that has methods, or
+    whose definitions are not known, is not checked.
     """
-    if task.type is TaskType.INDUCTION or not language.entry_definition:
+    if task.type is TaskType.INDUCTION or language.methods:
         return None
-    count = len(re.findall(language.entry_definition, answer.program, re.MULTILINE))
+    count = definitions(language, answer.program).count(ENTRY)
     return Invalid("several_entry_functions", f"f is defined {count} times") if count > 1 else None
 
 

@@ -10,9 +10,9 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+from azr_jax.evaluation.judging import assertions
 from azr_jax.evaluation.judging.judge import Completion
 from azr_jax.evaluation.languages.record import BenchmarkLanguage
-from azr_jax.evaluation.judging import assertions
 from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem, Problem, StdinProblem
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.selfplay import parsing, prompts

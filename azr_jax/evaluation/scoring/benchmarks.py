@@ -57,7 +57,8 @@ class Benchmarks:
     def score(self, sampler: Sampler, params: Any, hosts: Hosts, prompt: str = "") -> dict[str, float]:
         """`eval/BENCHMARK/LANGUAGE/pass_at_1`, its 95% interval's ends `low` and `high`, and `problems`, their number.
 
-        `prompt`: completion, chat or instruct, by default `evaluation.benchmark_prompt`. Each of several hosts judges its share.
+        `prompt`: completion, chat or instruct, by default `evaluation.benchmark_prompt`. Each of several hosts judges
+        its share.
         What the executors failed on is in none of these, and an error in the log.
         """
         metrics = {}

@@ -23,20 +23,21 @@ _FIELDS = {
 }
 
 
-def load(path: str | Path, limit: int = 0) -> list[HeldoutProblem]:
+def load(path: str | Path, limit: int = 0, key: str = "evaluation.heldout") -> list[HeldoutProblem]:
     """Problems of a JSON-lines file, each {"type", "language", "program", ...}; `limit` 0 takes all.
 
-    Several files are named with commas between them; the limit is of each.
+    Several files are named with commas between them; the limit is of each. `key` is the setting that names them, for
+    messages.
 
     Raises:
       FileNotFoundError: no such file.
       ValueError: a line that is no problem, with its number; no problem at all.
     """
     if "," in str(path):
-        return [problem for file in str(path).split(",") for problem in load(file.strip(), limit)]
+        return [problem for file in str(path).split(",") for problem in load(file.strip(), limit, key)]
     path = Path(located(str(path)))
     if not path.is_file():
-        raise FileNotFoundError(f"evaluation.heldout={str(path)!r}: no such file; name a problems file or set it to ''")
+        raise FileNotFoundError(f"{key}={str(path)!r}: no such file; name a problems file or set it to ''")
     problems = []
     for number, fields in read_lines(path):
         try:
@@ -46,7 +47,7 @@ def load(path: str | Path, limit: int = 0) -> list[HeldoutProblem]:
                 f"{path}, line {number}: {error!r}; each line is one problem as pretrain writes it"
             ) from error
     if not problems:
-        raise ValueError(f"evaluation.heldout={str(path)!r}: no problem in it; name a problems file or set it to ''")
+        raise ValueError(f"{key}={str(path)!r}: no problem in it; name a problems file or set it to ''")
     return problems[:limit] if limit else problems
 
 

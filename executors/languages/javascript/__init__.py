@@ -228,7 +228,8 @@ LANGUAGE = Language(
     example="function f(a) {\n    return a;\n}",
     skeleton="function f(first, second) {\n    <state that changes step by step>\n    return <result>;\n}",
     skeleton_input="<first>, <second>",
-    entry_definition=r"^(?:async\s+)?function\s*\*?\s*f\s*\(|^(?:const|let|var)\s+f\s*=",
+    definition=r"^(?:async\s+)?function\s*\*?\s*NAME\s*\("
+    r"|^(?:const|let|var)\s+NAME\s*=\s*(?:async\s*)?(?:function\b|\([^()\n]*\)\s*=>|\w+\s*=>)",
     canonical_program=canonical_program,
     tested=("18", "20"),
     sample=(

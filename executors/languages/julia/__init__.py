@@ -85,6 +85,8 @@ LANGUAGE = Language(
     skeleton="function f(first, second)\n    <state that changes step by step>\n    return <result>\nend",
     skeleton_input="<first>, <second>",
     canonical_program=canonical.folder("julia", line_ends=True, spaces=True),
+    definition=r"^function\s+NAME\s*\(|^NAME\s*\([^\n]*\)(?:\s*::\s*\w+)?(?:\s*where[^\n=]{0,80})?\s*=(?!=)",
+    methods=True,
     tested=("1.5",),
     sample=(
         ('f(x) = (x * 2, Dict("a" => [x, 1]), Set([x]), string(x), 1.5x, x // 3, 1:x)', ("21", "3")),

@@ -86,7 +86,7 @@ LANGUAGE = Language(
     example="function f(a)\n  return a\nend",
     skeleton="function f(first, second)\n  <state that changes step by step>\n  return <result>\nend",
     skeleton_input="<first>, <second>",
-    entry_definition=r"^(?:local\s+)?function\s+f\s*\(|^(?:local\s+)?f\s*=\s*function\b",
+    definition=r"^(?:local\s+)?function\s+NAME\s*\(|^(?:local\s+)?NAME\s*=\s*function\b",
     canonical_program=canonical_program,
     serves=True,
     once=False,

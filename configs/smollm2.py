@@ -1,0 +1,59 @@
+"""SmolLM2-135M-Instruct, a real pretrained model, plays Python on two CPU cores.
+
+Command: `make setup-smollm2` (once), then `python -m azr_jax.main --config=configs/smollm2.py`
+Hardware: 2 CPU cores, 6 GiB of memory.
+Time and result: under two minutes a step; docs/results/smollm2.md.
+"""
+
+import ml_collections
+
+from azr_jax.model import smollm2
+from configs import base
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Few tasks, short responses, and worked examples before every prompt: told the format alone, it writes none."""
+    config = base.get_config()
+    config.languages = ("python",)
+    config.steps = 200
+    config.model.path = str(smollm2.default_directory())
+    config.model.remat = "none"
+    config.selfplay.update(
+        {
+            "seed_triplets": 8,
+            "seed_problems": 2,
+            "references": 2,
+            "batch_per_task": 4,
+            "estimate_samples": 4,
+            "induction_inputs": 3,
+            "induction_shown": 2,
+            "max_program_chars": 1024,
+            "prompt_template": "brief",
+            "worked_examples": "azr_jax/embedded/validation_python.jsonl",
+        }
+    )
+    config.sampler.update(
+        {
+            "max_prompt_tokens": 512,
+            "max_response_tokens": 80,
+            "temperature": 0.7,
+            "slots": 24,
+            "chunk": 16,
+            "prefill_tokens": 4096,
+        }
+    )
+    config.learner.update(
+        {
+            "lr": 1e-5,
+            "estimator": "trrpp",
+            "row_tokens": 640,
+            "logit_chunk": 640,
+            "rows_per_microbatch": 2,
+            "recompute_old_logprobs": False,
+        }
+    )
+    config.reward.proposer = "eq4"
+    config.executor.update({"memory_mib": 256, "value_chars": 400})
+    config.evaluation.update({"every": 20, "heldout": "azr_jax/embedded/heldout_python.jsonl", "heldout_limit": 36})
+    config.checkpoint.update({"every": 4, "keep": 2})
+    return config

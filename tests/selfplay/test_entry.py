@@ -1,0 +1,70 @@
+"""An entry function of another name is renamed where there is exactly one, in every language."""
+
+import pytest
+
+from azr_jax.selfplay.entry import definitions, with_entry_named_f
+from executors import LANGUAGES, Job, JobKind, Limits, Pool
+
+# A program whose only function has another name, calls itself, and names itself in a comment and in a string.
+NAMED = {
+    "python": ('def walk(n):  # walk down\n    return "walk" if n < 1 else walk(n - 1)', "3", "'walk'"),
+    "javascript": ('const walk = (n) => n < 1 ? "walk" : walk(n - 1); // walk', "3", '"walk"'),
+    "julia": ('function walk(n)\n    # walk\n    n < 1 ? "walk" : walk(n - 1)\nend', "3", '"walk"'),
+    "lua": (
+        '-- walk\nlocal function walk(n)\n  if n < 1 then return "walk" end\n  return walk(n - 1)\nend',
+        "3",
+        '"walk"',
+    ),
+    "r": ('# walk\nwalk <- function(n) {\n  if (n < 1) "walk" else walk(n - 1)\n}', "3", '"walk"'),
+    "racket": ('; walk\n(define (walk-down n)\n  (if (< n 1) "walk-down" (walk-down (- n 1))))', "3", '"walk-down"'),
+    "ocaml": ('(* walk *)\nlet rec walk n =\n  if n < 1 then "walk" else walk (n - 1)', "3", '"walk"'),
+}
+HELPER = {
+    "python": "def f(n):\n    return n\n\n",
+    "javascript": "function f(n) { return n; }\n",
+    "julia": "f(n) = n\n",
+    "lua": "local function f(n) return n end\n",
+    "r": "f <- function(n) n\n",
+    "racket": "(define (f n) n)\n",
+    "ocaml": "let f n = n\n",
+}
+
+
+def test_every_language_is_here():
+    assert set(NAMED) == set(HELPER) == {name for name, language in LANGUAGES.items() if language.harness}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_only_function_becomes_f_and_gives_the_same_value(name):
+    language, (program, given, value) = LANGUAGES[name], NAMED[name]
+    renamed = with_entry_named_f(language, program)
+    assert definitions(language, renamed) == ["f"]
+    assert with_entry_named_f(language, renamed) == renamed
+    if language.find() is None:
+        pytest.skip(f"no {name} interpreter here")
+    with Pool(language, workers=1, limits=Limits(wall_s=20, cpu_s=10)) as pool:
+        verdict = pool.submit(Job("1", JobKind.EVALUATE, renamed, (given,))).result()
+    assert verdict.ok and verdict.values == (value,), verdict
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_program_that_has_f_or_several_functions_stays(name):
+    language, program = LANGUAGES[name], NAMED[name][0]
+    for other in (
+        HELPER[name] + program,
+        program.replace("walk", "w1") + "\n" + program,
+        "",
+        "no program",
+        "(((((" * 99,
+    ):
+        assert with_entry_named_f(language, other) == other
+
+
+def test_a_program_whose_method_has_the_same_name_stays():
+    program = "class A:\n    def go(self):\n        return 1\n\n\ndef go(a):\n    return A().go() + a"
+    assert with_entry_named_f(LANGUAGES["python"], program) == program
+
+
+def test_a_program_that_uses_the_name_f_for_something_else_stays():
+    program = "def g(x):\n    f = x\n    return f"
+    assert with_entry_named_f(LANGUAGES["python"], program) == program
