@@ -40,27 +40,27 @@ class Chip:
         return "cuda" if self.target else "tpu"
 
 
-# Of both: the H200 has the H100's processor with more memory. Limits of compute capability 9.0 from the CUDA C++
-# Programming Guide ("Technical Specifications per Compute Capability"). Without the versions the compiler takes the
-# driver to be too old for what it would put into one CUDA graph.
-_HOPPER = """
+# Limits of each compute capability from the CUDA C++ Programming Guide ("Technical Specifications per Compute
+# Capability"). Without the versions the compiler takes the driver to be too old for what it would put into one CUDA
+# graph.
+_GPU = """
 gpu_device_info {{
-  cuda_compute_capability {{ major: 9 }}
+  cuda_compute_capability {{ {capability} }}
   threads_per_warp: 32
   threads_per_block_limit: 1024
-  threads_per_core_limit: 2048
+  threads_per_core_limit: {threads}
   block_dim_limit_x: 2147483647
   block_dim_limit_y: 65535
   block_dim_limit_z: 65535
   registers_per_block_limit: 65536
   registers_per_core_limit: 65536
   shared_memory_per_block: 49152
-  shared_memory_per_block_optin: 232448
-  shared_memory_per_core: 233472
-  core_count: 132
+  shared_memory_per_block_optin: {block_memory}
+  shared_memory_per_core: {core_memory}
+  core_count: {cores}
   fpus_per_core: 128
-  clock_rate_ghz: 1.98
-  l2_cache_size: 52428800
+  clock_rate_ghz: {clock_ghz}
+  l2_cache_size: {l2}
   memory_bandwidth: {bandwidth}
   device_memory_size: {memory}
   runtime_version: "12.9.0"
@@ -72,12 +72,20 @@ dnn_version_info {{ major: 9 minor: 10 }}
 runtime_version {{ major: 12 minor: 9 }}
 device_description_str: "{name}"
 """
+# The H200 has the H100's processor with more memory.
+_HOPPER = {"capability": "major: 9", "threads": 2048, "block_memory": 232448, "core_memory": 233472}
+_HOPPER |= {"cores": 132, "clock_ghz": 1.98, "l2": 50 << 20}
+_ADA = {"capability": "major: 8 minor: 9", "threads": 1536, "block_memory": 101376, "core_memory": 102400}
 _H100_BYTES, _H200_BYTES = 84_929_347_584, 150_754_820_096
+# What the driver leaves of 24 and of 16 GB.
+_4090_BYTES, _L4_BYTES, _4090_LAPTOP_BYTES = int(23.6 * 2**30), int(22.0 * 2**30), int(15.7 * 2**30)
+_NVLINK_GBPS, _PCIE_GBPS = 450.0, 32.0
 
 
-def _hopper(name: str, memory: int, hbm_gbps: float) -> Chip:
-    target = _HOPPER.format(name=name, memory=memory, bandwidth=int(hbm_gbps * 1e9))
-    return Chip(GPU_SHARE * memory / 2**30, 989.0, hbm_gbps, 450.0, 1, ("1", "2", "4", "8"), target=target)
+def _gpu(name: str, memory: int, tflops: float, hbm_gbps: float, link_gbps: float, **processor: object) -> Chip:
+    target = _GPU.format(name=name, memory=memory, bandwidth=int(hbm_gbps * 1e9), **processor)
+    shapes = ("1", "2", "4", "8") if link_gbps else ("1",)
+    return Chip(GPU_SHARE * memory / 2**30, tflops, hbm_gbps, link_gbps, 1, shapes, target=target)
 
 
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
@@ -89,8 +97,32 @@ CHIPS: dict[str, Chip] = {
     "v5p": Chip(95.74, 459.0, 2765.0, 300.0, 1, _CUBE),
     "v6e": Chip(31.25, 918.0, 1638.0, 400.0, 1, _FLAT),
     "tpu7x": Chip(94.75, 1153.5, 3690.0, 300.0, 2, _CUBE),
-    "h100": _hopper("NVIDIA H100 80GB HBM3", _H100_BYTES, 3350.0),
-    "h200": _hopper("NVIDIA H200", _H200_BYTES, 4800.0),
+    "h100": _gpu("NVIDIA H100 80GB HBM3", _H100_BYTES, 989.0, 3350.0, _NVLINK_GBPS, **_HOPPER),
+    "h200": _gpu("NVIDIA H200", _H200_BYTES, 989.0, 4800.0, _NVLINK_GBPS, **_HOPPER),
+    # 24 GB: a desktop's and a server's; and 16 GB, a laptop's of 150 W.
+    "rtx4090": _gpu(
+        "NVIDIA GeForce RTX 4090",
+        _4090_BYTES,
+        165.0,
+        1008.0,
+        _PCIE_GBPS,
+        **_ADA,
+        cores=128,
+        clock_ghz=2.52,
+        l2=72 << 20,
+    ),
+    "l4": _gpu("NVIDIA L4", _L4_BYTES, 121.0, 300.0, _PCIE_GBPS, **_ADA, cores=58, clock_ghz=2.04, l2=48 << 20),
+    "rtx4090laptop": _gpu(
+        "NVIDIA GeForce RTX 4090 Laptop GPU",
+        _4090_LAPTOP_BYTES,
+        79.0,
+        576.0,
+        0.0,
+        **_ADA,
+        cores=76,
+        clock_ghz=2.04,
+        l2=64 << 20,
+    ),
 }
 
 

@@ -118,6 +118,54 @@ def test_invalid_proposals_are_not_estimated(opened):
     assert (proposal.item is not None) == (proposal.outcome == "valid")
 
 
+def proposed(opened, monkeypatch, text: str, **selfplay) -> Proposal:
+    """What becomes of a proposal with this text, beside a buffer that has f(2) of TRIPLET's program."""
+    settings = dataclasses.replace(opened.config.selfplay, **{"format": "azr", "duplicates": "-1"} | selfplay)
+    player = opened.player
+    monkeypatch.setattr(player, "config", dataclasses.replace(opened.config, selfplay=settings))
+    buffers = starting_buffers(player.config, player)
+    buffers["python"].add_triplet(dataclasses.replace(TRIPLET, input="2", output="3"))
+    asked = task(opened)
+
+    async def sample(task, temperature, sample_id=""):
+        return Rollout(task.id, asked.prompt_ids, (1,), (0.0,), text, StopReason.EOS)
+
+    monkeypatch.setattr(player, "sample", sample)
+    return run(opened, lambda: player.propose(asked, buffers["python"], 1))[0]
+
+
+def response(program: str, given: str) -> str:
+    return f"so</think><answer>\n```python\n{program}\n```\n```input\n{given}\n```\n</answer>"
+
+
+@pytest.mark.parametrize(
+    ("given", "duplicates", "outcome"),
+    [
+        ("2", "-1", "duplicate"),
+        ("1 + 1", "-1", "duplicate"),
+        (" len('ab') ", "0", "duplicate"),
+        ("1 + 1", "allow", "valid"),
+        ("3", "-1", "valid"),
+    ],
+)
+def test_duplicates_are_told_by_the_values_of_inputs(opened, monkeypatch, given, duplicates, outcome):
+    proposal = proposed(opened, monkeypatch, response(TRIPLET.program, given), duplicates=duplicates)
+    assert proposal.outcome == outcome, proposal
+
+
+@pytest.mark.parametrize("duplicates", ["-1", "0", "allow"])
+def test_a_copy_of_the_prompts_example_is_a_duplicate_whatever_the_buffers_keep(opened, monkeypatch, duplicates):
+    example = response(opened.player.languages["python"].example, "[7, 7]")
+    assert proposed(opened, monkeypatch, example, duplicates=duplicates).outcome == "duplicate"
+
+
+def test_the_only_function_is_f_whatever_it_is_called_but_not_where_the_format_is_strict(opened, monkeypatch):
+    text = response("def twice(x):\n    return x * 2", "4")
+    proposal = proposed(opened, monkeypatch, text)
+    assert proposal.outcome == "valid" and proposal.item.program == "def f(x):\n    return x * 2"
+    assert proposed(opened, monkeypatch, text, format="strict").item is None
+
+
 class Scripted(Player):
     """A player whose proposals are solved as often as it is told; None: not valid."""
 
