@@ -17,14 +17,15 @@ def get_config() -> ml_collections.ConfigDict:
     config.languages = ("python",)
     config.steps = 200
     config.model.path = str(smollm2.default_directory())
+    config.model.compute_dtype = "float32"
     config.model.remat = "none"
     config.selfplay.update(
         {
             "seed_triplets": 8,
-            "seed_problems": 2,
+            "seed_problems": 1,
             "references": 2,
             "batch_per_task": 4,
-            "estimate_samples": 4,
+            "estimate_samples": 3,
             "induction_inputs": 3,
             "induction_shown": 2,
             "max_program_chars": 1024,
@@ -35,7 +36,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.sampler.update(
         {
             "max_prompt_tokens": 512,
-            "max_response_tokens": 80,
+            "max_response_tokens": 112,
             "temperature": 0.7,
             "slots": 24,
             "chunk": 16,
@@ -54,6 +55,6 @@ def get_config() -> ml_collections.ConfigDict:
     )
     config.reward.proposer = "eq4"
     config.executor.update({"memory_mib": 256, "value_chars": 400})
-    config.evaluation.update({"every": 20, "heldout": "azr_jax/embedded/heldout_python.jsonl", "heldout_limit": 36})
+    config.evaluation.update({"every": 20, "heldout": "azr_jax/embedded/heldout_python.jsonl", "heldout_limit": 24})
     config.checkpoint.update({"every": 4, "keep": 2})
     return config

@@ -157,6 +157,27 @@ def test_no_weights_at_the_model_path(capsys, tmp_path):
         assert restore(run)[1].scores_before is None
 
 
+def test_a_chat_template_that_is_not_there_or_refuses_the_role(capsys, tmp_path, model):
+    for template, words in ((None, "has no chat template"), ("{{ raise_exception('no users') }}", "no users")):
+        if template:
+            (model / "chat_template.jinja").write_text(template)
+        for changes in ({"model__chat_template": "model"}, {"evaluation__benchmark_prompt": "instruct"}):
+            changes |= {"evaluation__benchmarks": "humaneval"} if "model__chat_template" not in changes else {}
+            message = error_of(capsys, tmp_path / "run", model__path=model, **changes)
+            assert words in message and "instruct" in message, message
+
+
+def test_a_format_that_does_not_exist(capsys, tmp_path):
+    assert "selfplay.format='loose': use one of azr, strict" in error_of(
+        capsys, tmp_path / "r", selfplay__format="loose"
+    )
+
+
+def test_worked_examples_that_are_not_of_the_run(capsys, tmp_path):
+    message = error_of(capsys, tmp_path / "run", selfplay__worked_examples="heldout_julia.jsonl")
+    assert "selfplay.worked_examples='heldout_julia.jsonl': has no deduction problem in python" in message
+
+
 def test_a_corrupt_or_truncated_safetensors_file(capsys, tmp_path, model):
     file = model / "model.safetensors"
     whole = file.read_bytes()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Qwen2.5 marks some control tokens (<|fim_prefix|>, <|file_sep|>) as not special; the form tells.
 _CONTROL = re.compile(r"<\|.*\|>", re.DOTALL)
 _CHAT_FILE = "chat_template.jinja"
-_WITHOUT = "set model.chat_template='none' (in evaluation --prompt=completion or chat)"
+_WITHOUT = "set model.chat_template='none', or a benchmark prompt (--prompt) other than instruct"
 _MESSAGE = "azr-jax-message-goes-here"  # rendered by a chat template instead of the message, which then replaces it
 
 

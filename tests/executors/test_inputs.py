@@ -74,6 +74,31 @@ def test_what_is_no_argument_list_is_refused_with_the_reason(name):
     assert "can't call f" in verdicts[0].message
 
 
+# A text of 1 MiB, and a keyword argument that f does not have; JavaScript and Lua have none.
+_LONG = "a" * (1 << 20)
+MISUSED = {
+    "python": (f"'{_LONG}'", "1, k=2"),
+    "javascript": (f'"{_LONG}"',),
+    "julia": (f'"{_LONG}"', "1; k=2"),
+    "racket": (f'"{_LONG}"', "1 #:k 2"),
+    "lua": (f'"{_LONG}"',),
+    "ocaml": (f'"{_LONG}"', "~k:2 1"),
+    "r": (f'"{_LONG}"', "1, k=2"),
+}
+
+
+@pytest.mark.parametrize("name", MISUSED)
+def test_a_large_input_and_an_unknown_keyword_are_verdicts_with_a_reason(name):
+    language = LANGUAGES[name]
+    if language.find() is None:
+        pytest.skip(f"no {name} here: {language.install_hint}")
+    with Pool(language, workers=1, limits=LIMITS) as pool:
+        verdicts = pool.run_all(Job(text[:9], JobKind.EVALUATE, language.identity, (text,)) for text in MISUSED[name])
+    assert verdicts[0].status in (Status.OUTPUT_LIMIT, Status.MEMORY)
+    assert all(verdict.status in (Status.RUNTIME_ERROR, Status.SYNTAX_ERROR) for verdict in verdicts[1:]), verdicts
+    assert all(verdict.message and len(verdict.message) < 1000 for verdict in verdicts)
+
+
 # The two reasons for which 5 of the 502 programs are refused: 99.0% are accepted.
 REFUSALS = ("an input can't call f", "characters")
 

@@ -1,8 +1,16 @@
-"""A real pretrained model, SmolLM2-135M-Instruct: the same numbers and texts as transformers on real prompts."""
+"""A real pretrained model, SmolLM2-135M-Instruct: the same numbers and texts as transformers on real prompts.
+
+And what it really writes goes the whole way: a step of self-play and a benchmark, on one device and on eight.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import gzip
+import json
+import math
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from conftest import REPOSITORY, on_devices
 from flax import nnx
 
 from azr_jax.config import SamplerSettings
@@ -19,9 +28,14 @@ from azr_jax.model.tokenizer import load_tokenizer
 from azr_jax.model.transformer import abstract
 from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.requests import Request
+from azr_jax.selfplay.parsing import REASONS
 from configs import base
+from executors import LANGUAGES, Status
 
 pytestmark = pytest.mark.ci
+DATA = REPOSITORY.parent / "shared" / "data"
+# What may become of a response: a reason of the parser, a verdict, or one of the loop's own words.
+OUTCOMES = {*REASONS, *(str(status) for status in Status), "valid", "correct", "wrong", "duplicate", "repeated_inputs"}
 QUESTION = "Write a Racket function (f xs) that returns the sum of the squares of the numbers in the list xs."
 # As the three prompt modes of evaluation: the model's own chat template, Listing 1, the start of a program.
 PROMPTS = {
@@ -106,12 +120,13 @@ def test_logits_and_greedy_text_are_those_of_transformers(model, reference, name
     assert len(rollout.text) > 20
 
 
-def test_logprobs_of_sampled_tokens_beyond_position_6000_are_those_of_transformers(model, reference):
+@pytest.mark.parametrize("position", [6016, 7968])
+def test_logprobs_of_sampled_tokens_are_those_of_transformers(model, reference, position):
     _, _, params, tokenizer = model
-    text = "\n".join(f"{PROMPTS['completion']}  (apply + (map (lambda (x) (* x x {n})) xs)))" for n in range(400))
-    ids = tuple(tokenizer.encode_prompt(text)[:6016])
-    assert len(ids) == 6016
-    (rollout,) = _sampler(model, 6016, 24).generate(params, [Request("sampled", ids, 24, 1.0)], seed=3)
+    text = "\n".join(f"{PROMPTS['completion']}  (apply + (map (lambda (x) (* x x {n})) xs)))" for n in range(600))
+    ids = tuple(tokenizer.encode_prompt(text)[:position])
+    assert len(ids) == position
+    (rollout,) = _sampler(model, position, 24).generate(params, [Request("sampled", ids, 24, 1.0)], seed=3)
     whole, count = torch.tensor([[*ids, *rollout.token_ids]]), len(rollout.token_ids)
     with torch.no_grad():
         hidden = reference.model(whole).last_hidden_state[:, -count - 1 : -1]
@@ -134,3 +149,57 @@ def test_an_export_is_the_same_model_in_transformers(model, reference, directory
     assert tokenizer.encode_chat(QUESTION) == expected
     _, reloaded = weights.load(tmp_path / "export")
     assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), params, reloaded))
+
+
+@pytest.mark.parametrize(("language", "devices"), [("racket", 1), ("python", 1), ("python", 8)])
+def test_a_step_of_self_play_with_what_it_really_writes(directory, tmp_path, language, devices):
+    if LANGUAGES[language].find() is None:
+        pytest.skip(f"no {language} interpreter here")
+    workdir = tmp_path / "run"
+    settings = {
+        "model.path": directory,
+        "languages": language,
+        "steps": 1,
+        "selfplay.seed_triplets": 1,
+        "selfplay.seed_problems": 0,
+        "selfplay.batch_per_task": 2,
+        "selfplay.estimate_samples": 1,
+        "selfplay.worked_examples": f"azr_jax/embedded/validation_{language}.jsonl",
+        "sampler.slots": 8,
+        "sampler.prefill_tokens": 2048,
+        "learner.rows_per_microbatch": 0,
+        "evaluation.heldout": "",
+        "checkpoint.export_at_end": False,
+    }
+    command = [sys.executable, "-m", "azr_jax.main", "--config=configs/smollm2.py", f"--workdir={workdir}"]
+    command += [f"--config.{key}={value}" for key, value in settings.items()]
+    done = subprocess.run(command, env=on_devices(devices), cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert f"{devices} x cpu" in done.stdout
+    (row,) = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    assert all(value is None or math.isfinite(value) for value in row.values()), row
+    transcripts = [json.loads(line) for line in (workdir / "transcripts.jsonl").read_text().splitlines()]
+    assert len(transcripts) >= 8 and all(entry["response"] for entry in transcripts)
+    outcomes = {entry["outcome"] for entry in transcripts}
+    assert outcomes <= OUTCOMES and outcomes - {"valid", "correct"}, outcomes
+
+
+def test_twenty_problems_are_asked_in_its_chat_template_and_judged_on_one_device_as_on_eight(directory, tmp_path):
+    if not DATA.is_dir() or LANGUAGES["racket"].find() is None:
+        pytest.skip("no benchmark data (../shared/data), or no racket interpreter here")
+    texts = {}
+    for devices in (1, 8):
+        out = tmp_path / str(devices)
+        command = [sys.executable, "-m", "azr_jax.evaluation", f"--model={directory}", f"--out={out}"]
+        command += ["--language=racket", "--benchmark=humaneval", f"--data_dir={DATA}", "--prompt=instruct"]
+        command += ["--limit=20", "--max_tokens=64", "--compute_dtype=float32", "--slots=8"]
+        environment = on_devices(devices)
+        done = subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        results = [json.loads(gzip.decompress(path.read_bytes())) for path in sorted(out.glob("*.results.json.gz"))]
+        assert len(results) == 20
+        assert {result["results"][0]["status"] for result in results} <= {"OK", "Exception", "SyntaxError", "Timeout"}
+        texts[devices] = [result["results"][0]["response"] for result in results]
+        assert all(texts[devices])
+    # Sums over eight devices round otherwise, after which a greedy text may part.
+    assert sum(one == eight for one, eight in zip(texts[1], texts[8], strict=True)) >= 15
