@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from absl import logging
 from rich.console import Console, Group
@@ -34,6 +34,8 @@ class Progress:
         self._metrics: Mapping[str, float] = {}
         self._step_seconds: list[float] = []
         self._live: Live | None = None
+        # Told the phase and how far it is, whenever either changes.
+        self.note: Callable[[str, str], None] = lambda phase, detail: None
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
@@ -52,6 +54,7 @@ class Progress:
         """What the run does now. Without a terminal each name is said once, and again after the last step."""
         self._phase, self._phase_began, self._detail = name, time.monotonic(), ""
         self._detail_said = self._phase_began
+        self.note(name, "")
         if self._live is None and (name not in self._phases_said or self._step == self._total):
             self._say(_cut(name))
         self._phases_said.add(name)
@@ -68,6 +71,7 @@ class Progress:
     def detail(self, text: str) -> None:
         """How far the phase is and what it waits for. Without a terminal it is said once a minute."""
         self._detail = text
+        self.note(self._phase, text)
         now = time.monotonic()
         if self._live is None and now - self._detail_said >= _DETAIL_S:
             self._detail_said = now

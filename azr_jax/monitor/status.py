@@ -17,6 +17,7 @@ from etils import epath
 from rich.console import Console
 
 from azr_jax.config import Config
+from azr_jax.monitor import whereabouts
 from azr_jax.monitor.alerts import alerts
 from azr_jax.monitor.display import Progress, clock
 from azr_jax.workdir import json_lines
@@ -44,6 +45,8 @@ def describe(workdir: str, now: float | None = None) -> str:
     lines = [f"{workdir}: step {step} of {config.steps}, {_state(folder, config, rows, now)}"]
     lines.append(_saves(folder, rows))
     lines.append(f"{config.model.path}, {', '.join(config.languages)}")
+    if not _is_finished(folder, config):
+        lines += whereabouts.describe(folder, time.time() if now is None else now)
     if not rows:
         lines.append(_seeding(folder))
     if rows:

@@ -27,6 +27,7 @@ from azr_jax.loop.record import StepRecord
 from azr_jax.monitor import stall, telemetry
 from azr_jax.monitor.alerts import Watch
 from azr_jax.monitor.display import Progress
+from azr_jax.monitor.whereabouts import Whereabouts
 from azr_jax.run.interpreters import open_pool, run_languages
 from azr_jax.run.remarks import check_best_metric, remarks
 from azr_jax.run.saving import Saving
@@ -34,7 +35,11 @@ from azr_jax.run.session import SessionState
 from azr_jax.selfplay import worked
 from azr_jax.types import Task, TaskType
 from azr_jax.workdir import metrics
+from azr_jax.workdir.files import PROGRESS_FILE
 from azr_jax.workdir.mirror import Mirror
+
+# How often progress.json is written, and copied to a bucket.
+_WRITTEN_EVERY_S, _PUSHED_EVERY_S = 5.0, 60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,10 +215,19 @@ def open_run(
         if hosts.is_first:
             checkpoint.note_start(workdir, config)
         stack.enter_context(progress)
-        devices = engine.mesh.devices
+        devices = f"{engine.mesh.devices.size} x {engine.mesh.devices.flat[0].device_kind}"
+        if hosts.is_first:
+            every_s = _PUSHED_EVERY_S if "://" in workdir else _WRITTEN_EVERY_S
+            where = Whereabouts(
+                mirror.local,
+                lambda: {"devices": devices, "slots": sampler.slots or config.sampler.slots},
+                every_s,
+                lambda: mirror.push((PROGRESS_FILE,)),
+            )
+            progress.note = where.note
         progress.message(
-            f"{config.model.path} learns {', '.join(config.languages)} in {workdir} on {devices.size} x"
-            f" {devices.flat[0].device_kind}"
+            f"{config.model.path} learns {', '.join(config.languages)} in {workdir} on {devices},"
+            f" {config.sampler.slots or 'as many as fit'} slots"
         )
         for remark in remarks(config):
             progress.message(remark)

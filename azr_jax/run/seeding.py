@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from absl import logging
@@ -14,6 +13,7 @@ from azr_jax.run.opened import OpenRun
 from azr_jax.run.session import SessionState
 from azr_jax.workdir import json_lines
 from azr_jax.workdir.files import SEEDING_FILE
+from azr_jax.workdir.mirror import Mirror
 
 
 def seed(run: OpenRun, params: Any, session: SessionState) -> SessionState:
@@ -30,14 +30,15 @@ def seed(run: OpenRun, params: Any, session: SessionState) -> SessionState:
         played = stages.seeding_round(run.config, run.player, params, session.buffers, number)
         session = session.seeded(played.buffers)
     if run.hosts.is_first:
-        write_round(run.workdir, seeding_record(number, played, run.config.metrics.transcripts_per_step))
+        write_round(run.mirror, seeding_record(number, played, run.config.metrics.transcripts_per_step))
     return session
 
 
-def write_round(workdir: Path, record: StepRecord) -> None:
-    """Appends a round to seeding.jsonl; what the disk does not take is an error in the log: the run goes on."""
+def write_round(mirror: Mirror, record: StepRecord) -> None:
+    """Appends a round to seeding.jsonl, in a bucket too; what is not taken is an error in the log: the run goes on."""
     try:
-        json_lines.append(workdir / SEEDING_FILE, [{"step": record.step, **record.to_json()}])
+        json_lines.append(mirror.local / SEEDING_FILE, [{"step": record.step, **record.to_json()}])
+        mirror.push((SEEDING_FILE,))
     except OSError as error:
         logging.error("seeding round %d is not in %s: %s", record.step, SEEDING_FILE, error)
 

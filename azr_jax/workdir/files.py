@@ -16,6 +16,8 @@ TRANSCRIPTS_FILE = "transcripts.jsonl"
 WANDB_FILE = "wandb.json"
 # An object for each seeding round, with its transcripts; `step` is the round.
 SEEDING_FILE = "seeding.jsonl"
+# What the run does now.
+PROGRESS_FILE = "progress.json"
 # The last object of a save in a bucket.
 COMMIT_FILE = "commit_success.txt"
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from etils import epath
 
-from azr_jax.workdir.files import METRICS_FILE, REPORT_FILE, SUMMARY_FILE, TRANSCRIPTS_FILE, WANDB_FILE
+from azr_jax.workdir.files import METRICS_FILE, REPORT_FILE, SEEDING_FILE, SUMMARY_FILE, TRANSCRIPTS_FILE, WANDB_FILE
 
 # What a resumed run needs of the earlier one, on a machine that may be new.
-NEEDED = (METRICS_FILE, TRANSCRIPTS_FILE, SUMMARY_FILE, REPORT_FILE, WANDB_FILE)
+NEEDED = (METRICS_FILE, TRANSCRIPTS_FILE, SEEDING_FILE, SUMMARY_FILE, REPORT_FILE, WANDB_FILE)
 
 
 class Mirror:

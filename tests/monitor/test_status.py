@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 from conftest import REPOSITORY, small_config
 
-from azr_jax.monitor import status
+from azr_jax.monitor import status, whereabouts
 
 ROW = {
     "time/step_s": 60.0,
@@ -111,6 +112,32 @@ def test_before_the_first_step(run):
         "saves: 0, 2",
         "azr_jax/embedded/azr-tiny, python",
     ]
+
+
+def test_what_the_run_does_now_and_how_far_it_is(run, monkeypatch, caplog):
+    times = iter([WRITTEN, WRITTEN + 20, WRITTEN + 22, WRITTEN + 30])
+    monkeypatch.setattr(whereabouts, "time", types.SimpleNamespace(time=lambda: next(times)))
+    pushed, slots = [], iter([0, 24, 24])
+    where = whereabouts.Whereabouts(
+        run, lambda: {"devices": "1 x cpu", "slots": next(slots)}, 5.0, lambda: pushed.append(1)
+    )
+    where.note("play", "")
+    assert "on 1 x cpu, as many as fit slots" in status.describe(str(run), WRITTEN)
+    where.note("play", "12 responses, 3 to come in 24 slots; 4 programs, 1 running")
+    where.note("play", "less than five seconds later")
+    lines = status.describe(str(run), WRITTEN + 27).splitlines()
+    assert lines[3:6] == [
+        "on 1 x cpu, 24 slots",
+        "play for 0:20, said 0:07 ago",
+        "12 responses, 3 to come in 24 slots; 4 programs, 1 running",
+    ]
+    where._push = lambda: (_ for _ in ()).throw(OSError("no bucket"))
+    where.note("update", "")  # a new phase is said at once
+    assert "update for 0:00" in status.describe(str(run), WRITTEN + 30) and pushed == [1, 1]
+    assert "progress.json is not up to date: no bucket" in caplog.text
+    (run / "progress.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"progress\.json: damaged"):
+        status.describe(str(run), WRITTEN)
 
 
 def test_errors_name_the_place(run, tmp_path_factory):

@@ -14,7 +14,9 @@ from test_checkpoint import HOST, assert_same, changed, config, learner_and_stat
 from test_main import assert_same_run, wait_for
 
 from azr_jax.checkpoint import Manager, open_workdir, read_config
+from azr_jax.loop.record import StepRecord
 from azr_jax.monitor import status
+from azr_jax.run.seeding import write_round
 from azr_jax.workdir.mirror import Mirror
 
 RUN = "gs://bucket/folder/run"
@@ -86,6 +88,9 @@ def test_settings_metrics_and_status_of_a_bucket(bucket, tmp_path, monkeypatch):
     mirror.fetch()
     (mirror.local / "metrics.jsonl").write_text('{"step": 3, "time/step_s": 2.0}\n')
     mirror.push(("metrics.jsonl",))
+    # A seeding round is there as soon as it is over: a failed seeding saves nothing.
+    write_round(mirror, StepRecord(1, {"propose/valid": 0.0}, [{"response": "hm"}]))
+    assert b'"response": "hm"' in bucket.objects["bucket", "folder/run/seeding.jsonl"][0]
     (epath.Path(RUN) / "report.html").write_text("of the run's first 5 steps")
     for _ in range(2):
         mirror.forget("report.html")
