@@ -38,7 +38,7 @@ def get_config() -> ml_collections.ConfigDict:
             "max_prompt_tokens": 512,
             "max_response_tokens": 112,
             "temperature": 0.7,
-            "slots": 24,
+            "slots": 8,
             "chunk": 16,
             "prefill_tokens": 4096,
         }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from azr_jax.config import from_mapping
 from azr_jax.monitor.alerts import Watch
 from azr_jax.report.arms import Arm
@@ -31,8 +33,8 @@ def section(arms: Sequence[Arm]) -> str:
     single = len(runs) == 1
     parts = [_tiles(runs[0])] if single else [table(_HEAD, [_row(run) for run in runs], "runs")]
     for run in runs:
-        body = f'<p class="facts">{text(" · ".join(facts(run)))}</p>{_settings(run)}{_alerts(run)}{_heldout(run)}'
-        body += _versions(run)
+        body = f'<p class="facts">{text(" · ".join(facts(run)))}</p>{_settings(run)}{_alerts(run)}'
+        body += _seeding(run) + _heldout(run) + _versions(run)
         parts.append(body if single else f"<details><summary>{text(run.name)}</summary>{body}</details>")
     return f'<section id="overview" class="card"><h2>Overview</h2>{"".join(parts)}</section>'
 
@@ -64,6 +66,31 @@ def _settings(run: RunData) -> str:
         parts.append(f'<p class="facts">commit {text(run.started.get("commit", "?"))}</p>')
         parts.append(f"<pre>{text(visible(str(run.started.get('command', '?'))))}</pre>")
     return "".join(parts)
+
+
+def _seeding(run: RunData) -> str:
+    """What became of the seeding rounds' proposals, in at most eight ranges of rounds."""
+    if not run.seeding:
+        return ""
+    rows = []
+    for rounds in np.array_split(np.arange(len(run.seeding)), min(8, len(run.seeding))):
+        metrics = [run.seeding[index]["metrics"] for index in rounds]
+        means = {key: sum(each.get(key, 0.0) for each in metrics) / len(metrics) for key in set().union(*metrics)}
+        shares = {key.partition("/outcome/")[2]: value for key, value in means.items() if "/outcome/" in key}
+        shares.pop("valid", None)
+        reasons = sorted(shares.items(), key=lambda pair: -pair[1])[:3]
+        first, last = (run.seeding[rounds[place]]["step"] for place in (0, -1))
+        rows.append(
+            (
+                f"{first}" if first == last else f"{first}-{last}",
+                f"{means.get('propose/valid', 0.0):.0%}",
+                f"{means.get('sample/response_tokens', 0.0):.0f}",
+                f"{means.get('sample/length_capped', 0.0):.0%}",
+                ", ".join(f"{name} {share:.0%}" for name, share in reasons),
+            )
+        )
+    head = ("seeding rounds", "valid", "tokens", "at the length limit", "what became of most others")
+    return f"<h3>Seeding</h3>{table(head, rows, 'alerts')}"
 
 
 def _alerts(run: RunData) -> str:

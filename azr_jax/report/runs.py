@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from azr_jax.workdir import json_lines
-from azr_jax.workdir.files import CONFIG_FILE, METRICS_FILE, START_FILE, SUMMARY_FILE
+from azr_jax.workdir.files import CONFIG_FILE, METRICS_FILE, SEEDING_FILE, START_FILE, SUMMARY_FILE
 from azr_jax.workdir.json_lines import json_object
 from azr_jax.workdir.saved import host_file, saved_host, saved_steps
 
@@ -17,7 +17,7 @@ from azr_jax.workdir.saved import host_file, saved_host, saved_steps
 class RunData:
     """One run; `name` tells it from the others. What is not there yet is empty.
 
-    `started`: the command and commit of its last start.
+    `started`: the command and commit of its last start. `seeding`: its rounds, as seeding.jsonl has them.
     """
 
     workdir: Path
@@ -26,6 +26,7 @@ class RunData:
     rows: tuple[dict[str, Any], ...]
     summary: dict[str, Any]
     started: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seeding: tuple[dict[str, Any], ...] = ()
 
     def series(self, key: str) -> list[tuple[int, float]]:
         """(step, value) of a metric, wherever it is a number."""
@@ -55,7 +56,8 @@ def load(workdir: Path, name: str) -> RunData:
         raise ValueError(f"{workdir}: not a run of azr_jax (neither {CONFIG_FILE} nor {METRICS_FILE}); name a workdir")
     rows = tuple(json_lines.rows(workdir / METRICS_FILE))
     config, started = json_object(workdir / CONFIG_FILE), json_object(workdir / START_FILE)
-    return RunData(workdir, name, config, rows, read_summary(workdir), started)
+    seeding = tuple(json_lines.rows(workdir / SEEDING_FILE))
+    return RunData(workdir, name, config, rows, read_summary(workdir), started, seeding)
 
 
 def read_summary(workdir: Path) -> dict[str, Any]:

@@ -15,12 +15,16 @@ from azr_jax.workdir.files import TRANSCRIPTS_FILE
 # What a browser holds without strain; measured in docs/results/speed.md.
 MAX_TRANSCRIPTS = 6000
 MAX_BYTES = 24_000_000
+_MOST_OF_SEEDING = 200  # the newest, of each run
 _BLOCK_BYTES = 1 << 22
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sample:
-    """`rows`: transcripts, each with its run's name; `total`: how many the runs kept; `steps`: of which steps."""
+    """`rows`: transcripts, each with its run's name; `total`: how many the runs kept; `steps`: of which steps.
+
+    Those of seeding have step 0.
+    """
 
     rows: tuple[dict[str, Any], ...]
     total: int
@@ -41,8 +45,13 @@ def sample(runs: Sequence[RunData]) -> Sample:
         file_lines, file_bytes = _count(file)
         lines, size = lines + file_lines, size + file_bytes
     every = max(1, math.ceil(lines / MAX_TRANSCRIPTS), math.ceil(size / MAX_BYTES))
-    rows = [{**row, "run": run.name} for run, file in zip(runs, files, strict=True) for row in _sampled(file, every)]
-    return Sample(tuple(rows), lines, tuple(sorted({row["step"] for row in rows})))
+    rows, seeds = [], 0
+    for run, file in zip(runs, files, strict=True):
+        seeding = [transcript for row in run.seeding for transcript in row["transcripts"]]
+        seeds += len(seeding)
+        rows += [{**row, "step": 0, "run": run.name} for row in seeding[-_MOST_OF_SEEDING:]]
+        rows += [{**row, "run": run.name} for row in _sampled(file, every)]
+    return Sample(tuple(rows), lines + seeds, tuple(sorted({row["step"] for row in rows})))
 
 
 def _count(file: Path) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import xml.etree.ElementTree
 
 import pytest
 from run_folders import EVIL, FIGURES, KINDS, Page, run_folder, summary
+from run_folders import row as transcript
 
 from azr_jax.report import markup, paper, reasons, runs, summary_text, transcripts, write
 from azr_jax.report.__main__ import main
@@ -218,6 +219,20 @@ def test_format_reasons_are_a_table_by_step(tmp_path):
     assert ["together, all", *["50.0"] * 4, *["25.0"] * 4] in cells and "1-2" in section and "timeout" not in section
     none = reasons.section([runs.load(run_folder(tmp_path / "other", steps=2), "other")])
     assert "No answer was refused for its format" in none
+
+
+def test_seeding_is_a_table_and_its_transcripts_are_of_step_0(tmp_path, one_figure):
+    workdir = run_folder(tmp_path / "seeded", steps=1, finished=False)
+    metrics = {"propose/valid": 0.25, "propose/outcome/valid": 0.25, "propose/outcome/no_answer": 0.75}
+    metrics |= {"sample/response_tokens": 64.0, "sample/length_capped": 0.5}
+    rounds = [
+        {"step": number, "metrics": metrics, "transcripts": [transcript(0, text="of seeding")]} for number in (1, 2)
+    ]
+    (workdir / "seeding.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in rounds))
+    write([workdir], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "<h3>Seeding</h3>" in page and "<td>25%</td><td>64</td><td>50%</td><td>no_answer 75%</td>" in page
+    assert page.count('"of seeding"') >= 2 and '"step": 0' in page.replace('"step":0', '"step": 0')
 
 
 def test_the_running_mean_by_hand():
