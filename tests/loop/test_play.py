@@ -107,6 +107,19 @@ def test_solutions_are_parsed_checked_and_counted(opened):
     assert all(solution.rollout.stop_reason in StopReason for solution in solutions)
 
 
+def test_in_the_models_own_chat_template_a_prompt_is_the_users_message(opened):
+    refuses_system = "{% if messages[0].role != 'user' %}{{ raise_exception('no system role') }}{% endif %}"
+    template = refuses_system + "<|im_start|>user\n{{ messages[0].content }}<|im_end|>\n{{ '<|im_start|>assistant\n' }}"
+    tokenizer = dataclasses.replace(opened.engine.tokenizer, chat_template=template)
+    config = dataclasses.replace(opened.config, model=dataclasses.replace(opened.config.model, chat_template="model"))
+    player = Player(config, opened.player.sampler, tokenizer, opened.player.languages, {})
+    asked = player.solver_task("t", TaskType.DEDUCTION, TRIPLET)
+    shown = tokenizer.decode(asked.prompt_ids)
+    assert shown.startswith("<|im_start|>user\n# Task:") and TRIPLET.program in shown
+    assert shown.endswith("<|im_end|>\n<|im_start|>assistant\n<think>") and "Assistant:" not in shown
+    assert asked.prompt_ids != opened.player.solver_task("t", TaskType.DEDUCTION, TRIPLET).prompt_ids
+
+
 def test_invalid_proposals_are_not_estimated(opened):
     async def play():
         proposing = asyncio.create_task(opened.player.propose(task(opened, "p", "gibberish"), buffers["python"], 1))
