@@ -24,7 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
             "seed_triplets": 8,
             "seed_problems": 1,
             "references": 2,
-            "batch_per_task": 4,
+            "batch_per_task": 3,
             "estimate_samples": 3,
             "induction_inputs": 3,
             "induction_shown": 2,
@@ -45,11 +45,11 @@ def get_config() -> ml_collections.ConfigDict:
     )
     config.learner.update(
         {
-            "lr": 1e-5,
+            "lr": 3e-5,
             "estimator": "trrpp",
             "row_tokens": 640,
             "logit_chunk": 640,
-            "rows_per_microbatch": 2,
+            "rows_per_microbatch": 1,
             "recompute_old_logprobs": False,
         }
     )

@@ -32,7 +32,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run one program and print its verdict as a JSON line")
     run.add_argument("--source", required=True, metavar="FILE", help="file of the program, - for standard input")
-    run.add_argument("--input", action="append", default=[], metavar="EXPR", help="an input of f; may be repeated")
+    run.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="ARGUMENTS",
+        help="what stands between the parentheses of a call of f; may be repeated",
+    )
     run.add_argument("--expect", action="append", metavar="VALUE", help="the value expected for each --input")
     run.add_argument("--determinism", action="store_true", help="run in a second process too, with other hash seeds")
     run.add_argument("--program", action="store_true", help="run the file as a whole program, without --input")
