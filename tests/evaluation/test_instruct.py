@@ -6,29 +6,59 @@ from test_cheats import JAVASCRIPT, JULIA, PYTHON, RACKET
 
 from azr_jax.evaluation.judging.judge import CompletionJudge
 from azr_jax.evaluation.languages.known import known_language
-from azr_jax.evaluation.problems.records import from_record
+from azr_jax.evaluation.problems.records import Problem, from_record
 from azr_jax.evaluation.scoring import answers
 from azr_jax.types import Invalid
 from executors import LANGUAGES
 
-PROBLEMS = {"racket": RACKET, "julia": JULIA, "javascript": JAVASCRIPT, "python": PYTHON}
+_LUA_TESTS = (
+    "\nlu = require('luaunit')\n\nfunction test_humaneval()\nlocal candidate = twice\n"
+    "    lu.assertEquals(candidate(2), 4)\n    lu.assertEquals(candidate(5), 10)\nend\n\nos.exit(lu.LuaUnit.run())"
+)
+_R_TESTS = (
+    "\ntest_humaneval <- function() {\n    candidate <- twice\n"
+    "    stopifnot(isTRUE(all.equal(candidate(2), 4)))\n    stopifnot(isTRUE(all.equal(candidate(5), 10)))\n}\n"
+    "test_humaneval()"
+)
+_OCAML_TESTS = (
+    "\nlet assertions =\n let candidate = twice in\n  (assert ((candidate 2) = 4));\n"
+    "  (assert ((candidate 5) = 10));\n  ()\n"
+)
+PROBLEMS = {
+    "racket": RACKET,
+    "julia": JULIA,
+    "javascript": JAVASCRIPT,
+    "python": PYTHON,
+    "lua": Problem("twice", "lua", "-- Twice a number.\nlocal function twice(n)\n", _LUA_TESTS, (), {}),
+    "r": Problem("twice", "r", "# Twice a number.\ntwice <- function(n) {\n", _R_TESTS, (), {}),
+    "ocaml": Problem("twice", "ml", "(* Twice a number. *)\nlet twice (n : int) : int =\n", _OCAML_TESTS, (), {}),
+}
 WHOLE = {
     "racket": "#lang racket\n;; Twice a number.\n(define (twice n)\n  (* 2 n))",
     "julia": '"""Twice a number."""\nfunction twice(n::Int64)::Int64\n    return 2 * n\nend',
     "javascript": "// Twice a number.\nfunction twice(n) {\n  return 2 * n;\n}",
     "python": "import math\n\n\ndef twice(n):\n    return 2 * n",
+    "lua": "-- Twice a number.\nlocal function twice(n)\n  return 2 * n\nend",
+    "r": "# Twice a number.\ntwice <- function(n) {\n  2 * n\n}",
+    "ocaml": "(* Twice a number. *)\nlet twice (n : int) : int =\n  2 * n",
 }
 DEFINITION = {
     "racket": "(define (twice n)\n  (* 2 n))",
     "julia": "twice(n) = 2 * n",
     "javascript": "const twice = (n) => 2 * n;",
     "python": "def twice(n):\n    return 2 * n",
+    "lua": "function twice(n)\n  return 2 * n\nend",
+    "r": "twice = function(n) 2 * n",
+    "ocaml": "let rec twice n = 2 * n",
 }
 BODY = {
     "racket": "  (* 2 n))",
     "julia": "    return 2 * n\nend",
     "javascript": "  return 2 * n;\n}",
     "python": "    return 2 * n",
+    "lua": "  return 2 * n\nend",
+    "r": "  2 * n\n}",
+    "ocaml": "  2 * n",
 }
 
 
@@ -59,13 +89,20 @@ def _forms(name: str) -> dict[str, str]:
     }
 
 
+# What the others leave of the default run's time; CI has them too.
+_IN_LANGUAGES = [
+    pytest.param(name, marks=[needs(name), *([pytest.mark.ci] if name in ("lua", "r", "ocaml") else [])])
+    for name in PROBLEMS
+]
+
+
 def _judged(judge: CompletionJudge, name: str, text: str) -> str:
     completion = answers.completion_of(PROBLEMS[name], judge.benchmark_language, answers.INSTRUCT, text)
     assert not isinstance(completion, Invalid), completion
     return judge.judge(PROBLEMS[name], completion).status
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in PROBLEMS])
+@pytest.mark.parametrize("name", _IN_LANGUAGES)
 def test_every_form_of_an_answer_is_judged_for_what_it_is(name):
     forms = _forms(name)
     assert len(forms) == 16
