@@ -6,11 +6,11 @@ not bear. A version that the project was tested with is believed; any other is t
 
 from __future__ import annotations
 
-from executors.jobs import JobKind, Limits
+from executors.jobs import Limits
 from executors.language import Interpreter, Language
 from executors.sandbox.guardian import Guardian
 from executors.sandbox.launch import Tier
-from executors.worker import FIRST_SEED, Reply, Worker
+from executors.worker import FIRST_SEED, Reply, Request, Worker
 
 # Generous: what is compared is what a program gives, on a machine however busy.
 _LIMITS = Limits(wall_s=60.0, cpu_s=20.0)
@@ -29,8 +29,8 @@ def difference(language: Language, interpreter: Interpreter, tier: Tier, guardia
     try:
         for source, inputs in language.sample:
             texts = [text.encode() for text in inputs]
-            fresh = cold.ask(JobKind.EVALUATE, source.encode(), texts, FIRST_SEED)
-            served = warm.ask(JobKind.EVALUATE, source.encode(), texts, FIRST_SEED)
+            fresh = cold.ask(Request.EVALUATE, source.encode(), texts, FIRST_SEED)
+            served = warm.ask(Request.EVALUATE, source.encode(), texts, FIRST_SEED)
             if _told(fresh) != _told(served):
                 return (
                     f"{source!r} gives {_words(served)} in the warm server and {_words(fresh)} in a fresh interpreter"

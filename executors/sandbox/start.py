@@ -143,7 +143,9 @@ def _widen(process: subprocess.Popen[bytes], output_bytes: int) -> None:
     a pipe's pages empty.
     """
     for stream in (process.stdout, process.stderr):
-        for size in (4 * output_bytes, _WIDEST_PIPE_BYTES) if stream and output_bytes else ():
+        for size in (4 * output_bytes, _WIDEST_PIPE_BYTES) if output_bytes else ():
+            if stream is None:
+                break
             with contextlib.suppress(OSError, OverflowError):
                 fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, size)
                 break

@@ -150,7 +150,7 @@ def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Cla
             if kind == b"expressions":
                 return expressions(inputs)
             read = value_texts.parse if kind == b"value" else value_texts.parse_arguments
-            values = [read(text.decode()) for text in inputs]
+            values: list = [read(text.decode()) for text in inputs]
         except (value_texts.NotAValueError, UnicodeDecodeError) as error:
             return [b"forbidden", b"NotAValue", bounded(text_of(error))]
         except base as error:

@@ -17,7 +17,7 @@ import decimal
 import fractions
 import sys
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 # CPython's tokenizer refuses 200 nested brackets; a frozenset takes two a level.
 MAX_DEPTH = 90
@@ -228,7 +228,7 @@ def make_emitter() -> Callable[..., str]:
             if left < 0:
                 raise too_long
 
-        def walk(item: object) -> str:
+        def walk(item: Any) -> str:
             kind = kind_of(item)
             text = atom(item, kind, left)
             if text is not None:
@@ -243,7 +243,7 @@ def make_emitter() -> Callable[..., str]:
                 raise unserialisable(f"more than {max_depth} levels")
             append(path, identity(item))
             # Separators, so that a long walk ends early; the length is checked exactly at the end.
-            spend(2 * size(item) - 2)  # type: ignore[arg-type]
+            spend(2 * size(item) - 2)
             text = write(item, walk, in_order)
             pop(path)
             return text
@@ -257,7 +257,7 @@ def make_emitter() -> Callable[..., str]:
     return emit
 
 
-def _make_atom() -> Callable[[object, type, int], str | None]:  # noqa: C901 - one closure
+def _make_atom() -> Callable[[Any, type, int], str | None]:  # noqa: C901 - one closure
     """The function from a value, its type and the characters left to its text; None for a container or no value."""
     kind_of, size, join, too_long, unserialisable = type, len, str.join, TooLongError, UnserialisableError
     bool_type, int_type, float_type, complex_type, str_type, bytes_type = bool, int, float, complex, str, bytes
@@ -265,8 +265,8 @@ def _make_atom() -> Callable[[object, type, int], str | None]:  # noqa: C901 - o
     bits, get_special = int.bit_length, {"nan": "float('nan')", "inf": "float('inf')", "-inf": "float('-inf')"}.get
     fraction_type, datetime_type, time_type = fractions.Fraction, datetime.datetime, datetime.time
     bytearray_type, decimal_type = bytearray, decimal.Decimal
-    numerator_of = fraction_type._numerator.__get__  # type: ignore[attr-defined]
-    denominator_of = fraction_type._denominator.__get__  # type: ignore[attr-defined]
+    numerator_of = fraction_type._numerator.__get__
+    denominator_of = fraction_type._denominator.__get__
     datetime_zone, time_zone = datetime_type.tzinfo.__get__, time_type.tzinfo.__get__
     # Types of C, whose methods no program can replace.
     own_text = _by_type(
@@ -283,7 +283,7 @@ def _make_atom() -> Callable[[object, type, int], str | None]:  # noqa: C901 - o
             raise too_long
         return int_text(number)
 
-    def library(item: object, kind: type, left: int) -> str | None:
+    def library(item: Any, kind: type, left: int) -> str | None:
         if kind is fraction_type:
             parts = (numerator_of(item), denominator_of(item))
             if not (kind_of(parts[0]) is int_type and kind_of(parts[1]) is int_type):
@@ -294,23 +294,23 @@ def _make_atom() -> Callable[[object, type, int], str | None]:  # noqa: C901 - o
             return None
         if (kind is datetime_type and datetime_zone(item)) or (kind is time_type and time_zone(item)):
             raise unserialisable("a time with a time zone")
-        if kind is bytearray_type and size(item) > left:  # type: ignore[arg-type]
+        if kind is bytearray_type and size(item) > left:
             raise too_long
         return write(item)
 
-    def atom(item: object, kind: type, left: int) -> str | None:
+    def atom(item: Any, kind: type, left: int) -> str | None:
         if item is None or kind is bool_type:
             return "None" if item is None else "True" if item else "False"
         if kind is int_type:
-            return integer(item, left)  # type: ignore[arg-type]
+            return integer(item, left)
         if kind is float_type:
-            return real(item)  # type: ignore[arg-type]
+            return real(item)
         if kind is complex_type:
-            return f"complex({real(item.real)}, {real(item.imag)})"  # type: ignore[attr-defined]
+            return f"complex({real(item.real)}, {real(item.imag)})"
         if kind is str_type or kind is bytes_type:
-            if size(item) > left:  # type: ignore[arg-type]
+            if size(item) > left:
                 raise too_long
-            return str_text(item) if kind is str_type else bytes_text(item)  # type: ignore[arg-type]
+            return str_text(item) if kind is str_type else bytes_text(item)
         return library(item, kind, left)
 
     return atom
@@ -322,45 +322,45 @@ def _make_container() -> Callable[[type], Callable[..., str] | None]:  # noqa: C
     unserialisable, key_of = UnserialisableError, lambda pair: pair[0]
     default_type, ordered_type, deque_type = collections.defaultdict, collections.OrderedDict, collections.deque
     ordered_items, longest_of, deque_items = ordered_type.items, deque_type.maxlen.__get__, deque_type.__iter__
-    factory_of = default_type.default_factory.__get__  # type: ignore[attr-defined]
+    factory_of = default_type.default_factory.__get__  # pyright: ignore[reportAttributeAccessIssue]
     factory_names = [(None, "None"), *((kind, name) for name, kind in _FACTORIES.items())]
 
-    def braced(item: object, walk: Callable[[object], str], in_order: bool) -> str:
-        pairs = [(walk(key), walk(entry)) for key, entry in list_type(items(item))]  # type: ignore[arg-type]
+    def braced(item: Any, walk: Callable[[Any], str], in_order: bool) -> str:
+        pairs = [(walk(key), walk(entry)) for key, entry in list_type(items(item))]
         if not in_order:
             pairs = order(pairs, key=key_of)
         return "{" + join(", ", [f"{key}: {entry}" for key, entry in pairs]) + "}"
 
-    def counter(item: object, walk: Callable[[object], str], in_order: bool) -> str:
-        return f"Counter({braced(item, walk, in_order) if size(item) else ''})"  # type: ignore[arg-type]
+    def counter(item: Any, walk: Callable[[Any], str], in_order: bool) -> str:
+        return f"Counter({braced(item, walk, in_order) if size(item) else ''})"
 
-    def default(item: object, walk: Callable[[object], str], in_order: bool) -> str:
+    def default(item: Any, walk: Callable[[Any], str], in_order: bool) -> str:
         for factory, name in factory_names:
             if factory is factory_of(item):
                 return f"defaultdict({name}, {braced(item, walk, in_order)})"
         raise unserialisable("a defaultdict of something else than a built-in type")
 
-    def ordered(item: object, walk: Callable[[object], str], in_order: bool) -> str:
+    def ordered(item: Any, walk: Callable[[Any], str], in_order: bool) -> str:
         pairs = [f"({walk(key)}, {walk(entry)})" for key, entry in list_type(ordered_items(item))]
         return f"OrderedDict([{join(', ', pairs)}])"
 
-    def deque(item: object, walk: Callable[[object], str], in_order: bool) -> str:
+    def deque(item: Any, walk: Callable[[Any], str], in_order: bool) -> str:
         texts, longest = [walk(entry) for entry in list_type(deque_items(item))], longest_of(item)
         return f"deque([{join(', ', texts)}]{'' if longest is None else f', maxlen={int_text(longest)}'})"
 
-    def listed(item: object, walk: Callable[[object], str], in_order: bool) -> str:
-        return "[" + join(", ", [walk(entry) for entry in list_type(item)]) + "]"  # type: ignore[call-overload]
+    def listed(item: Any, walk: Callable[[Any], str], in_order: bool) -> str:
+        return "[" + join(", ", [walk(entry) for entry in list_type(item)]) + "]"
 
-    def tupled(item: object, walk: Callable[[object], str], in_order: bool) -> str:
-        texts = [walk(entry) for entry in list_type(item)]  # type: ignore[call-overload]
+    def tupled(item: Any, walk: Callable[[Any], str], in_order: bool) -> str:
+        texts = [walk(entry) for entry in list_type(item)]
         return f"({texts[0]},)" if size(texts) == 1 else "(" + join(", ", texts) + ")"
 
-    def set_of(item: object, walk: Callable[[object], str], in_order: bool) -> str:
-        texts = [walk(entry) for entry in list_type(item)]  # type: ignore[call-overload]
+    def set_of(item: Any, walk: Callable[[Any], str], in_order: bool) -> str:
+        texts = [walk(entry) for entry in list_type(item)]
         return "{" + join(", ", order(texts)) + "}" if texts else "set()"
 
-    def frozen(item: object, walk: Callable[[object], str], in_order: bool) -> str:
-        return f"frozenset({set_of(item, walk, in_order) if size(item) else ''})"  # type: ignore[arg-type]
+    def frozen(item: Any, walk: Callable[[Any], str], in_order: bool) -> str:
+        return f"frozenset({set_of(item, walk, in_order) if size(item) else ''})"
 
     return _by_type(
         [
