@@ -100,9 +100,9 @@ def test_plain_values_are_canonical(pool):
     assert len(plain) > 200
     source = "(define (f x) (read (open-input-string x)))"
     quoted = [json.dumps(text) for text in plain if not text.startswith(("(", "'", '"'))]
-    assert list(evaluate(pool, source, *quoted).values) == [json.loads(text) for text in quoted]
+    assert list(evaluate(pool, source, *quoted, together=True).values) == [json.loads(text) for text in quoted]
     composed = [text for text in plain if text.startswith("(")]
-    assert list(evaluate(pool, "(define (f x) x)", *composed).values) == composed
+    assert list(evaluate(pool, "(define (f x) x)", *composed, together=True).values) == composed
 
 
 @needs_racket
