@@ -51,6 +51,9 @@ class SelfplaySettings:
     estimate_temperature: float
     redraws: int
     probes: int
+    composite_share: float
+    composite_from: int
+    composite_to: int
     train_on_estimates: bool
     induction_inputs: int
     induction_shown: int

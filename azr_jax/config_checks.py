@@ -52,6 +52,8 @@ AT_LEAST = {
     "selfplay.estimate_temperature": 0.0,
     "selfplay.redraws": 0,
     "selfplay.probes": 0,
+    "selfplay.composite_share": 0.0,
+    "selfplay.composite_from": 0,
     "selfplay.induction_inputs": 2,
     "selfplay.induction_shown": 1,
     "selfplay.buffer_capacity": 1,
@@ -222,6 +224,13 @@ def _check_selfplay(config: Config) -> None:
         raise ValueError(
             "selfplay.probes=0: reward.novelty_by='behaviour' compares what programs do with the same inputs; set"
             " selfplay.probes to how many, such as 8"
+        )
+    if settings.composite_share > 1.0:
+        raise ValueError(f"selfplay.composite_share={settings.composite_share}: is a share, at most 1")
+    if settings.composite_to < settings.composite_from:
+        raise ValueError(
+            f"selfplay.composite_to={settings.composite_to}: must be at least"
+            f" selfplay.composite_from={settings.composite_from}"
         )
     if not config.selfplay.band_low < config.selfplay.band_high <= 1.0:
         raise ValueError(

@@ -65,8 +65,8 @@ class Task:
     """One prompt for the model. `id` is unique in a run and names the request's random stream.
 
     `source` is what the task was made of: the triplet or problem a solver answers, the program (as a Triplet) an
-    induction proposer annotates, and None for deduction and abduction proposers. `prompt_ids` is the prompt tokenised,
-    once, when the task is made; a task without them cannot be sampled.
+    induction proposer annotates, for deduction and abduction proposers the function g that they are given, or None.
+    `prompt_ids` is the prompt tokenised, once, when the task is made; a task without them cannot be sampled.
     """
 
     id: str

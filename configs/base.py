@@ -28,6 +28,11 @@ def _selfplay() -> ml_collections.ConfigDict:
             "probes": 0,
             # also learn from the estimation samples, at weights that keep Eq. 1's balance; grpo needs it
             "train_on_estimates": False,
+            # this share of deduction and abduction proposals is given the function of an earlier program, as g, to call
+            # (AZR's composite functions); 0: none
+            "composite_share": 0.0,
+            "composite_from": 0,  # the share rises in a line from 0 at this step
+            "composite_to": 0,  # to composite_share at this one
             "induction_inputs": 10,  # n, inputs an induction proposer writes
             "induction_shown": 5,  # of which the solver sees this many; the rest is held out
             "buffer_capacity": 16384,  # programs kept in each buffer of each language; the oldest goes first

@@ -114,7 +114,7 @@ class Language:
     such as integers and flat lists of them: they need no process to be read back. Empty: every text is read back.
     definition: a regular expression (multi-line, searched) that finds each definition of a function at the top level,
     its name being written NAME there; empty: not known. methods: whether one name may have several definitions, by
-    the types of its arguments.
+    the types of its arguments. header: a regular expression (multi-line) of lines that must come first in a file.
     canonical_program: source text to the form in which duplicates are recognised (white space and comments folded).
     tree_size: source text to (nodes, depth) of the language's own syntax tree, or None of a text that has none; for
     metrics alone. None where no parser of the language is at hand in Python.
@@ -150,6 +150,7 @@ class Language:
     comment_end: str = ""
     definition: str = ""
     methods: bool = False
+    header: str = ""
     skeleton: str = "<definition of f, of two arguments>"
     skeleton_input: str = "<first> and <second>"
     benchmark_suffix: str = ""

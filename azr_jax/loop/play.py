@@ -22,6 +22,7 @@ from azr_jax.sampler.engine import Sampler, Session
 from azr_jax.sampler.requests import Request
 from azr_jax.selfplay import parsing, prompts, validation, worked
 from azr_jax.selfplay.buffers import LanguageBuffers
+from azr_jax.selfplay.composite import composed
 from azr_jax.selfplay.entry import with_entry_named_f
 from azr_jax.selfplay.estimates import accuracy
 from azr_jax.types import Answer, InductionProblem, Invalid, Role, Rollout, Task, TaskType, Triplet
@@ -302,14 +303,18 @@ class Player:
         answer = reading.checked
         if isinstance(answer, Invalid):
             return Proposal(task, rollout, None, answer.reason, formatted=False, detail=answer.detail)
-        settings = self.config.selfplay
+        settings, language = self.config.selfplay, self.languages[task.language]
+        if task.type is not TaskType.INDUCTION and isinstance(task.source, Triplet):
+            answer = composed(language, task.source.program, answer)
+            if isinstance(answer, Invalid):
+                return Proposal(task, rollout, None, answer.reason, formatted=True, detail=answer.detail)
         shown = self.examples(task.language, task.role, task.type)
         item: Triplet | InductionProblem | Invalid | None
-        item = validation.copy_of_example(task, answer, self.languages[task.language], shown)
+        item = validation.copy_of_example(task, answer, language, shown)
         if item is None and settings.duplicates != "allow":
             item = validation.duplicate_of_buffer(task, answer, buffers)
         if item is None and settings.entry_functions == "one":
-            item = validation.several_entry_functions(task, answer, self.languages[task.language])
+            item = validation.several_entry_functions(task, answer, language)
         if item is None:
             item = await self._validate(task, answer, step)
             if not isinstance(item, Invalid) and settings.duplicates != "allow":

@@ -16,6 +16,7 @@ from azr_jax.loop.play import Clock, Player, Proposal, Solution, mean_accuracy
 from azr_jax.loop.tasks import proposer_tasks, solver_tasks
 from azr_jax.selfplay import rewards
 from azr_jax.selfplay.buffers import Buffers
+from azr_jax.selfplay.composite import composite_share
 from azr_jax.selfplay.ring import draw_rule
 from azr_jax.selfplay.validation import is_dropped
 from azr_jax.types import InductionProblem, Rollout, Scored, TaskType, Triplet
@@ -74,7 +75,8 @@ def play_step(config: Config, player: Player, params: Any, buffers: Buffers, ste
         return [asyncio.create_task(player.solve(task, config.sampler.temperature)) for task in asked]
 
     async def play() -> Played:
-        tasks = proposer_tasks(config, player, buffers, str(step), list(TaskType))
+        share = composite_share(config.selfplay, step)
+        tasks = proposer_tasks(config, player, buffers, str(step), list(TaskType), share)
         if redraws := config.selfplay.redraws:
             pairs = [
                 asyncio.create_task(

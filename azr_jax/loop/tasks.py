@@ -5,6 +5,7 @@ Randomness is derived from (seed, step, purpose) and task ids name the step, so 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from absl import logging
@@ -13,6 +14,7 @@ from azr_jax.config import Config
 from azr_jax.loop.play import Player
 from azr_jax.selfplay import prompts, worked
 from azr_jax.selfplay.buffers import Buffers
+from azr_jax.selfplay.composite import given_function
 from azr_jax.selfplay.randomness import stream
 from azr_jax.selfplay.ring import draw_rule
 from azr_jax.types import Role, Task, TaskType, Triplet
@@ -41,10 +43,13 @@ def starting_buffers(config: Config, player: Player) -> Buffers:
 
 
 def proposer_tasks(
-    config: Config, player: Player, buffers: Buffers, name: str, types: Sequence[TaskType]
+    config: Config, player: Player, buffers: Buffers, name: str, types: Sequence[TaskType], composite: float = 0.0
 ) -> list[Task]:
-    """`batch_per_task` tasks of each type, over languages by their weights; a prompt too long loses references."""
-    rng = stream(config.seed, 0, f"{name}/propose")
+    """`batch_per_task` tasks of each type, over languages by their weights; a prompt too long loses references.
+
+    `composite`: the share of deduction and abduction tasks that are given a function (composite.py).
+    """
+    rng, chance = stream(config.seed, 0, f"{name}/propose"), stream(config.seed, 0, f"{name}/composite")
     tasks = []
     for kind in types:
         drawn = rng.choices(config.languages, config.language_weights, k=config.selfplay.batch_per_task)
@@ -52,10 +57,18 @@ def proposer_tasks(
             if kind is TaskType.INDUCTION:
                 source, references = buffers[language].draw_program(rng), ()
             else:
-                source, references = None, buffers[language].references(config.selfplay.references, rng, kind)
+                references = buffers[language].references(config.selfplay.references, rng, kind)
+                build = chance.random() < composite
+                source = _given(player, language, buffers[language].draw_program(chance)) if build else None
             task_id = f"{name}/propose/{kind}/{number}"
             tasks.append(_proposer_task(config, player, task_id, language, kind, source, references))
     return _fitting(player, tasks)
+
+
+def _given(player: Player, language: str, earlier: Triplet) -> Triplet | None:
+    """The earlier program with its function named g, or None where that can't be done."""
+    program = given_function(player.languages[language], earlier.program)
+    return None if program is None else dataclasses.replace(earlier, program=program)
 
 
 def _proposer_task(
@@ -67,20 +80,21 @@ def _proposer_task(
     source: Triplet | None,
     references: Sequence[Triplet],
 ) -> Task:
-    """An induction proposer's prompt shows the source's program, the others' as many of the references as fit."""
+    """A prompt shows the source's program, if there is one, and as many of the references as fit."""
     settings, record = config.selfplay, player.languages[language]
     template, inputs = settings.prompt_template, settings.induction_inputs
     examples = player.examples(language, Role.PROPOSE, kind)
+    given = source.program if source is not None else ""
     while True:
-        if source is not None:
+        if source is not None and kind is TaskType.INDUCTION:
             prompt = worked.proposed(record, kind, examples, template, inputs)
             prompt += prompts.propose_induction(record, source.program, inputs, template)
         elif examples:
             shown = [*examples, *references][-settings.references :]
             prompt = worked.proposed(record, kind, shown, template, inputs)
-            prompt += prompts.propose_triplet(record, kind, (), template)
+            prompt += prompts.propose_triplet(record, kind, (), template, given)
         else:
-            prompt = prompts.propose_triplet(record, kind, references, template)
+            prompt = prompts.propose_triplet(record, kind, references, template, given)
         prompt_ids = player.encode(prompt)
         if player.fits(prompt_ids) or not references:
             return Task(task_id, Role.PROPOSE, kind, language, prompt, source, prompt_ids)

@@ -31,13 +31,23 @@ def with_entry_named_f(language: Language, program: str) -> str:
     It is not where f is defined or named, where there is not exactly one function, where its name stands behind a dot
     too (a method's), or where the language's definitions or tokens are not known.
     """
-    names, lexer = set(definitions(language, program)), lexer_of(language.name)
-    if len(names) != 1 or ENTRY in names or lexer is None:
+    names = set(definitions(language, program))
+    if len(names) != 1 or ENTRY in names or ENTRY in (names_of(language, program) or {ENTRY}):
         return program
     (name,) = names
-    tokens = list(lexer.get_tokens(program))
-    used = {text for kind, text in tokens if kind in Name}
-    if ENTRY in used or re.search(rf"\.\s*{re.escape(name)}\b", program):
+    if re.search(rf"\.\s*{re.escape(name)}\b", program):
         return program
-    renamed = "".join(ENTRY if kind in Name and text == name else text for kind, text in tokens)
-    return renamed if set(definitions(language, renamed)) == {ENTRY} else program
+    text = renamed(language, program, name, ENTRY)
+    return text if set(definitions(language, text)) == {ENTRY} else program
+
+
+def names_of(language: Language, program: str) -> set[str] | None:
+    """The names that a program uses or defines; None where the language's tokens are not known."""
+    lexer = lexer_of(language.name)
+    return None if lexer is None else {text for kind, text in lexer.get_tokens(program) if kind in Name}
+
+
+def renamed(language: Language, program: str, old: str, new: str) -> str:
+    """The program with a name changed wherever it stands, but in strings and comments; for known tokens alone."""
+    tokens = lexer_of(language.name).get_tokens(program)
+    return "".join(new if kind in Name and text == old else text for kind, text in tokens)

@@ -50,6 +50,11 @@ stands between the parentheses of a call of `f`: all arguments, as expressions o
 
 """
 
+_GIVEN = """# Given Function:
+The function `g` below is defined before your program. Call it in `f` and build on what it returns, so that `f` does
+more than `g` does. Do not define it again.
+"""
+
 _INPUT_REQUIREMENTS = """# Input Requirements:
 - Let the inputs differ in kind and size, reach every branch of the program, and include unusual ones.
 - Give every input as many arguments as the program's `f` takes.
@@ -104,20 +109,29 @@ def fenced(tag: str, text: str) -> str:
     return f"{fence}{tag}\n{text}\n{fence}\n"
 
 
-def propose_triplet(language: Language, kind: TaskType, references: Sequence[Triplet], template: str) -> str:
-    """The deduction or abduction proposer's prompt with its K reference triplets."""
+def propose_triplet(
+    language: Language, kind: TaskType, references: Sequence[Triplet], template: str, given: str = ""
+) -> str:
+    """The deduction or abduction proposer's prompt with its K reference triplets.
+
+    `given`: the definition of a function g that the program has to call (composite.py).
+    """
     shown = "".join(
         fenced(language.fence, triplet.program) + fenced("input", triplet.input) + fenced("output", triplet.output)
         for triplet in references
     )
     if template == "brief":
-        return _brief(language, Role.PROPOSE, kind) + shown + OPENING
+        brief = _brief(language, Role.PROPOSE, kind)
+        if given:
+            brief = brief.rstrip("\n") + ", call g\n" + fenced(language.fence, given)
+        return brief + shown + OPENING
     skeleton = fenced(language.fence, language.skeleton) + fenced("input", language.skeleton_input)
     return (
         _headline(_PROPOSE[kind], language)
         + _PROPOSAL_REQUIREMENTS.format(language=language.full_name)
         + _PROPOSAL_FORMAT.format(language=language.full_name, example=skeleton)
         + f"Write the program in one ```{language.fence}``` block and its input in one ```input``` block.\n\n"
+        + (_GIVEN + fenced(language.fence, given) + "\n" if given else "")
         + f"# References:\n{shown}\n"
         + OPENING
     )

@@ -7,6 +7,7 @@ Outcome words: `valid`, `correct`, `wrong`, a parsing reason, an executor status
   was made. It is not valid (reward -1): the task is to write a new, different one, and a copy of a reference would earn
   one. Two equal proposals of the same step are both valid, since neither could know of the other; the buffer keeps one.
 - `several_entry_functions`: with `selfplay.entry_functions=one`, a program that defines f more than once.
+- `redefines_given`, `does_not_call_given`: a program that was given a function and does not build upon it.
 - `repeated_inputs`: an induction proposal with the same input twice, by canonical text. AZR accepts these; here they
   are not valid, because a held-out pair that is also shown is no test, and the prompt asks for different inputs.
 """

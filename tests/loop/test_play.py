@@ -10,7 +10,7 @@ import itertools
 import pytest
 
 from azr_jax.loop.play import Player, Proposal, Solution, mean_accuracy
-from azr_jax.loop.tasks import starting_buffers
+from azr_jax.loop.tasks import proposer_tasks, starting_buffers
 from azr_jax.monitor.stall import StalledError, ended
 from azr_jax.sampler.session import Session
 from azr_jax.types import Role, Rollout, StopReason, Task, TaskType, Triplet
@@ -131,14 +131,14 @@ def test_invalid_proposals_are_not_estimated(opened):
     assert (proposal.item is not None) == (proposal.outcome == "valid")
 
 
-def proposed(opened, monkeypatch, text: str, **selfplay) -> Proposal:
+def proposed(opened, monkeypatch, text: str, source: Triplet | None = None, **selfplay) -> Proposal:
     """What becomes of a proposal with this text, beside a buffer that has f(2) of TRIPLET's program."""
     settings = dataclasses.replace(opened.config.selfplay, **{"format": "azr", "duplicates": "-1"} | selfplay)
     player = opened.player
     monkeypatch.setattr(player, "config", dataclasses.replace(opened.config, selfplay=settings))
     buffers = starting_buffers(player.config, player)
     buffers["python"].add_triplet(dataclasses.replace(TRIPLET, input="2", output="3"))
-    asked = task(opened)
+    asked = dataclasses.replace(task(opened), source=source)
 
     async def sample(task, temperature, sample_id=""):
         return Rollout(task.id, asked.prompt_ids, (1,), (0.0,), text, StopReason.EOS)
@@ -177,6 +177,22 @@ def test_the_only_function_is_f_whatever_it_is_called_but_not_where_the_format_i
     proposal = proposed(opened, monkeypatch, text)
     assert proposal.outcome == "valid" and proposal.item.program == "def f(x):\n    return x * 2"
     assert proposed(opened, monkeypatch, text, format="strict").item is None
+
+
+def test_a_proposal_builds_upon_the_function_that_it_was_given(opened, monkeypatch):
+    buffers = starting_buffers(opened.config, opened.player)
+    plain = proposer_tasks(opened.config, opened.player, buffers, "1", list(TaskType))
+    tasks = proposer_tasks(opened.config, opened.player, buffers, "1", list(TaskType), composite=1.0)
+    for without, built in zip(plain, tasks, strict=True):
+        if built.type is TaskType.INDUCTION:
+            assert built == without
+        else:
+            assert without.source is None and "def g(" in built.source.program and built.source.program in built.prompt
+    calls, ignores = response("def f(x):\n    return [g(x)]", "4"), response("def f(x):\n    return [x]", "4")
+    proposal = proposed(opened, monkeypatch, calls, tasks[0].source)
+    assert proposal.outcome == "valid" and proposal.item.output == "[4]", proposal
+    assert proposal.item.program.count("def ") == 2
+    assert proposed(opened, monkeypatch, ignores, tasks[0].source).outcome == "does_not_call_given"
 
 
 class Scripted(Player):

@@ -25,13 +25,13 @@ def study(**changes):
 def test_the_grid_has_every_combination_once_and_its_settings_are_real(tmp_path):
     rewards = grid.study_of(reward_tiny.get_config().to_dict(), "reward_tiny")
     cells = grid.cells_of(rewards, 3, tmp_path)
-    assert len(cells) == len({cell.workdir for cell in cells}) == 3 * 3 * 13
+    assert len(cells) == len({cell.workdir for cell in cells}) == 3 * 3 * 17
     for cell in cells:
         config = grid.config_of(rewards, cell)
         assert config.seed == cell.seed
         assert config.languages == (cell.language,)
         assert (config.selfplay.estimate_temperature == 0.0) == (cell.arm == "greedy_estimates")
-        schedules = ("eq4", "switch", "adaptive", "linear", "learnability")
+        schedules = ("eq4", "switch", "adaptive", "linear", "learnability", "uncertainty")
         assert config.reward.proposer == (cell.arm if cell.arm in schedules else "eq3")
         assert (config.reward.novelty > 0.0) == (cell.arm in ("novelty", "behaviour"))
         assert config.selfplay.train_on_estimates == (cell.arm == "train_on_estimates")
@@ -47,7 +47,9 @@ def test_a_part_of_the_grid_can_be_started_first(tmp_path):
     assert [(cell.language, cell.seed, cell.arm) for cell in part] == [
         (language, seed, arm) for language in ("julia", "racket") for seed in (0, 1) for arm in ("eq3", "eq4")
     ]
-    with pytest.raises(ValueError, match="--arms=eq5: study reward_tiny has adaptive, band, behaviour, eq3"):
+    with pytest.raises(
+        ValueError, match="--arms=eq5: study reward_tiny has adaptive, alternating, band, behaviour, composite, eq3"
+    ):
         grid.chosen(rewards, cells, [], ["eq5"])
 
 

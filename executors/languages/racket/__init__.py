@@ -251,6 +251,7 @@ LANGUAGE = Language(
     example="(define (f a)\n  a)",
     skeleton="(define (f first second)\n  <state that changes step by step>\n  <result>)",
     skeleton_input="<first> <second>",
+    header=r"^#lang[^\n]*\n?",
     definition=r"^\(define\s+(?:\(\s*NAME[\s)]|NAME\s+\((?:case-)?(?:lambda|λ)[\s(])",
     canonical_program=canonical_program,
     tested=("8.7",),

@@ -1,0 +1,57 @@
+"""Composite proposals: the function of an earlier program, as g, may be built upon in the new one.
+
+As in the public Absolute Zero code, whose proposers are asked for programs that call given functions: tasks grow in
+steps instead of starting anew. The solver sees one program, with g before f.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from azr_jax.config import SelfplaySettings
+from azr_jax.selfplay.entry import ENTRY, definitions, names_of, renamed
+from azr_jax.types import Answer, Invalid
+from executors.language import Language
+
+GIVEN = "g"
+
+
+def composite_share(settings: SelfplaySettings, step: int) -> float:
+    """The share of a step's deduction and abduction proposals that are given a function.
+
+    `composite_share` from step `composite_to` on, rising in a line from 0 at step `composite_from`.
+    """
+    if step >= settings.composite_to:
+        return settings.composite_share
+    risen = (step - settings.composite_from) / max(1, settings.composite_to - settings.composite_from)
+    return settings.composite_share * max(0.0, risen)
+
+
+def given_function(language: Language, program: str) -> str | None:
+    """The program with f renamed to g; None where its names are not known, an f stands behind a dot, or g is there."""
+    if GIVEN in (names_of(language, program) or {GIVEN}) or ENTRY not in definitions(language, program):
+        return None
+    if re.search(rf"\.\s*{ENTRY}\b", program):
+        return None
+    given = renamed(language, program, ENTRY, GIVEN)
+    return given if GIVEN in definitions(language, given) else None
+
+
+def composed(language: Language, given: str, answer: Answer) -> Answer | Invalid:
+    """The answer with the given function before its program; Invalid if that does not call g, or defines it anew."""
+    if GIVEN in definitions(language, answer.program):
+        return Invalid("redefines_given", "the program defines g, which is given")
+    if GIVEN not in (names_of(language, answer.program) or ()):
+        return Invalid("does_not_call_given", "the program does not call g, which is given")
+    return dataclasses.replace(answer, program=_together(language, given, answer.program))
+
+
+def _together(language: Language, first: str, second: str) -> str:
+    """Both programs in one text: lines that must come first in a file come first, once each."""
+    if not language.header:
+        return f"{first.rstrip()}\n\n{second}"
+    header = re.compile(language.header, re.MULTILINE)
+    lines = dict.fromkeys(line.strip() for text in (first, second) for line in header.findall(text))
+    bodies = [header.sub("", text).strip("\n") for text in (first, second)]
+    return "\n".join([*lines, "\n\n".join(bodies)])
