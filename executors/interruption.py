@@ -11,8 +11,8 @@ from typing import NoReturn
 
 _STATUS = 128 + signal.SIGINT
 _SAID = "interrupted\n"
-# How long an interruption that nobody seems to have heard is waited for.
-_AGAIN_S = 1.0
+# How long an interruption that nobody seems to have heard is waited for; how long one that came too soon waits.
+_AGAIN_S, _SOON_S = 1.0, 0.05
 
 
 def expect() -> None:
@@ -40,21 +40,29 @@ def _is_interruption(error: BaseException | None) -> bool:
     return error is not None
 
 
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is being imported: one in C prints the exception, or makes another of it."""
+    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
+
+
 def exit_with(main: Callable[[], int | None]) -> NoReturn:
     """Ends the process with the status that `main` returns; Ctrl-C ends it with one line and 130.
 
     The exception of an interruption is lost when it comes amid a callback of the garbage collector or a look-up in C:
-    it is raised again and again until it is seen to be handled.
+    it is raised again and again until it is seen to be handled. An import ends first.
     """
     came = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal came
-        if number == signal.SIGALRM and _is_interruption(sys.exc_info()[1]):
-            return  # heard: something is cleared up on its way
-        came = True
-        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S, _AGAIN_S)
-        raise KeyboardInterrupt
+        came, too_soon = True, _imports(frame)
+        signal.setitimer(signal.ITIMER_REAL, _SOON_S if too_soon else _AGAIN_S, _AGAIN_S)
+        # Heard when it is on its way through blocks that clear up.
+        heard = number == signal.SIGALRM and _is_interruption(sys.exc_info()[1])
+        if not heard and not too_soon:
+            raise KeyboardInterrupt
 
     put_back = [_handle(number, interrupt) for number in (signal.SIGINT, signal.SIGALRM)]
     try:
