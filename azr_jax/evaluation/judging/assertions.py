@@ -7,11 +7,14 @@ here and is judged in MultiPL-E's own way.
 
 from __future__ import annotations
 
+import functools
+
 from azr_jax.evaluation.languages.record import Form, Tests
 
 _CLOSERS = {"(": ")", "[": "]", "{": "}"}
 
 
+@functools.lru_cache(maxsize=4096)
 def parse(form: Form | None, tests: str) -> Tests | None:
     """The assertions of a test text; None when it has another form than the language's."""
     match = form.whole.fullmatch(tests) if form else None

@@ -13,6 +13,7 @@ import dataclasses
 import json
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from azr_jax.evaluation.judging.evalplus_programs import COLLECT, COMPARE
 from azr_jax.evaluation.problems.evalplus_inputs import arguments_of
@@ -51,8 +52,12 @@ class Result:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Expected:
-    """What the reference solution gives for base and plus inputs: canonical text, and the seconds of each call."""
+    """What the reference solution gives for base and plus inputs: canonical text, and the seconds of each call.
 
+    `arguments`: the argument lists of these inputs as Python values.
+    """
+
+    arguments: Sequence[Any]
     outputs: str
     seconds: tuple[float, ...]
 
@@ -81,7 +86,9 @@ class ExpectedCache:
 _NOT_NONE = ("check_str", "text_match_three", "text_starta_endb")
 
 
-def _collect(problem: EvalPlusProblem, program: str, limits: Sequence[float], begin: int, end: int) -> str:
+def _collect(
+    problem: EvalPlusProblem, program: str, arguments: Sequence[Any], limits: Sequence[float], begin: int, end: int
+) -> str:
     """The program that makes the calls from `begin` to `end`."""
     fields = {
         "TEXT": program,
@@ -90,28 +97,29 @@ def _collect(problem: EvalPlusProblem, program: str, limits: Sequence[float], be
         "LIMITS": list(limits[begin:end]),
         "MOST_SIZE": _MOST_OUTPUT_SIZE,
     }
-    return COLLECT + "".join(f"{name} = {value!r}\n" for name, value in fields.items()) + _inputs(problem, begin, end)
+    return COLLECT + "".join(f"{name} = {value!r}\n" for name, value in fields.items()) + _inputs(arguments[begin:end])
 
 
-def _compare(problem: EvalPlusProblem) -> str:
+def _compare(problem: EvalPlusProblem, arguments: Sequence[Any]) -> str:
     fields = {"ATOL": problem.atol, "ENTRY": problem.entry_point, "MBPP": problem.name.startswith("Mbpp/")}
     settings = "".join(f"{name} = {value!r}\n" for name, value in fields.items())
-    return f"{COMPARE}{settings}{_inputs(problem)}"
+    return f"{COMPARE}{settings}{_inputs(arguments)}"
 
 
-def _inputs(problem: EvalPlusProblem, begin: int = 0, end: int | None = None) -> str:
-    return f"INPUTS = {arguments_of(problem.name, [*problem.base_input, *problem.plus_input][begin:end])!r}\n"
+def _inputs(arguments: Sequence[Any]) -> str:
+    return f"INPUTS = {list(arguments)!r}\n"
 
 
 def _reference(run: Run, problem: EvalPlusProblem) -> Expected | Verdict:
-    count = len(problem.base_input) + len(problem.plus_input)
+    arguments = arguments_of(problem.name, [*problem.base_input, *problem.plus_input])
+    count = len(arguments)
     program = problem.prompt + problem.canonical_solution
-    source = _collect(problem, program, [_REFERENCE_LIMIT_S] * count, 0, count)
+    source = _collect(problem, program, arguments, [_REFERENCE_LIMIT_S] * count, 0, count)
     verdict = run(JobKind.EVALUATE, source, [str(count), "-1"])
     if verdict.status is not Status.OK:
         return verdict
     outputs, seconds = verdict.values
-    return Expected(outputs, tuple(json.loads(seconds)))
+    return Expected(arguments, outputs, tuple(json.loads(seconds)))
 
 
 def judge(run: Run, cache: ExpectedCache, problem: EvalPlusProblem, program: str) -> Result:
@@ -119,14 +127,17 @@ def judge(run: Run, cache: ExpectedCache, problem: EvalPlusProblem, program: str
     expected = cache.get(run, problem)
     if isinstance(expected, Verdict):
         return Result("Exception", "", "", f"the reference solution: {expected.status} {expected.message}", 0.0, True)
-    base, count = len(problem.base_input), len(problem.base_input) + len(problem.plus_input)
+    arguments = expected.arguments
+    base, count = len(problem.base_input), len(arguments)
     limits = [max(_MIN_TIME_LIMIT_S, _TIME_LIMIT_FACTOR * seconds) for seconds in expected.seconds]
 
     def half(inputs: int) -> Result:
         """The verdict on the first `inputs`."""
-        ran = _outputs(run, lambda begin, end: _collect(problem, program, limits, begin, end), limits, 0, inputs)
+        ran = _outputs(
+            run, lambda begin, end: _collect(problem, program, arguments, limits, begin, end), limits, 0, inputs
+        )
         # The reference's outputs are the comparison's first input, not its source: Python compiles no long integers.
-        return _compared(run, _compare(problem), expected.outputs, ran)
+        return _compared(run, _compare(problem, arguments), expected.outputs, ran)
 
     both = half(count)
     if both.over_time:
