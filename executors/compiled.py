@@ -1,4 +1,4 @@
-"""Where the parts that are compiled on this machine lie, and the private installations of interpreters."""
+"""The folders of parts that are compiled on this machine, and of private interpreters."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def examine(
 
 
 def _refusal(allow_tier: str) -> str:
-    """What a run says of this machine, which contains less than `allow_tier`."""
+    """The error that a run gives on this machine, which contains less than `allow_tier`."""
     try:
         require_tier(allow_tier)
     except ValueError as error:

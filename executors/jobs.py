@@ -1,4 +1,4 @@
-"""What goes into a pool and what comes out: `Job`, `Limits` and `Verdict`. Verdicts are data, never exceptions."""
+"""The input and output of a pool: `Job`, `Limits` and `Verdict`. Verdicts are data, never exceptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From jobs to verdicts: what is asked of a worker, what is read back in a clean process, what is compared here."""
+"""From jobs to verdicts: asks a worker, reads its claims back in a clean process, and compares."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TIMEOUT_KEPT_S = 60.0
 
 
 class ValueCache:
-    """What reading a text gave, for the texts read last: thread-safe, at most `capacity` entries.
+    """A cache of what reading a text gave: thread-safe, at most `capacity` entries.
 
     A text has an entry for each kind of request that reads it: as a value or as arguments.
     """
@@ -46,7 +46,7 @@ class ValueCache:
             return reply
 
     def put(self, kind: Request, text: str, reply: Reply) -> None:
-        """Keep `reply` when it is one that lasts, a time-out for a minute."""
+        """Keep `reply` if it is permanent; keep a time-out for a minute."""
         if reply.status in _LASTING:
             until = math.inf
         elif reply.status is Status.TIMEOUT:
@@ -192,7 +192,7 @@ class Judge:
         return Reply(Status.OK, values=tuple(read[text].values[0] for text in texts))
 
     def _read_each(self, kind: Request, texts: Sequence[str]) -> dict[str, Reply]:
-        """What each text gives when it is read in a clean process, as a value or as arguments.
+        """Reads each text in a clean process, as a value or as arguments.
 
         Up to the first that fails, which is what counts (arguments that are no literals can still be evaluated).
         Nothing is read again after a time-out: reading all the texts of a job takes no longer than twice its limit.
@@ -262,7 +262,7 @@ def _wrong(number: int) -> str:
 
 
 def _unreadable(expected: Reply) -> Reply:
-    """The outcome when what the caller expects is no value: never the program's fault."""
+    """The outcome if the caller's `expect` is not a value: never the program's fault."""
     if expected.status is Status.INFRASTRUCTURE:
         return expected
     message = f"the expected value can't be read: {expected.status} {expected.message}".strip()

@@ -109,7 +109,7 @@ async def _part(pair: Awaitable[tuple[Any, Any]], index: int) -> Any:
 
 
 def note_solves(config: Config, solutions: Iterable[Solution], buffers: Buffers) -> None:
-    """Adds what a step's solvers made of each item to its entry in the step's own buffers, where a band draws by it."""
+    """Counts the tries of a step's solvers at each item, and the correct ones, in the step's buffers; for a band alone."""
     if not draw_rule(config.selfplay).has_band:
         return
     for solution in solutions:

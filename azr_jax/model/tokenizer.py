@@ -200,7 +200,7 @@ def _rendered(tokenizer: Tokenizer, message: str) -> str:
 
 
 def _prefix(backend: tokenizers.Tokenizer) -> tuple[int, ...]:
-    """What the post-processor puts in front of a text."""
+    """The tokens that the post-processor puts before a text."""
     whole, plain = (backend.encode("a", add_special_tokens=added).ids for added in (True, False))
     count = next((at for at in range(len(whole) + 1) if whole[at : at + len(plain)] == plain), 0)
     return tuple(whole[:count])

@@ -1,1 +1,1 @@
-"""What a person sees of a run: its display, alerts, where time and memory go, and the status command."""
+"""What a user sees of a run: display, alerts, use of time and memory, and the status command."""

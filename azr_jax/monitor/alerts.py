@@ -1,4 +1,4 @@
-"""What is off in a step's metrics, what it usually means, and what to try. No jax."""
+"""Alerts on a step's metrics: what is wrong, what it usually means, and what to try. No jax."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REPEAT_STEPS = 16
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Alert:
-    """One thing that is off at a step."""
+    """One problem at a step."""
 
     name: str
     finding: str
@@ -39,7 +39,7 @@ class _Cause:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Rule:
-    """`causes` are asked in turn; `meaning` and `advice` are for when none of them holds."""
+    """`causes` are checked in order; `meaning` and `advice` apply if none of them holds."""
 
     name: str
     key: str
@@ -152,7 +152,7 @@ _RULES = (
 
 
 def alerts(metrics: Metrics, config: Config) -> list[Alert]:
-    """What is off in one step's metrics; a metric that is absent or not a number says nothing."""
+    """The alerts of one step's metrics; a metric that is absent or not a number gives none."""
     limits, raised = config.monitoring, []
     for rule in _RULES:
         value = metrics.get(rule.key)
@@ -164,14 +164,14 @@ def alerts(metrics: Metrics, config: Config) -> list[Alert]:
 
 
 class Watch:
-    """Says an alert when it begins, and again no sooner than REPEAT_STEPS later, whether it lasts or comes and goes."""
+    """Reports an alert when it begins, and again no sooner than REPEAT_STEPS later, even if it comes and goes."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._said: dict[str, int] = {}
 
     def new_alerts(self, step: int, metrics: Metrics) -> list[Alert]:
-        """The alerts of this step that are to be said now."""
+        """The alerts of this step that should be reported now."""
         raised = alerts(metrics, self._config)
         new = [alert for alert in raised if step - self._said.get(alert.name, step - REPEAT_STEPS) >= REPEAT_STEPS]
         self._said |= {alert.name: step for alert in new}

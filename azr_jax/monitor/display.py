@@ -51,7 +51,7 @@ class Progress:
             self._live = None
 
     def phase(self, name: str) -> None:
-        """What the run does now. Without a terminal each name is said once, and again after the last step."""
+        """Shows what the run does now. Without a terminal each name is printed once, and again after the last step."""
         self._phase, self._phase_began, self._detail = name, time.monotonic(), ""
         self._detail_said = self._phase_began
         self.note(name, "")
@@ -60,7 +60,7 @@ class Progress:
         self._phases_said.add(name)
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
-        """A step is done; `metrics` are its metrics, of which any may be absent."""
+        """Shows a finished step with its `metrics`, of which any may be absent."""
         now = time.monotonic()
         self._step_seconds.append(metrics.get("time/step_s", now - self._last_update))
         del self._step_seconds[:-_STEPS_FOR_RATE]
@@ -69,7 +69,7 @@ class Progress:
             self._say(self.line())
 
     def detail(self, text: str) -> None:
-        """How far the phase is and what it waits for. Without a terminal it is said once a minute."""
+        """Shows how far the phase is and what it waits for. Without a terminal it is printed once a minute."""
         self._detail = text
         self.note(self._phase, text)
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""What ends a run that does not get on any more: an error where it can still save, a traceback where it cannot."""
+"""Ends a run that makes no progress: with an error if it can still save, with a traceback if it cannot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class StalledError(RuntimeError):
 
 
 def alive(stall_s: float) -> None:
-    """Call it whenever the run gets on. The process ends, with 1, when that does not happen for twice `stall_s`.
+    """Call it whenever the run makes progress. The process ends with 1 if that does not happen for twice `stall_s`.
 
     By then the main thread is stuck in a call that raises nothing (a device, a disk, another host): the tracebacks of
     all threads go to standard error, and the newest save stays. 0: never.
@@ -20,5 +20,5 @@ def alive(stall_s: float) -> None:
 
 
 def ended() -> None:
-    """Call it when the run has ended: the process may go on."""
+    """Call it when the run has ended; the process may continue."""
     faulthandler.cancel_dump_traceback_later()

@@ -1,4 +1,4 @@
-"""Where a step's time goes, what the process and its devices hold, and profiler traces of chosen steps."""
+"""The time of a step, the memory of the process and its devices, and profiler traces of chosen steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PROC = Path("/proc")
 
 
 class StepClock:
-    """Where the seconds of a step go: each phase of it, the whole, and the save that held it up before it began."""
+    """The seconds of a step: of each phase, of the whole, and of the save before it."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
@@ -35,7 +35,7 @@ class StepClock:
 
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:
-        """The block is a step. Of the phases before it only "save" is told with it."""
+        """The block is a step. Of the phases before it, only "save" is counted with it."""
         self._seconds = {"save": self._seconds.get("save", 0.0)}
         started, cpu_started = time.monotonic(), time.process_time()
         yield
@@ -48,7 +48,7 @@ class StepClock:
 
 
 def machine_metrics() -> dict[str, float]:
-    """What this process and its devices hold now: `device/...` and `host/...`."""
+    """Memory and processes of this process and its devices: `device/...` and `host/...`."""
     return device_metrics(jax.local_devices()) | host_metrics()
 
 

@@ -47,7 +47,7 @@ class Whereabouts:
 
 
 def describe(folder: epath.Path, now: float) -> list[str]:
-    """What a run's file says, as lines; none if there is no file.
+    """The content of a run's file, as lines; none if there is no file.
 
     Raises:
       ValueError: a damaged file.

@@ -59,7 +59,7 @@ def model_config(config: Config) -> ModelConfig:
 
 
 def topology_devices(topology: str) -> list[Any]:
-    """The devices of a slice, which are described and not there; after `chips.configure()`.
+    """Descriptions of the devices of a slice; call it after `chips.configure()`.
 
     Raises:
       ValueError: a name that `chips.parse` does not know.

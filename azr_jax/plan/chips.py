@@ -36,7 +36,7 @@ class Chip:
 
     @property
     def platform(self) -> str:
-        """As jax.experimental.topologies names it."""
+        """Its name in jax.experimental.topologies."""
         return "cuda" if self.target else "tpu"
 
 
@@ -145,7 +145,7 @@ def has_cuda_compiler() -> bool:
 
 
 def configure(chip: Chip) -> None:
-    """Makes this process one that compiles for such chips without having any; before jax is imported.
+    """Makes this process compile for such chips without having any; call it before jax is imported.
 
     Raises:
       RuntimeError: the chip's compiler is not installed, with the command that installs it.

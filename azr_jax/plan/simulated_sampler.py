@@ -44,7 +44,7 @@ class Costs(Protocol):
 
 @dataclasses.dataclass(slots=True)
 class Clock:
-    """Seconds since the step began: of the host, and when the device has done all that was sent to it."""
+    """Seconds since the step began: the host's clock, and the time at which the device will have finished its queue."""
 
     host_s: float = 0.0
     device_free_s: float = 0.0
@@ -53,7 +53,7 @@ class Clock:
     chunks: list[tuple[float, int, int]] = dataclasses.field(default_factory=list)
 
     def send(self, seconds: float) -> float:
-        """Queues work on the device; when it is done."""
+        """Queues work on the device; returns the time at which it is done."""
         self.device_free_s = max(self.device_free_s, self.host_s) + seconds
         return self.device_free_s
 
@@ -98,7 +98,7 @@ class _Rows:
 
 
 class _Programs:
-    """What `sampler.programs.Programs` has, in time alone."""
+    """Stands for `sampler.programs.Programs`: advances the clock instead of computing."""
 
     def __init__(
         self, sampler: SimulatedSampler, costs: Costs, clock: Clock, lengths: Mapping[tuple[int, int], int]
@@ -209,7 +209,7 @@ class _Hidden(_Array):
 
 
 class SimulatedSampler:
-    """What a Session asks of its Sampler; the sizes are those of a real one, with `tiers` of (slots, positions).
+    """A Sampler for a Session, with the sizes of a real one and `tiers` of (slots, positions).
 
     `lengths` are the tokens that each request will draw, by its id; a response ends there or at its `max_tokens`.
     """

@@ -17,7 +17,7 @@ _ORDERS = {"before": "drawn at the start (one queue)", "after": "drawn when all 
 
 
 def memory_text(topology: str, plan: Setup, sharing: Sharing, chip: Chip) -> str:
-    """What is planned and how the sampler and the learner's state share a device."""
+    """The configuration that is planned, and how the sampler and the learner's state share a device."""
     mesh, config = plan.mesh.shape, plan.config
     place = "on the host while sampling" if sharing.evicted else "on the device all the time"
     return "\n".join(

@@ -1,4 +1,4 @@
-"""A slice's verdict: what each program and all that lies beside it take, against the chip; and what to change."""
+"""Whether a slice fits: the memory of each program and of what lies beside it, against the chip; and what to change."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def draw(count: int, inputs: int, rng: random.Random, taken: set[tuple]) -> list
 
 
 def key(program: Program) -> tuple:
-    """What two programs share when they do the same steps, however they are laid out."""
+    """The same for two programs with the same steps, whatever their layout."""
     return tuple((step.operation.name, step.constants) for step in program.steps)
 
 

@@ -89,7 +89,7 @@ class Transcript:
 
 
 def message(program: Program, rng: random.Random) -> str:
-    """What an induction proposer says: all steps (0.8), the steps without their numbers (0.1), or just the kinds."""
+    """An induction proposer's message: all steps (0.8), the steps without their numbers (0.1), or just the kinds."""
     phrases = ", ".join(step.phrase for step in program.steps)
     choice = rng.random()
     if choice < 0.8:

@@ -1,4 +1,4 @@
-"""What a run came to: one self-contained HTML page of one or several runs, and a table for the terminal. No jax.
+"""Reports of runs: a self-contained HTML page of one or several, and a table for the terminal. No jax.
 
 `python -m azr_jax.report WORKDIR [WORKDIR ...] --out=FILE`. Figures 2, 3 and 4 of the paper are drawn from the run's
 own metrics.jsonl; a run that is still going on, or that was cut off, is shown as far as it came.

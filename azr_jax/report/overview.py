@@ -1,4 +1,4 @@
-"""The head of the page: what the runs are, where they came to, and their held-out scores."""
+"""The head of the page: the runs, how far they came, and their held-out scores."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def section(arms: Sequence[Arm]) -> str:
 
 
 def facts(run: RunData) -> list[str]:
-    """What makes a run comparable: language, model, seed, rewards, how far it came and when."""
+    """The facts that make a run comparable: language, model, seed, rewards, progress and date."""
     words = [f"step {_reached(run)} of {_wanted(run)}"]
     if run.config:
         words += [f"languages {', '.join(run.config.get('languages', ()))}"]

@@ -1,4 +1,4 @@
-"""Reads what a run left in its workdir: settings, metrics, summary; and what its newest save keeps."""
+"""Reads a run's workdir: settings, metrics, summary, and the buffers of its newest save."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from azr_jax.workdir.saved import host_file, saved_host, saved_steps
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunData:
-    """One run; `name` tells it from the others. What is not there yet is empty.
+    """One run; `name` tells it from the others. Missing files leave their fields empty.
 
     `started`: the command and commit of its last start. `seeding`: its rounds, as seeding.jsonl has them.
     """

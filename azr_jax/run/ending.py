@@ -21,7 +21,7 @@ from azr_jax.workdir.files import REPORT_FILE, SUMMARY_FILE, ended_steps
 
 
 def is_finished(run: OpenRun, session: SessionState) -> bool:
-    """Whether the restored run has all its steps, export, summary and report; then it is said again."""
+    """Whether the restored run has all its steps, export, summary and report; if so, prints its result again."""
     if session.scores_before is None or session.unfinished is not None or session.step < run.config.steps:
         return False
     if not run.hosts.first("ended", lambda: _has_ended(run)):

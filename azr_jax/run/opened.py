@@ -129,7 +129,7 @@ class OpenRun:
             self.saving.save(session.step, state, saved, record.metrics if record else {}, must_succeed=last)
 
     def save_and_say(self, state: TrainState, session: SessionState) -> None:
-        """The save of a run that a signal or a stall ends, unless there is nothing to save, and how to resume."""
+        """Saves a run that a signal or a stall ends, unless there is nothing to save, and prints how to resume."""
         if session.scores_before is None:
             self.progress.message(f"stopped before the first save; the same command begins {self.workdir} anew")
             return
@@ -256,7 +256,7 @@ def open_run(
 def _open_workdir(
     config: Config, workdir: str, hosts: Hosts, stack: contextlib.ExitStack
 ) -> tuple[checkpoint.Manager, Mirror, metrics.Writers]:
-    """What writes there."""
+    """Opens saves, mirror and metric writers of the workdir."""
     keep, keep_every = config.checkpoint.keep, config.checkpoint.keep_every
     saves = stack.enter_context(checkpoint.Manager(workdir, keep, keep_every, json.loads(config.to_json())))
     mirror = Mirror(workdir)

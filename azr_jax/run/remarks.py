@@ -1,4 +1,4 @@
-"""What a run's settings mean that a user may not have meant: said at its start, before anything is loaded."""
+"""Remarks on settings that may not mean what the user intended, printed before anything is loaded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_best_metric(config: Config) -> None:
 
 
 def remarks(config: Config) -> list[str]:
-    """A line for each combination that works and is seldom meant."""
+    """A line for each combination of settings that works and is rarely intended."""
     sampler, every, saved = config.sampler, config.evaluation.every, config.checkpoint.every
     lines = []
     if sampler.top_p < 1.0 or sampler.top_k > 0:

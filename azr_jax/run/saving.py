@@ -1,4 +1,4 @@
-"""What a run keeps while it goes on, and how it keeps trying when the disk does not take it."""
+"""Writes records and saves during a run, and tries again if the disk refuses them."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Saving:
             self._note_failure(step, error)
 
     def _score(self, step: int, values: Mapping[str, float]) -> float | None:
-        """The save's score; says once when a step has others of the metric's group and not that one."""
+        """The save's score; warns once if a step has other metrics of the group but not this one."""
         name = self._best_metric
         group = name.partition("/")[0] + "/"
         others = [key for key in values if key.startswith(group)]
@@ -104,7 +104,7 @@ class Saving:
         return values.get(name)
 
     def check(self, wait: bool = False) -> None:
-        """Takes note of a save that has ended, well or badly; with `wait` of the one that is being written too."""
+        """Notes whether the last save succeeded or failed; with `wait` it waits for a save that is being written."""
         try:
             self._note_success(self._saves.settle() if wait else self._saves.poll())
         except RuntimeError as error:

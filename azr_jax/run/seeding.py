@@ -17,7 +17,7 @@ from azr_jax.workdir.mirror import Mirror
 
 
 def seed(run: OpenRun, params: Any, session: SessionState) -> SessionState:
-    """One more round; SIGTERM may cut it short.
+    """Plays one more round; SIGTERM may cut it short.
 
     Raises:
       RuntimeError: `selfplay.seed_rounds` rounds did not fill the buffers.
@@ -35,7 +35,7 @@ def seed(run: OpenRun, params: Any, session: SessionState) -> SessionState:
 
 
 def write_round(mirror: Mirror, record: StepRecord) -> None:
-    """Appends a round to seeding.jsonl, in a bucket too; what is not taken is an error in the log: the run goes on."""
+    """Appends a round to seeding.jsonl, in a bucket too; a failure is logged as an error and the run goes on."""
     try:
         json_lines.append(mirror.local / SEEDING_FILE, [{"step": record.step, **record.to_json()}])
         mirror.push((SEEDING_FILE,))

@@ -103,7 +103,7 @@ def _changes(sampler: Sampler) -> Iterator[tuple[tuple[int, int], tuple[int, int
 
 
 def _widths(sampler: Sampler, tokens: int) -> list[int]:
-    """What `Slots` may copy of each prompt of a packed row of `tokens`."""
+    """The widths that `Slots` may copy of each prompt of a packed row of `tokens`."""
     most = sampler.settings.max_prompt_tokens
     longest = min(tokens, most)
     return sorted({buckets.packed_bucket(size, most, least=256) for size in (1, *range(256, longest, 256), longest)})

@@ -101,7 +101,7 @@ class LanguageBuffers:
     def draw_solver_tasks(
         self, task_type: TaskType, count: int, rng: random.Random, how: DrawRule | None = None
     ) -> list[Triplet] | list[InductionProblem]:
-        """What `count` solver tasks are made of: new ones first, the rest uniform (`RingBuffer.draw`).
+        """The items of `count` solver tasks: new ones first, the rest uniform (`RingBuffer.draw`).
 
         Empty only when the buffer is, as that of problems is at first when `selfplay.seed_problems` is 0.
         """
@@ -136,7 +136,7 @@ class LanguageBuffers:
         return counts | {f"new_{kind.value}": self._buffer_of(kind).new_count(kind) for kind in TaskType}
 
     def copy(self) -> LanguageBuffers:
-        """Buffers that change by themselves, as `RingBuffer.copy`."""
+        """Independent buffers, as `RingBuffer.copy`."""
         copied = copy.copy(self)
         copied._triplets, copied.problems = [buffer.copy() for buffer in self._triplets], self.problems.copy()
         return copied
@@ -200,7 +200,7 @@ class Buffers:
         }
 
     def copy(self) -> Buffers:
-        """Buffers that change by themselves: a step changes a copy, so that what it was given stays. Milliseconds."""
+        """Independent copies: a step changes a copy and leaves its input unchanged. Takes milliseconds."""
         return Buffers({name: buffers.copy() for name, buffers in self._languages.items()})
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What temperature and number of samples make of `acc`: the same proposals, estimated in several ways. No training.
+"""How temperature and number of samples change `acc`: the same proposals, estimated in several ways. No training.
 
 `python -m azr_jax.study.estimation --config=configs/tiny.py --temperatures=0,0.5,1 --samples=16 --out=estimation.json`
 

@@ -49,7 +49,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """The cell's name for a reader."""
         return f"{self.language}/{self.arm}/seed {self.seed}"
 
 
@@ -199,7 +199,7 @@ class Runner:
         self._stopping = False
 
     def run_all(self, cells: Sequence[Cell], on_end: Callable[[Cell, int], None]) -> dict[str, int]:
-        """Runs the cells; `on_end` gets each with its exit status. The names of those that failed, with theirs.
+        """Runs the cells; `on_end` gets each with its exit status. Returns names and statuses of those that failed.
 
         A failed run does not stop the others. Ctrl-C reaches the runs, which save and end; no new one starts then.
         """

@@ -1,4 +1,4 @@
-"""What a grid of runs came to: accuracies by arm with intervals over seeds, and comparisons that count their noise."""
+"""Results of a grid of runs: accuracies by arm with intervals over seeds, and comparisons with their noise."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def read(cell: Cell) -> Result:
 
 
 def to_json(results: Sequence[Result]) -> str:
-    """The results as JSON text; what was not measured (nan) is null, since JSON has no word for it."""
+    """The results as JSON text; what was not measured (nan) is null."""
 
     def known(value: Any) -> Any:
         if isinstance(value, Mapping):

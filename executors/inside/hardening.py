@@ -65,7 +65,7 @@ def leave_parent(reply: int) -> None:
 
 
 def detach() -> None:
-    """An own session, and death with the parent."""
+    """Make a session of its own, and die with the parent."""
     os.setsid()
     LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 

@@ -100,7 +100,7 @@ class Host:
         }
 
     def run(self, request: list[bytes], reply: int) -> None:
-        """Become the interpreter, contained, with `request` on descriptor 0. Raises OSError."""
+        """Replace this process by the contained interpreter, with `request` on descriptor 0. Raises OSError."""
         limits = Limits(request[1])
         sizes = [b"%d" % limits.value_chars, b"%d" % limits.message_chars]
         asked = memory_file(encode_text([request[0], *sizes, *request[2:]]))

@@ -34,7 +34,7 @@ def _refused(action: object, *arguments: object) -> bool:
 
 
 def _send_by_descriptor(process: int) -> None:
-    """Have a pipe's own signal go to `process`."""
+    """Try to direct a pipe's signal to `process`."""
     read, write = os.pipe()
     try:
         fcntl.fcntl(read, fcntl.F_SETOWN, process)

@@ -1,4 +1,4 @@
-"""What a serving Python process in the sandbox does beside its children: starts, watches, ends and judges them.
+"""How a serving Python process in the sandbox starts, watches, ends and judges its children.
 
 Used by the Python harness and by the host of other interpreters; imports the standard library alone, because it runs
 inside.
@@ -35,7 +35,7 @@ _MOST_PARTS = 512  # a kernel takes 1024 at once
 
 
 class Received:
-    """Bytes that came, in one piece of memory that is wiped as soon as they are done with.
+    """Received bytes in one buffer, which is wiped as soon as they are used.
 
     A child inherits all memory of its server: what an earlier request held, expected values among them, and what an
     earlier program claimed must not be found there. So no copy is made of them either.
@@ -46,7 +46,7 @@ class Received:
         self.size = 0
 
     def read(self, descriptor: int) -> int:
-        """Append what `descriptor` has; the number of bytes, 0 at its end."""
+        """Append the bytes available on `descriptor`; returns their number, 0 at its end."""
         if self.size == len(self._data):
             larger = bytearray(2 * self.size)
             larger[: self.size] = self._data
@@ -58,11 +58,11 @@ class Received:
         return count
 
     def view(self) -> memoryview:
-        """What has come."""
+        """The bytes received."""
         return memoryview(self._data)[: self.size]
 
     def wipe(self) -> None:
-        """Forget what has come."""
+        """Wipe the bytes received."""
         self._data[: self.size] = bytes(self.size)
         self.size = 0
         if len(self._data) > _KEPT_BYTES:
@@ -137,7 +137,7 @@ def serve(
 def _watch(
     pid: int, output: int, limits: Limits, values: int, decode: Decode, received: Received
 ) -> Sequence[bytes | memoryview] | None:
-    """What the child claims, or what its limits say of it; None when it ends without a claim."""
+    """The child's claim, or the limit that it reached; None if it ends without a claim."""
     deadline = time.monotonic() + limits.wall_s
     clock = (~pid << 3) | 2
     max_bytes = 1024 + 4 * (limits.message_chars + values * (limits.value_chars + 1))
@@ -178,7 +178,7 @@ def is_claim(fields: Sequence[memoryview], values: int) -> bool:
 
 
 def _end(pid: int, wait_s: float) -> tuple[int, resource.struct_rusage]:
-    """Let the child end by itself for `wait_s`, kill it, and reap it."""
+    """Wait up to `wait_s` for the child to end, kill it, and reap it."""
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
         done, status, usage = os.wait4(pid, os.WNOHANG)
@@ -191,7 +191,7 @@ def _end(pid: int, wait_s: float) -> tuple[int, resource.struct_rusage]:
 
 
 def _judge_end(status: int, usage: resource.struct_rusage, limits: Limits) -> Claim:
-    """What an end without a claim means."""
+    """The status of a child that ended without a claim."""
     if not os.WIFSIGNALED(status):
         return [b"exit", b"", b"the process ended with exit code %d" % os.waitstatus_to_exitcode(status)]
     number = os.WTERMSIG(status)

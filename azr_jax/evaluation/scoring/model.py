@@ -23,7 +23,7 @@ _TOKENIZER = ("tokenizer*", "vocab.json", "merges.txt", "added_tokens.json", "sp
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EvaluatedModel:
-    """A model ready to be sampled. `identity` names its weights: path, step, and a digest of all that answers need."""
+    """A model ready to be sampled. `identity` names its weights: path, step, and a digest of what answers need."""
 
     engine: Engine
     params: Any

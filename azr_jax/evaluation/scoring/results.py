@@ -128,7 +128,7 @@ class Results:
         return kept
 
     def forget_samples(self) -> None:
-        """To be called when every problem has its file."""
+        """Deletes the kept samples; call it when every problem has its file."""
         (self.folder / _SAMPLES).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""From the results of a folder to its scores, and to what a person reads of them."""
+"""From the results of a folder to its scores, and to a report of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMES = {"humaneval": "HumanEval", "mbpp": "MBPP"}
 
 
 def benchmark_name(benchmark: str, suffix: str) -> str:
-    """What people call a benchmark: in Python humaneval is HumanEval+."""
+    """The usual name of a benchmark: in Python humaneval is HumanEval+."""
     name = _NAMES.get(benchmark, benchmark)
     return f"{name}+" if suffix == "py" and benchmark in _NAMES else name
 
@@ -57,7 +57,7 @@ def summarise(
 
 
 def report(settings: Mapping[str, Any], facts: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    """What a person reads at the end: what the score is of, and the score."""
+    """The printed report: what was scored, and the score."""
     model = settings["model"]
     step = "" if model["step"] is None else f" step {model['step']}"
     name = benchmark_name(settings["benchmark"], settings["language"])

@@ -40,7 +40,7 @@ _PLAIN_VALUE = rf"{_ATOM}|\[(?:{_ATOM}(?:,{_ATOM})*)?\]"
 
 
 def addon_path() -> Path:
-    """Where the built addon is, or will be: the name holds the source's digest, so that an old build is never used."""
+    """The path of the built addon, present or not: its name holds the source's digest, so no old build is used."""
     digest = hashlib.sha256(_ADDON_SOURCE.read_bytes() + _ADDON_PART.read_bytes()).hexdigest()[:12]
     return compiled.folder("javascript") / f"javascript_clone-{digest}.node"
 

@@ -68,7 +68,7 @@ def _deepest(depth: int) -> int:
 
 
 def _hide_frames(frames: int) -> Callable[[int], None]:
-    """Give programs a stack as deep as without the `frames` of the harness, and the limit that they know.
+    """Give programs the stack depth and the recursion limit that they would have without the `frames` of the harness.
 
     Returns what takes a number of frames, which have ended, off.
     """
