@@ -109,7 +109,7 @@ async def _part(pair: Awaitable[tuple[Any, Any]], index: int) -> Any:
 
 
 def note_solves(config: Config, solutions: Iterable[Solution], buffers: Buffers) -> None:
-    """Counts the tries of a step's solvers at each item, and the correct ones, in the step's buffers; for a band alone."""
+    """Counts the tries of a step's solvers at each item, and the correct ones, in its buffers, if a band is set."""
     if not draw_rule(config.selfplay).has_band:
         return
     for solution in solutions:

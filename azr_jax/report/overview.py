@@ -75,7 +75,7 @@ def _seeding(run: RunData) -> str:
     rows = []
     for rounds in np.array_split(np.arange(len(run.seeding)), min(8, len(run.seeding))):
         metrics = [run.seeding[index]["metrics"] for index in rounds]
-        means = {key: sum(each.get(key, 0.0) for each in metrics) / len(metrics) for key in set().union(*metrics)}
+        means = {key: sum(row.get(key, 0.0) for row in metrics) / len(metrics) for key in set().union(*metrics)}
         shares = {key.partition("/outcome/")[2]: value for key, value in means.items() if "/outcome/" in key}
         shares.pop("valid", None)
         reasons = sorted(shares.items(), key=lambda pair: -pair[1])[:3]

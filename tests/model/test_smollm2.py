@@ -202,4 +202,4 @@ def test_twenty_problems_are_asked_in_its_chat_template_and_judged_on_one_device
         texts[devices] = [result["results"][0]["response"] for result in results]
         assert all(texts[devices])
     # Sums over eight devices round otherwise, after which a greedy text may part.
-    assert sum(one == eight for one, eight in zip(texts[1], texts[8], strict=True)) >= 15
+    assert sum(left == right for left, right in zip(texts[1], texts[8], strict=True)) >= 15

@@ -49,7 +49,7 @@ def test_a_language_without_examples_is_shown_none():
 def test_a_proposal_that_is_an_example_of_the_prompt_is_a_duplicate():
     task = Task("t", Role.PROPOSE, TaskType.DEDUCTION, "racket", "")
     for program in (TRIPLET.program, "(define (f  x)\n  (* x 2)) ; twice", RACKET.example, RACKET.skeleton):
-        found = validation.copy_of_example(task, Answer(program=program, input="5"), RACKET, [TRIPLET])
-        assert found is not None and found.reason == "duplicate"
+        refused = validation.copy_of_example(task, Answer(program=program, input="5"), RACKET, [TRIPLET])
+        assert refused is not None and refused.reason == "duplicate"
     other = Answer(program="(define (f x) (* x 3))", input="5")
     assert validation.copy_of_example(task, other, RACKET, [TRIPLET]) is None
