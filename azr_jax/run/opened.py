@@ -217,13 +217,9 @@ def open_run(
         stack.enter_context(progress)
         devices = f"{engine.mesh.devices.size} x {engine.mesh.devices.flat[0].device_kind}"
         if hosts.is_first:
+            sizes = lambda: {"devices": devices, "slots": sampler.slots or config.sampler.slots}  # noqa: E731
             every_s = _PUSHED_EVERY_S if "://" in workdir else _WRITTEN_EVERY_S
-            where = Whereabouts(
-                mirror.local,
-                lambda: {"devices": devices, "slots": sampler.slots or config.sampler.slots},
-                every_s,
-                lambda: mirror.push((PROGRESS_FILE,)),
-            )
+            where = Whereabouts(mirror.local, sizes, every_s, lambda: mirror.push((PROGRESS_FILE,)))
             progress.note = where.note
         progress.message(
             f"{config.model.path} learns {', '.join(config.languages)} in {workdir} on {devices},"

@@ -49,5 +49,6 @@ def names_of(language: Language, program: str) -> set[str] | None:
 
 def renamed(language: Language, program: str, old: str, new: str) -> str:
     """The program with a name changed wherever it stands, but in strings and comments; for known tokens alone."""
-    tokens = lexer_of(language.name).get_tokens(program)
-    return "".join(new if kind in Name and text == old else text for kind, text in tokens)
+    lexer = lexer_of(language.name)
+    assert lexer is not None  # names_of is asked first
+    return "".join(new if kind in Name and text == old else text for kind, text in lexer.get_tokens(program))
