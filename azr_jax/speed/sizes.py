@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from azr_jax import devices
 from azr_jax.model import weights
@@ -51,79 +52,37 @@ class Size:
     path: str = ""
 
 
-FULL = Size(
-    name="full",
-    model=PUBLISHED["Qwen2.5-Coder-3B"],
-    compute_dtype="bfloat16",
-    copy_bytes=4 * 2**30,
-    matmul=8192,
-    prompts=64,
-    prompt_tokens=512,
-    decode_slots=256,
-    decode_context=2048,
-    tail_requests=384,
-    samples=8,
-    tail_prompt_tokens=1200,
-    lengths=LogNormal(median=500, sigma=1.0, cap=8096),
-    static_slots=64,
-    chunk=32,
-    prefill_tokens=16384,
-    updates=(2048, 14240),
-    row_tokens=14336,
-    rows_per_microbatch=1,
-    batch_per_task=64,
-    max_prompt_tokens=6144,
-    logit_chunk=2048,
-)
-SMALL = Size(
-    name="small",
-    model=_AZR_TINY,
-    compute_dtype="float32",
-    copy_bytes=256 * 2**20,
-    matmul=1024,
-    prompts=64,
-    prompt_tokens=64,
-    decode_slots=64,
-    decode_context=256,
-    tail_requests=96,
-    samples=8,
-    tail_prompt_tokens=48,
-    lengths=LogNormal(median=24, sigma=1.0, cap=256),
-    static_slots=64,
-    chunk=16,
-    prefill_tokens=4096,
-    updates=(128, 448),
-    row_tokens=448,
-    rows_per_microbatch=2,
-    batch_per_task=4,
-    max_prompt_tokens=128,
-    logit_chunk=448,
-)
-
-
-# For tests: every shape that compiles is as small as the programs allow.
-TINY = dataclasses.replace(
-    SMALL,
-    name="tiny",
-    model=dataclasses.replace(SMALL.model, embed_dim=32, ffn_dim=64, layers=1, head_dim=8),
-    copy_bytes=2**20,
-    matmul=64,
-    prompts=8,
-    prompt_tokens=16,
-    decode_context=32,
-    tail_requests=16,
-    samples=4,
-    tail_prompt_tokens=16,
-    lengths=LogNormal(median=8, sigma=1.0, cap=32),
-    static_slots=16,
-    chunk=8,
-    prefill_tokens=128,
-    updates=(32,),
-    row_tokens=64,
-    rows_per_microbatch=1,
-    batch_per_task=1,
-    max_prompt_tokens=32,
-    logit_chunk=64,
+# Each column is a size; in that for tests every shape that compiles is as small as the programs allow.
+_TABLE: dict[str, tuple[Any, Any, Any]] = {
+    "compute_dtype": ("bfloat16", "float32", "float32"),
+    "copy_bytes": (4 * 2**30, 256 * 2**20, 2**20),
+    "matmul": (8192, 1024, 64),
+    "prompts": (64, 64, 8),
+    "prompt_tokens": (512, 64, 16),
+    "decode_slots": (256, 64, 64),
+    "decode_context": (2048, 256, 32),
+    "tail_requests": (384, 96, 16),
+    "samples": (8, 8, 4),
+    "tail_prompt_tokens": (1200, 48, 16),
+    "lengths": (LogNormal(500, 1.0, 8096), LogNormal(24, 1.0, 256), LogNormal(8, 1.0, 32)),
+    "static_slots": (64, 64, 16),
+    "chunk": (32, 16, 8),
+    "prefill_tokens": (16384, 4096, 128),
+    "updates": ((2048, 14240), (128, 448), (32,)),
+    "row_tokens": (14336, 448, 64),
+    "rows_per_microbatch": (1, 2, 1),
+    "batch_per_task": (64, 4, 1),
+    "max_prompt_tokens": (6144, 128, 32),
+    "logit_chunk": (2048, 448, 64),
+}
+_MODELS = {
+    "full": PUBLISHED["Qwen2.5-Coder-3B"],
+    "small": _AZR_TINY,
+    "tiny": dataclasses.replace(_AZR_TINY, embed_dim=32, ffn_dim=64, layers=1, head_dim=8),
+}
+FULL, SMALL, TINY = (
+    Size(name, model, **{key: values[column] for key, values in _TABLE.items()})
+    for column, (name, model) in enumerate(_MODELS.items())
 )
 
 
