@@ -26,6 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
             "references": 2,
             "batch_per_task": 3,
             "estimate_samples": 3,
+            "estimate_temperature": 0.7,
             "induction_inputs": 3,
             "induction_shown": 2,
             "max_program_chars": 1024,
