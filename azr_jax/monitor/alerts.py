@@ -93,7 +93,14 @@ _RULES = (
         " are cut off or lack the format",
         "look at solve/error/*, sample/length_capped and solve/formatted; keep selfplay.estimate_temperature at 1;"
         " reward.proposer='eq4' or 'adaptive'",
-        (_CUT_OFF,),
+        (
+            _CUT_OFF,
+            _Cause(
+                lambda metrics, config: config.selfplay.estimate_temperature > config.sampler.temperature,
+                "acc is estimated at a higher temperature than solvers are trained at",
+                "selfplay.estimate_temperature as sampler.temperature",
+            ),
+        ),
     ),
     _Rule(
         "mismatch",

@@ -82,6 +82,14 @@ def test_a_cut_distribution_is_the_first_suspect_of_a_mismatch():
     assert "top_p" not in str(alert)
 
 
+def test_estimates_hotter_than_training_are_the_first_suspect_where_nothing_is_solved():
+    cooler = dataclasses.replace(CONFIG, sampler=dataclasses.replace(CONFIG.sampler, temperature=0.7))
+    (alert,) = alerts({"propose/acc_zero": 1.0}, cooler)
+    assert "higher temperature" in alert.meaning and "selfplay.estimate_temperature" in alert.advice
+    (alert,) = alerts({"propose/acc_zero": 1.0}, CONFIG)
+    assert "too hard" in alert.meaning
+
+
 def test_absent_metrics_and_nan_raise_no_alert():
     assert alerts({}, CONFIG) == []
     assert alerts({"ppo/entropy": math.nan, "propose/valid": None}, CONFIG) == []
