@@ -12,6 +12,7 @@ from azr_jax.report.arms import Arm
 from azr_jax.report.markup import table, text, visible
 from azr_jax.report.runs import RunData
 from azr_jax.report.tables import Counts, heldout_rows
+from azr_jax.selfplay.parsing import REASONS
 
 _HEAD = ("run", "seed", "step", "minutes", "rewards", "held-out before", "after", "change")
 _HELDOUT_HEAD = (
@@ -86,7 +87,7 @@ def _seeding(run: RunData) -> str:
                 f"{means.get('propose/valid', 0.0):.0%}",
                 f"{means.get('sample/response_tokens', 0.0):.0f}",
                 f"{means.get('sample/length_capped', 0.0):.0%}",
-                ", ".join(f"{name} {share:.0%}" for name, share in reasons),
+                "; ".join(f"{REASONS.get(name, name.replace('_', ' '))} {share:.0%}" for name, share in reasons),
             )
         )
     head = ("seeding rounds", "valid", "tokens", "at the length limit", "what became of most others")

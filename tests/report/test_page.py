@@ -231,7 +231,10 @@ def test_seeding_is_a_table_and_its_transcripts_are_of_step_0(tmp_path, one_figu
     (workdir / "seeding.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in rounds))
     write([workdir], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "<h3>Seeding</h3>" in page and "<td>25%</td><td>64</td><td>50%</td><td>no_answer 75%</td>" in page
+    assert (
+        "<h3>Seeding</h3>" in page
+        and "<td>25%</td><td>64</td><td>50%</td><td>no &lt;answer&gt; follows &lt;/think&gt; 75%</td>" in page
+    )
     assert page.count('"of seeding"') >= 2 and '"step": 0' in page.replace('"step":0', '"step": 0')
 
 
