@@ -148,11 +148,17 @@ class Contained:
                 yield depth, pid, b""
 
     def _yield_cores(self) -> None:
-        """Give every thread of the harness's children the lowest priority: they run if nothing else wants a core."""
+        """Give every thread of the harness's children the lowest priority: they run if nothing else wants a core.
+
+        If the scheduler shares the cores between sessions (autogroup), a thread's priority counts only within its own:
+        the session, which each child has to itself, gets the priority too, if this user may give it.
+        """
         for depth, thread, _ in list(self._threads()):
             if depth > self._harness_depth:
                 with contextlib.suppress(OSError):
                     os.setpriority(os.PRIO_PROCESS, thread, _LOWEST_PRIORITY)
+                with contextlib.suppress(OSError):
+                    Path(f"/proc/{thread}/autogroup").write_text(str(_LOWEST_PRIORITY))
 
     def _wait_output(self, deadline: float, cpu_s: float) -> None:
         if not cpu_s or not self.pid:

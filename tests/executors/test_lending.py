@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from executors import Job, JobKind, Limits, Pool, Status
 
 LIMITS = Limits(wall_s=20.0, cpu_s=20.0)
+BASE = os.getpriority(os.PRIO_PROCESS, 0)
 # Sleeps, then runs until it has the lowest priority or some seconds have passed; the priority, and that of a next one.
 SLEEPER = """
 import os, time
 def f(x):
     time.sleep(0.5)
     end = time.monotonic() + 5
-    while time.monotonic() < end and os.getpriority(os.PRIO_PROCESS, 0) == 0:
+    while time.monotonic() < end and os.getpriority(os.PRIO_PROCESS, 0) == BASE:
         pass
     return os.getpriority(os.PRIO_PROCESS, 0)
-"""
+""".replace("BASE", str(BASE))
 SPINNER = """
 import time
 def f(x):
@@ -40,13 +44,32 @@ def test_a_program_that_wakes_leaves_the_cores_to_those_that_hold_a_place(langua
         assert sleeper.result().values == (priority,)
         assert spinner.result().status is Status.OK
         # Its worker's next programs run as all others do.
-        assert {verdict.values for verdict in pool.run_all([job(PRIORITY)] * 6)} == {("0",)}
+        assert {verdict.values for verdict in pool.run_all([job(PRIORITY)] * 6)} == {(str(BASE),)}
+
+
+AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not AUTOGROUP.exists() or AUTOGROUP.read_text().strip() != "1",
+    reason="the scheduler does not share the cores between sessions here, or only root may change that",
+)
+def test_the_session_of_a_program_that_wakes_has_the_lowest_priority_too():
+    """Between sessions the priority of a thread does not count."""
+    source = SLEEPER.replace("return os.getpriority(os.PRIO_PROCESS, 0)", "time.sleep(0.2)\n    return GROUP")
+    source = source.replace("GROUP", "open('/proc/self/autogroup').read().split('nice ')[1].strip()")
+    with Pool("python", workers=1, limits=LIMITS) as pool:
+        sleeper = pool.submit(job(source))
+        spinner = pool.submit(job(SPINNER))
+        assert sleeper.result().values == ("'19'",)
+        assert spinner.result().status is Status.OK
+        assert pool.submit(job(source.replace("+ 5", "+ 0.1"))).result().values == ("'0'",)
 
 
 def test_a_program_that_wakes_to_a_free_place_keeps_its_priority():
     with Pool("python", workers=1, limits=LIMITS) as pool:
         alone = SLEEPER.replace("+ 5", "+ 0.5")
-        assert pool.submit(job(alone)).result().values == ("0",)
+        assert pool.submit(job(alone)).result().values == (str(BASE),)
 
 
 def test_a_program_that_wakes_comes_before_the_jobs_that_wait():
