@@ -94,22 +94,22 @@ def watch(notes: Notes) -> None:
     """Has every kind of work noted."""
     propose, solve, save, written = Player.propose, Player.solve, Manager.save, Manager._note_written
 
-    async def noted_propose(self, task, *arguments):
+    async def noted_propose(self, task, *arguments, **options):
         if notes.is_on("seeding"):
-            return await propose(self, task, *arguments)
+            return await propose(self, task, *arguments, **options)
         with notes.during("propose"):
-            return await propose(self, task, *arguments)
+            return await propose(self, task, *arguments, **options)
 
-    async def noted_solve(self, task, *arguments):
+    async def noted_solve(self, task, *arguments, **options):
         if notes.is_on("evaluation"):
-            return await solve(self, task, *arguments)
+            return await solve(self, task, *arguments, **options)
         with notes.during("estimate" if task.id.endswith("/estimate") else "solve"):
-            return await solve(self, task, *arguments)
+            return await solve(self, task, *arguments, **options)
 
-    def noted_save(self, step, *arguments):
+    def noted_save(self, step, *arguments, **options):
         if step not in self.steps():
             notes.begin("save")  # until all is written, beside the steps that follow
-        save(self, step, *arguments)
+        save(self, step, *arguments, **options)
 
     def noted_written(self):
         notes.end("save")

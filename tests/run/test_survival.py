@@ -17,8 +17,6 @@ from test_main import assert_same_run, wait_for
 
 from azr_jax.workdir.metrics import METRICS_FILE
 
-pytestmark = pytest.mark.slow
-
 STEPS = 7
 KILLS = 20
 SETTINGS = {
@@ -107,6 +105,7 @@ def kill_plan(seed: int, taken: dict[str, float]) -> list[tuple[str, int, float]
     return plan
 
 
+@pytest.mark.slow
 def test_killed_at_20_random_moments_it_is_the_same_run(undisturbed, command, tmp_path, record_property):
     workdir, met = tmp_path / "run", []
     half_saves = 0
@@ -130,7 +129,13 @@ def test_killed_at_20_random_moments_it_is_the_same_run(undisturbed, command, tm
 
 @pytest.mark.parametrize(
     ("kind", "times", "saved"),
-    [("evaluation", 1, None), ("seeding", 2, 0), ("solve", 2, 1), ("update", 2, 2), ("evaluation", 3, 2)],
+    [
+        pytest.param("evaluation", 1, None, marks=pytest.mark.slow),
+        pytest.param("seeding", 2, 0, marks=pytest.mark.slow),
+        pytest.param("solve", 2, 1, marks=pytest.mark.ci),
+        pytest.param("update", 2, 2, marks=pytest.mark.slow),
+        pytest.param("evaluation", 3, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_a_preemption_notice_saves_at_once_and_ends_with_0(undisturbed, command, tmp_path, kind, times, saved):
     """What is played or evaluated is cut; an update ends first. The evaluation of step 2 is then done after it."""
@@ -156,6 +161,7 @@ def test_a_preemption_notice_saves_at_once_and_ends_with_0(undisturbed, command,
     assert_same_run(undisturbed, workdir, STEPS)
 
 
+@pytest.mark.ci
 def test_a_second_signal_ends_at_once(command, tmp_path):
     with command.start(tmp_path / "run", **SETTINGS, checkpoint__cut_steps=False) as process:
         read_until(process, "play")
@@ -165,6 +171,7 @@ def test_a_second_signal_ends_at_once(command, tmp_path):
         assert process.wait(timeout=20) == -signal.SIGTERM
 
 
+@pytest.mark.slow
 def test_a_disk_that_refuses_for_a_while_costs_nothing(undisturbed, command, tmp_path):
     """Checkpoints can't be written from step 1 to step 3: a file is where their folder should be."""
     workdir = tmp_path / "run"
