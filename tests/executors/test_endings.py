@@ -61,24 +61,24 @@ def test_killed_twice_is_infrastructure():
         assert pool.submit(double()).result().values == ("2",)
 
 
-def control_groups(pid):
+def cgroups(pid):
     place = find_place()
     return [path for part in place.folders for path in part.glob(f"azr_{pid}_*")] if place else []
 
 
-def test_close_leaves_no_process_no_descriptor_and_no_control_group():
+def test_close_leaves_no_process_no_descriptor_and_no_cgroup():
     mark = f"close-{os.getpid()}"
     before = len(os.listdir("/proc/self/fd"))
-    others, groups = descendants(os.getpid()), control_groups(os.getpid())
+    others, groups = descendants(os.getpid()), cgroups(os.getpid())
     with Pool(marked_language(mark), workers=2, limits=LIMITS) as pool:
         pool.run_all([double(number) for number in range(10)])
         assert processes_with(mark)
         inside = descendants(os.getpid(), others)
-        assert len(control_groups(os.getpid())) > len(groups) or find_place() is None
+        assert len(cgroups(os.getpid())) > len(groups) or find_place() is None
     time.sleep(0.2)
     assert still_running(inside) == []
     assert processes_with(mark) == []
-    assert control_groups(os.getpid()) == groups
+    assert cgroups(os.getpid()) == groups
     assert len(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ValueError, match="not open"):
         pool.submit(double())
@@ -127,7 +127,7 @@ def test_nothing_outlives_a_killed_parent(cold, kind, tier, tmp_path):
             while len(inside := descendants(parent.pid)) <= 3 and time.monotonic() < end:
                 time.sleep(0.01)
             assert len(inside) > 3
-            assert find_place() is None or control_groups(parent.pid)
+            assert find_place() is None or cgroups(parent.pid)
             if tier == "landlock" and kind == "program":
                 assert list(tmp_path.iterdir())
         finally:
@@ -137,7 +137,7 @@ def test_nothing_outlives_a_killed_parent(cold, kind, tier, tmp_path):
         time.sleep(1.0)
         assert still_running(inside, patience_s=0.0) == []
         assert list(tmp_path.iterdir()) == []
-        assert control_groups(parent.pid) == []
+        assert cgroups(parent.pid) == []
         assert sandbox_mounts() == mounts
 
 
@@ -167,9 +167,9 @@ def test_nothing_outlives_a_parent_killed_while_it_probes():
             inside = descendants(parent.pid)
             parent.kill()
         end = time.monotonic() + 1.0
-        while (control_groups(parent.pid) or still_running(inside, patience_s=0.0)) and time.monotonic() < end:
+        while (cgroups(parent.pid) or still_running(inside, patience_s=0.0)) and time.monotonic() < end:
             time.sleep(0.05)
-        assert control_groups(parent.pid) == []
+        assert cgroups(parent.pid) == []
         assert still_running(inside, patience_s=0.0) == []
 
 
@@ -194,18 +194,18 @@ def test_guardian_ends_what_is_in_a_listed_group_though_it_is_not_listed_itself(
     """A pool that is killed while it starts a process has not told of it yet."""
     place = find_place()
     assert place is not None
-    group = place.new_group()
-    group.make(64, 16)
-    sleeper = subprocess.Popen(["/bin/sh", "-c", f"{join_script(group)} exec sleep 100"], start_new_session=True)
-    while not all(str(sleeper.pid) in Path(door).read_text().split() for door in group.doors):
+    cgroup = place.new_group()
+    cgroup.make(64, 16)
+    sleeper = subprocess.Popen(["/bin/sh", "-c", f"{join_script(cgroup)} exec sleep 100"], start_new_session=True)
+    while not all(str(sleeper.pid) in Path(door).read_text().split() for door in cgroup.doors):
         time.sleep(0.01)
     guardian = Guardian()
-    for path in group.folders:
+    for path in cgroup.folders:
         guardian.add(group(path))
     threading.Thread(target=sleeper.wait).start()  # a zombie would keep its group
     guardian.close()
     assert sleeper.wait(5) == -signal.SIGKILL
-    assert not any(path.exists() for path in group.folders)
+    assert not any(path.exists() for path in cgroup.folders)
 
 
 STARVED = """

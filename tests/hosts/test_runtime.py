@@ -32,6 +32,8 @@ with hosts.connect(address, count, index) as joined:
     with open(f"{directory}/{index}.json", "w") as file:
         json.dump([told, index], file)
     open(f"{directory}/{index}.ready", "w").close()
+    while not all(os.path.exists(f"{directory}/{other}.ready") for other in range(count)):
+        time.sleep(0.01)  # one that fails ends the others at once
     if act == "apart":
         joined.exchange("update" if index else "play", 1)
     if act == "fail" and index == count - 1:

@@ -122,6 +122,7 @@ def test_a_flag_that_is_wrong_is_one_message(arguments, message):
 def test_without_the_compiler_the_error_says_how_to_install_it(monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "libtpu" else find_spec(name))
+    monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", "true")  # is as before after the test, whatever is set here
     with pytest.raises(RuntimeError, match=r"libtpu.*pip install -c constraints\.txt libtpu"):
         chips.configure(chips.CHIPS["v5e"])
 
