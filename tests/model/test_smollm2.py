@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import DEFAULT_COMPILE, REPOSITORY, on_devices
+from conftest import DEFAULT_COMPILE, REPOSITORY, devices_flags, on_devices
 from flax import nnx
 
 from azr_jax.config import SamplerSettings
@@ -33,6 +33,7 @@ from configs import base
 from executors import LANGUAGES, Status
 
 pytestmark = pytest.mark.ci
+STATUSES = {"OK", "Exception", "SyntaxError", "Timeout", "NoAnswer"}
 DATA = REPOSITORY.parent / "shared" / "data"
 # What may become of a response: a reason of the parser, a verdict, or one of the loop's own words.
 OUTCOMES = {*REASONS, *(str(status) for status in Status), "valid", "correct", "wrong", "duplicate", "repeated_inputs"}
@@ -152,7 +153,7 @@ def test_an_export_is_the_same_model_in_transformers(model, reference, directory
 
 def _environment(devices: int) -> dict[str, str]:
     """That of the real command, with the compiler's defaults: its programs run for longer than they compile."""
-    return on_devices(devices) | {"XLA_FLAGS": f"{DEFAULT_COMPILE} --xla_force_host_platform_device_count={devices}"}
+    return on_devices(devices) | {"XLA_FLAGS": " ".join([DEFAULT_COMPILE, *devices_flags(devices)])}
 
 
 @pytest.mark.parametrize(("language", "devices"), [("racket", 1), ("python", 1), ("python", 8)])
@@ -204,7 +205,7 @@ def test_twenty_problems_are_asked_in_its_chat_template_and_judged_on_one_device
         assert done.returncode == 0, done.stderr[-2000:]
         results = [json.loads(gzip.decompress(path.read_bytes())) for path in sorted(out.glob("*.results.json.gz"))]
         assert len(results) == 20
-        assert {result["results"][0]["status"] for result in results} <= {"OK", "Exception", "SyntaxError", "Timeout"}
+        assert {result["results"][0]["status"] for result in results} <= STATUSES
         texts[devices] = [result["results"][0]["response"] for result in results]
         assert all(texts[devices])
     # Sums over eight devices round otherwise, after which a greedy text may part.
