@@ -61,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("language", nargs="*", help="try it too, as a run does when it starts")
     for command in (run, batch, doctor):
         command.add_argument("--allow-tier", default="namespaces", help=_ALLOW_TIER)
-        command.add_argument("--language-dir", default=None, metavar="DIR", help="folder of more languages")
+        names = ("--language_directory", "--language-dir")
+        command.add_argument(*names, dest="language_dir", default=None, metavar="DIR", help="folder of more languages")
     build = commands.add_parser("build", help="compile what makes a language start faster; once for each machine")
     build.add_argument("language", nargs="*", help=f"of {', '.join(sorted(_BUILDS))} (default: all that are installed)")
     speed = commands.add_parser("speed", aliases=["benchmark"], help="programs a second, cold against warm on one core")

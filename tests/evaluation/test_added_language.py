@@ -49,13 +49,13 @@ def folder(tmp_path, suffix="mn", tests=TESTS):
     return str(tmp_path / "languages")
 
 
-def check(tmp_path, directory, texts):
+def check(tmp_path, directory, texts, flag="--language_directory"):
     problem = {"name": "p", "language": "mn", "prompt": "local function doubled(xs)\n", "tests": LUA_TESTS}
     (tmp_path / "humaneval-mn.jsonl").write_text(json.dumps(problem) + "\n")
     completions = [json.dumps({"name": "p", "completion": text}) + "\n" for text in texts]
     (tmp_path / "completions.jsonl").write_text("".join(completions))
     source = files.locate("humaneval", known_language("moon", directory), str(tmp_path))
-    command = ["check", "--language=moon", f"--language_directory={directory}", f"--problems={source}"]
+    command = ["check", "--language=moon", f"{flag}={directory}", f"--problems={source}"]
     status = main([*command, f"--completions={tmp_path / 'completions.jsonl'}", f"--out={tmp_path / 'out.jsonl'}"])
     return status, [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
 
@@ -70,9 +70,24 @@ def test_an_added_language_is_judged_soundly_by_its_data(tmp_path, capsys):
 
 @needs("lua")
 def test_without_data_the_tests_themselves_judge_and_that_is_said(tmp_path, capsys):
-    _, lines = check(tmp_path, folder(tmp_path, tests={}), ["  os.exit(0)\nend\n"])
+    _, lines = check(tmp_path, folder(tmp_path, tests={}), ["  os.exit(0)\nend\n"], flag="--language-dir")
     assert lines[0]["judged"] == "multipl-e"
     assert "judged by their own tests" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["ruby", "php", "perl"])
+def test_data_of_an_added_language_wins_over_a_built_in_one_of_whole_programs(tmp_path, name):
+    head = HEAD.replace('"moon"', repr(name)).replace(".Moon", known_language(name).language.extension)
+    (tmp_path / name).mkdir()
+    for tests, sound in ((TESTS, True), ({}, False)):
+        directory = tmp_path / name / str(sound)
+        (directory / name).mkdir(parents=True)
+        (directory / name / "__init__.py").write_text(head.format(suffix="", tests=tests))
+        found = known_language(name, str(directory))
+        assert (found.form is not None, found.instrument is not None) == (sound, sound)
+        assert found.print_mark == known_language(name).print_mark
+        assert found.language.harness is not None
+    assert known_language(name).form is None
 
 
 def test_the_suffix_is_the_extension_where_the_language_names_none(tmp_path):

@@ -173,6 +173,14 @@ def test_mistakes_are_one_line_with_the_fix(tmp_path):
         assert f"the limit {name}: use a number above 0" in done.stderr
 
 
+@pytest.mark.parametrize("flag", ["--language_directory", "--language-dir"])
+@pytest.mark.parametrize("command", ["run", "batch", "doctor"])
+def test_both_names_of_the_directory_of_languages(command, flag, tmp_path):
+    needed = {"run": ["--language=x", "--source=/dev/null"], "batch": ["--language=x"], "doctor": []}
+    done = executors(command, *needed[command], f"{flag}={tmp_path / 'none'}")
+    assert done.returncode == 2 and f"{str(tmp_path / 'none')!r} does not exist" in done.stderr
+
+
 def test_doctor():
     done = executors("doctor", "python")
     assert done.returncode == 0, done.stdout

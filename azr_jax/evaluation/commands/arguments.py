@@ -13,6 +13,8 @@ def add_language(parser: argparse.ArgumentParser, default: str | None = None) ->
     parser.add_argument("--language", required=default is None, default=default, metavar="LANG", help=text)
     parser.add_argument(
         "--language_directory",
+        "--language-dir",
+        dest="language_directory",
         default="",
         metavar="DIR",
         help="a folder of added languages, as config.language_directory",

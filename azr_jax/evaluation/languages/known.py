@@ -26,9 +26,13 @@ def known_languages(directory: str = "") -> dict[str, BenchmarkLanguage]:
 
 
 def _described(language: Language) -> BenchmarkLanguage:
-    if language.name in _OWN:
-        return dataclasses.replace(_OWN[language.name], executed=language)
-    return added.from_language(language)
+    own = _OWN.get(language.name)
+    if own is None:
+        return added.from_language(language)
+    if own.executed is not None and language.benchmark_tests:
+        # Judged by its own tests here, soundly by what the added language says of them.
+        return dataclasses.replace(added.from_language(language), print_mark=own.print_mark)
+    return dataclasses.replace(own, executed=language)
 
 
 def known_language(name: str, directory: str = "") -> BenchmarkLanguage:
