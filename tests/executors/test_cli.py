@@ -176,7 +176,7 @@ def test_mistakes_are_one_line_with_the_fix(tmp_path):
 @pytest.mark.parametrize("flag", ["--language_directory", "--language-dir"])
 @pytest.mark.parametrize("command", ["run", "batch", "doctor"])
 def test_both_names_of_the_directory_of_languages(command, flag, tmp_path):
-    needed = {"run": ["--language=x", "--source=/dev/null"], "batch": ["--language=x"], "doctor": []}
+    needed = {"run": ["--language=x", "--source=/dev/null", "--input=1"], "batch": ["--language=x"], "doctor": []}
     done = executors(command, *needed[command], f"{flag}={tmp_path / 'none'}")
     assert done.returncode == 2 and f"{str(tmp_path / 'none')!r} does not exist" in done.stderr
 
