@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from azr_jax.run.opened import OpenRun
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, such as configs/racket.py.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is kept; runs/NAME of the config file when not given.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is kept; default: runs/NAME of the config file.")
 _COORDINATOR = flags.DEFINE_string(
     "coordinator_address", "", "HOST:PORT of the first of several hosts; a TPU's environment says it by itself."
 )

@@ -67,7 +67,7 @@ def _sampler() -> ml_collections.ConfigDict:
         {
             "max_prompt_tokens": 6144,  # longer prompts lose references, or their task its place (Table 3)
             "max_response_tokens": 8096,  # (sic, Table 3); shorter saves most of a step's time if few responses need it
-            "temperature": 1.0,  # of training responses; leave it at 1, or rewards are learned for another distribution
+            "temperature": 1.0,  # of training responses; the update divides logits by it as well
             "eval_temperature": 0.0,  # of evaluations; 0: greedy, as in the paper
             "top_p": 1.0,  # below 1 trains a distribution that was not sampled; leave it at 1
             "top_k": 0,  # 0: off; likewise

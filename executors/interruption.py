@@ -50,8 +50,8 @@ def _imports(frame: FrameType | None) -> bool:
 def exit_with(main: Callable[[], int | None]) -> NoReturn:
     """Ends the process with the status that `main` returns; Ctrl-C ends it with one line and 130.
 
-    The exception of an interruption is lost when it comes amid a callback of the garbage collector or a look-up in C:
-    it is raised again and again until it is seen to be handled. An import ends first.
+    Python can swallow KeyboardInterrupt inside callbacks of the garbage collector or C code, so it is raised again
+    until it propagates. An import ends first.
     """
     came = False
 
@@ -59,7 +59,7 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
         nonlocal came
         came, too_soon = True, _imports(frame)
         signal.setitimer(signal.ITIMER_REAL, _SOON_S if too_soon else _AGAIN_S, _AGAIN_S)
-        # Heard when it is on its way through blocks that clear up.
+        # It has arrived if it is already propagating through finally blocks.
         heard = number == signal.SIGALRM and _is_interruption(sys.exc_info()[1])
         if not heard and not too_soon:
             raise KeyboardInterrupt

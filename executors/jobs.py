@@ -81,7 +81,7 @@ class Limits:
 class Job:
     """One piece of work.
 
-    `expect`, when given, has one value text for each input: it is made canonical in a clean process, compared on the
+    `expect`, if given, has one value text for each input: it is made canonical in a clean process, compared on the
     host, and never enters the process that runs `source`. One that can't be read is the caller's mistake: the verdict
     is `infrastructure`, never a wrong answer. The inputs of EVALUATE are evaluated in processes of their own,
     without the program; those of VALUE must be literals or constructor calls. Anything else is `forbidden`. Each input

@@ -16,12 +16,12 @@ from executors.language import Language
 from executors.worker import FIRST_SEED, SECOND_SEED, Reply, Request, Worker
 
 _CACHED_VALUES = 16384
-# What the calls of a job may take together before no further one is made, in limits of one; the starts of interpreters
-# are no part of it.
+# Total time for all calls of a job, as a multiple of one call's limit. No further call starts after that. Starting an
+# interpreter does not count.
 _CALLS = 2
-# Verdicts on a value text that another reading would give again.
+# Statuses that reading the same value text again would give again.
 _LASTING = frozenset((Status.OK, Status.FORBIDDEN, Status.UNSERIALISABLE, Status.OUTPUT_LIMIT))
-# A time-out may be the machine's fault: it is believed for so long.
+# A time-out may be the machine's fault: it is cached for so long only.
 _TIMEOUT_KEPT_S = 60.0
 
 

@@ -1,8 +1,8 @@
 """`Pool`: jobs in, verdicts out, from any number of contained workers of one language.
 
-One thread a worker. A job's time-out holds up no other job, and a worker that dies is replaced. A program that sleeps
-holds no core: its worker's place is lent to another. When it wakes it gets the next place that becomes free, before the
-jobs that wait, and runs with the lowest priority from then on: it takes no time from the programs that hold the places.
+One thread a worker. A job's time-out holds up no other job, and a worker that dies is replaced. While a program sleeps,
+another runs in its place. When it wakes it waits for the next free place, which it gets before the jobs that wait, and
+runs at the lowest priority from then on, so that it takes no time from the programs that have a place.
 """
 
 from __future__ import annotations

@@ -19,12 +19,13 @@ from executors.sandbox.guardian import Guardian
 from executors.sandbox.launch import Launch, Mode, Tier
 from executors.sandbox.start import start, start_error
 
-# Julia compiles for 5 s of a core before it serves: with ten times as much to do as there are cores, for a minute.
+# Julia compiles for 5 s of one core before it serves; at a load of ten per core that takes about a minute.
 START_TIMEOUT_S = 180.0
 # How much later than the harness itself the host ends a served request.
 BACKUP_S = 0.5
 FIRST_SEED, SECOND_SEED = 0, 20050303
-# In the control group of a worker: its warm interpreter with what that shares, and bubblewrap with the harness.
+# Added to the limits of a worker's control group: memory of its warm interpreter with what that shares; tasks of
+# bubblewrap and the harness.
 _RESIDENT_MIB, _OWN_TASKS = 256, 16
 _NEVER_CLAIMED = frozenset((Status.INFRASTRUCTURE, Status.NONDETERMINISTIC))
 _STATUSES = frozenset(Status)
@@ -159,7 +160,7 @@ class Worker:
                 raise StreamClosedError
             return reply
         except StreamClosedError:
-            # Not from outside: a program must not be able to pass its own end off as the pool's.
+            # Not `infrastructure`: a program must not be able to blame the pool for its own end.
             if not process.ran_out_of_memory():
                 raise
             self._forget(seed)
@@ -168,7 +169,7 @@ class Worker:
             self._forget(seed)
             return Reply(Status.TIMEOUT, seconds=time.monotonic() - begin)
         except InvalidReplyError as error:
-            # A whole frame all the same: the harness is where it should be, and to start another costs seconds.
+            # The frame was complete, so the harness is still in step; keep it, since a restart costs seconds.
             return Reply(Status.CRASH, "InvalidReply", str(error), time.monotonic() - begin)
         except protocol.FrameError as error:
             self._forget(seed)

@@ -1,9 +1,14 @@
-"""`Manager`: atomic saves of a training state and the host's counters.
+"""`Manager`: atomic saves of a run.
 
-A save is an Orbax composite of three items: `params` and `training` (the rest of the TrainState), each a flat
-dictionary from the leaf's path to the array, and `host`, JSON. Orbax copies the arrays to the host's memory and writes
+A save is an Orbax composite of three items, all that it holds:
+  params    the policy's parameters, a flat dictionary from the leaf's path to the array
+  training  the rest of the TrainState (learner/state.py), in the same form: value_head, reference, opt_state (AdamW
+            moments), step (of the optimizer), skipped_updates
+  host      JSON: step, settings (those that made the save) and host (run/session.py): buffers, reward_state,
+            seeding_rounds, unfinished (the record of a step not yet evaluated), before (scores), seconds
+Orbax copies the arrays to the host's memory and writes
 them from there while training goes on, under a temporary name that it changes when the save is whole (in a bucket: it
-writes a commit file last), so a save that dies half-way is never seen.
+writes a commit file last), so a save that is cut off is never read.
 
 Why not Orbax' own CheckpointManager with its preservation policies, measured with 0.12.8: it deletes a save file by
 file under its own name, so a process that is killed meanwhile leaves half a save, which the next one lists among its
@@ -193,7 +198,7 @@ class Manager:
     def settle(self) -> float | None:
         """Waits for the save that is being written, then drops those that need not stay.
 
-        Returns how many seconds it took to write, or None when there was none.
+        Returns how many seconds it took to write, or None if there was none.
 
         Raises:
           RuntimeError: as `save`.
@@ -237,7 +242,7 @@ class Manager:
     def restore(
         self, abstract_state: TrainState, shardings: TrainState, step: int | None = None
     ) -> tuple[int, TrainState, dict[str, Any]] | None:
-        """(step, state, host) of a save, the newest by default; None when there is none at all.
+        """(step, state, host) of a save, the newest by default; None if there is none.
 
         `abstract_state` has the shapes and dtypes, `shardings` where each leaf shall lie; the mesh need not be the one
         that the save was made on.

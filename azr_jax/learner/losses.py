@@ -101,7 +101,7 @@ def truncated_weights(log_ratio_RT: jax.Array, mean_RT: jax.Array, low: float, c
 
 
 def token_mask_weights(log_ratio_RT: jax.Array, mean_RT: jax.Array, low: float, cap: float) -> jax.Array:
-    """R where low <= r <= cap, 0 elsewhere, r = exp(log_ratio): tokens on which the two disagree are left out.
+    """`r` where low <= r <= cap, 0 elsewhere, r = exp(log_ratio): tokens on which the two disagree are left out.
 
     IcePop's masked importance sampling (Ring-1T report, arXiv 2510.18855), there 0.5 and 5.
     """
@@ -129,7 +129,7 @@ IMPORTANCE_WEIGHTS: dict[str, Callable[[jax.Array, jax.Array, float, float], jax
 
 
 def kl_k1(logprobs_RT: jax.Array, ref_logprobs_RT: jax.Array) -> jax.Array:
-    """New - ref, with the gradient of `kl_k2`: unbiased value, of either sign.
+    """`new - ref`, with the gradient of `kl_k2`: unbiased value, of either sign.
 
     Its own gradient, that of log p, has mean 0 on tokens of the policy and pulls nowhere.
     """

@@ -41,7 +41,8 @@ def score(
 ) -> Scores:
     """The forward pass. The head's gradient reaches the trunk, as in PPO with a shared network.
 
-    With `sums`, a tree as `params`, the gradient of the layers' weights is theirs in `sums` plus their own.
+    If `sums` (a tree as `params`) is given, the returned gradients of the layers are added to it: sums + this
+    microbatch's gradient.
     """
     model = nnx.merge(graphdef, params)
     added = None if sums is None else nnx.merge(graphdef, sums).layers.stacked()

@@ -15,11 +15,11 @@ from azr_jax.model.cudnn_attention import MOST_SEGMENTS
 from azr_jax.model.sharding import least_of_hosts
 
 AUTO = "auto"
-# Least computed twice first. "dots" keeps more than "gate" and computes attention again; "none" keeps norms and
-# activations in float32, more than all the rest.
+# The policy that recomputes least comes first. "dots" keeps more than "gate" and recomputes attention; "none" keeps
+# norms and activations in float32, more than all others.
 _POLICIES = ("gate", "attention", "full")
-# Beside the count: what the compiler's own peaks are above it (2% at most, tests/plan/test_compiled_for_gpu.py),
-# buffers of libraries, and an allocator that cannot move what it holds.
+# Safety margin above the estimate: the compiler's peak is up to 2% higher (tests/plan/test_compiled_for_gpu.py);
+# libraries have buffers of their own, and the allocator cannot move what it has allocated.
 _SPARE = 0.05
 
 

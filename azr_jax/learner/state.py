@@ -1,4 +1,4 @@
-"""`TrainState`: what an update changes and a checkpoint keeps, where it lies on the mesh."""
+"""`TrainState`: what an update changes and a checkpoint keeps, and how it is sharded over the mesh."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from azr_jax.model.sharding import PARAM_AXES, leaf_name, param_shardings, repli
 
 @flax.struct.dataclass
 class TrainState:
-    """State of training. Everything lies on the mesh: params and moments sharded alike, the rest on every device.
+    """State of training, on the mesh: params and moments sharded alike, the rest replicated.
 
     Attributes:
-      params: the policy, float32 masters, as `nnx.split(Transformer)` gives them.
+      params: the policy's float32 parameters, as `nnx.split(Transformer)` gives them.
       value_head: {"kernel_D", "bias"} float32 for the "gae" estimator, else None.
       reference: the starting policy in the compute dtype when kl_coef > 0, else None.
       opt_state: AdamW moments of params and value head.

@@ -65,7 +65,7 @@ class Learner:
         self.settings, self.mesh = settings, mesh
         if model.attention_kernel == "cudnn" and jax.default_backend() != "cpu":  # not where it is only lowered
             attention_check.errors(model.config, model.compute_dtype, model.attention_kernel)
-        # Who asks for no remat has memory for a second gradient; layers taken one at a time would keep all their casts.
+        # With remat="none" there is memory for a second gradient. Layer by layer, every layer's cast copy would stay.
         self._adds_in_place = model.remat != "none"
         self.rows_per_microbatch = settings.rows_per_microbatch or mesh.shape["data"] * mesh.shape["fsdp"]
         check_batch(self.rows_per_microbatch, mesh, "learner.rows_per_microbatch")

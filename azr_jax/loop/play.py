@@ -210,8 +210,8 @@ class Player:
     async def _agree(self, session: Session, shared: SharedPools) -> None:
         """Takes the verdicts of all hosts until there is something to sample, the same on all of them.
 
-        Nothing but these exchanges brings anything from outside into the loop, so that every host's makes the same
-        turns. That the loop waits in them is no loss: the devices wait for the slowest host too.
+        All outside input enters through these exchanges, so every host's event loop runs the same steps. The loop may
+        block in them: the devices wait for the slowest host in any case.
         """
         started = time.monotonic()
         shared.exchange(wait=False)
@@ -338,7 +338,7 @@ class Player:
         return validation.triplet_from(task, answer, verdict, step)
 
     async def estimate(self, proposing: Awaitable[Proposal], samples: int, temperature: float) -> list[Solution]:
-        """M solver samples of a proposal, once it is found valid; none of one that is not."""
+        """`samples` solver responses to a proposal, once it is found valid; none if it is not."""
         proposal = await proposing
         if proposal.estimation is None:
             return []

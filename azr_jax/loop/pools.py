@@ -1,8 +1,8 @@
 """The executor pools of all hosts as one: each host runs its share of the programs, and all see the same verdicts.
 
-A verdict comes when its program ends, which no two hosts would see at the same moment of their loops. So verdicts are
-handed out only when all hosts exchange those that have come, in an order that all share: between two such moments every
-host's loop does the same thing, and what it asks of the sampler is the same.
+Programs finish at different times on different hosts, so hosts would see verdicts at different points in their loops.
+Therefore verdicts are handed out only when all hosts exchange those that have arrived, in one order: between two
+exchanges every host's loop does the same, and makes the same requests of the sampler.
 """
 
 from __future__ import annotations

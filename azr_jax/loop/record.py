@@ -1,4 +1,4 @@
-"""What one step leaves behind: metrics by the field's keys, and a few transcripts."""
+"""The record of one step: metrics by conventional names, and a few transcripts."""
 
 from __future__ import annotations
 

@@ -129,8 +129,9 @@ def check_infrastructure(config: Config, clock: Clock) -> None:
 
 
 def with_valid(buffers: Buffers, proposals: Iterable[Proposal]) -> Buffers:
-    """Copies that have the valid items too, in the order of their tasks; as in AZR a triplet is new for the solvers of
-    its proposer's own type alone.
+    """Copies of the buffers with the valid proposals added, in the order of their tasks.
+
+    As in AZR, a new triplet is queued only for the solver of the proposer's own task type.
     """
     after = buffers.copy()
     for proposal in proposals:
@@ -187,8 +188,8 @@ def values_of(item: Triplet | InductionProblem | None) -> tuple[str, ...]:
 
 
 def reward_metrics(config: Config, state: rewards.RewardState, buffers: Buffers) -> dict[str, float]:
-    """What the step went by: the weight of Eq. 4, the running means before it, and how much of the buffers is in the
-    band after it.
+    """Metrics of the reward settings in effect at this step: the weight of Eq. 4, the running means before it, and the
+    share of the buffers that is in the band after it.
     """
     metrics = rewards.state_metrics(state, config.reward)
     how = draw_rule(config.selfplay)

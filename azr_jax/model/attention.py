@@ -27,7 +27,8 @@ RESIDUAL_NAME = "attention"
 _SPLASH_LANES = 128
 _WHOLE_SCORES = 2048
 _QUERY_CHUNK = 512
-# How a cache's buffers lie for each implementation of `attend_cache`, by the letters of STYLE.md; "BKSH" for others.
+# The axis order of a cache's buffers for each implementation of `attend_cache`, one letter an axis:
+# B slots, S positions, K key-value heads, H head size; "BKSH" for others.
 CACHE_LAYOUTS = {"cudnn": "BSKH"}
 
 # The kernel whose output and statistics the backward pass wants; a name can be given to neither from outside.

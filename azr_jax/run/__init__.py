@@ -1,1 +1,1 @@
-"""What outlives a step."""
+"""Opening, resuming, saving, scoring and ending a run."""

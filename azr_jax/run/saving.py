@@ -43,7 +43,7 @@ class Saving:
         self._metrics_written = False  # of the first of these, whose transcripts are not
         self._failing_since: float | None = None
         self._step = 0
-        # How long the last save took to write, most of it beside training.
+        # How long the last save took to write, most of it while training went on.
         self.write_seconds = 0.0
 
     @property
@@ -67,8 +67,9 @@ class Saving:
     ) -> None:
         """Starts one atomic save of `state` and `host`, which are copied; `values` are the step's metrics.
 
-        What became of it is told by `check` or the next save; with `must_succeed` this waits for it. Seeding changes
-        nothing but `host`: of step 0 the newest is kept, or each signal in it would lose all since the first one.
+        `check` or the next save says whether it succeeded; with `must_succeed` this waits. Seeding changes `host`
+        alone: the save of step 0 is overwritten after each signal. Otherwise a signal during seeding would lose every
+        round after the first save.
 
         Raises:
           RuntimeError, OSError: it failed and `must_succeed`; earlier saves stay.

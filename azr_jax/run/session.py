@@ -1,4 +1,4 @@
-"""The state of a run beside the model's: what every stage takes and returns, and what a save holds."""
+"""The state of a run besides the model's: what every stage takes and returns, and most of a save's JSON part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from azr_jax.selfplay.rewards import RewardState
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SessionState:
-    """All that the next step depends on beside the TrainState; a save holds exactly these two.
+    """All that the next step depends on besides the TrainState. checkpoint/saves.py says what a save holds.
 
     Attributes:
       step: the last step whose update is done; 0 while the buffers are seeded.

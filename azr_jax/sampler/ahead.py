@@ -1,7 +1,7 @@
 """Compiles the sampler's small programs together with the large one they follow, so that no later step waits for them.
 
-What copies rows is compiled for each size of prefill and of cache, and for each number of rows; which of them meet
-depends on what is sampled. Once a prefill of some size has been compiled, all that may follow it are.
+The programs that copy rows are compiled for each size of prefill and of cache, and for each number of rows. Which
+combinations occur depends on the sampled lengths, so all are compiled as soon as a prefill size is first used.
 """
 
 from __future__ import annotations

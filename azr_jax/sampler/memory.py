@@ -71,15 +71,16 @@ def slots_in(
 
 
 def state_must_leave(settings: SamplerSettings, beside: int, alone: int) -> bool:
-    """Whether the learner's state has to lie elsewhere while sampling: `beside` slots fit with it, `alone` without."""
+    """Whether the learner's state must leave the devices to sample: `beside` slots fit with it, `alone` without."""
     return alone > beside and beside < (settings.slots or FEWEST_SLOTS)
 
 
 def choose_slots(
     config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, devices: np.ndarray, parts: int = 1
 ) -> int:
-    """`settings.slots`, or as many slots of `length` positions as fit beside one prefill, MOST_SLOTS for each of the
-    `parts` that rows are split over at most; a multiple of `parts` is the caller's matter.
+    """`settings.slots`, or as many slots of `length` positions as fit with one prefill, at most MOST_SLOTS x `parts`.
+
+    `parts` are the groups of devices that rows are split over. The caller rounds to a multiple of `parts`.
 
     Raises:
       ValueError: not one slot fits for each of the `parts`, or `settings.slots` do not.

@@ -147,8 +147,8 @@ def _movers(mesh: Mesh | None, implementation: str) -> dict[str, Callable[..., A
     }
 
 
-# Outputs lie as said, not as the compiler would say it: the same cache would else have several names for how it lies,
-# and each program that takes it would be compiled for each of them.
+# Fixes the output shardings. Otherwise the compiler may describe the same sharding in several ways, and every program
+# that takes the cache is compiled again for each.
 def _caches_lie(mesh: Mesh | None, implementation: str) -> NamedSharding | None:
     return None if mesh is None else NamedSharding(mesh, spec(decoding.cache_axes(implementation)))
 

@@ -152,9 +152,9 @@ class Session:
         return finished
 
     def _admissible(self) -> list[tuple[int, ...]]:
-        """Waiting prompts for which a slot is empty: those first whose responses are expected to be longest.
+        """Waiting prompts for which a slot is empty, the longest expected responses first.
 
-        The longest response so far to a prompt tells of its others; a prompt that has none counts as the mean.
+        Expected length: the longest response to this prompt so far, or the mean of all responses if there is none.
         """
         room, chunk = self._slots.room, self._sampler.settings.chunk
         mean = self._counts["generated_tokens"] / max(1, self._counts["finished"])

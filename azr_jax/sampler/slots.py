@@ -182,7 +182,7 @@ class Slots:
 
     @property
     def room(self) -> int:
-        """Positions of the longest empty slot, 0 if there is none; of any slot where the caches follow the load."""
+        """Positions of the longest empty slot, 0 if there is none; max_length if caches are resized with the load."""
         if self._sampler.elastic or not self.caches:
             return self._sampler.max_length
         tiers = [self._tier(slot) for slot, row in enumerate(self.rows) if row is None]

@@ -78,8 +78,8 @@ def advanced(
 ) -> RewardState:
     """The state of the next step: a_t = (1 - r) a_(t-1) + r c_t for both means, with r = `smoothing`.
 
-    None leaves a mean where it was. a_0 is `adaptive_low` for the accuracy and `graded_shift_share` for the share of
-    syntax errors: where the weights that follow them begin to move, so that the first measurement is no jump either.
+    None leaves the mean unchanged. The means start where the weights start to change (`adaptive_low` for the accuracy,
+    `graded_shift_share` for the share of syntax errors), so the first measurement causes no jump.
     """
 
     def mean(old: float | None, new: float | None, start: float) -> float | None:
@@ -152,7 +152,7 @@ def schedule_adaptive(acc: float | None, valid: bool, state: RewardState, settin
 
 
 def schedule_learnability(acc: float | None, valid: bool, state: RewardState, settings: RewardSettings) -> float:
-    """Acc (1 - acc) when valid, -1 otherwise: the variance of a solver's success, as learnability measures it.
+    """`acc (1 - acc)` if valid, -1 otherwise: the variance of a solver's success, as learnability measures it.
 
     Unlike Eq. 4 a valid proposal that is always or never solved earns 0, and 0.25 is the most.
     """
@@ -163,7 +163,7 @@ def schedule_learnability(acc: float | None, valid: bool, state: RewardState, se
 
 
 def schedule_uncertainty(acc: float | None, valid: bool, state: RewardState, settings: RewardSettings) -> float:
-    """Min(acc, 1 - acc) when valid, -1 otherwise: highest where the solver is right every second time.
+    """`min(acc, 1 - acc)` if valid, -1 otherwise: highest where the solver is right every second time.
 
     The uncertainty reward of R-Zero (arXiv 2508.05004), 1 - 2 |acc - 1/2|, up to a factor of 2.
     """
@@ -198,7 +198,8 @@ ERROR_KINDS = ("format", "syntax", "runtime", "wrong")
 
 
 def error_kind(formatted: bool, correct: bool, outcome: str) -> str | None:
-    """`format`, `syntax`, `runtime` or `wrong`; None when correct. The outcome is the executor's word in any language.
+    """`format`, `syntax`, `runtime` or `wrong`; None if correct. `outcome` is the executor's status,
+    which means the same in every language.
 
     `syntax` is what the language's reader or compiler refuses before anything runs: a program (`syntax_error`), or an
     answer that is no value of the language (`forbidden`). `runtime` is all that ran, or was refused for what it did,
@@ -212,7 +213,7 @@ def error_kind(formatted: bool, correct: bool, outcome: str) -> str | None:
 
 
 def solver_plain(formatted: bool, correct: bool, outcome: str, state: RewardState, settings: RewardSettings) -> float:
-    """Eq. 2 whatever the outcome word (`wrong`, an executor status or a parsing reason) says."""
+    """Eq. 2, whatever the outcome (`wrong`, an executor status or a parsing reason) is."""
     return solver_reward(formatted, correct)
 
 

@@ -1,4 +1,4 @@
-"""A bounded buffer of numbered entries: what is new for whom, what solvers made of it, and how tasks are drawn."""
+"""A bounded buffer of numbered entries: which each solver has not seen, how often solved, how tasks are drawn."""
 
 from __future__ import annotations
 

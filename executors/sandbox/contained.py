@@ -18,8 +18,8 @@ from executors.inside import protocol
 from executors.sandbox.cgroup import Group
 from executors.sandbox.guardian import Guardian
 
-# A program that hasn't answered by the first look is looked at again and again; asleep or awake that often in a row, it
-# is so.
+# A program that hasn't answered by the first look is observed repeatedly. It counts as asleep (or awake) after so many
+# equal observations in a row.
 _FIRST_LOOK_S, _LOOK_S, _LOOKS = 0.03, 0.01, 3
 _LOWEST_PRIORITY = 19
 _FOLDER_LOOK_S = 0.05

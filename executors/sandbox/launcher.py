@@ -1,4 +1,4 @@
-"""Starts one process without namespaces: uid, Landlock, seccomp. Run by sandbox.py as a script of its own.
+"""Starts one process without namespaces: uid, Landlock, seccomp. start.py runs it as a script.
 
 The argument is a JSON object: argv; read_only, the paths to be read; writable, a folder or ""; landlock, whether to use
 it; filter, the descriptor of the seccomp program. Imports nothing of this package: it runs isolated.

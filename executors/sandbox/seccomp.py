@@ -270,7 +270,7 @@ def child_filter(namespaces: bool = True, threads: bool = True) -> bytes:
     """For the process that runs untrusted code: as `single_filter`, no exec, nothing opened for writing.
 
     Without `namespaces` (no own PID namespace) no signal at all, tgkill and timers' included. Without
-    `threads` no new thread: only the number of tasks bounds them, and their order is not the program's to repeat.
+    `threads` no new thread: threads are bounded only by the task limit, and their scheduling is nondeterministic.
     """
     rules = Rules(_machine())
     if not threads:

@@ -41,9 +41,9 @@ from executors.sandbox.launch import (
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _REQUEST_MIB = 256
 _PR_SET_DUMPABLE = 4
-# What an ordinary user may ask for, where nobody changed it.
+# Linux's default of /proc/sys/fs/pipe-max-size.
 _WIDEST_PIPE_BYTES = 1 << 20
-# What Linux gives where nobody sets anything else; threads take it from their address space.
+# Linux's default; each thread's stack counts towards the address space.
 _STACK_KIB = 8192
 _RESET_PERSONALITY = "import ctypes, os, sys; ctypes.CDLL(None).personality(0); os.execv(sys.argv[1], sys.argv[1:])"
 _RESTORED_BY_POPEN = {signal.SIGPIPE, signal.SIGXFSZ}
@@ -130,7 +130,7 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) 
         pid = _reported_pid(report_read) if namespaces else process.pid
         if pid:
             list_entry(guardian.process(pid))
-    # Below bubblewrap's own first process, where what it starts is not that process itself.
+    # With bubblewrap in serve mode the harness is a child of bubblewrap's init, hence depth 1.
     harness_depth = 1 if namespaces and launch.mode is Mode.SERVE else 0
     return Contained(process, pid, folder, group, watch, listed, harness_depth, launch.folder_bytes)
 

@@ -83,10 +83,10 @@ def test_data_of_an_added_language_wins_over_a_built_in_one_of_whole_programs(tm
         directory = tmp_path / name / str(sound)
         (directory / name).mkdir(parents=True)
         (directory / name / "__init__.py").write_text(head.format(suffix="", tests=tests))
-        found = known_language(name, str(directory))
-        assert (found.form is not None, found.instrument is not None) == (sound, sound)
-        assert found.print_mark == known_language(name).print_mark
-        assert found.language.harness is not None
+        language = known_language(name, str(directory))
+        assert (language.form is not None, language.instrument is not None) == (sound, sound)
+        assert language.print_mark == known_language(name).print_mark
+        assert language.language.harness is not None
     assert known_language(name).form is None
 
 

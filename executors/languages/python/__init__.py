@@ -19,7 +19,7 @@ _ATOM = (
     r"|-?(?:0\.(?!0000)|[1-9][0-9]{0,6}\.)(?:0|[0-9]{0,6}[1-9]))"
 )
 _PLAIN_VALUE = rf"{_ATOM}|\[(?:{_ATOM}(?:, {_ATOM})*)?\]|\((?:{_ATOM},|{_ATOM}(?:, {_ATOM})+)?\)"
-# What programs may import beside the standard library, if the environment of this process has it.
+# What programs may import besides the standard library, if the environment of this process has it.
 PACKAGES = ("numpy", "numpy.libs", "sympy", "mpmath")
 _FLAGS = ("-s", "-S", "-B", "-X", "utf8")
 
@@ -53,7 +53,7 @@ def harness_argv(interpreter: Interpreter, harness: str, mode: str) -> list[str]
 
 
 def canonical_program(source: str) -> str:
-    """`source` without comments and blank lines, one space between tokens, one tab a level; as it is when broken."""
+    """`source` without comments and blank lines, one space between tokens, one tab a level; as it is if broken."""
     lines, depth, words = [], 0, []
     try:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
