@@ -106,7 +106,7 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Invalid:
-    """Why a response holds no answer: `reason` is a short fixed word (a metric key), `detail` is for a person."""
+    """Why a response holds no answer: `reason` is a short fixed string (a metric key), `detail` is for a person."""
 
     reason: str
     detail: str = ""

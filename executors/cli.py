@@ -206,7 +206,7 @@ def _put(finished: queue.SimpleQueue[Any], identity: object, future: Future[Verd
 def _batch(arguments: argparse.Namespace, output: TextIO) -> int:
     # A reader of its own: Python aborts at its end when a thread is still reading sys.stdin, as amid an interruption.
     lines = _Lines(open(0, "rb", closefd=False), arguments.determinism)
-    # Verdicts, and at the end the number of jobs: lines are read beside, so that no verdict waits for a line.
+    # Verdicts, and at the end the number of jobs: lines are read at the same time, so that no verdict waits for a line.
     finished: queue.SimpleQueue[tuple[object, Future[Verdict]] | int] = queue.SimpleQueue()
     with _pool(arguments, arguments.workers) as pool:
         _state_tier(pool)

@@ -1,7 +1,7 @@
 """The `Language` record: everything the pool and the prompts need to know of one language.
 
 A language is a folder of executors/languages, or of a directory that the user names: a package that binds
-`LANGUAGE = Language(...)`, and the files that its interpreter reads, the harness first. (A single file NAME.py beside
+`LANGUAGE = Language(...)`, and the files that its interpreter reads, the harness first. (A single file NAME.py next to
 its harness does as well.)
 
 The harness protocol. A harness is started inside the sandbox with the argv of `harness_argv` and gets requests on
@@ -9,7 +9,7 @@ descriptor 0 and writes replies on descriptor 3; descriptors 1 and 2 are /dev/nu
 then for each field u32 length and that many bytes, all big-endian; text is UTF-8 (sources may hold any bytes).
   request: kind, limits as text "wall_s cpu_s memory_mib value_chars message_chars", hash seed (decimal text), source,
            input 1, ..., input n
-  reply:   status (a word of `Status`), error kind, message, seconds (decimal text), peak memory in MiB (decimal text),
+  reply:   status (a value of `Status`), error kind, message, seconds (decimal text), peak memory in MiB (decimal text),
            value 1, ..., value n (present only when status is ok)
 What a request asks for is its kind. An argument list is what stands between the parentheses of a call of f.
   value        the canonical text of each input, which is one literal; nothing is run, the source is empty
@@ -52,7 +52,7 @@ The child is PID 1 of its namespace: signals with default action are ignored the
 the parent watches: poll the pipe until the limit, read at most what a legal reply can hold (more: kill and
 `output_limit`), check its CPU time with clock_gettime(clockid = (~pid << 3) | 2) (over cpu_s: kill and `timeout`),
 then always kill(pid, SIGKILL) and wait4(pid) (ru_maxrss for the memory), and check the claimed frame (count, lengths,
-status word).
+status).
 An end without a complete frame is `exit` when it exited, `crash` when a signal killed it.
 In once mode the same process does steps 2 to 4 after reading the request (its reply goes to descriptor 3).
 """

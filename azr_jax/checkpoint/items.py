@@ -50,7 +50,7 @@ class _WaitingLoop(asyncio.SelectorEventLoop):
     """An event loop that ends what was started in it before it closes.
 
     When one of many reads fails, Orbax closes its loop while TensorStore's threads still work on the others. They would
-    then report to a closed loop: tracebacks beside the error, and once a segmentation fault.
+    then report to a closed loop: tracebacks in addition to the error, and once a segmentation fault.
     """
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from azr_jax.workdir.saved import save_folder, saved_host, saved_steps
 
 
 def chosen_step(workdir: epath.Path, step: int | None) -> int | None:
-    """`step`, or the newest saved one; None when none is saved. Raises ValueError when `step` is not."""
+    """`step`, or the newest saved one; None if none is saved. Raises ValueError if `step` is not."""
     steps = saved_steps(workdir)
     if step is not None and step not in steps:
         place = save_folder(workdir, step).parent

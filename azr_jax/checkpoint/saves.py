@@ -244,7 +244,7 @@ class Manager:
     ) -> tuple[int, TrainState, dict[str, Any]] | None:
         """(step, state, host) of a save, the newest by default; None if there is none.
 
-        `abstract_state` has the shapes and dtypes, `shardings` where each leaf shall lie; the mesh need not be the one
+        `abstract_state` has the shapes and dtypes, `shardings` the sharding of each leaf; the mesh need not be the one
         that the save was made on.
 
         Raises:

@@ -125,7 +125,7 @@ def gae(rewards_BT: ArrayLike, values_BT: ArrayLike, mask_BT: ArrayLike, gamma: 
     Eq. 11 and 12.
 
     Args:
-      rewards_BT: [B, T] rewards; a response's reward lies on its last token.
+      rewards_BT: [B, T] rewards; a response's reward is on its last token.
       values_BT: [B, T] values of the states in which each token was chosen.
       mask_BT: [B, T] true on response tokens. A row may hold several responses; a false entry separates any two.
       gamma: discount a token.

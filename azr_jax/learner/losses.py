@@ -1,6 +1,6 @@
 """PPO's losses and its kin as pure functions of arrays of tokens; sums that padding cannot reach.
 
-Nothing here averages over what happens to lie in one microbatch: losses are summed with weights that were made on the
+Nothing here averages over the contents of one microbatch: losses are summed with weights that were made on the
 host for the whole minibatch (aggregation.py), so that the split does not matter.
 """
 

@@ -47,7 +47,7 @@ class Batch(NamedTuple):
     """Packed rows, all [R, T]; NumPy arrays on the host, JAX arrays in a program.
 
     Position t of a row predicts `targets` at t, which is the token at t + 1.
-    The response arrays (`loss_mask` to `weights`) lie where the response's tokens are *predicted*: from the
+    The response arrays (`loss_mask` to `weights`) have values where the response's tokens are *predicted*: from the
     prompt's last token to the last token but one. They are 0 elsewhere. A response's mask is therefore a run that the
     masked-out last token separates from the next.
 

@@ -123,14 +123,14 @@ class Learner:
     def rest(self, state: TrainState) -> TrainState:
         """The state in its hosts' memory, so that its devices' is free for sampling; `state` is gone afterwards.
 
-        `update` and `wake` take it back; its params can be sampled from where they lie.
+        `update` and `wake` take it back; the sampler can read its params from host memory.
         """
         if _rests(state):
             return state
         return _moved(state, jax.tree.map(lambda sharding: sharding.with_memory_kind(HOST_MEMORY), self.shardings))
 
     def wake(self, state: TrainState) -> TrainState:
-        """A resting state on the devices again; any other as it is."""
+        """A state in host memory, on the devices again; any other as it is."""
         return _moved(state, self.shardings) if _rests(state) else state
 
     def update(
@@ -187,8 +187,8 @@ class Learner:
     def lower(self) -> dict[str, jax.stages.Lowered]:
         """The update's programs lowered at full shape, for compiling ahead of time.
 
-        "accumulate" runs once a microbatch, while the optimizer's moments (not among its arguments) lie in memory
-        too; "apply" runs once a minibatch.
+        "accumulate" runs once a microbatch, while the optimizer's moments (not among its arguments) are in
+        memory too; "apply" runs once a minibatch.
         """
         scalar, flag = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((), jnp.bool_)
         abstract, gradients = self.abstract_state, self.abstract_state.trainable

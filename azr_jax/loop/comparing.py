@@ -1,4 +1,4 @@
-"""A step's valid programs beside the buffer's newest: their texts, and what they do with the same inputs."""
+"""A step's valid programs compared with the buffer's newest: their texts, and what they do with the same inputs."""
 
 from __future__ import annotations
 

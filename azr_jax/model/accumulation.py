@@ -1,4 +1,4 @@
-"""A scan over layers whose weights' gradients are added, layer after layer, to sums that are there already."""
+"""A scan over layers whose weights' gradients are added, layer by layer, to given sums."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def scan_adding(
     stacked: Weights,
     sums: Weights,
 ) -> jax.Array:
-    """`body(context, hidden, layer)` over the layers of `stacked`, whose gradient is `sums` plus what it really is.
+    """`body(context, hidden, layer)` over the layers of `stacked`, whose gradient is returned as `sums` + gradient.
 
-    With `jax.grad` alone a microbatch's gradient lies in memory whole beside the sums that it is added to. Here the
-    sums are updated in place when the caller donates them. Of each layer its input is kept and what the backward pass
+    With `jax.grad` alone a microbatch's whole gradient is in memory in addition to the sums. Here the sums are updated
+    in place if the caller donates them. Of each layer its input is kept and what the backward pass
     wants besides the weights: under jax.checkpoint, what its policy says. `context` and `sums` have no gradient.
     """
 

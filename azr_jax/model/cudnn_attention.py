@@ -27,7 +27,7 @@ def packed(query_BTNH: jax.Array, key_BSKH: jax.Array, value_BSKH: jax.Array, se
     """Causal attention within segments, BTNH in the query's dtype; 0 where the segment id is 0.
 
     Computed in bfloat16 with float32 softmax. Each segment is a run of equal ids, which count from 1 in each row and
-    go to MOST_SEGMENTS at most; what lies past that is not attended to and gives 0.
+    go to MOST_SEGMENTS at most; segments past that are not attended to and give 0.
     """
     N, K, H = query_BTNH.shape[2], key_BSKH.shape[2], query_BTNH.shape[3]
     starts_BM, lengths_BM = segments(segment_ids_BT)

@@ -15,7 +15,7 @@ _LOCAL_OWNERS = ("weights", "azr_jax", "runs", "models", "checkpoints")  # folde
 
 
 def model_directory(path: str) -> Path:
-    """The directory of the model's files: `path` itself, or where its download from the hub lies.
+    """The directory of the model's files: `path` itself, or where its download from the hub is stored.
 
     `path` is a directory, one of the package's own (`azr_jax/embedded/azr-tiny`), or an id of the hub such as
     `Qwen/Qwen2.5-Coder-3B`. A download shows its progress and is kept in the hub's cache (HF_HOME); what is there

@@ -128,7 +128,7 @@ def decoder_layer(
     """Attention and feed-forward, each added to the hidden states [..., D].
 
     `layer` holds one layer's weights, `angles` is `rope_angles` of the positions. Returns the new hidden states and
-    what `attend` returned beside its output: nothing, the keys and values, or the updated cache.
+    what `attend` returned besides its output: nothing, the keys and values, or the updated cache.
     """
     inputs = attention_inputs(config, layer, hidden, angles, mesh)
     query, key, value = (checkpoint_name(array, name) for array, name in zip(inputs, ATTENTION_NAMES, strict=True))
@@ -191,7 +191,7 @@ def side_by_side(layer: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """One layer's weights with query, key and value in one matrix, and gate and up: fewer, larger products.
 
     A decode step has few rows, so that each product costs at least its launch; the key's and value's alone are a
-    hundredth of a layer. For weights that lie whole on one device.
+    hundredth of a layer. For weights that are not sharded.
     """
     fused = {
         "heads_DAH": ("query_LDNH", "key_LDKH", "value_LDKH"),

@@ -127,7 +127,7 @@ def _local_forward(
         largest_Bc = _over_tensor(jax.lax.pmax, jnp.max(logits_BcV, axis=-1), mesh)
         exponentials_BcV = jnp.exp(logits_BcV - largest_Bc[..., None])
         normaliser_Bc = jnp.log(_over_tensor(jax.lax.psum, jnp.sum(exponentials_BcV, axis=-1), mesh)) + largest_Bc
-        # A one-hot sum and not a gather: the vocabulary may lie across devices.
+        # A one-hot sum and not a gather: the vocabulary may be sharded.
         chosen_BcV = _chosen(targets_Bc, logits_BcV, mesh)
         target_Bc = _over_tensor(jax.lax.psum, jnp.sum(jnp.where(chosen_BcV, logits_BcV, 0.0), axis=-1), mesh)
         # Not the normaliser less the mean logit: in a sum of about 20 the many small terms are rounded away, more or
@@ -179,7 +179,7 @@ def _local_backward(
     d_hidden_BTD = _joined(d_hidden_CBcD)
     if mesh is None:
         return d_hidden_BTD, d_weight_VD.astype(head_VD.dtype)
-    # What goes on to the layers waits for the head, or the whole gradient would lie beside theirs.
+    # The gradient of the layers waits for the head's; otherwise both would be in memory whole at the same time.
     return jax.lax.optimization_barrier((d_hidden_BTD, _parted(d_weight_VD).astype(head_VD.dtype)))
 
 

@@ -1,6 +1,6 @@
 """Decoding on TPU with the paged attention kernel that comes with jax: a row's keys are read up to its position.
 
-A slot of the cache is a run of pages, so that the buffers [slots, K, S, H] are the kernel's pages as they lie: (slot,
+A slot of the cache is a run of pages, so that the buffers [slots, K, S, H] are the kernel's pages, not copied: (slot,
 key head) pairs are its sequences, with one key head each.
 """
 

@@ -1,4 +1,4 @@
-"""The mesh (data, fsdp, tensor), and which axis of which array lies on which of its axes, declared once."""
+"""The mesh (data, fsdp, tensor), and over which of its axes each array axis is sharded, declared once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from azr_jax.model.configuration import ModelConfig, divisors
 MESH_AXES = ("data", "fsdp", "tensor")
 # Kinds of chips on which a simulated step is quicker with tensor=2, as jax names them.
 _QUICKER_SPLIT = ("TPU v4", "TPU v5 lite", "TPU v5e", "TPU v6 lite", "TPU v6e")
-HOST_MEMORY = "pinned_host"  # the memory kind of arrays that rest beside their devices, not on them
+HOST_MEMORY = "pinned_host"  # the memory kind of arrays that are kept in host memory
 
 # Logical axis -> mesh axes. "embed" is what fully sharded data parallelism splits; it is gathered before use.
 RULES: dict[str, str | tuple[str, ...] | None] = {
@@ -36,7 +36,7 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
     "activation": None,
 }
 
-# As they lie in a Transformer's parameters: those of the layers are stacked on a leading "layers" axis.
+# As they are stored in a Transformer's parameters: those of the layers are stacked on a leading "layers" axis.
 PARAM_AXES: dict[str, tuple[str, ...]] = {
     "embed_VD": ("vocab", "embed"),
     "head_VD": ("vocab", "embed"),
@@ -184,7 +184,7 @@ def leaf_name(path: tuple[Any, ...]) -> str:
 
 
 def check_divisible(config: ModelConfig, mesh: Mesh | AbstractMesh) -> None:
-    """Raises ValueError when a mesh axis does not divide the model's sizes that lie on it."""
+    """Raises ValueError when a mesh axis does not divide the model's sizes that are sharded over it."""
     sizes = {"tensor": ("heads", "kv_heads", "ffn_dim", "vocab_size"), "fsdp": ("embed_dim",)}
     for axis, fields in sizes.items():
         for field in fields:

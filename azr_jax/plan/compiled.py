@@ -20,10 +20,10 @@ class Compiled:
     """Bytes of one device, by the compiler.
 
     Attributes:
-      arguments, outputs: as they lie in memory.
+      arguments, outputs: with their layout in memory.
       aliased: of the outputs, those that take the place of donated arguments.
-      temporaries: the compiler's sum, which may count more than lie there at a time.
-      peak: the most that lies there at a time, arguments among it.
+      temporaries: the compiler's sum, which may count more than are in memory at a time.
+      peak: the most that is in memory at a time, arguments included.
       collectives: in the compiled text.
       seconds: wall time of compiling.
       too_large: what the compiler says when it refuses the program, else "". Then only `peak` is known.

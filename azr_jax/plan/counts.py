@@ -50,7 +50,7 @@ def cache_bytes_per_token(config: ModelConfig) -> int:
 def prefill(
     config: ModelConfig, rows: int, tokens: int, parts: int, tensor: int, attended: float | None = None
 ) -> Work:
-    """A prefill of `rows` of `tokens`; the rows lie over `parts` groups of `tensor` devices.
+    """A prefill of `rows` of `tokens`; the rows are split over `parts` groups of `tensor` devices.
 
     `attended`: (query, key) pairs, when the rows are not one prompt each that fills them.
     """
@@ -97,7 +97,7 @@ def apply(config: ModelConfig, devices: int) -> Work:
 
 
 def reshard(config: ModelConfig, devices: int, tensor: int) -> Work:
-    """float32 masters read, cast, and the bfloat16 weights written whole over fsdp."""
+    """float32 parameters read, cast, and the bfloat16 weights written whole over fsdp."""
     return Work(0.0, 0.0, config.parameters * (_F32 / devices + _BF16 / tensor))
 
 

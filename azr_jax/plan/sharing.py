@@ -1,4 +1,4 @@
-"""How sampling and the learner's state share a device: slots, and whether the state lies on the host meanwhile.
+"""How sampling and the learner's state share a device: slots, and whether the state is in host memory meanwhile.
 
 The run decides likewise, by the same functions of sampler/memory.py, from what its devices say of their memory.
 """

@@ -28,7 +28,7 @@ def memory_text(topology: str, plan: Setup, sharing: Sharing, chip: Chip) -> str
             f" remat={config.model.remat}",
             "sampler: "
             + (" and ".join(f"{slots} slots of {length} positions" for slots, length in sharing.tiers) or "no slots")
-            + f" ({sharing.beside} fit beside the learner's state, {sharing.alone} without)",
+            + f" ({sharing.beside} fit with the learner's state, {sharing.alone} without)",
             f"learner's state: {sharing.state_bytes / GIB:.2f} GiB a device, {place}"
             f" (mesh.resting_state={config.mesh.resting_state}); served weights: {sharing.served_bytes / GIB:.2f} GiB",
         )
@@ -54,8 +54,8 @@ def programs_text(plan: Setup, sharing: Sharing, chip: Chip, programs: Sequence[
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     notes = (
-        "GiB of one device; total = the compiler's peak and what lies beside it in the run. TFLOP of all devices, GB"
-        " moved of one: our own count.",
+        "GiB of one device; beside = what else is in memory meanwhile; total = the compiler's peak + beside."
+        " TFLOP of all devices, GB moved of one: our own count.",
         f"Decode is one token for every slot, slots full. Estimates at {estimate.COMPUTE_EFFICIENCY:.0%} of the chip's"
         f" TFLOP/s and {estimate.MEMORY_EFFICIENCY:.0%} of its memory bandwidth, without interconnect; not measured.",
     )

@@ -1,4 +1,4 @@
-"""Whether a slice fits: the memory of each program and of what lies beside it, against the chip; and what to change."""
+"""Whether a slice fits: each program's memory and what else is in memory, against the chip; and what to change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Program:
-    """One program of a run on one device, bytes. `beside`: what lies there while it runs and is not its own."""
+    """One program of a run on one device, bytes. `beside`: what else is in memory while it runs."""
 
     name: str
     compiled: Compiled
@@ -27,15 +27,15 @@ class Program:
 
     @property
     def peak(self) -> int:
-        """The compiler's peak and what lies beside."""
+        """The compiler's peak and what else is in memory."""
         return self.compiled.peak + self.beside
 
 
 def programs(plan: Setup, sharing: Sharing, compiled: dict[str, Compiled]) -> list[Program]:
-    """Each program with what lies beside it in the run.
+    """Each program with what else is in memory while it runs.
 
-    While sampling: the learner's state, unless it rests on the host; the caches; a prefill's keys that wait for slots.
-    While updating: nothing of the sampler, whose session has ended; the moments lie beside the gradient's program.
+    While sampling: the learner's state, unless it is in host memory; the caches; a prefill's keys that wait for slots.
+    While updating: nothing of the sampler, whose session has ended; the moments during the gradient's program.
     """
     rest = 0 if sharing.evicted else sharing.state_bytes
     caches = local_bytes(build.decode_shapes(plan, sharing.tiers)[0])
@@ -110,7 +110,7 @@ def problems(programs: Sequence[Program], sharing: Sharing, chip: Chip) -> list[
             used = f"{program.peak / GIB:.2f} GiB of {chip.hbm_gib:.2f}"
             lines.append(f"{program.name}: {used}: {change}{_fewer(program.name, sharing)}")
     if sharing.slots < 1:
-        lines.append("sampler.slots=0: not one slot fits beside the weights: a larger slice, or a larger mesh.tensor")
+        lines.append("sampler.slots=0: not one slot fits with the weights: a larger slice, or a larger mesh.tensor")
     return lines
 
 

@@ -1,7 +1,7 @@
 """Starting weights of a small decoder that can copy from its context before it has learned anything.
 
 Copying needs two layers that work together (an induction head: Olsson et al., arXiv 2209.11895): one writes each
-token's predecessor beside it, the next looks for places whose predecessor is the current token. Random weights find
+token's predecessor to its place, the next looks for places whose predecessor is the current token. Random weights find
 this pair late: on 2 cores, 3 million tokens of the corpus were not enough. Here half the heads start as such pairs, in
 random subspaces; everything else is drawn at random, and all of it is trained.
 """

@@ -16,7 +16,7 @@ __all__ = ["summary_text", "write"]
 
 
 def write(workdirs: Sequence[Path], out: Path, data_dir: str = "") -> None:
-    """Writes the page, and every figure as PNG and CSV in a folder `figures` beside it.
+    """Writes the page, and every figure as PNG and CSV in a folder `figures` in the same place.
 
     `data_dir`: a folder of benchmark files that training items are compared with; empty: the run's own or AZR_JAX_DATA.
 

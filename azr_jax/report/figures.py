@@ -163,7 +163,7 @@ def _histogram(arms: Sequence[Arm]) -> Figure:
             histograms.append(Panel(joined(kind, arm, arms), filled(known(cells)), share=True, kind="heat"))
     caption = (
         "acc of the valid proposals: each column is the histogram of a step, from no sample right at the bottom to all"
-        " right at the top. What Eq. 3 rewards lies between the bottom and the top row."
+        " right at the top. Eq. 3 rewards the rows between the bottom and the top one."
     )
     return Figure("acc_histogram", "acc histograms by step", caption, tuple(histograms))
 
@@ -239,7 +239,7 @@ def _outcomes(arms: Sequence[Arm]) -> Figure:
             panel = stack(joined(title, arm, arms), arm, cases)
             curves = (dataclasses.replace(curve, pattern=looks[curve.label][1]) for curve in panel.curves)
             stacks.append(dataclasses.replace(panel, curves=tuple(curves)))
-    caption = "What became of each response, by the executor's and the parser's own words."
+    caption = "What became of each response, by the statuses of executor and parser."
     return Figure("outcomes", "Outcomes by step", caption, tuple(stacks), columns=2)
 
 

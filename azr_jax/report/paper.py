@@ -1,4 +1,4 @@
-"""Tables 1 and 2 in the paper's form: its numbers, and beside them what the runs measured."""
+"""Tables 1 and 2 in the paper's form: its numbers, and those that the runs measured."""
 
 from __future__ import annotations
 

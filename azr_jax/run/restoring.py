@@ -55,11 +55,11 @@ def restore(run: OpenRun) -> tuple[TrainState, SessionState]:
 
 
 def resting(run: OpenRun, state: TrainState) -> Callable[[TrainState], TrainState]:
-    """A function that moves a TrainState to where it lies while sampling (`mesh.resting_state`): donates its argument.
+    """A function that moves a TrainState to where it is while sampling (`mesh.resting_state`); donates its argument.
 
-    With "auto" that is host memory where the sampler's slots do not fit beside `state`.
+    With "auto" that is host memory if the sampler's slots do not fit with `state`.
     """
     where = run.config.mesh.resting_state
     on_host = where == "host" or (where == "auto" and run.player.sampler.state_must_leave(state))
-    logging.info("while sampling the learner's state rests on the %s", "host" if on_host else "device")
+    logging.info("while sampling the learner's state is in %s memory", "host" if on_host else "device")
     return run.learner.rest if on_host else lambda state: state

@@ -40,7 +40,7 @@ def for_caches(sampler: Sampler) -> None:
         for entries in _first_sizes(count):
             integers = sampler.replicate(np.zeros((entries,), np.int32))
             streams = _streams(sampler, entries)
-            # The tokens come from `first`; they lie as the host's arrays do.
+            # The tokens come from `first`; they are placed as the host's arrays are.
             sampler.programs.enter.lower(
                 rows[count], integers, integers, *streams[2:], integers, *streams[:2]
             ).compile()

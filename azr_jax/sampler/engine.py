@@ -54,7 +54,7 @@ def _without_layers(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
 
 
 def _on_device(leaf: jax.Array) -> jax.Array:
-    """A resting learner's array on its devices."""
+    """An array of a learner's state in host memory, on its devices."""
     if leaf.sharding.memory_kind != HOST_MEMORY:
         return leaf
     return jax.device_put(leaf, leaf.sharding.with_memory_kind("device"))
@@ -200,7 +200,7 @@ class Sampler:
             unstacks = self.tuning.unstacks
 
             def cast(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
-                # Cast where the masters lie, before the parts are gathered: half the bytes on the wire.
+                # Cast the float32 shards before they are gathered: half the bytes on the wire.
                 return constrain(leaf.astype(self._served_dtype(path, leaf)), self.mesh, PARAM_AXES[leaf_name(path)])
 
             def reshard(params: Any) -> Any:
@@ -230,9 +230,9 @@ class Sampler:
         return place(tree, None if self.mesh is None else replicated(self.mesh))
 
     def state_must_leave(self, state: Any) -> bool:
-        """Whether a learner's state, now on the devices, has to rest on their hosts while sampling.
+        """Whether a learner's state, now on the devices, has to move to host memory while sampling.
 
-        That is on TPUs where the slots asked for, or FEWEST_SLOTS, do not fit beside it (`azr_jax.plan` tells before).
+        That is on TPUs where the slots asked for, or FEWEST_SLOTS, do not fit with it (`azr_jax.plan` tells before).
         """
         devices = memory.one_device() if self.mesh is None else self.mesh.devices
         if devices.flat[0].platform != "tpu":

@@ -17,7 +17,7 @@ from azr_jax.sampler import buckets
 
 ACCELERATOR_SHARE = 0.9  # of what is free when the session starts; the rest is for temporaries and fragmentation
 TPU_SHARE = 0.98  # there the programs' temporaries are known, by compiling them (azr_jax.plan), and small
-FEWEST_SLOTS = 64  # with fewer beside the learner's state, a decode step reads more weights than cache
+FEWEST_SLOTS = 64  # if fewer fit with the learner's state, a decode step reads more weights than cache
 HOST_SHARE = 0.25  # of the machine's available memory, when the devices are its CPU; executors need the rest
 MOST_SLOTS = 2048  # of each of the parts that rows are split over: a step with more is bound by arithmetic
 CPU_SLOTS = 64  # on CPUs more rows at a time gain nothing: the step is bound by arithmetic, not by reading weights
@@ -61,7 +61,7 @@ def free_bytes(devices: np.ndarray) -> int:
 def slots_in(
     config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, free: int, parts: int
 ) -> tuple[int, int]:
-    """(slots of `length` positions that fit beside one prefill, bytes for them) in `free` bytes of all devices.
+    """(slots of `length` positions that fit with one prefill, bytes for them) in `free` bytes of all devices.
 
     `parts` are the groups of devices that rows are split over: a prefill has a row for each of them at least.
     """
@@ -110,8 +110,8 @@ def choose_tiers(
 def tiers_in(
     config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, free: int
 ) -> tuple[tuple[int, int], ...]:
-    """(slots, positions) of up to TIERS caches, shortest first, that share `free` bytes beside one prefill evenly, and
-    MOST_SLOTS where there is more memory than these take.
+    """(slots, positions) of up to TIERS caches, shortest first, that share `free` bytes less one prefill evenly; at
+    most MOST_SLOTS.
 
     The last holds `length` positions; the others are shorter by TIER_RATIO each, down to SHORTEST_TIER. A row moves up
     when it outgrows its slot, and waits while no longer one is free. Most responses end long before the longest that

@@ -47,7 +47,7 @@ def _gumbel(scaled_BV: jax.Array, random_B: jax.Array, keys_B: jax.Array) -> tup
         lambda: jnp.argmax(scaled_BV + jnp.where(random_B[:, None], _noise(keys_B, scaled_BV.shape[1]), 0.0), axis=-1),
         lambda: jnp.argmax(scaled_BV, axis=-1),
     ).astype(jnp.int32)
-    # A one-hot sum and not a gather: the vocabulary axis may lie across devices.
+    # A one-hot sum and not a gather: the vocabulary axis may be sharded.
     chosen_BV = jax.lax.broadcasted_iota(jnp.int32, scaled_BV.shape, 1) == tokens_B[:, None]
     chosen_B = jnp.sum(jnp.where(chosen_BV, scaled_BV, 0.0), axis=-1)
     return tokens_B, chosen_B - jax.nn.logsumexp(scaled_BV, axis=-1)

@@ -41,7 +41,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Span:
-    """Where a prefilled prompt lies: `row` of the prefill, from token `start` on; `entry` in its hidden states."""
+    """Where a prefilled prompt is: `row` of the prefill, from token `start` on; `entry` in its hidden states."""
 
     entry: int
     row: int

@@ -23,10 +23,10 @@ class Tuning:
       overlaps: a chunk is sent before the host has seen the last one's tokens. Rows that have ended, which the device
         knows by itself, then keep their slots for one chunk more.
       fixed_steps: a chunk always runs to its end. A loop that may end early asks the host after each step on a GPU.
-      unstacks: served weights lie in buffers of their own (serving.unstacked).
+      unstacks: each layer's served weights have buffers of their own (serving.unstacked).
       tiers: slots of several lengths where memory chooses their number.
       slices_inside: stacked weights are sliced in each step. Sliced before the loop, the TPU compiler copies them all.
-      layouts: of served weights by name, most major axis first; what is not named lies as jax has it. With few rows the
+      layouts: of served weights by name, most major axis first; what is not named has jax's default. With few rows the
         TPU compiler wants the queries' matrices one head after the other, and else copies all of them for each chunk.
       length_multiple: slots have a multiple of this many positions.
     """

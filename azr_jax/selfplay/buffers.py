@@ -82,7 +82,7 @@ class LanguageBuffers:
         return self.triplets_of(kind).sample(count, rng)
 
     def newest(self, count: int) -> list[Triplet]:
-        """The `count` newest triplets of each buffer, oldest first; one that lies in two buffers is given once."""
+        """The `count` newest triplets of each buffer, oldest first; one that is in two buffers is given once."""
         kept = [entry for buffer in self._triplets for entry in buffer.newest(count)]
         return list({self._key(entry.program, (entry.input,)): entry for entry in kept}.values())
 
@@ -118,7 +118,7 @@ class LanguageBuffers:
             self.triplets_of(task_type).note_solves(task_type, key, correct, tries)
 
     def band_shares(self, how: DrawRule) -> dict[str, float]:
-        """Share of the entries with noted tries that lie in the band, for each task type that has any."""
+        """Share of the entries with noted tries that are in the band, for each task type that has any."""
         shares = {kind: self._buffer_of(kind).band_share(kind, how) for kind in TaskType}
         return {f"band_{kind.value}": share for kind, share in shares.items() if share is not None}
 

@@ -63,7 +63,7 @@ def _joined(count: int, alike: Callable[[int, int], bool]) -> list[int]:
 
 
 def cluster_sizes(clusters: Sequence[int]) -> list[int]:
-    """How many programs lie in each one's cluster, itself included; in their order."""
+    """How many programs are in each one's cluster, itself included; in their order."""
     return [clusters.count(cluster) for cluster in clusters]
 
 

@@ -1,4 +1,4 @@
-"""A response's text becomes an `Answer`, or an `Invalid` with a fixed word. Every step is linear in the text.
+"""A response's text becomes an `Answer`, or an `Invalid` with a fixed reason. Every step is linear in the text.
 
 The format (the paper's Listing 1; the prompt ends with "Assistant: <think>", so a response starts inside `<think>`):
 
@@ -33,7 +33,7 @@ import re
 from azr_jax.selfplay.fences import loose_blocks, strict_blocks
 from azr_jax.types import Answer, Invalid, Role, TaskType
 
-# Every word that `parse` gives as a reason, and what it means to a reader.
+# Every reason that `parse` gives, and what it means to a reader.
 REASONS: dict[str, str] = {
     "no_think_end": "the reasoning does not end: there is no </think>",
     "no_answer": "no <answer> follows </think>",

@@ -20,7 +20,7 @@ class DrawRule:
     """How solver tasks are drawn besides new ones first.
 
     shuffle_new: new ones in random order, as in AZR, instead of oldest first. low, high: entries whose share of correct
-    tries lies between them, ends included, come before the others (R-Zero, arXiv 2508.05004, trains its solver on
+    tries is between them, ends included, come before the others (R-Zero, arXiv 2508.05004, trains its solver on
     those near one half alone; AZR's code offers "non_extremes"); 0 and 1: no band.
     """
 
@@ -30,7 +30,7 @@ class DrawRule:
 
     @property
     def has_band(self) -> bool:
-        """Whether some shares lie outside."""
+        """Whether some shares are outside the band."""
         return self.low > 0.0 or self.high < 1.0
 
 
@@ -43,7 +43,7 @@ class RingBuffer(Generic[Entry]):
     """At most `capacity` entries, the oldest evicted first; O(1) adds, draws of k in O(k).
 
     Keys are distinct unless `duplicates`. What solvers made of an entry (`note_solves`) stays with it.
-    Entries are numbered from 0 in the order they were added and entry s lies in slot (s - first) % capacity, where
+    Entries are numbered from 0 in the order they were added and entry s is stored in slot (s - first) % capacity, where
     first is 0 or, in a restored buffer, the number of the oldest. Only the oldest is ever evicted, so the entries
     present are always those numbered `added - len` to `added - 1`: any of them can be looked up, uniformly drawn or
     known to be gone by its number alone.
@@ -160,7 +160,7 @@ class RingBuffer(Generic[Entry]):
         return len(self._inside(queue, how)) / known if known else None
 
     def _inside(self, queue: TaskType, how: DrawRule) -> list[int]:
-        """Numbers of the entries whose share of correct tries lies in the band, ends included; oldest first."""
+        """Numbers of the entries whose share of correct tries is in the band, ends included; oldest first."""
         solves = self._solves[queue].items()
         return sorted(number for number, (correct, tries) in solves if how.low <= correct / tries <= how.high)
 

@@ -1,6 +1,6 @@
 """Parsed answers become executor jobs, and verdicts become outcomes. Answers are data: no text of a model is run here.
 
-Outcome words: `valid`, `correct`, `wrong`, a parsing reason, an executor status, or one of the words below.
+Outcomes: `valid`, `correct`, `wrong`, a parsing reason, an executor status, or one of the strings below.
 - `infrastructure`: the pool's own failure. Such a response is dropped from the batch (`is_dropped`): it has no reward,
   counts neither as valid nor as wrong, and is never the model's fault.
 - `duplicate`: the proposal's canonical program and input are those of an entry that was in the buffer when its prompt
@@ -164,7 +164,7 @@ def solver_job(task: Task, answer: Answer, job_id: str) -> Job:
 
 
 def solver_outcome(verdict: Verdict) -> tuple[bool, str]:
-    """(correct, outcome word) of a solution: `correct`, `wrong`, or the status that kept it from giving a value.
+    """(correct, outcome) of a solution: `correct`, `wrong`, or the status that kept it from giving a value.
 
     Raises:
       ValueError: an ok verdict of a job without `expect`.

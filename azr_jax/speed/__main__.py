@@ -1,6 +1,6 @@
 """How fast the engine is: workloads at full size on a GPU, at small shapes elsewhere; random weights unless --model.
 
-Each figure stands beside a peer or a ceiling measured in the same run. With --json the last line is one JSON object.
+Each figure is compared with a peer or a ceiling measured in the same run. With --json the last line is one JSON object.
 """
 
 from __future__ import annotations

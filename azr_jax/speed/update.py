@@ -1,4 +1,4 @@
-"""The PPO update: model TFLOP/s with short and long sequences, beside the matmul ceiling and the peer in PyTorch."""
+"""The PPO update: model TFLOP/s with short and long sequences, compared with the matmul ceiling and with PyTorch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from azr_jax.speed import counts, machine
 from azr_jax.speed.sizes import Size
 from azr_jax.speed.subject import of_size
 
-_MICROBATCHES = 2  # as few as show what the optimizer's step costs beside them
+_MICROBATCHES = 2  # as few as show what the optimizer's step adds to them
 
 
 def run(

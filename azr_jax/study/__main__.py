@@ -1,6 +1,6 @@
 """Runs a grid and reports on it: `python -m azr_jax.study --study=FILE --seeds=N [--parallel=N] [--resume]`.
 
-Each run is `python -m azr_jax.main` in OUT/LANGUAGE/ARM-SEED with its log beside it. --resume goes on where an earlier
+Each run is `python -m azr_jax.main` in OUT/LANGUAGE/ARM-SEED with its log next to it. --resume goes on where an earlier
 start of the same study stopped: finished runs are kept, others resume from their last save. --languages and --arms
 start a part of the grid, in any order; --report_only starts nothing and reports on what is finished, also while another
 process runs the study.
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
     except KeyboardInterrupt:
         sys.exit("stopped; the same command with --resume goes on")
     if failed:
-        sys.exit(f"error: {len(failed)} runs failed: {', '.join(failed)}; their logs are beside their workdirs")
+        sys.exit(f"error: {len(failed)} runs failed: {', '.join(failed)}; their logs are next to their workdirs")
 
 
 def _run(name: str, out: Path) -> list[str]:

@@ -66,7 +66,7 @@ def write(study: Study, results: Sequence[Result], out: Path, unfinished: Sequen
         sections.append(f'<section id="{text(language)}" class="card"><h2>{text(language)}</h2>{body}</section>')
     markdown = "\n".join(lines)
     (out / "study.md").write_text(markdown, encoding="utf-8")
-    footer = f"{len(results)} finished runs. PNG and CSV of the figures lie beside this page."
+    footer = f"{len(results)} finished runs. PNG and CSV of the figures are in this page's folder."
     page = document.document("study", f"Study {study.name}", links, sections, drawn, footer)
     atomic.write(out / "study.html", page)
     return markdown

@@ -1,7 +1,7 @@
 """Which steps of a run are saved, and what a save's JSON part holds: read by resume, status, report and export. No jax.
 
 Orbax renames a local save to its step's number when all of it is written; in a bucket it writes a commit file last. So
-a save is a folder whose name is a step's number, with that file if it lies in a bucket. Other entries of checkpoints/
+a save is a folder whose name is a step's number, with that file if it is in a bucket. Other entries of checkpoints/
 (`00`, a file `5`, what a crash left) are not saves.
 """
 

@@ -21,7 +21,7 @@ MAY_CHANGE = {
     "checkpoint.": "when it is saved",
     "metrics.": "where its numbers go",
     "monitoring.": "what is watched",
-    "mesh.": "where arrays lie: no more than rounding",
+    "mesh.": "how arrays are sharded: no more than rounding",
     "model.remat": "what is recomputed: no more than rounding",
     "executor.workers": "how many programs run at a time",
     "evaluation.": "what is scored, not what is trained",

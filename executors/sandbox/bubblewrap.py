@@ -65,7 +65,7 @@ def _mount_arguments(launch: Launch, file_fd: int) -> list[str]:
         arguments += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         arguments += ["--symlink", f"/proc/self/fd{target}", f"/dev/{name}"]
-    # Before what the interpreter reads, which may itself lie below /tmp.
+    # Before what the interpreter reads, which may itself be below /tmp.
     if launch.mode is Mode.PROGRAM:
         arguments += ["--size", str(launch.folder_bytes), "--tmpfs", PROGRAM_DIR]
     else:

@@ -17,7 +17,7 @@ INSIDE = Path(__file__).resolve().parent.parent / "inside"
 FILTER_PATH = "/azr/child_filter.bpf"
 PROGRAM_DIR = "/tmp"
 _BASE_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8", "TZ": "UTC"}
-# The second process of a determinism check has another time zone beside another clock.
+# The second process of a determinism check has another time zone and another clock.
 _TOMORROW = "AZR-23:59:59"
 OPEN_FILES = 256
 

@@ -69,7 +69,7 @@ def probe(tier: Tier) -> Probe:
 
 
 def best_tier() -> Tier | None:
-    """The highest tier that holds on this machine, None when none does."""
+    """The highest tier that holds on this machine, None if none does."""
     for tier in sorted(Tier, reverse=True):
         if not probe(tier).fault:
             return tier

@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--compat",
         choices=[MULTIPL_E, BOTH],
-        help="what MultiPL-E's own scripts would say; both: its word beside the sound one, and both scores",
+        help="what MultiPL-E's own scripts would say; both: its status and the sound one, and both scores",
     )
     parser.add_argument("--timeout", type=float, default=0.0, metavar="S", help="of one program (default: MultiPL-E's)")
     parser.add_argument("--workers", type=int, default=None, metavar="N", help="programs at once (default: one a core)")

@@ -44,9 +44,7 @@ def add_parser(commands: Any) -> None:
         help="a Hugging Face directory or hub id, a run's workdir, or a save in it",
     )
     parser.add_argument("--step", type=int, default=None, help="which save of a run (default: the newest)")
-    parser.add_argument(
-        "--base_model", default="", metavar="DIR", help="where a run's starting model lies, if it moved"
-    )
+    parser.add_argument("--base_model", default="", metavar="DIR", help="where a run's starting model is, if it moved")
     flags.add_language(parser)
     parser.add_argument(
         "--benchmark", default="humaneval", help="humaneval | mbpp (in Python HumanEval+ and MBPP+) | mceval | ag-lcb-x"
@@ -68,7 +66,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N problems")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", required=True, metavar="DIR", help="results; the same command again goes on")
-    parser.add_argument("--compat", choices=["both"], help="MultiPL-E's own word and score beside the sound ones")
+    parser.add_argument(
+        "--compat", choices=["both"], help="MultiPL-E's own status and score in addition to the sound ones"
+    )
     parser.add_argument("--compute_dtype", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--slots", type=int, default=0, help="samples decoded together (default: from memory)")
     parser.add_argument("--workers", type=int, default=None, metavar="N", help="programs at once (default: one a core)")

@@ -1,4 +1,4 @@
-"""`python -m azr_jax.evaluation speed`: how long judging takes, beside MultiPL-E's way, in the same run.
+"""`python -m azr_jax.evaluation speed`: how long judging takes, compared with MultiPL-E's way in the same run.
 
 EvalPlus' Python problems are no part of MultiPL-E: there the other way is the same programs, one cold interpreter after
 the other.
@@ -28,7 +28,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "speed",
         aliases=["benchmark"],
-        help="time of judging, beside MultiPL-E's way",
+        help="time of judging, compared with MultiPL-E's way",
         description="Judges one completion of each problem twice: in the pool, and as MultiPL-E does it, one cold"
         " interpreter after the other (in the sandbox all the same, which costs it some hundredths). Both see the same"
         " completions, and their verdicts are compared.",

@@ -25,7 +25,7 @@ _REFERENCE_LIMIT_S = 180.0
 # Longer outputs are compared by a digest: the reference has some of several million characters.
 _MOST_OUTPUT_SIZE = 100_000
 _MIN_TIME_LIMIT_S, _TIME_LIMIT_FACTOR = 1.0, 4.0
-# What a process takes beside its calls: its start, and the inputs' text, of up to some megabytes.
+# What a process takes in addition to its calls: its start, and the inputs' text, of up to some megabytes.
 _START_S = 0.5
 _PARTS = 8
 # A busy machine stretches a call, but not more than this.

@@ -1,6 +1,6 @@
 """From completions to judgements: `CompletionJudge` runs programs in the contained pool and says which ones pass.
 
-Two policies. `sound` says what is true: the tests' calls are made beside the completion, their results leave that
+Two policies. `sound` says what is true: the tests' calls are made after the completion, their results leave that
 process as data and are compared in a clean one (languages/record.py), so that nothing in the completion's process
 decides anything. `multipl-e` says what MultiPL-E's own scripts would say, their known false verdicts included
 (judging/multipl_e.py).

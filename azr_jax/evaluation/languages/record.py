@@ -91,7 +91,7 @@ class Outcome:
 
 
 def word_by_exit_code(outcome: Outcome) -> str:
-    """MultiPL-E's word in the languages that it judges by the exit code alone."""
+    """MultiPL-E's status in the languages that it judges by the exit code alone."""
     if outcome.timeout:
         return "Timeout"
     return "OK" if outcome.exit_code == 0 else "Exception"

@@ -51,7 +51,7 @@ def find(directory: Path, benchmark: str, language: BenchmarkLanguage) -> Path |
         patterns += [f"ag-lcb-x/**/*.{end}" for end in ("jsonl", "parquet")]
     elif suffix == "py":
         file, _, version = _EVALPLUS_FILES[benchmark]
-        # Not -Mini and -NoExtreme, which EvalPlus keeps beside them, and no older version before the one wanted.
+        # Not -Mini and -NoExtreme, which EvalPlus keeps in the same place, and no older version before the one wanted.
         patterns = [
             f"{folder}{name}.jsonl{end}"
             for name in (f"{file}-{version}", file, f"{file}-v*")

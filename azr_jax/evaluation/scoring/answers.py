@@ -94,7 +94,7 @@ def completion_of(
 
     A chat answer is read as in training; one that is not in that format counts too when its last block in the
     language is closed. A Racket answer without a #lang line gets the prompt's. EvalPlus has four spaces for a tab (its
-    providers' codegen), which Python refuses beside the prompt's spaces. `instruct` is read by `_instructed`.
+    providers' codegen), which Python refuses together with the prompt's spaces. `instruct` is read by `_instructed`.
     """
     if isinstance(problem, EvalPlusProblem):
         text = text.replace("\t", "    ")

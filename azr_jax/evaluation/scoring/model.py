@@ -34,7 +34,7 @@ def open_model(path: str, step: int | None, base_model: str, compute_dtype: str)
     """Opens `path`: a Hugging Face directory or hub id, a run's workdir (its save at `step`, the newest by default), or
     one save.
 
-    `base_model`: where the run's starting model lies now, if elsewhere.
+    `base_model`: where the run's starting model is now, if elsewhere.
 
     Raises:
       ValueError: no such step, a damaged save or file, a step for a directory that is no run.

@@ -1,4 +1,4 @@
-"""Results on disk: MultiPL-E's own format, one `.results.json.gz` a problem, and a manifest beside them.
+"""Results on disk: MultiPL-E's own format, one `.results.json.gz` a problem, and a manifest.
 
 A problem's file appears whole, when all its samples are judged. Until then `samples.jsonl` keeps each judged sample:
 an evaluation that was cut off goes on with the others.
@@ -73,7 +73,7 @@ class Results:
             )
 
     def write_manifest(self, fields: Mapping[str, Any]) -> None:
-        """The settings with what is known beside them."""
+        """Writes the settings and `fields`."""
         atomic.write(self._path, (json.dumps({"settings": self.settings, **fields}, indent=2) + "\n").encode())
 
     def path(self, problem: AnyProblem) -> Path:

@@ -10,7 +10,7 @@ from azr_jax.evaluation.scoring import pass_at_k, results
 from azr_jax.types import StopReason
 
 PUBLISHED_STOP = "sound, stop tokens as published"
-# The field of a result that has a policy's word.
+# The field of a result that has a policy's status.
 STATUS_KEYS = {SOUND: "status", MULTIPL_E: "multipl_e_status", PUBLISHED_STOP: "published_stop_status"}
 _NAMES = {"humaneval": "HumanEval", "mbpp": "MBPP"}
 
