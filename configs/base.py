@@ -241,7 +241,7 @@ def get_config() -> ml_collections.ConfigDict:
             "temperature_samples": 0,  # answers sampled at temperature 1 for each held-out problem, besides greedy
             "benchmarks": (),  # of humaneval, mbpp: scored in each language every `every` steps and at the end
             "benchmark_data": "",  # a folder of benchmark files; empty: AZR_JAX_DATA, else the Hugging Face hub
-            # chat: Listing 1 | completion: MultiPL-E's | instruct: a message in the model's own chat template
+            # chat: the paper's Listing 1 | completion: MultiPL-E's | instruct: a message in the model's chat template
             "benchmark_prompt": "chat",
             "benchmark_base_prompt": "completion",  # of the starting model, as in the paper; none: it is not scored
             "benchmark_limit": 0,  # only the first problems of each; 0: all

@@ -87,7 +87,7 @@ class Language:
     name: config and command-line name, lower case; full_name: as prompts say it ("Racket"); fence: tag of its fenced
     code blocks; comment: its line-comment marker, and comment_end what ends the line where there is only one with an
     end; extension: of source files, with the dot.
-    find: the interpreter, or None when it is not installed; install_hint: what a person types to get it.
+    find: the interpreter, or None if it is not installed; install_hint: what a person types to get it.
     harness: the harness file, None for a language of whole programs alone (identity is one then); harness_argv: from
     interpreter, harness path (as seen inside) and mode ("--once", "--serve") to argv. serves: whether `--serve` is
     supported; once: whether `--once` is: without it a cold start is a serving harness that is asked once. hosted.py

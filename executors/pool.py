@@ -71,7 +71,7 @@ class Pool:
             raise ValueError(f"workers is {workers}: use at least 1")
         self.limits = limits or Limits()
         self._cold = cold
-        # Why the warm server is not used though it was asked for; empty when it is.
+        # Why the warm server is not used though it was asked for; empty if it is.
         self.cold_because = ""
         self._allow_tier = allow_tier
         self._pending: collections.deque[_Item] = collections.deque()

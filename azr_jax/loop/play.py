@@ -382,5 +382,5 @@ def _entry_named_f(language: Language, answer: Answer | Invalid) -> Answer | Inv
 
 
 def mean_accuracy(solutions: Iterable[Solution]) -> float | None:
-    """`acc` of a proposal's estimation samples; None when the pool failed on all of them."""
+    """`acc` of a proposal's estimation samples; None if the pool failed on all of them."""
     return accuracy([None if validation.is_dropped(tried.outcome) else tried.correct for tried in solutions])

@@ -100,7 +100,7 @@ def _entry(program: Program, plan: Setup, sharing: Sharing, chip: Chip) -> dict[
 
 
 def problems(programs: Sequence[Program], sharing: Sharing, chip: Chip) -> list[str]:
-    """What does not fit, with what to change; empty when all fits."""
+    """What does not fit, with what to change; empty if all fits."""
     lines = []
     for program in programs:
         change = _CHANGES[program.name]

@@ -68,7 +68,7 @@ class Sampler:
       settings: lengths, slots (0: from memory), chunk, prefill tokens, top-p and top-k.
       mesh: the devices to sample on, or None for the default device.
       compute_dtype: of the weights as served and of the cache.
-      tuned: how to work on these devices; `tuning.choose` when not given.
+      tuned: how to work on these devices; `tuning.choose` if not given.
 
     Attributes:
       tiers: (slots, positions) of each of the caches there may be; chosen at the first session.

@@ -12,7 +12,7 @@ def accuracy(correct: Sequence[bool | None]) -> float | None:
       correct: one entry a sample; None for a sample that the executor pool itself failed on, which is left out.
 
     Returns:
-      The mean in [0, 1], or None when no sample is left: the proposal has no reward and leaves the batch.
+      The mean in [0, 1], or None if no sample is left: the proposal has no reward and leaves the batch.
     """
     judged = [sample for sample in correct if sample is not None]
     return sum(judged) / len(judged) if judged else None

@@ -191,7 +191,7 @@ def solve(
 
 
 def evaluation_chat(language: Language, question: str) -> str:
-    """Listing 1: the benchmark prompt for trained models."""
+    """The paper's Listing 1: the benchmark prompt for trained models."""
     name, fence = language.full_name, language.fence
     return (
         "# Task: You will be given a question (problem specification) and will generate a correct"

@@ -21,13 +21,13 @@ from azr_jax.study import grid
 
 _STUDY = config_flags.DEFINE_config_file("study", None, "Study file, such as configs/studies/learning_tiny.py.")
 _SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each arm and language, with seeds 0, 1, ...")
-_OUT = flags.DEFINE_string("out", None, "Where the runs and the report go; runs/studies/NAME when not given.")
+_OUT = flags.DEFINE_string("out", None, "Where the runs and the report go; runs/studies/NAME if not given.")
 _PARALLEL = flags.DEFINE_integer("parallel", 1, "Runs side by side; each gets its share of the cores.")
 _DEVICE_VARIABLE = flags.DEFINE_string(
     "device_variable", "", "Environment variable that chooses a run's accelerator, such as CUDA_VISIBLE_DEVICES."
 )
-_LANGUAGES = flags.DEFINE_list("languages", [], "Start only runs of these languages; all when not given.")
-_ARMS = flags.DEFINE_list("arms", [], "Start only runs of these arms; all when not given.")
+_LANGUAGES = flags.DEFINE_list("languages", [], "Start only runs of these languages; all if not given.")
+_ARMS = flags.DEFINE_list("arms", [], "Start only runs of these arms; all if not given.")
 _REPORT_ONLY = flags.DEFINE_bool("report_only", False, "Start no run: report on those that are finished.")
 _RESUME = flags.DEFINE_bool("resume", False, "Go on with a study that was started before.")
 

@@ -195,7 +195,7 @@ class Contained:
         return self.process.returncode is not None
 
     def exit_code(self, timeout_s: float) -> int | None:
-        """The exit code (128 + signal for a death by signal); None when it still runs after `timeout_s`."""
+        """The exit code (128 + signal for a death by signal); None if it still runs after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while not self.ended():
             if time.monotonic() > deadline:

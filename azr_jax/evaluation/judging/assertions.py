@@ -16,7 +16,7 @@ _CLOSERS = {"(": ")", "[": "]", "{": "}"}
 
 @functools.lru_cache(maxsize=4096)
 def parse(form: Form | None, tests: str) -> Tests | None:
-    """The assertions of a test text; None when it has another form than the language's."""
+    """The assertions of a test text; None if it has another form than the language's."""
     match = form.whole.fullmatch(tests) if form else None
     if form is None or match is None:
         return None

@@ -46,7 +46,7 @@ _TOKEN = re.compile(
 
 
 def canonical_program(source: str) -> str:
-    """`source` without comments, one space between tokens; as it is when it is no sequence of tokens."""
+    """`source` without comments, one space between tokens; as it is if it is not a sequence of tokens."""
     tokens, at = [], 0
     body = re.sub(r"\A\ufeff?(?:#[^\n]*)?", "", source)
     while at < len(body):
