@@ -1,7 +1,7 @@
 """From a problem to a prompt, and from a response to a completion, in the three prompt modes.
 
-`completion` is the beginning of a program, `chat` the paper's Listing 1, which trained models know, and `instruct` a user's
-message in the model's own chat template.
+`completion` is the beginning of a program, `chat` the paper's Listing 1, which trained models know, and `instruct` a
+user's message in the model's own chat template.
 """
 
 from __future__ import annotations

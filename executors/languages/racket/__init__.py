@@ -204,7 +204,7 @@ def canonical_program(source: str) -> str:
 
 
 def tree_size(source: str) -> tuple[int, int] | None:
-    """(nodes, depth) of the program as data, the tree that Racket's reader makes: atoms and lists; None if unreadable."""
+    """(nodes, depth) of the program as data, the tree that Racket's reader makes: atoms and lists; None if broken."""
     nodes = depth = deepest = 0
     try:
         for kind, _ in _tokens(_without_lang(source)):
