@@ -40,7 +40,7 @@ def _selfplay() -> ml_collections.ConfigDict:
             # a proposal the buffer has: -1: invalid, reward -1 | 0: not kept, reward 0 | allow: valid, kept twice (AZR)
             "duplicates": "-1",
             # When a step's solver tasks are drawn. before: ahead of its proposals, so that all responses share a queue,
-            # and new tasks wait for the next step, as in AZR | after: behind them, and new tasks are solved at once.
+            # and new tasks wait for the next step, as in AZR | after: after them, and new tasks are solved at once.
             "solver_tasks": "before",
             "shuffle_new": False,  # new entries reach solvers oldest first, or in random order (AZR)
             # of old entries, draw those first that were solved in at least this share of tries, such as 0.3; 0: off
@@ -275,7 +275,7 @@ def get_config() -> ml_collections.ConfigDict:
             "alert_valid_below": 0.05,  # share of valid proposals
             "alert_acc_zero_above": 0.95,  # P(acc=0)
             "alert_mismatch_above": 0.1,  # nats a token between sampler and trainer
-            "alert_prob_error_above": 1.05,  # factor by which sampled probabilities are off in the mean
+            "alert_prob_error_above": 1.05,  # factor by which sampled probabilities are off on average
             "alert_entropy_below": 0.01,  # nats
         }
     )

@@ -270,7 +270,7 @@ def _unreadable(expected: Reply) -> Reply:
 
 
 def _encode(text: str) -> bytes:
-    # Lone surrogates come from bytes that were no UTF-8 (surrogateescape); others have no bytes of their own, and must
+    # Lone surrogates come from bytes that were not UTF-8 (surrogateescape); others have no bytes of their own, and must
     # not become those of another text.
     try:
         return text.encode("utf-8", "surrogateescape")

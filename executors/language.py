@@ -117,7 +117,7 @@ class Language:
     the types of its arguments. header: a regular expression (multi-line) of lines that must come first in a file.
     canonical_program: source text to the form in which duplicates are recognised (white space and comments folded).
     tree_size: source text to (nodes, depth) of the language's own syntax tree, or None of a text that has none; for
-    metrics alone. None where no parser of the language is at hand in Python.
+    metrics alone. None where Python has no parser of the language.
     """
 
     name: str

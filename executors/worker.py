@@ -185,7 +185,7 @@ class Worker:
         return dataclasses.replace(reply, memory_mib=process.peak_memory_mib)
 
     def _answer_once(self, process: Contained, request: Sequence[bytes], inputs: int) -> Reply:
-        # The process that runs the program also writes the reply: what it says of its time is not believed.
+        # The process that runs the program also writes the reply: its own measurement of time is not trusted.
         begin = time.monotonic()
         deadline = begin + self._limits.wall_s
         try:

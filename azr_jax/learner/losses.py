@@ -1,4 +1,4 @@
-"""PPO's losses and its kin as pure functions of arrays of tokens; sums that padding cannot reach.
+"""The losses of PPO and related methods as pure functions of arrays of tokens; padding never enters a sum.
 
 Nothing here averages over the contents of one microbatch: losses are summed with weights that were made on the
 host for the whole minibatch (aggregation.py), so that the split does not matter.

@@ -51,8 +51,8 @@ def decay_mask(tree: dict[str, Any], falls_on: str = "matrices") -> dict[str, An
     """True where weight decay applies, in the tree of `trainable`: everywhere ("all", as in torch's AdamW), or:
 
     On matrices alone: embedding, head, projections and the value head's kernel; never on norm scales and
-    biases, which have no scale to shrink to. (They can't be told by their rank: stacked over layers, a norm scale has
-    two axes.)
+    biases, which have no scale to shrink to. (Their rank does not tell: stacked over layers, a norm scale
+    has two axes.)
     """
     if falls_on == "all":
         return jax.tree.map(lambda _: True, tree)

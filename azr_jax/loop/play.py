@@ -36,7 +36,7 @@ _TURNS = 8
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Proposal:
-    """A proposer's response and what became of it: `item` is the valid triplet or problem, None otherwise.
+    """A proposer's response and its outcome: `item` is the valid triplet or problem, None otherwise.
 
     `estimation` is the solver's task about a valid item, which the samples of its acc answer.
     """
@@ -118,7 +118,7 @@ class Player:
         self._clock = Clock()
         self._executing: dict[str, str] = {}
         self._got_on = 0.0
-        # Told what a run of coroutines has done and waits for, after each chunk.
+        # Called after each chunk with what a run of coroutines has done and waits for.
         self.tell: Callable[[str], None] = lambda text: None
 
     def run(self, params: Any, seed: int, play: Callable[[], Coroutine[Any, Any, Result]]) -> tuple[Result, Clock]:

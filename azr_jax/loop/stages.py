@@ -52,7 +52,7 @@ def seeding_round(config: Config, player: Player, params: Any, buffers: Buffers,
 
 
 def seeds_missing(config: Config, buffers: Buffers) -> dict[str, int]:
-    """How many triplets and induction problems seeding still wants, over the run's languages together."""
+    """How many triplets and induction problems seeding still needs, over the run's languages together."""
     counts = {
         "triplets": sum(len(buffers[name].triplets) for name in config.languages),
         "problems": sum(len(buffers[name].problems) for name in config.languages),

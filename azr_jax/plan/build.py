@@ -79,7 +79,7 @@ def topology_devices(topology: str) -> list[Any]:
 def setup(config: Config, model: ModelConfig, devices: list[Any], hbm_gib: float) -> Setup:
     """Learner and sampler of a run's engine, with the config's mesh over these devices of `hbm_gib`.
 
-    Its `config` says which remat policy "auto" comes to.
+    Its `config` says which remat policy "auto" chooses.
 
     Raises:
       ValueError: a mesh that does not divide the devices or the model's sizes; lengths beyond the model's positions.

@@ -144,7 +144,7 @@ def random_value(kind: Kind, rng: random.Random) -> Value:
 
 
 def random_program(rng: random.Random, steps: int | None = None) -> Program:
-    """A random program of one to three steps (two in the mean)."""
+    """A random program of one to three steps (two on average)."""
     count = steps or rng.choice((1, 2, 2, 3))
     kind: Kind = rng.choice(("int", "list"))
     chosen: list[Step] = []

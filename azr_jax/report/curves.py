@@ -141,7 +141,7 @@ def panels(
 ) -> list[Panel]:
     """The metrics of `keys` (label to metric) in one panel, with dashes for a second arm.
 
-    More than two arms, or two of one metric, are told apart by colour, in one panel a metric.
+    More than two arms, or two of one metric, are distinguished by colour, in one panel a metric.
     """
     if len(arms) > 2 or (len(arms) == 2 and len(keys) == 1):
         by_metric = []

@@ -58,7 +58,7 @@ def figures(arms: Sequence[Arm]) -> list[Figure]:
 
 
 def _scores(arms: Sequence[Arm]) -> Figure:
-    # Of many arms one curve each, told apart by colour: four of each could not be read.
+    # Of many arms one curve each, distinguished by colour: four of each could not be read.
     many = len(arms) > 2
     score_panels = []
     for mode in MODES:

@@ -77,7 +77,7 @@ class Slots:
     # Sizes.
 
     def fit(self, wanted: int, needs: Sequence[int], more: int) -> None:
-        """Gives caches and rows the sizes and places that the work at hand needs.
+        """Gives caches and rows the sizes and places that the current work needs.
 
         Args:
           wanted: rows in flight and waiting.

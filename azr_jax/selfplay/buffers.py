@@ -3,7 +3,7 @@
 A language has triplets and induction problems. `selfplay.buffers` says whether the deduction and the abduction proposer
 feed one buffer of triplets, drawn from by both solvers ("shared"), or one each ("apart", as in AZR). Each solver task
 type has its own queue of entries it has not been given yet. A full buffer drops its oldest entry for the newest and
-never stops taking new ones. Duplicates are told by canonical text.
+never stops taking new ones. Duplicates are recognised by canonical text.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ def program_metrics(programs: Sequence[str], outputs: Sequence[str], language: L
     """Means over some programs of one language and the outputs they gave; nothing of none.
 
     `tokens`: words, numbers and single other characters of a program. `nodes`, `depth`: of its syntax tree where the
-    language has one at hand (`Language.tree_size`); otherwise there are no `nodes`, and the depth is that of its
+    language has one (`Language.tree_size`); otherwise there are no `nodes`, and the depth is that of its
     brackets. A program without a tree is left out of both. `distance`: mean over the pairs of programs of
     1 - |A & B| / |A | B|, A and B the sets of their 4-grams of tokens (Jaccard); 0 when all are the same, at most 1,
     and absent with fewer than two. `distinct`: share of different programs, by canonical text. `distinct_outputs`:

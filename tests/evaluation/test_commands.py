@@ -188,7 +188,7 @@ def test_run_scores_the_embedded_model_and_goes_on_where_it_stopped(tmp_path, ca
 def test_a_table_of_what_is_not_finished_is_one_message(tmp_path, capsys):
     Results(tmp_path, SETTINGS).write_manifest({"interpreter": "javascript"})
     assert main(["table", str(tmp_path)]) == 2
-    assert "has not come to its end" in capsys.readouterr().err
+    assert "is not finished" in capsys.readouterr().err
 
 
 @needs_data

@@ -38,7 +38,7 @@ def rows_of(folder: str) -> list[tuple[str, ...]]:
     manifest = results.read_manifest(folder)
     settings = manifest["settings"]
     if "finished" not in manifest:
-        raise ValueError(f"{folder}: this evaluation has not come to its end; give its command again")
+        raise ValueError(f"{folder}: this evaluation is not finished; give its command again")
     rows = []
     try:
         model = settings["model"]

@@ -34,7 +34,7 @@ _WORDS = {Status.SYNTAX_ERROR: "SyntaxError", Status.TIMEOUT: "Timeout"}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Completion:
-    """`whole`: the text is a whole program (a chat answer), otherwise it goes on behind the problem's prompt."""
+    """`whole`: the text is a whole program (a chat answer), otherwise it is appended to the problem's prompt."""
 
     name: str
     text: str
@@ -44,7 +44,7 @@ class Completion:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is said of one completion. `program` is what was judged, with MultiPL-E's tests behind it.
+    """The judgement of one completion. `program` is what was judged, followed by MultiPL-E's tests.
 
     `infrastructure`: the executors failed and nothing is known of the completion; it counts as not passed.
     `plus` and `base` are EvalPlus' two halves. `own_way`: the tests themselves judged, which a completion can fool.
@@ -228,7 +228,7 @@ class CompletionJudge:
         return Judgement(problem.name, status, code, ran.stdout[:_MESSAGE_CHARS], ran.message, ran.seconds)
 
     def _judge_by_own_tests(self, problem: Problem, program: str) -> Judgement:
-        """McEval's tests behind the program, and a mark behind them, which only a program that reaches it prints."""
+        """McEval's tests after the program, and after them a mark, which only a program that reaches it prints."""
         if reason := self._unloadable(program):
             return Judgement(problem.name, "Exception", 1, "", reason, 0.0)
         rules, mark = self.benchmark_language, f"azr-{secrets.token_hex(8)}"

@@ -6,7 +6,7 @@ import re
 
 from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Outcome, by_templates, word_by_exit_code
 
-# An f behind the program; what the program itself calls f stays what it is, names being bound once for all.
+# An f after the program; what the program itself calls f stays what it is, since names are bound statically.
 _COLLECT = """{{program}}
 let f azr_call =
 let candidate = {{function}} in

@@ -1,7 +1,7 @@
 """The records that describe a language to the benchmarks. One file a language in this folder binds LANGUAGE.
 
 A sound judgement takes MultiPL-E's tests apart (Form gives Tests) and makes two programs of them (Instrument). The
-collecting program is the completion with the tests' calls behind it, in the same scope and order as in MultiPL-E's
+collecting program is the completion followed by the tests' calls, in the same scope and order as in MultiPL-E's
 program, but without the values they must equal; the pool calls its `f` with the number of each call and takes the
 values. The comparing program never meets the completion: it reads those values as data, in a clean process, and
 compares them by the benchmark's own equality (check-within, @test with ==, assert.deepEqual).
@@ -110,7 +110,7 @@ class BenchmarkLanguage:
     faulty_stops: stop tokens of MultiPL-E's data that cut right completions short, as its maintainers say; they are
     left out unless the published way is asked for.
     before_tests, after_tests: what stands around a benchmark's own tests, so that they can fail (JavaScript's
-    console.assert never does). print_mark: a template behind them that prints a mark, which a program that ends before
+    console.assert never does). print_mark: a template after them that prints a mark, which a program that ends before
     its tests does not.
     test_function: matches a function without arguments that tests define; call_test calls one that they never do.
     loadable: from the program of a chat answer to a file that the interpreter loads. wrong_body: a completion that

@@ -24,7 +24,7 @@ _MBPP_STOPS = ('\n"""', "\nassert")
 class Problem:
     """A problem of MultiPL-E or McEval. `language` is MultiPL-E's suffix (rkt, ...); `record` the line as it came.
 
-    `own_tests`: the tests are free text, as McEval's: they run behind the program.
+    `own_tests`: the tests are free text, as McEval's: they run after the program.
     """
 
     name: str

@@ -126,7 +126,7 @@ def _instructed(problem: AnyProblem, benchmark_language: BenchmarkLanguage, text
     """The last fenced block of the language, or else the last without a tag, or of another; the text, if it has none.
 
     What defines the problem's function is a whole program: in front of one in EvalPlus' Python comes what the prompt
-    has before that function, its imports and helpers. What does not is the function's body, and goes on behind the
+    has before that function, its imports and helpers. What does not is the function's body, and is appended to the
     prompt; Python's is indented as a body if it is not.
     """
     language = benchmark_language.language

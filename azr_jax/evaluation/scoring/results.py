@@ -93,7 +93,7 @@ class Results:
         """A problem's file, with a result of `result_of` for each completion.
 
         With the completions of completion mode it is a completions file of MultiPL-E too, which its evaluator can judge
-        again; those of chat are whole programs, which it would put behind the prompt.
+        again; those of chat are whole programs, which it would append to the prompt.
         """
         # MultiPL-E's own fields; EvalPlus' inputs are too large to be repeated in each result.
         record = {"name": problem.name, **problem.record, "language": problem.language}

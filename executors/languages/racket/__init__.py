@@ -222,7 +222,7 @@ def tree_size(source: str) -> tuple[int, int] | None:
 
 
 def _without_lang(source: str) -> str:
-    """`source` from behind its `#lang racket`, which stands before everything but comments."""
+    """`source` after its `#lang racket`, which comes before everything but comments."""
     at = 0
     while at < len(source):
         if match := _BLANK.match(source, at):
