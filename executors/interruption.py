@@ -11,7 +11,7 @@ from typing import NoReturn
 
 _STATUS = 128 + signal.SIGINT
 _SAID = "interrupted\n"
-# How long an interruption that nobody seems to have heard is waited for; how long one that came too soon waits.
+# Seconds until an interruption that was swallowed is raised again; seconds until one that came during an import is.
 _AGAIN_S, _SOON_S = 1.0, 0.05
 
 

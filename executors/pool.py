@@ -59,7 +59,7 @@ class Pool:
         allow_tier: str = "namespaces",
     ) -> None:
         if isinstance(language, str):
-            # Here, because the package's languages are found when the package is complete.
+            # Imported here, because LANGUAGES is complete only when the package is loaded.
             from executors import LANGUAGES
 
             if language not in LANGUAGES:
@@ -135,13 +135,13 @@ class Pool:
         job = Job("identity", JobKind.EVALUATE, language.identity, (language.identity_input,))
         wanted: tuple[str, ...] = (language.identity_output,)
         if language.harness is None:
-            # It has whole programs only.
+            # The language has whole programs only.
             job, wanted = Job("identity", JobKind.PROGRAM, language.identity), ()
         verdict = self.submit(job).result()
         for _ in range(_PATIENCE):
             if verdict.status is not Status.TIMEOUT:
                 break
-            # A busy machine, or limits made for less busy ones: what is asked here is whether anything works at all.
+            # The machine may be busy, or the limits short. This trial only finds out whether anything works at all.
             verdict = self.submit(job).result()
         if verdict.status is not Status.OK or verdict.values != wanted:
             self.close(cancel=True)

@@ -68,7 +68,7 @@ class _CoreClock:
         if self._folder is None:
             return
         (self._home / "cgroup.procs").write_text(str(os.getpid()))
-        # Killed processes need a moment to be gone; an empty group that stays is no harm.
+        # Killed processes need a moment to disappear; an empty group that stays does no harm.
         for _ in range(100):
             with contextlib.suppress(OSError):
                 self._folder.rmdir()
@@ -105,7 +105,7 @@ def rate(language: Language, workers: int, cold: bool, seconds: float) -> tuple[
         _CoreClock() as clock,
         Pool(language, workers=workers, cold=cold) as pool,
     ):
-        # Let every worker start before the clock does.
+        # Every worker starts before the time is taken.
         _keep_busy(pool, min(1.0, seconds))
         begin, begin_core_s = time.monotonic(), clock.seconds()
         count = _keep_busy(pool, seconds)

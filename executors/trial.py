@@ -12,7 +12,7 @@ from executors.sandbox.guardian import Guardian
 from executors.sandbox.launch import Tier
 from executors.worker import FIRST_SEED, Reply, Request, Worker
 
-# Generous: what is compared is what a program gives, on a machine however busy.
+# Generous, since only values are compared, also on a busy machine.
 _LIMITS = Limits(wall_s=60.0, cpu_s=20.0)
 
 

@@ -34,18 +34,18 @@ Value = TypeVar("Value")
 # Every host's bytes, in any order, given this host's.
 Gather = Callable[[bytes], list[bytes]]
 
-# Seconds without a sign of life until JAX's runtime takes a host for lost.
+# Seconds without a heartbeat until JAX's runtime declares a host lost.
 HEARTBEAT_S = 30
 # How long hosts wait at the end for the first one, which writes report and export and may copy them to a bucket.
 _SHUTDOWN_S = 1800
-# What one device program carries from each host; a longer value takes a second one.
+# Bytes that one device program exchanges from each host; a longer value takes a second program.
 _FRAME_BYTES = 4096
 _HEAD_BYTES = 4
 _END_KEY = "azr_jax/end"
 _END_POLL_S = 600
-# Until the others have read why the first host, whose process is the coordinator, ends.
+# How long the first host, whose process is the coordinator, waits until the others have read why it ends.
 _TOLD_S = 2.0
-# Errors that a user can mend: one line, no traceback.
+# Errors that a user can fix: one line, no traceback.
 _PLAIN = (ValueError, RuntimeError, OSError)
 _RESUMES = "no host can go on without it: start the same command on every host again, it resumes from the newest save"
 

@@ -99,7 +99,7 @@ def objective(
     }
     loss = jnp.sum(jnp.stack(list(parts.values())))
     statistics = _statistics(fixed_RT, old_RT, trainer_RT, importance_RT, experience, settings)
-    # The gap between the recomputing pass and this program, where both know the same policy's numbers.
+    # The gap between the recomputing pass and this program, both of the same policy.
     gap = losses.masked_max(jnp.abs(experience.old_logprobs_RT - fixed_RT), mask_RT)
     statistics["max"]["recompute_gap"] = jnp.where(first, gap, 0.0)
     statistics["sum"] |= {"loss": loss, **parts}

@@ -17,7 +17,7 @@ from azr_jax.selfplay import rewards
 from azr_jax.selfplay.randomness import stream
 from azr_jax.types import ROLES, Role, Scored, StopReason, TaskType
 
-# The order in which AZR's trainer comes to the task types.
+# The order in which AZR's trainer updates on the task types.
 _TYPE_ORDER = (TaskType.ABDUCTION, TaskType.DEDUCTION, TaskType.INDUCTION)
 
 

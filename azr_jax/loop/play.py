@@ -318,7 +318,7 @@ class Player:
         if item is None:
             item = await self._validate(task, answer, step)
             if not isinstance(item, Invalid) and settings.duplicates != "allow":
-                # Once more: `1 + 1` is the input 2.
+                # Compared once more, by the input's value: `1 + 1` is the input 2.
                 item = validation.duplicate_of_buffer(task, validation.as_evaluated(answer, item), buffers) or item
         if isinstance(item, Invalid):
             return Proposal(task, rollout, None, item.reason, formatted=True, detail=item.detail)

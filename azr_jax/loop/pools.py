@@ -20,7 +20,7 @@ from azr_jax.hosts.hosts import Hosts
 from azr_jax.loop.interruption import Preempted
 from executors import Job, Pool, Status, Verdict
 
-# How long a host with nothing to sample waits for one of its own programs before it asks what the others have.
+# How long a host with nothing to sample waits for one of its own programs before it asks the other hosts for verdicts.
 _WAIT_S = 0.01
 _Finished = tuple[int, concurrent.futures.Future[Verdict]]
 

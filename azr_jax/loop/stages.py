@@ -167,7 +167,7 @@ def score(config: Config, played: Played, state: rewards.RewardState) -> list[Sc
         if not is_dropped(solution.outcome):
             reward = rewards.SOLVER_REWARDS[config.reward.solver](
                 solution.formatted,
-                # An estimate may be right out of format: for acc, not for its own reward.
+                # An estimation sample out of format may be correct: that counts for acc, not for its own reward.
                 solution.formatted and solution.correct,
                 solution.outcome,
                 state,

@@ -31,7 +31,7 @@ _QUERY_CHUNK = 512
 # B slots, S positions, K key-value heads, H head size; "BKSH" for others.
 CACHE_LAYOUTS = {"cudnn": "BSKH"}
 
-# The kernel whose output and statistics the backward pass wants; a name can be given to neither from outside.
+# The backward pass needs this kernel's output and statistics; neither can be given a checkpoint name from outside.
 _KERNEL_PRIMITIVE = "dot_product_attention_fwd_wrapper"
 
 Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]

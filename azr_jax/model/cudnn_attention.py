@@ -32,7 +32,7 @@ def packed(query_BTNH: jax.Array, key_BSKH: jax.Array, value_BSKH: jax.Array, se
     N, K, H = query_BTNH.shape[2], key_BSKH.shape[2], query_BTNH.shape[3]
     starts_BM, lengths_BM = segments(segment_ids_BT)
     offsets_BM1 = jnp.pad(starts_BM, ((0, 0), (0, 1)), constant_values=-1)
-    # Off the segments the kernel writes neither outputs nor gradients: they hold what the memory held, NaN perhaps.
+    # Outside the segments the kernel writes neither outputs nor gradients: they hold old memory, possibly NaN.
     # A select, unlike a product, keeps that out of the forward and the backward pass.
     real_BT11 = ((segment_ids_BT > 0) & (segment_ids_BT <= MOST_SEGMENTS))[:, :, None, None]
     query, key, value = (

@@ -16,7 +16,7 @@ from azr_jax.model.hub import download_command
 if TYPE_CHECKING:
     import tokenizers
 
-# Qwen2.5 marks some control tokens (<|fim_prefix|>, <|file_sep|>) as not special; the form tells.
+# Qwen2.5 marks some control tokens (<|fim_prefix|>, <|file_sep|>) as not special; their form shows what they are.
 _CONTROL = re.compile(r"<\|.*\|>", re.DOTALL)
 _CHAT_FILE = "chat_template.jinja"
 _WITHOUT = "set model.chat_template='none', or a benchmark prompt (--prompt) other than instruct"
@@ -109,7 +109,7 @@ def load_tokenizer(
     """
     path = Path(path)
     backend, names = _backend(path)
-    # A tokenizer.json keeps what its maker last asked for; a prompt is never cut here.
+    # A tokenizer.json may hold settings of truncation and padding; a prompt is never cut here.
     backend.no_truncation()
     backend.no_padding()
     added = {token.content: token_id for token_id, token in backend.get_added_tokens_decoder().items()}

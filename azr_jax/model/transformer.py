@@ -34,8 +34,8 @@ from azr_jax.model.sharding import constrain
 
 _KEPT_NAMES = (*ATTENTION_NAMES, MIDDLE_NAME)
 # What the backward pass keeps of each layer besides its input, and bytes of it a token and layer for the 3B in
-# bfloat16: "full" nothing (4 KiB, the input); "attention" all up to the feed-forward (17 KiB), which then computes gate
-# and up again; "gate" the gate too (39 KiB); "dots" every matrix product; "none" everything.
+# bfloat16: "full" nothing (4 KiB, the input); "attention" all up to the feed-forward (17 KiB), whose gate and up are
+# then recomputed; "gate" the gate too (39 KiB); "dots" every matrix product; "none" everything.
 REMAT_POLICIES: dict[str, Any] = {
     "full": jax.checkpoint_policies.nothing_saveable,
     "attention": attention.kept(*_KEPT_NAMES),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from azr_jax.config import Config, MonitoringSettings
 
-# An alert that lasts, or comes back, is said again after this many steps.
+# An alert that lasts, or comes back, is repeated after this many steps.
 REPEAT_STEPS = 16
 
 

@@ -34,7 +34,7 @@ class Progress:
         self._metrics: Mapping[str, float] = {}
         self._step_seconds: list[float] = []
         self._live: Live | None = None
-        # Told the phase and how far it is, whenever either changes.
+        # Called with the phase and its progress, whenever either changes.
         self.note: Callable[[str, str], None] = lambda phase, detail: None
 
     def __enter__(self) -> Progress:

@@ -28,7 +28,7 @@ from executors.interruption import exit_with
 
 _LATEST = 10
 _NOT_FINISHED = 3
-# A run that has been silent for this many of its usual steps is probably not there any more.
+# A run that has written nothing for this many of its usual steps has probably ended.
 _SILENT_STEPS = 5
 
 

@@ -66,7 +66,7 @@ def topology_devices(topology: str) -> list[Any]:
     """
     _, chip, shape = chips.parse(topology)
     if chip.platform == "cuda":
-        # jax asks the GPU that is there, not the one that is compiled for; all that are planned have what is asked.
+        # jax checks the GPU of this machine, not the one that is compiled for; all GPUs of the plan have the feature.
         fused.check_compute_capability = lambda capability: float(capability) <= cudnn_attention.LEAST_CAPABILITY
         described = {"target_config": chip.target, "topology": f"1x1x{shape}"}
         return list(topologies.get_topology_desc(platform="cuda", **described).devices)

@@ -41,8 +41,8 @@ class Chip:
 
 
 # Limits of each compute capability from the CUDA C++ Programming Guide ("Technical Specifications per Compute
-# Capability"). Without the versions the compiler takes the driver to be too old for what it would put into one CUDA
-# graph.
+# Capability"). Without the versions the compiler assumes that the driver is too old for what it would put into
+# one CUDA graph.
 _GPU = """
 gpu_device_info {{
   cuda_compute_capability {{ {capability} }}
@@ -165,7 +165,7 @@ def configure(chip: Chip) -> None:
             "azr_jax.plan needs the TPU compiler, which is in the package libtpu (Linux on x86-64): install it with"
             " `pip install -c constraints.txt libtpu`, or all of `.[tpu]`"
         )
-    # No TPU is looked for; the same values serve every generation. Two processes at a time would else meet on a lock.
+    # Keeps libtpu from looking for a TPU, in every generation. Otherwise two processes would wait for one lock.
     os.environ |= {
         "JAX_PLATFORMS": "cpu",
         "TPU_SKIP_MDS_QUERY": "1",

@@ -79,7 +79,7 @@ def accumulate(config: ModelConfig, rows: int, tokens: int, remat: str, devices:
     attention = causal_attention_flops(config, rows, tokens)
     forward = 2.0 * rows * tokens * layers + attention
     head_forward = 2.0 * rows * tokens * head
-    # The head's logits are always computed again: they are never kept.
+    # The head's logits are always recomputed: they are never kept.
     again = 2.0 * rows * tokens * _computed_again(config, remat) + (attention if remat in ("full", "dots") else 0.0)
     flops = 3.0 * forward + again + 4.0 * head_forward
     local = rows * tokens * tensor / devices

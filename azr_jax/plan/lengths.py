@@ -13,7 +13,7 @@ import numpy as np
 from azr_jax.workdir import json_lines
 from azr_jax.workdir.files import METRICS_FILE, TRANSCRIPTS_FILE
 
-# Prompts and responses when nothing is measured: those of the project's speed workloads.
+# Prompts and responses if nothing is measured: those of the project's speed workloads.
 PROMPT_TOKENS, MEDIAN, SIGMA, VALID_SHARE = 1200, 500.0, 1.0, 0.5
 _FEWEST = 100  # token counts in transcripts that are taken for a distribution
 

@@ -143,7 +143,7 @@ def _draw_panel(axes: Axes, panel: Panel, width: float) -> None:
         steps = panel.curves[0].steps
         heights = [[value for _, value in curve.mean()] for curve in panel.curves]
         colors = [curve.color for curve in panel.curves]
-        # What never happened needs no place in the legend.
+        # Values that are always 0 are left out of the legend.
         labels = [curve.label if any(height) else "_" for curve, height in zip(panel.curves, heights, strict=True)]
         if len(steps) == 1:  # an area needs two ends
             steps, heights = [steps[0] - 0.5, steps[0] + 0.5], [height * 2 for height in heights]

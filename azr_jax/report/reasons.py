@@ -35,7 +35,7 @@ def _table(run: RunData, role: str) -> str:
     ranges = np.array_split(np.array([row["step"] for row in run.rows]), min(_COLUMNS, len(run.rows)))
     head = [f"{_ROLES[role]}: reason"]
     head += [f"{steps[0]}" if len(steps) == 1 else f"{steps[0]}-{steps[-1]}" for steps in ranges]
-    # An outcome that no response of a step had has no metric there.
+    # A step has no metric for an outcome that none of its responses had.
     shares = {name: dict(run.series(prefix + name)) for name in names}
     means = {
         name: [100 * np.mean([share.get(int(step), 0.0) for step in steps]) for steps in ranges]

@@ -12,7 +12,7 @@ from azr_jax.report.runs import RunData
 from azr_jax.workdir import json_lines
 from azr_jax.workdir.files import TRANSCRIPTS_FILE
 
-# What a browser holds without strain; measured in docs/results/speed.md.
+# A size that a browser handles quickly; measured in docs/results/speed.md.
 MAX_TRANSCRIPTS = 6000
 MAX_BYTES = 24_000_000
 _MOST_OF_SEEDING = 200  # the newest, of each run

@@ -82,7 +82,7 @@ def _write(
         "seeding_rounds": session.seeding_rounds,
         "versions": versions(run.player.languages),
     }
-    # The report comes last and tells a later start that nothing is missing.
+    # The report is written last: if it is there, a later start knows that nothing is missing.
     (run.workdir / REPORT_FILE).unlink(missing_ok=True)
     atomic.write(run.workdir / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
     report.write([run.workdir], run.workdir / REPORT_FILE)

@@ -112,7 +112,7 @@ class OpenRun:
     def must_save(self, record: StepRecord) -> bool:
         """Whether this step is saved: each `checkpoint.every`, and the last before an end of whatever kind."""
         last = self.should_stop() or record.step == self.config.steps or self._too_many_nonfinite(record)
-        # A failure that only one host has noted yet is one of all: they save together.
+        # A failure noted by one host counts for all: they save together.
         is_failing = self.hosts.any("failing", self.saving.is_failing)
         return last or is_failing or record.step % self.config.checkpoint.every == 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 _SMALLEST_LENGTH = 128
 # XLA's matrix products on a CPU round otherwise for 2 to 48 rows than for 64 and more, which agree with each other to
 # the bit (measured with jax 0.10.2, inner dimensions 128 and 384). With 64 rows at least, a response's numbers do not
-# depend on what shares its batch, so a resumed run is the uninterrupted one to the bit.
+# depend on what shares its batch, so a resumed run is bit-identical to an uninterrupted one.
 SMALLEST_ROWS = 64
 INSERT_SIZES = (8, 64)  # rows copied out of a prefill, or to another cache, by one program call, pad rows included
 

@@ -127,7 +127,7 @@ def tiers_in(
     share = max(0, free) // len(lengths)
     longest = share // slot_bytes(config, length, dtype)
     if longest < 1:
-        # One full-length slot is what there must be; the shorter tiers have the rest.
+        # One full-length slot is the minimum; the shorter tiers share what is left.
         longest = max(0, free) // slot_bytes(config, length, dtype) and 1
         if not longest:
             raise _too_small(config, settings, length, dtype, free)

@@ -245,7 +245,7 @@ def _decode(
         caches, rows, tokens_BC, logprobs_BC = carry
         weights = weights_before or serving.of_params(graphdef, params)
         running_B = running(rows)
-        # A row that is not running is fed a position outside: it writes nothing.
+        # A row that is not running gets a position outside the cache, so it writes nothing.
         fed_B = jnp.where(running_B, rows.position_B, outside)
         hidden_BD, caches = decoding.decode_step(weights, rows.token_B, fed_B, caches)
         axes = decoding.cache_axes(caches[0].implementation)

@@ -80,7 +80,7 @@ def _inverse(mass_BM: jax.Array, uniform_B: jax.Array) -> jax.Array:
     """The entry m where the running sum of `mass` first exceeds `uniform` of the whole; never one without mass."""
     below_BM = jnp.cumsum(mass_BM, axis=-1)
     beyond_BM = (below_BM > uniform_B[:, None] * below_BM[:, -1:]) & (mass_BM > 0)
-    # By rounding the sum may exceed it nowhere: the likeliest then.
+    # If rounding keeps every partial sum at or below the drawn number, the most likely token is taken.
     return jnp.where(beyond_BM.any(axis=-1), jnp.argmax(beyond_BM, axis=-1), jnp.argmax(mass_BM, axis=-1))
 
 

@@ -16,7 +16,7 @@ from etils import epath
 
 from azr_jax.workdir.files import METRICS_FILE, REPORT_FILE, SEEDING_FILE, SUMMARY_FILE, TRANSCRIPTS_FILE, WANDB_FILE
 
-# What a resumed run needs of the earlier one, on a machine that may be new.
+# Files of the earlier start that a resumed run needs, possibly on another machine.
 NEEDED = (METRICS_FILE, TRANSCRIPTS_FILE, SEEDING_FILE, SUMMARY_FILE, REPORT_FILE, WANDB_FILE)
 
 

@@ -49,7 +49,7 @@ def _version() -> str:
 
 
 def _git(*words: str) -> str:
-    # A package in some other project's tree is no commit of this code.
+    # If the package is in another project's tree, that tree's commit is not this code's.
     line = ["git", "-C", str(_PACKAGE), *words]
     if words[0] == "rev-parse":
         tracked = ["git", "-C", str(_PACKAGE), "ls-files", "--error-unmatch", "__init__.py"]

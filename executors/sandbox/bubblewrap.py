@@ -33,7 +33,7 @@ def argv(launch: Launch, filter_fd: int, file_fd: int, info_fd: int) -> list[str
         raise FileNotFoundError("bwrap is not installed: install the package bubblewrap")
     folder = PROGRAM_DIR if launch.mode is Mode.PROGRAM else HARNESS_DIR
     arguments = [path, *_namespace_arguments(launch.mode is Mode.SERVE), *_mount_arguments(launch, file_fd)]
-    # A setuid bubblewrap is started without them.
+    # A setuid bubblewrap is started without variables LD_*.
     for name, value in environment(launch, FILTER_PATH, INSIDE_DIR).items():
         if name.startswith("LD_"):
             arguments += ["--setenv", name, value]

@@ -39,7 +39,7 @@ class Probe:
 @functools.cache
 def probe(tier: Tier) -> Probe:
     """Start a process in `tier` and try what must fail."""
-    # Here, because it is a language like others, and those import nothing of this module's.
+    # Imported here: it is a language like others, and languages import nothing of this module.
     from executors.languages import python
 
     interpreter = python.find()

@@ -104,7 +104,7 @@ def main(arguments: argparse.Namespace) -> int:
             for policy, judgement in zip(policies, judgements, strict=True):
                 passed[policy] += judgement.passed
                 broken += judgement.infrastructure
-            # Flushed at once: what was judged is kept whatever comes.
+            # Flushed at once, so that a judged line is kept if the command is killed.
             file.write(json.dumps(line) + "\n")
             file.flush()
     for policy in policies:

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from azr_jax.evaluation.scoring import pass_at_k, results
 
-# What two results may differ in: that is what is compared.
+# Settings in which two results may differ, since they are what is compared.
 _MAY_DIFFER = ("model",)
 _Samples = Mapping[str, Sequence[Mapping[str, Any]]]
 

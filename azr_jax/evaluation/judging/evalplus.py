@@ -141,7 +141,7 @@ def judge(run: Run, cache: ExpectedCache, problem: EvalPlusProblem, program: str
 
     both = half(count)
     if both.over_time:
-        # The limits are of the wall clock, and a busy machine may have meant another program.
+        # The limits are wall time, and other programs of a busy machine may have used it.
         both = half(count)
     if both.status == "OK" or both.infrastructure:
         return both

@@ -278,7 +278,7 @@ class CompletionJudge:
         compared = self._run(JobKind.EVALUATE, instrument.compare(tests), values)
         seconds = ran.seconds + compared.seconds
         if compared.status is not Status.OK:
-            # The expected values are no program of the language, or the values too large to compare.
+            # The expected values do not load in the language, or the values are too large to compare.
             judgement = _not_run(problem.name, compared, stdout, "comparing with what is expected: ")
             return dataclasses.replace(judgement, seconds=seconds)
         wrong = [number for number, value in enumerate(compared.values) if value != instrument.right]
@@ -301,7 +301,7 @@ def _missing_calls(rules: BenchmarkLanguage, tests: str) -> str:
 
 
 def _not_run(name: str, verdict: Verdict, stdout: str, prefix: str = "") -> Judgement:
-    # A type error, as OCaml's, is none of syntax to MultiPL-E.
+    # MultiPL-E does not count a type error, as OCaml's, as a syntax error.
     word = "Exception" if verdict.error_kind == "type" else _WORDS.get(verdict.status, "Exception")
     code = -1 if word == "Timeout" else verdict.exit_code or 1
     detail = verdict.stderr or f"{verdict.status}: {verdict.error_kind} {verdict.message}"

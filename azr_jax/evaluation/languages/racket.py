@@ -40,7 +40,7 @@ def _collect(program: str, tests: Tests) -> str:
     name = "azr-call" if lang and _NAMES_F.search(program) else "f"
     clauses = "\n".join(f"[({number}) {call}]" for number, call in enumerate(tests.calls))
     call = f"(let ((candidate {tests.function}))\n(case azr-call-number\n{clauses}\n))"
-    # What does not speak of hashes makes none, and may have names of its own for what azr-shown uses.
+    # A program that does not mention hashes makes none, and may define names that azr-shown uses.
     shown, definition = (f"(azr-shown {call})", _SHOWN) if "hash" in program else (call, "")
     body = f"\n{require}(define ({name} azr-call-number)\n{shown})\n{definition}"
     if name == "f":

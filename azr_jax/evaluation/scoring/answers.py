@@ -29,7 +29,7 @@ _ANSWER_END = "</answer>"
 _STDIN = "Write a whole program that reads standard input and writes its answer to standard output."
 _INSTRUCTION = "Complete this {language} program. Answer with the whole program in one fenced block.\n\n"
 _MOST_PROGRAM_CHARS = 1 << 20
-# Of a function by any of the languages' words for it, by assignment (R), or by an equation (Julia).
+# A definition of a function: by any language's keyword, by assignment (R), or by an equation (Julia).
 _DEFINITION = (
     r"\b(?:function|def|define|let|rec|const|var|fun|sub)\b[\s*(]*{name}(?![\w-])"
     r"|^[ \t]*{name}(?:[ \t]*(?:<-|=)[ \t]*function\b|\(.*\)(?:::\S+)?[ \t]*=[^=])"

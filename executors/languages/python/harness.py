@@ -23,7 +23,7 @@ from supervision import Claim, Received, read_request, serve, write_frame
 
 del sys.path[:2]
 
-# What programs import most: loaded once, so that every program finds them at no cost.
+# Modules that programs import most: loaded once, so that importing them costs a program nothing.
 _PRELOADED = (
     "abc bisect cmath collections collections.abc contextlib copy dataclasses datetime decimal enum fractions "
     "functools heapq itertools json math operator random re statistics string typing"
