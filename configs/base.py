@@ -49,13 +49,13 @@ def _selfplay() -> ml_collections.ConfigDict:
             "max_program_chars": 8192,  # characters of any one block of an answer; longer is invalid
             # azr: answers as models write them, graded as AZR does | strict: exactly the format asked for
             "format": "azr",
-            "drop_comments": True,  # show solvers programs without comments, which may tell the answer
+            "drop_comments": True,  # show solvers programs without comments, which may give the answer away
             # any: the last definition of f counts | one: a program with several is refused (AZR)
             "entry_functions": "any",
             "program_tags": "own",  # own: a program's block has the language's tag | any: for a language never seen
             # paper: in prose, for pretrained models | brief: the bare sections, for small models
             "prompt_template": "paper",
-            # a problems file, of which `references` tasks with their answers stand before each prompt, for a model that
+            # a problems file, of which `references` solved tasks come before each prompt (few-shot), for a model that
             # does not follow the format when told; "": none, so that a run has no data from outside
             "worked_examples": "",
         }
@@ -66,13 +66,13 @@ def _sampler() -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(
         {
             "max_prompt_tokens": 6144,  # longer prompts lose references, or their task its place (Table 3)
-            "max_response_tokens": 8096,  # (sic, Table 3); shorter saves most of a step's time if few responses need it
+            "max_response_tokens": 8096,  # the paper's Table 3 (not 8192); less saves most of a step if few need it
             "temperature": 1.0,  # of training responses; the update divides logits by it as well
             "eval_temperature": 0.0,  # of evaluations; 0: greedy, as in the paper
             "top_p": 1.0,  # below 1 trains a distribution that was not sampled; leave it at 1
             "top_k": 0,  # 0: off; likewise
             "slots": 0,  # rows decoded together; 0: as many as the device's memory holds
-            # tokens decoded between two looks of the host; fewer: verdicts sooner, more waiting for the host
+            # tokens decoded before the host reads them; fewer: verdicts sooner, more waiting for the host
             "chunk": 32,
             "prefill_tokens": 16384,  # prompt tokens in one prefill call; fewer takes less memory
             # Texts that end a training response, kept in it: a base model writes on after its answer, up to the length
@@ -96,7 +96,7 @@ def _learner() -> ml_collections.ConfigDict:
             "beta1": 0.9,  # AdamW: memory of the first moment
             "beta2": 0.999,  # AdamW: memory of the second moment
             "epsilon": 1e-8,  # AdamW: added to the root of the second moment
-            "weight_decay": 0.01,  # AdamW: share of lr by which weights shrink each step
+            "weight_decay": 0.01,  # AdamW: weights shrink by lr times this each step
             "decay": "matrices",  # matrices | all: also norm scales and biases, as torch's AdamW (AZR)
             # of the first moment; bfloat16 takes 2 bytes a parameter less, its steps are off by up to 0.4%
             "moment_dtype": "float32",
@@ -107,7 +107,7 @@ def _learner() -> ml_collections.ConfigDict:
             "ratio": "token",
             "clip_epsilon": 0.2,  # ratios below 1 minus this are clipped
             "clip_epsilon_high": 0.0,  # ratios above 1 plus this are clipped, such as 0.28 (DAPO); 0: clip_epsilon
-            "dual_clip": 0.0,  # bound, in advantages, on what a bad token with a large ratio pulls; 3 is usual, 0: off
+            "dual_clip": 0.0,  # bound, in advantages, on the loss of a bad token with a large ratio; 3 is usual, 0: off
             "entropy_coef": 0.001,  # bonus for entropy; raise it if ppo/entropy falls to 0
             "kl_coef": 0.0,  # above 0 keeps the starting weights as a reference policy, at 2 bytes a parameter
             "kl_estimator": "k3",  # k1, k2, k3+: gradient of the KL to the reference | k3: as in GRPO
@@ -170,8 +170,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.model = ml_collections.ConfigDict(
         {
             "path": "weights/Qwen2.5-Coder-3B",  # a Hugging Face directory; azr-tiny is the embedded model
-            "compute_dtype": "bfloat16",  # float32 on a CPU, or to look for differences
-            "remat": "auto",  # auto | full | attention | gate | dots | none: what the backward pass computes again
+            "compute_dtype": "bfloat16",  # float32 on a CPU, or to debug numerical differences
+            "remat": "auto",  # auto | full | attention | gate | dots | none: what the backward pass recomputes
             "attention": "auto",  # auto | xla | cudnn | splash
             # none | model: training prompts as they are, or as a user's message in the model's own chat template
             # (instruct models; a base model has seen none).
@@ -209,8 +209,8 @@ def get_config() -> ml_collections.ConfigDict:
             "graded_runtime": -0.7,  # graded: of a program that gives no value
             "graded_wrong": -0.5,  # graded: of a wrong value
             "graded_shift_share": 0.2,  # graded_shift: at this share of syntax errors, form alone counts
-            # times the share of near copies among the step's programs is what a proposal pays; 0.5 to 1 against
-            # repetition, 0: off
+            # a proposal's reward is lowered by this times the share of near copies among the step's programs; 0.5 to 1
+            # against repetition, 0: off
             "novelty": 0.0,
             "novelty_by": "tokens",  # near copies: tokens: by their text | behaviour: same values on selfplay.probes
             "novelty_recent": 0,  # also compare with this many of the buffer's newest programs, such as 64
@@ -250,10 +250,10 @@ def get_config() -> ml_collections.ConfigDict:
     )
     config.checkpoint = ml_collections.ConfigDict(
         {
-            "every": 16,  # steps between two saves; what a kill can cost
+            "every": 16,  # steps between two saves; a kill loses at most these
             "keep": 3,  # the newest saves
             "keep_every": 0,  # and every save of a multiple of this step; 0: none
-            "best_metric": "",  # and the save with the highest value of this metric, one that its step has; "": none
+            "best_metric": "",  # and the save with the highest value of this metric, if its step has it; "": none
             "export_at_end": True,  # writes WORKDIR/export, a Hugging Face directory
             "cut_steps": True,  # SIGTERM abandons the step in progress and saves the one before; False: it ends first
         }
@@ -271,7 +271,7 @@ def get_config() -> ml_collections.ConfigDict:
             "profile_steps": (),  # steps of which a profiler trace is kept under WORKDIR/profile
             # Seconds in which nothing is sampled, executed or written, after which the run saves and ends; 0: never.
             "stall_s": 1800.0,
-            # What a step's metrics are warned about (azr_jax/monitor/alerts.py says what each means and what to try).
+            # Limits of the alerts on a step's metrics (azr_jax/monitor/alerts.py says what each means and what to try).
             "alert_valid_below": 0.05,  # share of valid proposals
             "alert_acc_zero_above": 0.95,  # P(acc=0)
             "alert_mismatch_above": 0.1,  # nats a token between sampler and trainer
