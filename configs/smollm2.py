@@ -1,8 +1,10 @@
 """SmolLM2-135M-Instruct, a real pretrained model, plays Python on two CPU cores.
 
 Command: `make setup-smollm2` (once), then `python -m azr_jax.main --config=configs/smollm2.py`
-Hardware: 2 CPU cores, 6 GiB of memory.
-Time and result: under two minutes a step; docs/results/smollm2.md.
+Hardware: 2 CPU cores, 8 GiB of memory.
+Time: 75 to 100 s of one core's time a step.
+Expected: solutions in the format from 78% to 100% in three steps, about 40% of the proposals valid; in 20 steps no
+accuracy is gained (docs/results/smollm2.md).
 """
 
 import ml_collections
