@@ -108,7 +108,7 @@ def examine(
                 raise ValueError(f"it is unknown: use one of {', '.join(sorted(languages))}")
             with Pool(languages[name], workers=1, allow_tier=allow_tier) as pool:
                 output.write(f"{name:12} ran its identity program\n")
-                if pool.language.serves and pool.language.once:
+                if trial.has_both_ways(pool.language):
                     fault = pool.cold_because or trial.difference(pool.language, pool.interpreter, pool.tier)
                     output.write(f"{'':12} warm and cold {'differ: ' + fault if fault else 'agree on its sample'}\n")
         except ValueError as error:

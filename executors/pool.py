@@ -109,7 +109,7 @@ class Pool:
             close_memory()
         self.interpreter = interpreter
         self._guardian, self._is_open = Guardian(), True
-        if not self._cold and not trial.is_tested(self.language, interpreter.version):
+        if not self._cold and trial.has_both_ways(self.language):
             self._try_warm_server(interpreter)
         self._check_identity()
         return self
@@ -118,8 +118,8 @@ class Pool:
         self.close(cancel=kind is not None)
 
     def _try_warm_server(self, interpreter: Interpreter) -> None:
-        """Switch to cold starts, with a warning, if the warm server of an untested version fails its trial."""
-        self.cold_because = trial.difference(self.language, interpreter, self.tier, self._guardian)
+        """Switch to cold starts, with a warning, if the warm server fails its trial."""
+        self.cold_because = trial.fault(self.language, interpreter, self.tier, self._guardian)
         if self.cold_because:
             self._cold = True
             _LOG.warning(

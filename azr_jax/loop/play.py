@@ -71,7 +71,7 @@ class Clock:
     """Where a step's time and work went. `waiting_s` is time in which the device was idle for programs to finish.
 
     `slots` are those of the sampler, of all lengths; `prefill_s` and `decode_s` are of `sampling_s`.
-    `cold_languages`: how many have an interpreter, of a version that was not tested, that starts afresh each time.
+    `cold_languages`: how many have an interpreter that starts afresh each time, since its warm server failed its trial.
     """
 
     slots: int = 0

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from executors import LANGUAGES, Job, JobKind, Pool, Status
+from executors import LANGUAGES, Job, JobKind, Pool, Status, compiled, trial
 from executors.trial import is_tested
 
 PYTHON = LANGUAGES["python"]
@@ -74,10 +74,26 @@ def test_a_warm_server_of_another_version_that_does_what_it_should_is_used():
 
 @pytest.mark.parametrize(
     ("name", "version", "tested"),
-    [("julia", "1.5.3", True), ("julia", "1.10.0", False), ("julia", "1.50.0", False), ("lua", "5.4.9", True)],
+    [("julia", "1.5.3", True), ("julia", "1.10.0", False), ("julia", "1.50.0", False)],
 )
 def test_versions_that_are_believed(name, version, tested):
     assert is_tested(LANGUAGES[name], version) is tested
+
+
+def test_a_tested_version_is_tried_once_on_a_machine_and_left_if_it_differs_twice(tmp_path, monkeypatch):
+    tried = []
+    monkeypatch.setattr(compiled, "folder", lambda name: tmp_path / name)
+    difference = trial.difference
+    monkeypatch.setattr(trial, "difference", lambda *given: tried.append(given[1].version) or difference(*given))
+    for _ in range(2):
+        with Pool("python", workers=1) as pool:
+            assert pool.cold_because == ""
+    assert len(tried) == 1
+    tested = of_version(f"{PYTHON.tested[0]}.0", *BREAKS["one value"])
+    for _ in range(2):
+        with Pool(tested, workers=1) as pool:
+            assert pool.cold_because
+    assert len(tried) == 1 + 2 * 2
 
 
 @pytest.mark.parametrize("name", [name for name, language in LANGUAGES.items() if language.serves and language.once])
