@@ -69,16 +69,16 @@ def init_state(params: Any, config: ModelConfig, settings: LearnerSettings, dtyp
 
     The value head starts at 0: the first advantages are the returns. `dtype` is the reference's.
     """
-    masters = jax.tree.map(lambda x: jnp.array(x, jnp.float32, copy=True), params)
+    float32_params = jax.tree.map(lambda x: jnp.array(x, jnp.float32, copy=True), params)
     head = None
     if settings.estimator == "gae":
         head = {"kernel_D": jnp.zeros(config.embed_dim, jnp.float32), "bias": jnp.zeros((), jnp.float32)}
     reference = jax.tree.map(lambda x: jnp.array(x, dtype, copy=True), params) if settings.kl_coef > 0 else None
     return TrainState(
-        params=masters,
+        params=float32_params,
         value_head=head,
         reference=reference,
-        opt_state=init_moments(trainable(masters, head), settings.moment_dtype),
+        opt_state=init_moments(trainable(float32_params, head), settings.moment_dtype),
         step=jnp.zeros((), jnp.int32),
         skipped_updates=jnp.zeros((), jnp.int32),
     )

@@ -101,7 +101,7 @@ def build(
     tuning = tuning or Tuning()
     draw = functools.partial(sampling.sample, top_p=top_p, top_k=top_k, draw=tuning.draw)
     decode = functools.partial(_decode, graphdef, draw, eos_ids, chunk, mesh, tuning)
-    caches = _caches_lie(mesh, tuning.implementation)
+    caches = _cache_sharding(mesh, tuning.implementation)
     return Programs(
         prefill=_prefill_of(graphdef, mesh),
         first=_first_of(graphdef, top_p, top_k, tuning.draw),
@@ -111,7 +111,7 @@ def build(
             compiler_options=compiler_options(mesh),
             out_shardings=None if mesh is None else (caches, batch_sharding(mesh), None, None, None),
         ),
-        enter=jax.jit(functools.partial(_enter, eos_ids), donate_argnums=0, out_shardings=_rows_lie(mesh)),
+        enter=jax.jit(functools.partial(_enter, eos_ids), donate_argnums=0, out_shardings=_row_sharding(mesh)),
         **_movers(mesh, tuning.implementation),
     )
 
@@ -132,28 +132,30 @@ def _first_of(
 
 @functools.lru_cache(maxsize=8)
 def _movers(mesh: Mesh | None, implementation: str) -> dict[str, Callable[..., Any]]:
-    lie = _caches_lie(mesh, implementation)
+    sharding = _cache_sharding(mesh, implementation)
 
     def jitted(function: Callable[..., jax.Array], donates: bool, static: tuple[str, ...] = ()) -> Callable[..., Any]:
         of_layout = functools.partial(function, implementation=implementation)
-        return jax.jit(of_layout, static_argnames=static, donate_argnums=(0,) if donates else (), out_shardings=lie)
+        return jax.jit(
+            of_layout, static_argnames=static, donate_argnums=(0,) if donates else (), out_shardings=sharding
+        )
 
     return {
         "insert": jitted(decoding.insert_rows, donates=True),
         "insert_spans": jitted(decoding.insert_spans, donates=True, static=("width",)),
         "move": jitted(decoding.move_rows, donates=True),
         "resize": jitted(decoding.resize_rows, donates=False, static=("length",)),
-        "arrange": jax.jit(_arrange, out_shardings=_rows_lie(mesh)),
+        "arrange": jax.jit(_arrange, out_shardings=_row_sharding(mesh)),
     }
 
 
 # Fixes the output shardings. Otherwise the compiler may describe the same sharding in several ways, and every program
 # that takes the cache is compiled again for each.
-def _caches_lie(mesh: Mesh | None, implementation: str) -> NamedSharding | None:
+def _cache_sharding(mesh: Mesh | None, implementation: str) -> NamedSharding | None:
     return None if mesh is None else NamedSharding(mesh, spec(decoding.cache_axes(implementation)))
 
 
-def _rows_lie(mesh: Mesh | None) -> NamedSharding | None:
+def _row_sharding(mesh: Mesh | None) -> NamedSharding | None:
     return None if mesh is None else batch_sharding(mesh)
 
 
