@@ -182,6 +182,9 @@ def test_a_step_of_self_play_with_what_it_really_writes(directory, tmp_path, lan
         "sampler.max_response_tokens": 48,
         "sampler.prefill_tokens": 256,
         "learner.rows_per_microbatch": 0,
+        "learner.row_tokens": 304,
+        "learner.logit_chunk": 152,
+        "model.remat": "full",
         "evaluation.heldout": "",
         "checkpoint.export_at_end": False,
     }
