@@ -109,9 +109,11 @@ def kill_plan(seed: int, taken: dict[str, float]) -> list[tuple[str, int, float]
 def test_killed_at_20_random_moments_it_is_the_same_run(undisturbed, command, tmp_path, record_property):
     workdir, met = tmp_path / "run", []
     half_saves = 0
+    settings = SETTINGS | {"checkpoint__keep": 1}
     for number, (kind, times, delay_s) in enumerate(kill_plan(1, durations(undisturbed.with_name("notes")))):
         notes = tmp_path / f"notes{number}"
-        with start_noted(command, workdir, notes, f"{kind} {times} {delay_s} SIGKILL") as process:
+        at = f"{kind} {times} {delay_s} SIGKILL"
+        with start_noted(command, workdir, notes, at, checkpoint__keep=1) as process:
             output = process.communicate(timeout=1200)[0]
         assert process.returncode == -signal.SIGKILL, output
         during = notes.read_text().split()[-1].split(",")
@@ -122,9 +124,19 @@ def test_killed_at_20_random_moments_it_is_the_same_run(undisturbed, command, tm
     counts = collections.Counter(kind for row in met for kind in row["fell_in"])
     assert set(KINDS) <= set(counts), counts
     assert half_saves > 0
-    status, output = command.run(workdir, **SETTINGS)
+    status, output = command.run(workdir, **settings)
     assert status == 0, output
     assert_same_run(undisturbed, workdir, STEPS)
+
+
+@pytest.mark.ci
+def test_a_run_with_a_critic_resumes(command, tmp_path):
+    settings = SETTINGS | {"learner__estimator": "gae", "evaluation__every": 0}
+    for workdir, ends in (("whole", (3,)), ("parts", (2, 3))):
+        for steps in ends:
+            status, output = command.run(tmp_path / workdir, **settings | {"steps": steps})
+            assert status == 0, output
+    assert_same_run(tmp_path / "whole", tmp_path / "parts", 3)
 
 
 @pytest.mark.parametrize(

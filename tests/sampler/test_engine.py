@@ -59,6 +59,21 @@ def test_logprobs_are_of_the_distribution_sampled(world, temperature):
         np.testing.assert_allclose(rollout.logprobs, expected, atol=1e-4)
 
 
+@pytest.mark.ci
+def test_positions_of_the_papers_lengths(world):
+    """Prompts of 5,000 and 6,144 tokens in slots of 14,240."""
+    config = dataclasses.replace(CONFIG, max_positions=14240)
+    lengths = {"max_prompt_tokens": 6144, "max_response_tokens": 8096, "prefill_tokens": 6144, "slots": 2}
+    graphdef, _ = abstract(config, compute_dtype=jnp.float32)
+    settings = dataclasses.replace(SETTINGS, **lengths)
+    sampler = Sampler(graphdef, config, make_tokenizer(NO_END), settings, None, jnp.float32)
+    requests = [Request(str(tokens), prompt(tokens, tokens), 40, 1.0) for tokens in (5000, 6144)]
+    for rollout in _run(sampler, world, requests).values():
+        logits = world.logits(rollout.prompt_ids + rollout.token_ids, T=6272)[len(rollout.prompt_ids) - 1 : -1]
+        expected = jax.nn.log_softmax(logits)[np.arange(len(logits)), list(rollout.token_ids)]
+        np.testing.assert_allclose(rollout.logprobs, expected, atol=1e-3)
+
+
 @pytest.mark.parametrize("draw", ["gumbel", "blocks"])
 def test_masked_ids_are_never_drawn_and_logprobs_are_of_what_is_left(world, draw):
     free = _run(world.sampler(NO_END), world, tiny_requests(4, max_tokens=40))

@@ -76,9 +76,8 @@ class World:
             self.cache[name] = Sampler(self.graphdef, CONFIG, make_tokenizer(eos_ids), settings, None, jnp.float32)
         return self.cache[name]
 
-    def logits(self, token_ids: tuple[int, ...]) -> np.ndarray:
-        """float32 [T, V] by one full forward pass."""
-        T = 128
+    def logits(self, token_ids: tuple[int, ...], T: int = 128) -> np.ndarray:
+        """float32 [tokens, V] by one full forward pass of a row of T."""
         tokens_1T = np.zeros((1, T), np.int32)
         tokens_1T[0, : len(token_ids)] = token_ids
         positions_1T = np.arange(T, dtype=np.int32)[None]
