@@ -37,7 +37,7 @@ COMMANDS = {
     "eval run": ["azr_jax.evaluation", "run", "--model=azr_jax/embedded/azr-tiny", "--language=js",
                  "--problems={problems}", "--out={folder}/out", "--max_tokens=2000"],
     "eval check": ["azr_jax.evaluation", "check", "--language=js", "--problems={problems}",
-                   "--completions={completions}", "--out={folder}/out.jsonl", "--timeout=60", "--workers=1"],
+                   "--completions={completions}", "--out={folder}/out.jsonl", "--timeout=60", "--workers=2"],
     "study": ["azr_jax.study", "--study=studies/reward_tiny", "--out={folder}/study"],
     "plan": ["azr_jax.plan", "--config=tiny", "--topology=v5e:2x2"],
     "speed": ["azr_jax.speed", "sampler", "--size=tiny"],

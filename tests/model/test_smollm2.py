@@ -162,7 +162,9 @@ def _environment(devices: int) -> dict[str, str]:
     return on_devices(devices) | own | {"XLA_FLAGS": " ".join([DEFAULT_COMPILE, *devices_flags(devices)])}
 
 
-@pytest.mark.parametrize(("language", "devices"), [("racket", 1), ("python", 1), ("python", 8)])
+@pytest.mark.parametrize(
+    ("language", "devices"), [("racket", 1), ("python", 1), pytest.param("python", 8, marks=pytest.mark.slow)]
+)
 def test_a_step_of_self_play_with_what_it_really_writes(directory, tmp_path, language, devices):
     if LANGUAGES[language].find() is None:
         pytest.skip(f"no {language} interpreter here")

@@ -155,6 +155,9 @@ class CompletionJudge:
             try:
                 for future in futures:
                     yield future.result()
+            except KeyboardInterrupt:
+                self._pool.close(cancel=True)  # the threads would wait for the programs that run
+                raise
             finally:
                 for future in futures:
                     future.cancel()
