@@ -11,7 +11,7 @@ from typing import NoReturn
 
 _STATUS = 128 + signal.SIGINT
 _SAID = "interrupted\n"
-# Seconds until an interruption that was swallowed is raised again; seconds until one that came during an import is.
+# Seconds until an interruption that was swallowed is raised again; seconds until one that came too soon is.
 _AGAIN_S, _SOON_S = 1.0, 0.05
 
 
@@ -40,24 +40,29 @@ def _is_interruption(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _imports(frame: FrameType | None) -> bool:
-    """Whether a module is being imported: one in C prints the exception, or makes another of it."""
-    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+def _comes_too_soon(frame: FrameType | None) -> bool:
+    """Whether an exception would be lost here: amid an import (one in C prints it, or makes another of it), or in the
+    callback by which jax takes part in garbage collection (it is printed, and ignored).
+    """
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename == "<frozen importlib._bootstrap>" or code.co_name == "_xla_gc_callback":
+            return True
         frame = frame.f_back
-    return frame is not None
+    return False
 
 
 def exit_with(main: Callable[[], int | None]) -> NoReturn:
     """Ends the process with the status that `main` returns; Ctrl-C ends it with one line and 130.
 
     Python can swallow KeyboardInterrupt inside callbacks of the garbage collector or C code, so it is raised again
-    until it propagates. An import ends first.
+    until it propagates. An import ends first, and so does a callback of jax's.
     """
     came = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal came
-        came, too_soon = True, _imports(frame)
+        came, too_soon = True, _comes_too_soon(frame)
         signal.setitimer(signal.ITIMER_REAL, _SOON_S if too_soon else _AGAIN_S, _AGAIN_S)
         # It has arrived if it is already propagating through finally blocks.
         heard = number == signal.SIGALRM and _is_interruption(sys.exc_info()[1])
