@@ -29,13 +29,11 @@ def composite_share(settings: SelfplaySettings, step: int) -> float:
 
 
 def given_function(language: Language, program: str) -> str | None:
-    """The program with f renamed to g; None where its names are not known, an f stands behind a dot, or g is there."""
-    if GIVEN in (names_of(language, program) or {GIVEN}) or ENTRY not in definitions(language, program):
-        return None
-    if re.search(rf"\.\s*{ENTRY}\b", program):
+    """The program with f renamed to g; None if it defines no f, or f cannot be renamed (`entry.renamed`)."""
+    if ENTRY not in definitions(language, program):
         return None
     given = renamed(language, program, ENTRY, GIVEN)
-    return given if GIVEN in definitions(language, given) else None
+    return given if given is not None and GIVEN in definitions(language, given) else None
 
 
 def composed(language: Language, given: str, answer: Answer) -> Answer | Invalid:

@@ -32,13 +32,10 @@ def with_entry_named_f(language: Language, program: str) -> str:
     too (a method's), or where the language's definitions or tokens are not known.
     """
     names = set(definitions(language, program))
-    if len(names) != 1 or ENTRY in names or ENTRY in (names_of(language, program) or {ENTRY}):
+    if len(names) != 1 or ENTRY in names:
         return program
-    (name,) = names
-    if re.search(rf"\.\s*{re.escape(name)}\b", program):
-        return program
-    text = renamed(language, program, name, ENTRY)
-    return text if set(definitions(language, text)) == {ENTRY} else program
+    text = renamed(language, program, names.pop(), ENTRY)
+    return text if text is not None and set(definitions(language, text)) == {ENTRY} else program
 
 
 def names_of(language: Language, program: str) -> set[str] | None:
@@ -47,8 +44,16 @@ def names_of(language: Language, program: str) -> set[str] | None:
     return None if lexer is None else {text for kind, text in lexer.get_tokens(program) if kind in Name}
 
 
-def renamed(language: Language, program: str, old: str, new: str) -> str:
-    """The program with a name changed wherever it stands, but in strings and comments; for known tokens alone."""
+def renamed(language: Language, program: str, old: str, new: str) -> str | None:
+    """The program with a name changed wherever it occurs, except in strings and comments.
+
+    None if that could change what the program does: `new` is a name of it already, `old` follows a dot (a method), or
+    the language's tokens are not known.
+    """
     lexer = lexer_of(language.name)
-    assert lexer is not None  # names_of is asked first
-    return "".join(new if kind in Name and text == old else text for kind, text in lexer.get_tokens(program))
+    if lexer is None or re.search(rf"\.\s*{re.escape(old)}\b", program):
+        return None
+    tokens = list(lexer.get_tokens(program))
+    if any(kind in Name and text == new for kind, text in tokens):
+        return None
+    return "".join(new if kind in Name and text == old else text for kind, text in tokens)

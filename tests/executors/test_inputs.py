@@ -62,13 +62,18 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_argument_list_is_refused_with_the_reason(name):
+def of_identity(name, texts):
+    """The verdicts of the language's identity program on each text as its input."""
     language = LANGUAGES[name]
     if language.find() is None:
         pytest.skip(f"no {name} here: {language.install_hint}")
     with Pool(language, workers=1, limits=LIMITS) as pool:
-        verdicts = pool.run_all(Job(text, JobKind.EVALUATE, language.identity, (text,)) for text in REFUSED[name])
+        return pool.run_all(Job(text[:9], JobKind.EVALUATE, language.identity, (text,)) for text in texts)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_argument_list_is_refused_with_the_reason(name):
+    verdicts = of_identity(name, REFUSED[name])
     assert {verdict.status for verdict in verdicts} == {Status.FORBIDDEN, Status.UNSERIALISABLE}
     assert all(verdict.message for verdict in verdicts)
     assert "can't call f" in verdicts[0].message
@@ -89,11 +94,7 @@ MISUSED = {
 
 @pytest.mark.parametrize("name", MISUSED)
 def test_a_large_input_and_an_unknown_keyword_are_verdicts_with_a_reason(name):
-    language = LANGUAGES[name]
-    if language.find() is None:
-        pytest.skip(f"no {name} here: {language.install_hint}")
-    with Pool(language, workers=1, limits=LIMITS) as pool:
-        verdicts = pool.run_all(Job(text[:9], JobKind.EVALUATE, language.identity, (text,)) for text in MISUSED[name])
+    verdicts = of_identity(name, MISUSED[name])
     assert verdicts[0].status in (Status.OUTPUT_LIMIT, Status.MEMORY)
     assert all(verdict.status in (Status.RUNTIME_ERROR, Status.SYNTAX_ERROR) for verdict in verdicts[1:]), verdicts
     assert all(verdict.message and len(verdict.message) < 1000 for verdict in verdicts)

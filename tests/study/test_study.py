@@ -196,18 +196,20 @@ def test_arms_without_a_seed_in_common_are_reported_and_not_compared():
     assert ranked.startswith("By mean final accuracy: switch 40.0")
 
 
+def study_command(folder, **mapping) -> list[str]:
+    """The command of a study of configs/tiny.py with one seed; its files are in `folder`."""
+    file, mapping = folder / "small.py", {"config": "configs/tiny.py"} | mapping
+    text = f"import ml_collections\ndef get_config():\n    return ml_collections.ConfigDict({mapping!r})\n"
+    file.write_text(text)
+    return [sys.executable, "-m", "azr_jax.study", f"--study={file}", "--seeds=1", f"--out={folder / 'out'}"]
+
+
 def test_a_study_of_one_run_without_steps_is_run_and_reported(tmp_path):
-    file = tmp_path / "least.py"
-    file.write_text(
-        "import ml_collections\n"
-        "def get_config():\n"
-        "    return ml_collections.ConfigDict({'config': 'configs/tiny.py', 'baseline': 'real',\n"
-        "        'overrides': ('steps=0', 'selfplay.batch_per_task=2', 'selfplay.seed_triplets=1',\n"
-        "            'selfplay.seed_problems=0', 'evaluation.heldout_limit=2', 'evaluation.temperature_samples=0',\n"
-        "            'sampler.max_response_tokens=32', 'evaluation.heldout=azr_jax/embedded/heldout_python.jsonl'),\n"
-        "        'languages': {'python': (\"languages=('python',)\",)}, 'arms': {'real': ()}})\n"
-    )
-    command = [sys.executable, "-m", "azr_jax.study", f"--study={file}", "--seeds=1", f"--out={tmp_path / 'out'}"]
+    least = ("steps=0", "selfplay.batch_per_task=2", "selfplay.seed_triplets=1", "selfplay.seed_problems=0")
+    least += ("evaluation.heldout_limit=2", "evaluation.temperature_samples=0", "sampler.max_response_tokens=32")
+    least += ("evaluation.heldout=azr_jax/embedded/heldout_python.jsonl",)
+    python = {"python": ("languages=('python',)",)}
+    command = study_command(tmp_path, baseline="real", overrides=least, languages=python, arms={"real": ()})
     run = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     (row,) = json.loads((tmp_path / "out" / "study.json").read_text())
@@ -217,16 +219,10 @@ def test_a_study_of_one_run_without_steps_is_run_and_reported(tmp_path):
 
 @pytest.mark.slow
 def test_a_real_grid_runs_reports_and_resumes(tmp_path):
-    file = tmp_path / "small.py"
-    file.write_text(
-        "import ml_collections\n"
-        "def get_config():\n"
-        "    return ml_collections.ConfigDict({'config': 'configs/tiny.py', 'baseline': 'permuted',\n"
-        "        'overrides': ('steps=1', 'selfplay.batch_per_task=2', 'selfplay.seed_triplets=2',\n"
-        "            'selfplay.seed_problems=1', 'evaluation.heldout_limit=6'),\n"
-        "        'languages': {'racket': ()}, 'arms': {'real': (), 'permuted': ('reward.permute=True',)}})\n"
-    )
-    command = [sys.executable, "-m", "azr_jax.study", f"--study={file}", "--seeds=1", f"--out={tmp_path / 'out'}"]
+    small = ("steps=1", "selfplay.batch_per_task=2", "selfplay.seed_triplets=2", "selfplay.seed_problems=1")
+    small += ("evaluation.heldout_limit=6",)
+    arms = {"real": (), "permuted": ("reward.permute=True",)}
+    command = study_command(tmp_path, baseline="permuted", overrides=small, languages={"racket": ()}, arms=arms)
     run = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     results = json.loads((tmp_path / "out" / "study.json").read_text())
