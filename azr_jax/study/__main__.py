@@ -3,7 +3,7 @@
 Each run is `python -m azr_jax.main` in OUT/LANGUAGE/ARM-SEED with its log next to it. --resume goes on where an earlier
 start of the same study stopped: finished runs are kept, others resume from their last save. --languages and --arms
 start a part of the grid, in any order; --report_only starts nothing and reports on what is finished, also while another
-process runs the study.
+process runs the study. --merge counts the finished runs of other machines or earlier times by their study.json.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ _LANGUAGES = flags.DEFINE_list("languages", [], "Start only runs of these langua
 _ARMS = flags.DEFINE_list("arms", [], "Start only runs of these arms; all if not given.")
 _REPORT_ONLY = flags.DEFINE_bool("report_only", False, "Start no run: report on those that are finished.")
 _RESUME = flags.DEFINE_bool("resume", False, "Go on with a study that was started before.")
+_MERGE = flags.DEFINE_list(
+    "merge", [], "Files study.json of other starts of this study: what they finished is reported and not run again."
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -57,7 +60,10 @@ def _run(name: str, out: Path) -> list[str]:
     if out.exists() and any(out.iterdir()) and not (_RESUME.value or _REPORT_ONLY.value):
         raise ValueError(f"--out={out} holds something already: pass --resume to go on with it, or choose another")
     out.mkdir(parents=True, exist_ok=True)
-    waiting = [cell for cell in wanted if not grid.is_done(cell, configs[cell.name])]
+    from azr_jax.study import outcome, page  # imports matplotlib
+
+    elsewhere = outcome.merged(map(Path, _MERGE.value), configs)
+    waiting = [cell for cell in wanted if cell.name not in elsewhere and not grid.is_done(cell, configs[cell.name])]
     logging.info("study %s: %d runs, %d of them done before", name, len(wanted), len(wanted) - len(waiting))
     started = time.monotonic()
 
@@ -68,12 +74,11 @@ def _run(name: str, out: Path) -> list[str]:
 
     runner = grid.Runner(study, _PARALLEL.value, _DEVICE_VARIABLE.value, out / "compiled")
     failed = {} if _REPORT_ONLY.value else runner.run_all(waiting, on_end)
-    finished = [cell for cell in cells if grid.is_done(cell, configs[cell.name])]
-    from azr_jax.study import outcome, page  # imports matplotlib
-
-    results = [outcome.read(cell) for cell in finished]
+    here = [cell for cell in cells if cell.name not in elsewhere and grid.is_done(cell, configs[cell.name])]
+    results = [*elsewhere.values(), *(outcome.read(cell, configs[cell.name]) for cell in here)]
     (out / "study.json").write_text(outcome.to_json(results))
-    text = page.write(study, results, out, [cell.name for cell in cells if cell not in finished])
+    known = {result.name for result in results}
+    text = page.write(study, results, out, [cell.name for cell in cells if cell.name not in known])
     logging.info("%s\n%s", out / "study.html", text)
     return list(failed)
 

@@ -7,6 +7,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import importlib.util
+import json
 import os
 import queue
 import subprocess
@@ -16,9 +17,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from azr_jax.config import Config, from_mapping
+from azr_jax.config import Config, differences, from_mapping
 from azr_jax.workdir.files import ended_steps
 from azr_jax.workdir.settings import binding, changed_settings
+from configs import base
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,7 +52,12 @@ class Cell:
     @property
     def name(self) -> str:
         """The cell's name for a reader."""
-        return f"{self.language}/{self.arm}/seed {self.seed}"
+        return name_of(self.language, self.arm, self.seed)
+
+
+def name_of(language: str, arm: str, seed: int) -> str:
+    """A run's name for a reader."""
+    return f"{language}/{arm}/seed {seed}"
 
 
 def study_of(mapping: Mapping[str, Any], name: str) -> Study:
@@ -140,6 +147,12 @@ def config_of(study: Study, cell: Cell) -> Config:
         return from_mapping(config.to_dict())
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"study {study.name}, {cell.name}: {error}") from error
+
+
+def made_by(config: Config) -> tuple[str, ...]:
+    """The settings that a run's result depends on, where they differ from configs/base.py, as `key: base -> run`."""
+    default = json.loads(from_mapping(base.get_config().to_dict()).to_json())
+    return tuple(binding(differences(default, json.loads(config.to_json())), scores=True))
 
 
 @functools.cache
@@ -235,8 +248,8 @@ class Runner:
         environment = dict(os.environ)
         if self._device_variable:
             environment[self._device_variable] = str(place)
-        if self._compiled is not None:
-            environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(self._compiled.absolute()))
+        if self._compiled is not None and not environment.get("JAX_COMPILATION_CACHE_DIR"):
+            environment["JAX_COMPILATION_CACHE_DIR"] = str(self._compiled.absolute())
         log = cell.workdir.with_suffix(".log")
         with log.open("ab") as stream:
             process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from azr_jax.config import Config
 from azr_jax.report import runs
 from azr_jax.report.figures import scores_of
 from azr_jax.report.tables import Counts, heldout_rows
-from azr_jax.study.grid import Cell
+from azr_jax.study.grid import Cell, made_by, name_of
 
 CONFIDENCE = 0.95
+POWER = 0.8
 ACC_KEYS = ("acc_zero", "acc_between", "acc_one")
 # Of the proposals, over the last third of the steps: {} is the language.
 LATE_KEYS = {
@@ -55,6 +58,12 @@ class Result:
     seconds: float
     acc_curve: tuple[tuple[float, float, float, float], ...] = ()
     late: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    settings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The run's name for a reader, as its cell's."""
+        return name_of(self.language, self.arm, self.seed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,8 +76,8 @@ class Estimate:
     p: float  # two-sided, that the mean is 0; nan for a single seed
 
 
-def read(cell: Cell) -> Result:
-    """The result of a finished cell.
+def read(cell: Cell, config: Config) -> Result:
+    """The result of a finished cell, whose settings are `config`.
 
     Raises:
       ValueError: a run without held-out scores, or damaged files.
@@ -101,6 +110,7 @@ def read(cell: Cell) -> Result:
         seconds=float(run.summary["seconds"]),
         acc_curve=_acc_curve(run),
         late={name: _late_mean(_late_series(run, key.format(cell.language)), steps) for name, key in LATE_KEYS.items()},
+        settings=made_by(config),
     )
 
 
@@ -115,6 +125,58 @@ def to_json(results: Sequence[Result]) -> str:
         return None if isinstance(value, float) and math.isnan(value) else value
 
     return json.dumps([known(dataclasses.asdict(result)) for result in results], indent=2, allow_nan=False) + "\n"
+
+
+def from_json(file: Path) -> list[Result]:
+    """The results that `to_json` wrote.
+
+    Raises:
+      ValueError: not such a file.
+      OSError: it cannot be read.
+    """
+
+    def known(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: known(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return tuple(known(item) for item in value)
+        return value
+
+    nan = {"acc": (math.nan,) * len(ACC_KEYS)}
+    try:
+        rows = [known(row) for row in json.loads(file.read_text(encoding="utf-8"))]
+        for row in rows:
+            row["late"] = {name: math.nan if value is None else value for name, value in row["late"].items()}
+            if None in row["acc"]:
+                row |= nan
+        return [Result(**row) for row in rows]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{file}: not a study.json of this version ({type(error).__name__}: {error})") from error
+
+
+def merged(files: Iterable[Path], configs: Mapping[str, Config]) -> dict[str, Result]:
+    """Finished runs of other starts of a study, by name; of a run that two files have, the first counts.
+
+    configs: the study's settings by the name of the run. A run that the study does not have is left out.
+
+    Raises:
+      ValueError: a damaged file, or a run with other settings than the study now has.
+      OSError: a file cannot be read.
+    """
+    results: dict[str, Result] = {}
+    for file in files:
+        for result in from_json(file):
+            if result.name not in configs:
+                continue
+            settings = made_by(configs[result.name])
+            if result.settings != settings:
+                differing = sorted(set(result.settings) ^ set(settings))
+                raise ValueError(
+                    f"{file}: {result.name} was run with other settings than the study has: {'; '.join(differing)};"
+                    " leave the file out, or give the study those settings"
+                )
+            results.setdefault(result.name, result)
+    return results
 
 
 def _acc_curve(run: runs.RunData) -> tuple[tuple[float, float, float, float], ...]:
@@ -169,11 +231,32 @@ def paired(results: Sequence[Result], baseline: Sequence[Result]) -> Estimate:
     Raises:
       ValueError: no seed in common.
     """
-    other = {result.seed: result.after for result in baseline}
-    differences = [result.after - other[result.seed] for result in results if result.seed in other]
+    differences = differences_of(results, baseline)
     if not differences:
         raise ValueError("paired: the two arms have no seed in common")
     return estimate(differences)
+
+
+def differences_of(results: Sequence[Result], baseline: Sequence[Result]) -> list[float]:
+    """Final held-out accuracy minus the baseline's, for each seed that both have."""
+    other = {result.seed: result.after for result in baseline}
+    return [result.after - other[result.seed] for result in results if result.seed in other]
+
+
+def visible(differences: Sequence[Sequence[float]]) -> float:
+    """The smallest true difference that such a study finds four times in five (two-sided p < 0.05); nan if unknown.
+
+    differences: for each comparison those of its pairs of seeds. Their variance is pooled; each is taken to have as
+    many pairs as the one with the fewest. The sum of two t quantiles stands for the noncentral t.
+    """
+    known = [pairs for pairs in differences if len(pairs) > 1]
+    if not known:
+        return math.nan
+    freedom = sum(len(pairs) - 1 for pairs in known)
+    variance = sum(float(np.var(pairs, ddof=1)) * (len(pairs) - 1) for pairs in known) / freedom
+    fewest = min(len(pairs) for pairs in known)
+    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, fewest - 1) + stats.t.ppf(POWER, fewest - 1))
+    return reach * math.sqrt(variance / fewest)
 
 
 def ranking(arms: Mapping[str, Sequence[Result]]) -> list[tuple[str, float]]:

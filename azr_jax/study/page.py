@@ -13,7 +13,18 @@ from azr_jax.report import document, drawing
 from azr_jax.report.markup import table, text
 from azr_jax.study import figures
 from azr_jax.study.grid import Study
-from azr_jax.study.outcome import LATE_KEYS, Estimate, Result, estimate, gain, holm, paired, ranking
+from azr_jax.study.outcome import (
+    LATE_KEYS,
+    Estimate,
+    Result,
+    differences_of,
+    estimate,
+    gain,
+    holm,
+    paired,
+    ranking,
+    visible,
+)
 from azr_jax.workdir import atomic
 
 # What the paper found on the full benchmarks (its Table 2), the best first.
@@ -95,6 +106,12 @@ def conclusions(study: Study, arms: dict[str, list[Result]]) -> list[str]:
         else:
             verdict = f"{'larger than' if p < 0.05 else 'not told apart from'} noise, adjusted p = {p:.3f}"
         sentences.append(f"{arm} ends {_points(difference)} points from {study.baseline}, seed by seed ({verdict}).")
+    smallest = visible([differences_of(arms[arm], arms[study.baseline]) for arm in others])
+    if not math.isnan(smallest):
+        sentences.append(
+            f"A true difference of {100 * smallest:.1f} points from {study.baseline} would be larger than noise in four"
+            " of five such studies, before p is adjusted; a smaller one is easily missed."
+        )
     sentences += [
         f"{arm} is not compared with {study.baseline}: they have no finished seed in common."
         for arm in arms

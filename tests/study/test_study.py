@@ -103,6 +103,44 @@ def test_what_was_not_measured_is_null_in_the_json_and_a_dash_on_the_page(tmp_pa
     assert "| real | 50% | 30% | 20% |" in page.write(study(), [none, result("real", 1, 0.2, 0.4)], tmp_path, [])
 
 
+def test_runs_of_another_machine_are_merged_by_their_study_json(tmp_path):
+    learning = study()
+    cells = grid.cells_of(learning, 2, tmp_path)
+    configs = {cell.name: grid.config_of(learning, cell) for cell in cells}
+    first, second = (
+        dataclasses.replace(result("real", seed, 0.2, 0.4), settings=grid.made_by(configs[f"racket/real/seed {seed}"]))
+        for seed in (0, 1)
+    )
+    assert any(line.startswith("selfplay.seed_triplets: ") for line in first.settings)
+    mine, theirs = tmp_path / "mine.json", tmp_path / "theirs.json"
+    mine.write_text(outcome.to_json([first]))
+    theirs.write_text(outcome.to_json([second, dataclasses.replace(first, after=0.9), result("unknown", 0, 0.1, 0.2)]))
+    merged = outcome.merged([mine, theirs], configs)
+    assert merged.keys() == {"racket/real/seed 0", "racket/real/seed 1"}
+    assert merged["racket/real/seed 0"].after == 0.4, "the first file counts"
+    assert outcome.to_json(list(merged.values())) == outcome.to_json([first, second])
+    none = dataclasses.replace(first, acc=(math.nan,) * 3, late={"valid": math.nan})
+    mine.write_text(outcome.to_json([none]))
+    (read,) = outcome.from_json(mine)
+    assert all(map(math.isnan, (*read.acc, read.late["valid"])))
+    mine.write_text(outcome.to_json([dataclasses.replace(first, settings=("steps: 500 -> 7",))]))
+    with pytest.raises(ValueError, match=r"mine.json: racket/real/seed 0 was run .*: steps: 500 -> 7"):
+        outcome.merged([mine], configs)
+    mine.write_text("[1]")
+    with pytest.raises(ValueError, match=r"mine.json: not a study.json of this version"):
+        outcome.merged([mine], configs)
+
+
+def test_the_difference_that_a_study_can_see():
+    generator = np.random.default_rng(0)
+    differences = [generator.normal(0.0, 0.05, 6) for _ in range(4)]
+    smallest = outcome.visible(differences)
+    deviation = math.sqrt(np.mean([np.var(pairs, ddof=1) for pairs in differences]))
+    draws = generator.normal(smallest, deviation, (20_000, 6))
+    assert 0.75 < np.mean(stats.ttest_1samp(draws, 0.0, axis=1).pvalue < 0.05) < 0.88
+    assert math.isnan(outcome.visible([[0.1], []]))
+
+
 def test_an_unknown_study_key_on_the_command_line_is_one_message():
     command = [sys.executable, "-m", "azr_jax.study", "--study=configs/studies/learning_tiny.py", "--study.nothing=1"]
     run = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
