@@ -97,9 +97,12 @@ _SIGNALS = "kill tkill rt_sigqueueinfo rt_tgsigqueueinfo".split()
 # How a process ends itself by SIGKILL, which PID 1 of a namespace ignores: it must not look like a kill from outside.
 _OWN_SIGNALS = "tgkill timer_create mq_notify".split()
 _PRIORITIES = "setpriority sched_setparam sched_setscheduler sched_setaffinity sched_setattr ioprio_set".split()
-# Nothing that a program writes outlives it, and a flush of a file opened for reading makes the disk work all the same;
-# so does what is read again because the machine was told to forget it.
-_FLUSHES = "fsync fdatasync msync sync_file_range sync syncfs fadvise64 readahead".split()
+# A flush of a file opened for reading makes the disk work: refused where nothing can be opened for writing.
+_FLUSHES = "fsync fdatasync sync_file_range syncfs".split()
+# Elsewhere flushes do nothing, for whole programs that save their own files: nothing of those outlives the program. So
+# do those that can't fail or flush memory of the program's own, and advice: what the machine is told to forget is read
+# again.
+_WITHOUT_EFFECT = [*_FLUSHES, *"sync msync fadvise64 readahead".split()]
 _CHILD_DENIED = (
     "execve execveat fork vfork shmget shmat shmctl semget semop semctl semtimedop msgget msgsnd msgrcv msgctl mq_open "
     "mq_unlink memfd_create setrlimit inotify_init inotify_init1 io_setup"
@@ -214,7 +217,7 @@ def _finish(rules: Rules) -> bytes:
     rules.deny(_ALWAYS_DENIED, errno.EPERM)
     rules.deny(["flock"], errno.ENOLCK)
     rules.add("fcntl", _by_value(1, _JEQ, _SHARED_FCNTLS, _error(errno.ENOLCK), _ALLOW))
-    rules.deny(_FLUSHES, 0)
+    rules.deny(_WITHOUT_EFFECT, 0)
     # Event loops (asyncio's) wake themselves through a connected pair, which reaches nobody else.
     family = (_load_argument(0), (_JEQ, 0, 4, _AF_UNIX))
     stream = (_load_argument(1), (_AND, 0, 0, _SOCK_TYPES), (_JEQ, 0, 1, _SOCK_STREAM))
@@ -299,6 +302,6 @@ def _deny_others(rules: Rules) -> None:
 
 
 def _deny_writing(rules: Rules) -> None:
-    rules.deny(_CHANGES_OF_FOLDERS, errno.EROFS)
+    rules.deny([*_CHANGES_OF_FOLDERS, *_FLUSHES], errno.EROFS)
     for name, argument in (("open", 1), ("openat", 2)):
         rules.add(name, _by_value(argument, _JSET, (_OPEN_WRITE,), _error(errno.EROFS), _ALLOW))
