@@ -124,7 +124,7 @@ def test_runs_of_another_machine_are_merged_by_their_study_json(tmp_path):
     (read,) = outcome.from_json(mine)
     assert all(map(math.isnan, (*read.acc, read.late["valid"])))
     mine.write_text(outcome.to_json([dataclasses.replace(first, settings=("steps: 500 -> 7",))]))
-    with pytest.raises(ValueError, match=r"mine.json: racket/real/seed 0 was run .*: steps: 500 -> 7"):
+    with pytest.raises(ValueError, match=r"mine.json: racket/real/seed 0 was run .*; steps: 500 -> 7"):
         outcome.merged([mine], configs)
     mine.write_text("[1]")
     with pytest.raises(ValueError, match=r"mine.json: not a study.json of this version"):
