@@ -16,8 +16,8 @@ from executors.language import Language
 from executors.worker import FIRST_SEED, SECOND_SEED, Reply, Request, Worker
 
 _CACHED_VALUES = 16384
-# Total time for all calls of a job, as a multiple of one call's limit. No further call starts after that. Starting an
-# interpreter does not count.
+# Total time of a job, its inputs' evaluation and all calls, as a multiple of one call's limit. No further call starts
+# after that. Starting an interpreter does not count.
 _CALLS = 2
 # Statuses that reading the same value text again would give again.
 _LASTING = frozenset((Status.OK, Status.FORBIDDEN, Status.UNSERIALISABLE, Status.OUTPUT_LIMIT))
@@ -68,9 +68,11 @@ class Judge:
         self._cache = cache
         self._limits = limits
         self._plain = re.compile(language.plain_value) if language.plain_value else None
+        self._spent_s = 0.0
 
     def judge(self, job: Job) -> Verdict:
         """The verdict of `job`."""
+        self._spent_s = 0.0
         match job.kind:
             case JobKind.PROGRAM:
                 return self._run_tests(job) if job.stdin else self._worker.run_program(job.id, _encode(job.source))
@@ -115,13 +117,10 @@ class Judge:
         arguments = self._read_arguments(job.inputs, job.determinism)
         if arguments.status is not Status.OK:
             return _verdict(job, arguments, correct=False)
-        source, expected, values, seconds, spent_s, reply = _encode(job.source), None, [], 0.0, 0.0, arguments
+        source, expected, values, seconds, reply = _encode(job.source), None, [], 0.0, arguments
         for group in [arguments.values] if job.together else [(text,) for text in arguments.values]:
-            if spent_s > _CALLS * self._limits.wall_s:
-                reply = Reply(Status.TIMEOUT, "wall", f"the calls of f take over {_CALLS * self._limits.wall_s:g} s")
-                break
-            reply, both_s = self._call(source, group, job.determinism)
-            seconds, spent_s = seconds + reply.seconds, spent_s + both_s
+            reply = self._late() or self._call(source, group, job.determinism)
+            seconds += reply.seconds
             if reply.status is not Status.OK:
                 break
             values += reply.values
@@ -148,7 +147,7 @@ class Judge:
         claimed = []
         for text, reply in read.items():
             if reply.status is Status.FORBIDDEN:
-                read[text] = self._evaluate_arguments(text, determinism)
+                read[text] = self._late() or self._evaluate_arguments(text, determinism)
                 claimed += read[text].values
             if read[text].status is not Status.OK:
                 return read[text]
@@ -156,20 +155,31 @@ class Judge:
         return self._read_back(reply, Request.ARGUMENTS, claimed, "the input's value does not read back as itself")
 
     def _evaluate_arguments(self, text: str, determinism: bool) -> Reply:
-        reply = self._worker.ask(Request.EXPRESSIONS, b"", [_encode(text)], FIRST_SEED)
+        reply = self._ask(Request.EXPRESSIONS, b"", [_encode(text)])
         if determinism and reply.status is Status.OK:
-            again = self._worker.ask(Request.EXPRESSIONS, b"", [_encode(text)], SECOND_SEED)
+            again = self._ask(Request.EXPRESSIONS, b"", [_encode(text)], SECOND_SEED)
             return _agreed(reply, again, "the input: a second process gives")
         return reply
 
-    def _call(self, source: bytes, arguments: Sequence[str], determinism: bool) -> tuple[Reply, float]:
-        """The values of f in a fresh process, or in two with different hash seeds that have to agree; all seconds."""
+    def _call(self, source: bytes, arguments: Sequence[str], determinism: bool) -> Reply:
+        """The values of f in a fresh process, or in two with different hash seeds that have to agree."""
         inputs = [_encode(text) for text in arguments]
-        reply = self._worker.ask(Request.EVALUATE, source, inputs, FIRST_SEED)
+        reply = self._ask(Request.EVALUATE, source, inputs)
         if determinism and reply.status is Status.OK:
-            again = self._worker.ask(Request.EVALUATE, source, inputs, SECOND_SEED)
-            return _agreed(reply, again, "a second process gives"), reply.seconds + again.seconds
-        return reply, reply.seconds
+            return _agreed(reply, self._ask(Request.EVALUATE, source, inputs, SECOND_SEED), "a second process gives")
+        return reply
+
+    def _ask(self, kind: Request, source: bytes, inputs: Sequence[bytes], seed: int = FIRST_SEED) -> Reply:
+        reply = self._worker.ask(kind, source, inputs, seed)
+        self._spent_s += reply.seconds
+        return reply
+
+    def _late(self) -> Reply | None:
+        """A time-out once the job has had its time."""
+        most_s = _CALLS * self._limits.wall_s
+        if self._spent_s <= most_s:
+            return None
+        return Reply(Status.TIMEOUT, "wall", f"the inputs and the calls of f take over {most_s:g} s")
 
     def _read_back(self, reply: Reply, kind: Request, claimed: Sequence[str], refusal: str) -> Reply:
         """`reply` if a clean process reads every claimed text as itself; `unserialisable` with `refusal` otherwise."""

@@ -114,6 +114,7 @@ def rloo(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike, lengths
     return rewards_B - sums_B / jnp.maximum(counts_B, 1)
 
 
+@jax.jit
 def gae(rewards_BT: ArrayLike, values_BT: ArrayLike, mask_BT: ArrayLike, gamma: float, gae_lambda: float) -> jax.Array:
     """Generalised advantage estimation, a token at a time.
 
@@ -150,6 +151,7 @@ def gae(rewards_BT: ArrayLike, values_BT: ArrayLike, mask_BT: ArrayLike, gamma: 
     return advantages_TB.T
 
 
+@jax.jit
 def whitened_tokens(advantages_BT: ArrayLike, mask_BT: ArrayLike) -> jax.Array:
     """Advantages with mean 0 and standard deviation 1 over all masked tokens; 0 where they are all equal. [B, T].
 
@@ -194,8 +196,20 @@ def sequence_advantages(
         )
     if estimator == "gae":
         return np.zeros(len(rewards), np.float32)
-    integers = (np.asarray(values, np.int32) for values in (tasks, prompts, lengths))
-    return np.asarray(ADVANTAGE_ESTIMATORS[estimator](np.asarray(rewards, np.float32), *integers))
+    # The responses that fill up are a group of their own, and change no other's.
+    unused = padded_size(len(rewards)) - len(rewards)
+    rewards_B = np.pad(np.asarray(rewards, np.float32), (0, unused))
+    integers = (np.pad(np.asarray(of, np.int32), (0, unused), constant_values=-1) for of in (tasks, prompts, lengths))
+    return np.asarray(ADVANTAGE_ESTIMATORS[estimator](rewards_B, *integers))[: len(rewards)]
+
+
+def padded_size(count: int) -> int:
+    """The least of 0, 1, 2, 3, 4, 6, 8, 12, 16, ... (powers of two and halfway) that holds `count`.
+
+    Programs are compiled for each size, and how many responses or rows a step has varies.
+    """
+    power = 1 << max(count - 1, 0).bit_length()
+    return 3 * power // 4 if count <= 3 * power // 4 else power
 
 
 def _same(groups_B: ArrayLike) -> jax.Array:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,7 +26,7 @@ def with_kl_penalty(experience: Experience, settings: LearnerSettings) -> Experi
     penalty_RT = np.where(mask_RT, settings.kl_coef * gap_RT, 0.0).astype(np.float32)
     if settings.estimator == "gae":
         return experience._replace(batch=batch._replace(rewards_RT=batch.rewards_RT - penalty_RT))
-    from_here_RT = np.asarray(advantages.gae(penalty_RT, np.zeros_like(penalty_RT), mask_RT, 1.0, 1.0))
+    from_here_RT = _by_rows(advantages.gae, penalty_RT, np.zeros_like(penalty_RT), mask_RT, 1.0, 1.0)
     return experience._replace(batch=batch._replace(advantages_RT=batch.advantages_RT - from_here_RT))
 
 
@@ -36,9 +37,9 @@ def with_gae(
     batch = jax.tree.map(lambda *parts: np.concatenate(parts), *[part.batch for part in experience])
     mask_RT = batch.loss_mask_RT.astype(bool)
     values_RT = np.where(mask_RT, np.concatenate(values), np.float32(0.0))
-    raw_RT = np.asarray(advantages.gae(batch.rewards_RT, values_RT, mask_RT, settings.gamma, settings.gae_lambda))
+    raw_RT = _by_rows(advantages.gae, batch.rewards_RT, values_RT, mask_RT, settings.gamma, settings.gae_lambda)
     returns_RT = raw_RT + values_RT
-    whitened_RT = np.asarray(advantages.whitened_tokens(raw_RT, mask_RT))
+    whitened_RT = _by_rows(advantages.whitened_tokens, raw_RT, mask_RT)
     variance = float(np.var(returns_RT[mask_RT]))
     unexplained = float(np.var((returns_RT - values_RT)[mask_RT]))
     measured = {
@@ -53,3 +54,11 @@ def with_gae(
         for part, advantages_RT, own_RT in split
     ]
     return parts, measured
+
+
+def _by_rows(estimate: Callable[..., jax.Array], *arguments: Any) -> np.ndarray:
+    """`estimate` of arrays [R, T] and numbers, filled up with rows without a response: few R are compiled for."""
+    rows = len(arguments[0])
+    unused = ((0, advantages.padded_size(rows) - rows), (0, 0))
+    filled = (np.pad(argument, unused) if isinstance(argument, np.ndarray) else argument for argument in arguments)
+    return np.asarray(estimate(*filled))[:rows]

@@ -143,5 +143,16 @@ def test_the_calls_of_a_job_together_have_a_limit_of_which_the_starts_are_no_par
         slow, fast = pool.run_all(
             Job(source, JobKind.EVALUATE, source, inputs, determinism=True) for source in (sleeps, quick)
         )
-    assert (slow.status, slow.message) == (Status.TIMEOUT, "the calls of f take over 1.2 s")
+    assert (slow.status, slow.message) == (Status.TIMEOUT, "the inputs and the calls of f take over 1.2 s")
     assert fast.status is Status.OK and fast.values == inputs
+
+
+def test_the_inputs_of_a_job_count_towards_its_limit():
+    """Ten that are worked out, in two processes each, just within the limit of one call."""
+    source = "def f(x):\n    return x"
+    inputs = tuple(f"__import__('time').sleep(0.5) or {number}" for number in range(10))
+    with Pool("python", workers=1, limits=Limits(wall_s=0.6, cpu_s=5.0)) as pool:
+        begin = time.monotonic()
+        verdict = pool.submit(Job("job", JobKind.EVALUATE, source, inputs, determinism=True)).result()
+    assert (verdict.status, verdict.message) == (Status.TIMEOUT, "the inputs and the calls of f take over 1.2 s")
+    assert time.monotonic() - begin < 6

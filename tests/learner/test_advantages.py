@@ -1,3 +1,5 @@
+import logging
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from azr_jax.learner.advantages import (
     dr_grpo,
     gae,
     grpo,
+    padded_size,
     rloo,
     role,
     sequence_advantages,
@@ -211,3 +214,23 @@ def test_the_configs_names_are_the_estimators():
         sequence_advantages("", [], [], [], [])
     assert all(name in str(caught.value) for name in ADVANTAGE_ESTIMATORS)
     assert set(CHOICES["learner.estimator"]) == set(ADVANTAGE_ESTIMATORS)
+
+
+@pytest.mark.parametrize("estimator", sorted(set(ADVANTAGE_ESTIMATORS) - {"gae"}))
+def test_other_numbers_of_responses_need_no_other_programs_and_change_nothing(estimator, caplog):
+    responses = random_responses(count=48)
+    sequence_advantages(estimator, *responses)
+    with jax.log_compiles(True), caplog.at_level(logging.WARNING):
+        for count in (47, 40, 33):
+            sequence_advantages(estimator, *(values[:count] for values in responses))
+    assert [record.getMessage() for record in caplog.records if "Compiling" in record.msg] == []
+    for count in (1, 5, 33, 48):
+        some = [values[:count] for values in responses]
+        expected = ADVANTAGE_ESTIMATORS[estimator](*some)
+        np.testing.assert_allclose(sequence_advantages(estimator, *some), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 9, 48, 97, 384, 385])
+def test_padded_sizes_are_few_and_waste_a_third_at_most(count):
+    assert count <= padded_size(count) <= max(count + 1, 1.5 * count)
+    assert padded_size(padded_size(count)) == padded_size(count)
