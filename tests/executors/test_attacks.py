@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from conftest import ci_in
+from conftest import BY_NAME, ci_in
 
 from executors import LANGUAGES, Job, JobKind, Pool, Status
 from tests.executors.attack_programs import (
@@ -29,7 +29,7 @@ from tests.executors.attack_programs import (
 from tests.executors.processes import descendants, still_running
 
 WARM_AND_COLD = pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
-ATTACKED = ("javascript", "julia", "python", "racket")
+ATTACKED = ("javascript", "julia", "python", "racket", *BY_NAME)
 # A third of our own programs runs into its limit; Julia's compiler needs its time.
 OWN_LIMIT_S = {"julia": 2.5, "racket": 1.5}
 # The default run takes one in so many, and as many as it needs to meet every kind of end.
@@ -81,7 +81,12 @@ def limits_for(corpus, language, cold):
 
 def both_corpora(language):
     """Our own programs, and those of the other corpus where there is one."""
-    return [attack for corpus in ("shared", "own") if has_corpus(corpus) for attack in load_attacks(corpus, language)]
+    return [
+        attack
+        for corpus in ("shared", "own")
+        if has_corpus(corpus, language)
+        for attack in load_attacks(corpus, language)
+    ]
 
 
 def sample(attacks):
@@ -144,7 +149,7 @@ def among_benign(language, attacks, limits, cold=False):
     assert wrong == []
 
 
-@pytest.mark.parametrize("language", ci_in(ATTACKED, "julia", "racket"))
+@pytest.mark.parametrize("language", ci_in(ATTACKED, "julia", "racket", *BY_NAME))
 def test_sample_of_the_corpora(language, canaries):
     limit_s = SAMPLE_LIMIT_S.get(language, 0.5)
     limits = dataclasses.replace(LIMITS, wall_s=4 * limit_s, cpu_s=limit_s)

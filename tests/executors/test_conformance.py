@@ -17,7 +17,7 @@ import re
 import time
 
 import pytest
-from conftest import ci_in
+from conftest import BY_NAME, ci_in
 
 from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status
 from executors.judge import Judge
@@ -51,7 +51,7 @@ def slow_start(language):
 
 
 # Those whose programs take longest.
-@pytest.fixture(scope="module", params=ci_in(sorted(LANGUAGES), "julia", "r"))
+@pytest.fixture(scope="module", params=ci_in(sorted(LANGUAGES), "julia", "r", *BY_NAME))
 def pool(request):
     language = LANGUAGES[request.param]
     if language.find() is None:

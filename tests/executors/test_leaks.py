@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from conftest import BY_NAME
 from processes import descendants
 
 from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status
@@ -22,6 +23,7 @@ RAISES = {
     "julia": "f(x) = error(x)",
     "racket": "(define (f x) (error x))",
     "lua": "function f(x) error(x) end",
+    "ruby": "def f(x) = raise(x)",
     "ocaml": "let f x = if true then failwith x else x",
     "r": "f <- function(x) stop(x)",
 }
@@ -31,6 +33,7 @@ ABSENT = {
     "julia": "f(x) = {name}",
     "racket": "(define (f x) (dynamic-require '{name} 'x))",
     "lua": "function f(x) return {name}.x end",
+    "ruby": "def f(x) = {name}",
     "ocaml": "let f x = raise (Failure {name})",
     "r": "f <- function(x) {name}",
 }
@@ -45,6 +48,8 @@ READS = {
     '(call-with-input-file path port->string) (or (getenv path) "none"))))',
     "lua": "function f(path)\n  if not path:find('/') then return os.getenv(path) or 'none' end\n"
     "  local file = io.open(path); return file and file:read('a') or 'none'\nend",
+    "ruby": "def f(path) = path.include?('/') ? File.binread(path).delete(\"\\0\") : ENV.fetch(path, 'none') "
+    "rescue 'none'",
     "ocaml": """
 let f path =
   if not (String.contains path '/') then Option.value (Sys.getenv_opt path) ~default:"none" else
@@ -146,6 +151,23 @@ let f x =
   Unix.putenv "LEFT" "behind";
   x
 """,
+    "ruby": """
+require 'fcntl'
+def f(x)
+  32.times do |fd|
+    file = IO.for_fd(fd, autoclose: false) rescue next
+    file.fcntl(Fcntl::F_SETFL, File::NONBLOCK | File::APPEND) rescue nil
+    file.sysseek(7, IO::SEEK_CUR) rescue nil
+    file.flock(File::LOCK_SH) rescue nil
+    trap(fd, "IGNORE") rescue nil
+    Process.setrlimit(fd, 1 << 20, 1 << 20) rescue nil
+  end
+  File.umask(0o777)
+  ENV["LEFT"] = "behind"
+  Process.setproctitle("changed")
+  x
+end
+""",
     "lua": "function f(x) io.stdin:read('a'); io.stdout:seek('cur', 7); os.setlocale('C'); return x end",
     "r": "f <- function(x) { readLines(file('stdin')); Sys.setenv(LEFT = 'behind'); Sys.umask('777'); x }",
 }
@@ -162,7 +184,7 @@ SHARED = re.compile(r"\brw.s ")
 def by_length(names: Iterable[str]) -> list[object]:
     """`names`, those whose interpreters take long marked for CI."""
     return [
-        pytest.param(name, marks=pytest.mark.ci) if name in ("julia", "racket", "ocaml", "r") else name
+        pytest.param(name, marks=pytest.mark.ci) if name in ("julia", "racket", "ocaml", "r", *BY_NAME) else name
         for name in names
     ]
 

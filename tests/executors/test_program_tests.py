@@ -18,6 +18,7 @@ SUMS = {
     "julia": "println(parse(Int, readline()) + parse(Int, readline()))",
     "lua": "print(io.read('n') + io.read('n'))",
     "r": "x <- scan(file('stdin'), quiet = TRUE)\ncat(sum(x), '\\n')",
+    "ruby": "puts gets.to_i + $stdin.read.to_i",
     "ocaml": 'let () = Scanf.scanf " %d %d" (fun a b -> print_int (a + b))',
 }
 STDIN = ("1\n2\n", "40\n2\n", "5\n-7\n")

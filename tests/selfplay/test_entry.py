@@ -17,6 +17,7 @@ NAMED = {
     ),
     "r": ('# walk\nwalk <- function(n) {\n  if (n < 1) "walk" else walk(n - 1)\n}', "3", '"walk"'),
     "racket": ('; walk\n(define (walk-down n)\n  (if (< n 1) "walk-down" (walk-down (- n 1))))', "3", '"walk-down"'),
+    "ruby": ('def walk(n) # walk\n  n < 1 ? "walk" : walk(n - 1)\nend', "3", '"walk"'),
     "ocaml": ('(* walk *)\nlet rec walk n =\n  if n < 1 then "walk" else walk (n - 1)', "3", '"walk"'),
 }
 HELPER = {
@@ -26,6 +27,7 @@ HELPER = {
     "lua": "local function f(n) return n end\n",
     "r": "f <- function(n) n\n",
     "racket": "(define (f n) n)\n",
+    "ruby": "def f(n) = n\n",
     "ocaml": "let f n = n\n",
 }
 

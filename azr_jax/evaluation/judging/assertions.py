@@ -8,6 +8,7 @@ here and is judged in MultiPL-E's own way.
 from __future__ import annotations
 
 import functools
+import re
 
 from azr_jax.evaluation.languages.record import Form, Tests
 
@@ -26,22 +27,44 @@ def parse(form: Form | None, tests: str) -> Tests | None:
         if body[at].isspace():
             at += 1
             continue
-        if not body.startswith(form.opening + form.call, at):
+        if not body.startswith(form.opening, at):
             return None
-        begin = at + len(form.opening)
-        call_end = _end_of_group(body, begin + form.call.index("("), form.quotes)
-        between = form.between.match(body, call_end) if call_end else None
-        if call_end is None or between is None:
+        taken = (_value_and_call if form.expected_first else _call_and_value)(body, at + len(form.opening), form)
+        closing = form.closing.match(body, taken[2]) if taken else None
+        if taken is None or closing is None:
             return None
-        end = _end_of_value(body, between.end(), form)
-        closing = form.closing.match(body, end) if end else None
-        if end is None or closing is None:
-            return None
-        calls.append(body[begin:call_end])
-        expected.append(body[between.end() : end])
+        calls.append(taken[0])
+        expected.append(taken[1])
         tolerance.extend(closing.groups())
         at = closing.end()
     return Tests(function.strip(), tuple(calls), tuple(expected), tuple(tolerance)) if calls else None
+
+
+def _call_and_value(text: str, at: int, form: Form) -> tuple[str, str, int] | None:
+    """The call, the expected value behind it and where that ends; None if they are not there."""
+    call_end = _end_of_call(text, at, form)
+    between = form.between.match(text, call_end) if call_end else None
+    end = _end_of_value(text, between.end(), form) if between else None
+    if call_end is None or between is None or end is None:
+        return None
+    return text[at:call_end], text[between.end() : end], end
+
+
+def _value_and_call(text: str, at: int, form: Form) -> tuple[str, str, int] | None:
+    """The same of a form that has the expected value first: it ends where the call begins."""
+    begins = re.compile(f"{form.between.pattern}(?={re.escape(form.call)})")
+    value_end = _end_of_value(text, at, form, begins)
+    between = begins.match(text, value_end) if value_end else None
+    end = _end_of_call(text, between.end(), form) if between else None
+    if value_end is None or between is None or end is None:
+        return None
+    return text[between.end() : end], text[at:value_end], end
+
+
+def _end_of_call(text: str, at: int, form: Form) -> int | None:
+    if not text.startswith(form.call, at):
+        return None
+    return _end_of_group(text, at + form.call.index("("), form.quotes)
 
 
 def _end_of_string(text: str, at: int) -> int | None:
@@ -80,9 +103,11 @@ def _end_of_group(text: str, at: int, quotes: str) -> int | None:
     return None
 
 
-def _end_of_value(text: str, at: int, form: Form) -> int | None:
-    """The end of one value: where the assertion's own bracket closes, or for Racket the end of one datum."""
+def _end_of_value(text: str, at: int, form: Form, before: re.Pattern[str] | None = None) -> int | None:
+    """The end of one value: where the assertion's bracket closes or `before` matches; for Racket, of one datum."""
     while at < len(text):
+        if before and before.match(text, at):
+            return at
         character = text[at]
         if character in form.quotes:
             end = _end_of_string(text, at)

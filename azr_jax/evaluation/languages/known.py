@@ -29,8 +29,8 @@ def _described(language: Language) -> BenchmarkLanguage:
     own = _OWN.get(language.name)
     if own is None:
         return added.from_language(language)
-    if own.executed is not None and language.benchmark_tests:
-        # Judged by its own tests here, soundly by what the added language says of them.
+    if language.benchmark_tests:
+        # What an added language of the same name says of its tests comes first.
         return dataclasses.replace(added.from_language(language), print_mark=own.print_mark)
     return dataclasses.replace(own, executed=language)
 

@@ -35,7 +35,8 @@ class Form:
 
     whole: the whole text, with groups for the tested name and the assertions. An assertion is `opening`, a call that
     begins with `call`, `between`, the expected value, `closing` (whose groups are tolerances). quotes: the marks that
-    strings stand in. ends_at_space: an expected value is one datum, which white space ends.
+    strings stand in. ends_at_space: an expected value is one datum, which white space ends. expected_first: the
+    expected value stands before the call.
     """
 
     whole: re.Pattern[str]
@@ -45,6 +46,7 @@ class Form:
     call: str = "candidate("
     quotes: str = '"'
     ends_at_space: bool = False
+    expected_first: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,0 +1,81 @@
+"""Ruby: `ruby`, started afresh for each program, without RubyGems. Tested with 3.1.2.
+
+Programs are files as `ruby FILE` runs them; f is a method of the main object, called with positional and keyword
+arguments. The standard library is there, bundled gems (matrix, prime) are not, and `set` is loaded.
+
+Values: nil, booleans, integers of all sizes, floats (`Float::INFINITY`, `Float::NAN` for what has no literal),
+rationals and complex numbers, strings in UTF-8 (of other bytes `"...".b`), symbols, arrays, hashes, sets, and ranges of
+numbers or strings. The entries of hashes and sets are in order, since equality leaves theirs out, and a hash's default
+is left out as `==` does; in an input, where a program sees both, they stay as given and a hash with a default is
+refused. 1 and 1.0, which are == in Ruby, differ. Other objects and instances of subclasses are no values.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from executors import canonical, hosted
+from executors.language import Interpreter, Language, output_of
+
+# What the bare interpreter maps.
+_OVERHEAD_MIB = 96
+_MEMORY_ERRORS = ("failed to allocate memory",)
+_FLAGS = ("--disable=gems", "--disable=rubyopt")
+
+
+def find() -> Interpreter | None:
+    """`ruby` on PATH, of version 3.0 or later."""
+    command = shutil.which("ruby")
+    version = re.match(r"ruby ((?:[3-9]|\d\d)\.[.\d]+)", output_of(command, "--version") if command else "")
+    return hosted.interpreter((command,), version[1]) if command and version else None
+
+
+_ATOM = (
+    r'(?:nil|true|false|0|-?[1-9][0-9]{0,400}|"[ !$-\[\]-~]*"'
+    # At most 14 digits, so that the shortest text that reads back is this one; from 1e-4 on there is no exponent.
+    r"|-?(?:0\.(?!0000)|[1-9][0-9]{0,6}\.)(?:0|[0-9]{0,6}[1-9]))"
+)
+
+LANGUAGE = Language(
+    name="ruby",
+    full_name="Ruby",
+    fence="ruby",
+    fence_aliases=("rb",),
+    comment="#",
+    extension=".rb",
+    find=find,
+    install_hint="install Ruby 3 (tpu_scripts/install_interpreters.sh ruby) so that `ruby` is on PATH",
+    harness=Path(__file__).with_name("harness.rb"),
+    harness_argv=hosted.harness_argv(
+        lambda _, harness: [*_FLAGS, harness],
+        memory_overhead_mib=_OVERHEAD_MIB,
+        memory_errors=_MEMORY_ERRORS,
+        reply=2,
+    ),
+    identity="def f(x)\n  x\nend",
+    identity_input='"Hello World"',
+    identity_output='"Hello World"',
+    example="def f(a)\n  a\nend",
+    skeleton="def f(first, second)\n  <state that changes step by step>\n  <result>\nend",
+    skeleton_input="<first>, <second>",
+    definition=r"^def\s+NAME(?=[\s(;]|$)",
+    canonical_program=canonical.folder("ruby", line_ends=True, spaces=True),
+    serves=True,
+    once=False,
+    # The parser's own messages come without a word for their kind.
+    syntax_errors=(
+        "syntax error",
+        "(SyntaxError)",
+        "meets end of file",
+        "dynamic constant assignment",
+        "invalid multibyte char",
+        "in method body",
+        "argument name",
+    ),
+    memory_errors=_MEMORY_ERRORS,
+    memory_overhead_mib=_OVERHEAD_MIB,
+    benchmark_suffix="rb",
+    plain_value=rf"{_ATOM}|\[(?:{_ATOM}(?:, {_ATOM})*)?\]",
+)

@@ -1,0 +1,4 @@
+def f(x)
+  loop_of_many = {}
+  loop_of_many[[loop_of_many]] = loop_of_many
+end

@@ -1,0 +1,1 @@
+def f(x) = (1..100_000).reduce([]) { |inner, _| [inner] }

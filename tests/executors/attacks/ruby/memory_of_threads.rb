@@ -1,0 +1,3 @@
+def f(x)
+  100_000.times.map { Thread.new { sleep } }.size
+end

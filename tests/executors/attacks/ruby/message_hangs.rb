@@ -1,0 +1,4 @@
+class Slow < StandardError
+  def message = loop {}
+end
+def f(x) = raise(Slow)

@@ -1,0 +1,1 @@
+def f(x) = Object.new.inspect
