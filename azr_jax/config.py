@@ -190,6 +190,8 @@ class EvaluationSettings:
     benchmark_base_prompt: str
     benchmark_limit: int
     benchmark_missing: str
+    pass_at_k: tuple[int, ...]
+    pass_at_k_temperature: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

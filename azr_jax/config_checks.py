@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from azr_jax.config import Config, LearnerSettings, RewardSettings
+    from azr_jax.config import Config, EvaluationSettings, LearnerSettings, RewardSettings
 
 CHOICES = {
     "model.compute_dtype": ("bfloat16", "float32"),
@@ -110,6 +110,7 @@ AT_LEAST = {
     "evaluation.heldout_limit": 0,
     "evaluation.temperature_samples": 0,
     "evaluation.benchmark_limit": 0,
+    "evaluation.pass_at_k_temperature": 0.0,
     "checkpoint.every": 1,
     "checkpoint.keep": 1,
     "checkpoint.keep_every": 0,
@@ -204,6 +205,7 @@ def _check_combinations(config: Config) -> None:
         )
     if config.sampler.temperature == 0.0:
         raise ValueError("sampler.temperature=0.0: greedy samples have no distribution to train; set it above 0")
+    _check_pass_at_k(config.evaluation)
     if sum(axis == -1 for axis in (config.mesh.data, config.mesh.fsdp, config.mesh.tensor)) > 1:
         raise ValueError(f"mesh={dataclasses.asdict(config.mesh)}: only one axis may be -1")
 
@@ -244,6 +246,20 @@ def _check_selfplay(config: Config) -> None:
                 f"{key}={value}: the buffers of {len(config.languages)} languages hold {room}; lower it or raise"
                 f" selfplay.buffer_capacity={config.selfplay.buffer_capacity}"
             )
+
+
+def _check_pass_at_k(settings: EvaluationSettings) -> None:
+    ks = settings.pass_at_k
+    if not ks:
+        return
+    if min(ks) < 1 or len(set(ks)) < len(ks):
+        raise ValueError(f"evaluation.pass_at_k={ks!r}: name each k once, from 1, as in (1, 8, 64)")
+    if not settings.benchmarks:
+        raise ValueError(f"evaluation.pass_at_k={ks!r}: is of benchmarks; name some in evaluation.benchmarks")
+    if max(ks) > 1 and settings.pass_at_k_temperature == 0.0:
+        raise ValueError(
+            f"evaluation.pass_at_k_temperature=0.0: the {max(ks)} samples of a problem would be equal; set it above 0"
+        )
 
 
 def _check_learner(learner: LearnerSettings) -> None:

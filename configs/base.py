@@ -245,6 +245,10 @@ def get_config() -> ml_collections.ConfigDict:
             "benchmark_prompt": "chat",
             "benchmark_base_prompt": "completion",  # of the starting model, as in the paper; none: it is not scored
             "benchmark_limit": 0,  # only the first problems of each; 0: all
+            # pass@k for these k, such as 1,8,64, before and after the run, from as many samples of each benchmark
+            # problem as the greatest k: does training add solutions, or make known ones likelier?
+            "pass_at_k": (),
+            "pass_at_k_temperature": 0.8,  # of those samples
             "benchmark_missing": "error",  # data that is not there: error | skip: said at the start, and left out
         }
     )

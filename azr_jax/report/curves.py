@@ -70,13 +70,15 @@ class Curve:
 class Panel:
     """One pair of axes. `share`: the values are shares of 1, drawn from 0 to 1.
 
-    `stack`: the curves are areas upon each other. `heat`: they are rows of cells, the first at the bottom.
+    `stack`: the curves are areas upon each other. `heat`: they are rows of cells, the first at the bottom. `x`: what
+    the curves' steps are.
     """
 
     title: str
     curves: tuple[Curve, ...]
     share: bool = False
     kind: Kind = "lines"
+    x: str = "step"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

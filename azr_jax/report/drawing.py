@@ -133,7 +133,7 @@ def _top(panel: Panel) -> float:
 
 def _draw_panel(axes: Axes, panel: Panel, width: float) -> None:
     axes.set_title(panel.title)
-    axes.set_xlabel("step")
+    axes.set_xlabel(panel.x)
     if not panel.curves:
         axes.text(0.5, 0.5, "no data yet", ha="center", color="#9aa1ae", transform=axes.transAxes)
     elif panel.kind == "heat":
@@ -222,6 +222,7 @@ def _place(axes: Axes, panel: Panel) -> dict[str, Any]:
         "box": [round(side, 4) for side in (box.x0, 1 - box.y1, box.x1, 1 - box.y0)],
         "steps": [float(step) for step in axes.get_xlim()],
         "share": panel.share,
+        "x": panel.x,
         "curves": curves[::-1] if panel.kind != "lines" else curves,
     }
 
@@ -234,7 +235,7 @@ def _write_csv(figure: Figure, file: Path) -> None:
     """Every point of every seed, without any smoothing."""
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(("panel", "curve", "run", "step", "value"))
+        writer.writerow(("panel", "curve", "run", figure.panels[0].x, "value"))
         for panel in figure.panels:
             for curve in panel.curves:
                 for run, points in zip(curve.runs, curve.series, strict=True):

@@ -56,7 +56,7 @@
     cursor.style.top = `${100 * top}%`;
     cursor.style.height = `${100 * (bottom - top)}%`;
     tip.replaceChildren();
-    append(tip, "b", "", `step ${step}`);
+    append(tip, "b", "", `${panel.x} ${step}`);
     for (const curve of curves) line(tip, curve, step, panel.share);
     tip.style.top = `${100 * top}%`;
     const beyond = at > 0.6;

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from azr_jax.report import curriculum
+from azr_jax.report import curriculum, sampled
 from azr_jax.report.arms import Arm
 from azr_jax.report.curves import (
     BAD,
@@ -42,6 +42,7 @@ def figures(arms: Sequence[Arm]) -> list[Figure]:
     """Every figure of the page; those without data have no points."""
     return [
         _scores(arms),
+        *sampled.figures(arms),
         _proposer(arms),
         _solver(arms),
         _histogram(arms),

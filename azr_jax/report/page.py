@@ -10,7 +10,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from azr_jax.report import contamination, document, overview, paper, reasons
+from azr_jax.report import contamination, document, overview, paper, reasons, sampled
 from azr_jax.report.arms import Arm
 from azr_jax.report.curves import Figure
 from azr_jax.report.drawing import DrawnPanel
@@ -48,6 +48,7 @@ def render(
     sections = [
         overview.section(arms),
         paper.section(arms),
+        sampled.section(arms),
         *(document.figure_card(figure, drawn.get(figure.name), files) for figure in figures),
         reasons.section(runs),
         contamination.section(arms, data_dir),

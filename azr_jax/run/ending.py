@@ -14,7 +14,7 @@ from azr_jax.learner.state import TrainState
 from azr_jax.model import weights
 from azr_jax.run.interpreters import versions
 from azr_jax.run.opened import OpenRun
-from azr_jax.run.scoring import heldout_counts, show
+from azr_jax.run.scoring import heldout_counts, pass_at_k, show
 from azr_jax.run.session import SessionState
 from azr_jax.workdir import atomic, metrics
 from azr_jax.workdir.files import REPORT_FILE, SUMMARY_FILE, ended_steps
@@ -43,9 +43,10 @@ def finish(run: OpenRun, state: TrainState, session: SessionState) -> None:
     with run.phase("evaluate"):
         after = heldout_counts(run, state.params, "after")
         scores = run.benchmarks.score(run.player.sampler, state.params, run.hosts)
+        sampled = pass_at_k(run, state.params)
     show(run, run.config.steps, after, scores)
     try:
-        _write(run, state, session, after, scores)
+        _write(run, state, session, after, {"benchmarks_after": scores, "pass_at_k_after": sampled})
     except OSError as error:
         raise OSError(
             f"{run.workdir}: the run's export and report can't be written ({error}); free space there or make it"
@@ -55,7 +56,7 @@ def finish(run: OpenRun, state: TrainState, session: SessionState) -> None:
 
 
 def _write(
-    run: OpenRun, state: TrainState, session: SessionState, after: Mapping[str, Any], scores: Mapping[str, float]
+    run: OpenRun, state: TrainState, session: SessionState, after: Mapping[str, Any], scores: Mapping[str, Any]
 ) -> None:
     if run.config.checkpoint.export_at_end:
         with run.phase("export"):
@@ -77,7 +78,8 @@ def _write(
             name: {"before": before.get(name, {}), "after": counts} for name, counts in after.items() if "/" in name
         },
         "benchmarks_before": before.get("benchmarks", {}),
-        "benchmarks_after": scores,
+        "pass_at_k_before": before.get("pass_at_k", {}),
+        **scores,
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seeding_rounds": session.seeding_rounds,
         "versions": versions(run.player.languages),

@@ -17,12 +17,12 @@ def is_due(config: Config, step: int) -> bool:
 
 
 def score_before(run: OpenRun, params: Any) -> dict[str, Any]:
-    """The starting model's counts by mode and, under "benchmarks", its scores with the base model's prompt."""
+    """The starting model's counts by mode and, under "benchmarks" and "pass_at_k", its scores with its prompt."""
     counts: dict[str, Any] = heldout_counts(run, params, "before")
     settings = run.config.evaluation
     if settings.benchmarks and settings.benchmark_base_prompt != "none":
         scores = run.benchmarks.score(run.player.sampler, params, run.hosts, settings.benchmark_base_prompt)
-        counts |= {"benchmarks": scores}
+        counts |= {"benchmarks": scores, "pass_at_k": pass_at_k(run, params, settings.benchmark_base_prompt)}
     show(run, 0, counts, counts.get("benchmarks", {}))
     return counts
 
@@ -37,8 +37,14 @@ def score_step(run: OpenRun, params: Any, step: int) -> dict[str, float]:
 def show(run: OpenRun, step: int, counts: Mapping[str, Any], scores: Mapping[str, float]) -> None:
     """Scores before and after the run, which no step's metrics hold, to TensorBoard and Weights & Biases."""
     if run.hosts.is_first:
-        by_mode = {mode: values for mode, values in counts.items() if mode != "benchmarks"}
+        by_mode = {mode: values for mode, values in counts.items() if mode not in ("benchmarks", "pass_at_k")}
         run.writers.show(step, {**_heldout_metrics(by_mode), **scores})
+
+
+def pass_at_k(run: OpenRun, params: Any, prompt: str = "") -> dict[str, Any]:
+    """`Benchmarks.pass_at_k`, if `evaluation.pass_at_k` asks for it."""
+    wanted = run.config.evaluation.pass_at_k
+    return run.benchmarks.pass_at_k(run.player.sampler, params, run.hosts, prompt) if wanted else {}
 
 
 def _heldout_metrics(counts: Mapping[str, Any]) -> dict[str, float]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
 from conftest import REPOSITORY, small_config
 from thread_hosts import on_all, open_hosts
 
@@ -80,3 +83,37 @@ def test_what_the_executors_failed_on_is_not_the_models_fault(monkeypatch, caplo
     assert scores["eval/humaneval/python/problems"] == 3
     assert scores["eval/humaneval/python/pass_at_1"] == 2 / 3
     assert "eval/humaneval/python: the executors failed on 1 of 4 problems" in caplog.text
+
+
+def test_pass_at_k_is_of_several_samples_and_shared_alike(monkeypatch):
+    config = small_config(executor__workers=1, evaluation__benchmarks=("humaneval",), evaluation__pass_at_k=(4, 1))
+    problems = {("humaneval", "python"): [problem(number) for number in range(1, 5)]}
+
+    def judged(self, problem, completion):
+        word = "OK" if completion.text.endswith(f"+ {problem.name[2:]}\n") else "Exception"
+        return judging.Judgement(problem.name, word, 0, "", "", 0.0, infrastructure=problem.name == "T/4")
+
+    class Sometimes(Sampler):
+        """Right in the first of four samples of problems 2 and 3, never in those of the others."""
+
+        def generate(self, params, requests, seed):
+            assert all(request.temperature == 0.8 for request in requests)
+            for request, rollout in zip(requests, super().generate(params, requests, seed), strict=True):
+                right = request.id.split("/")[2:] in (["2", "0"], ["3", "0"])
+                yield rollout if right else dataclasses.replace(rollout, text="    return x\n")
+
+    monkeypatch.setattr(judging.CompletionJudge, "judge", judged)
+    samplers = [Sometimes(config), Sometimes(config)]
+
+    def score(host: Hosts):
+        return benchmarks.pass_at_k(samplers[host.index], None, host, "completion")  # pyright: ignore[reportArgumentType]
+
+    with Benchmarks.open(config, problems) as benchmarks:
+        scores = on_all(open_hosts(2), score)
+    assert scores[0] == scores[1]
+    measured = scores[0]["eval/humaneval/python"]
+    assert {key: measured[key] for key in ("prompt", "samples", "temperature", "problems")} == {
+        "prompt": "completion", "samples": 4, "temperature": 0.8, "problems": 3,
+    }  # fmt: skip
+    estimates = {k: interval[0] for k, interval in measured["pass_at_k"].items()}
+    assert estimates == {"1": pytest.approx(2 / 4 / 3), "4": pytest.approx(2 / 3)}

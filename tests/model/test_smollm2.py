@@ -122,12 +122,13 @@ def test_logits_and_greedy_text_are_those_of_transformers(model, reference, name
     assert len(rollout.text) > 20
 
 
-def test_logprobs_of_sampled_tokens_beyond_position_6000_are_those_of_transformers(model, reference):
+@pytest.mark.parametrize("length", [6016, 7968])
+def test_logprobs_of_sampled_tokens_at_positions_6000_to_8000_are_those_of_transformers(model, reference, length):
     _, _, params, tokenizer = model
     text = "\n".join(f"{PROMPTS['completion']}  (apply + (map (lambda (x) (* x x {n})) xs)))" for n in range(400))
-    ids = tuple(tokenizer.encode_prompt(text)[:6016])
-    assert len(ids) == 6016
-    (rollout,) = _sampler(model, 6016, 24).generate(params, [Request("sampled", ids, 24, 1.0)], seed=3)
+    ids = tuple(tokenizer.encode_prompt(text)[:length])
+    assert len(ids) == length
+    (rollout,) = _sampler(model, length, 24).generate(params, [Request("sampled", ids, 24, 1.0)], seed=3)
     whole, count = torch.tensor([[*ids, *rollout.token_ids]]), len(rollout.token_ids)
     with torch.no_grad():
         hidden = reference.model(whole).last_hidden_state[:, -count - 1 : -1]

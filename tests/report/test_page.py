@@ -11,7 +11,7 @@ import pytest
 from run_folders import EVIL, FIGURES, KINDS, Page, run_folder, summary
 from run_folders import row as transcript
 
-from azr_jax.report import markup, paper, reasons, runs, summary_text, transcripts, write
+from azr_jax.report import markup, paper, reasons, runs, sampled, summary_text, transcripts, write
 from azr_jax.report.__main__ import main
 from azr_jax.report.arms import arms_of
 from azr_jax.report.curves import running_mean
@@ -272,6 +272,33 @@ def test_the_papers_tables_stand_beside_the_runs_own_numbers(tmp_path):
     assert own[0][1].startswith("run eq4 (2 seeds); prompts completion -&gt; chat, step 30, model azr_jax/embedded")
     assert own[0][1].endswith("seed 0, 1, not finished") and own[1][1].endswith("seed 0, not finished")
     assert own[3][0] == "Eq. 3 to Eq. 4 by solver accuracy"
+
+
+def test_pass_at_k_before_and_after_is_a_table_and_a_figure(tmp_path):
+    workdir = run_folder(tmp_path / "tiny", 2)
+    how = {"prompt": "chat", "problems": 161, "samples": 8, "temperature": 0.8}
+    scores = {
+        f"pass_at_k_{when}": {"eval/humaneval/racket": {**how, "pass_at_k": {"1": [m, m - 0.05, m + 0.05], "8": last}}}
+        for when, m, last in (("before", 0.2, [0.5, 0.4, 0.6]), ("after", 0.3, [0.52, 0.42, 0.62]))
+    }
+    (workdir / "summary.json").write_text(json.dumps(summary() | scores))
+    arms = arms_of(runs.load_all([workdir]))
+    cells = re.findall("<td>([^<]*)</td>", sampled.section(arms))
+    own = ["chat", "161", "8", "0.8"]
+    assert cells[:18] == [
+        *("tiny", "humaneval/racket", "before", *own, "20.0 (15.0-25.0)", "50.0 (40.0-60.0)"),
+        *("tiny", "humaneval/racket", "after", *own, "30.0 (25.0-35.0)", "52.0 (42.0-62.0)"),
+    ]
+    (figure,) = sampled.figures(arms)
+    (panel,) = figure.panels
+    assert [(curve.label, curve.series, curve.interval[0]) for curve in panel.curves] == [
+        ("before", (((1.0, 0.2), (8.0, 0.5)),), (1.0, pytest.approx(0.15), 0.25)),
+        ("after", (((1.0, 0.3), (8.0, 0.52)),), (1.0, 0.25, pytest.approx(0.35))),
+    ]
+    assert main([str(workdir)]) == 0
+    assert (workdir / "figures" / "fig_pass_at_k.csv").read_text().startswith("panel,curve,run,k,value")
+    assert 'id="pass_at_k"' in (workdir / "report.html").read_text()
+    assert sampled.section([]) == "" and sampled.figures([]) == []
 
 
 def test_the_papers_tables_show_how_far_a_run_came_that_still_goes_on(tmp_path):

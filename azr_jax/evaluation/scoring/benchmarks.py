@@ -10,7 +10,7 @@ from typing import Any
 from absl import logging
 
 from azr_jax.config import Config
-from azr_jax.evaluation.judging.judge import CompletionJudge
+from azr_jax.evaluation.judging.judge import CompletionJudge, Judgement
 from azr_jax.evaluation.languages.known import known_language
 from azr_jax.evaluation.problems import files
 from azr_jax.evaluation.problems.records import AnyProblem
@@ -62,11 +62,39 @@ class Benchmarks:
         What the executors failed on is in none of these, and an error in the log.
         """
         metrics = {}
+        for name, counts in self._counts(sampler, params, hosts, prompt, 1, self.config.sampler.eval_temperature):
+            estimate, low, high = pass_at_k.interval(counts, 1)
+            metrics |= {f"{name}/pass_at_1": estimate, f"{name}/low": low, f"{name}/high": high}
+            metrics[f"{name}/problems"] = float(len(counts))
+        return metrics
+
+    def pass_at_k(self, sampler: Sampler, params: Any, hosts: Hosts, prompt: str = "") -> dict[str, Any]:
+        """By `eval/BENCHMARK/LANGUAGE`: pass@k with its 95% interval for each k of `evaluation.pass_at_k`.
+
+        A score is {"prompt", "samples" a problem, "temperature", "problems", "pass_at_k": {k: (mean, low, high)}}.
+        """
+        settings = self.config.evaluation
+        samples = max(settings.pass_at_k)
+        return {
+            name: {
+                "prompt": prompt or settings.benchmark_prompt,
+                "samples": samples,
+                "temperature": settings.pass_at_k_temperature,
+                "problems": len(counts),
+                "pass_at_k": {str(k): pass_at_k.interval(counts, k) for k in sorted(settings.pass_at_k)},
+            }
+            for name, counts in self._counts(sampler, params, hosts, prompt, samples, settings.pass_at_k_temperature)
+        }
+
+    def _counts(
+        self, sampler: Sampler, params: Any, hosts: Hosts, prompt: str, samples: int, temperature: float
+    ) -> Iterator[tuple[str, list[tuple[int, int]]]]:
+        """Name and (samples, correct) of each problem of every benchmark with a judged problem."""
         settings = self.config
         how = sampling.Sampling(
             prompt or settings.evaluation.benchmark_prompt,
-            samples=1,
-            temperature=settings.sampler.eval_temperature,
+            samples=samples,
+            temperature=temperature,
             max_tokens=settings.sampler.max_response_tokens,
             seed=settings.seed,
         )
@@ -76,19 +104,21 @@ class Benchmarks:
             if key not in self._prompts:
                 self._prompts[key] = sampling.asked(problems, judges[0].language, sampler.tokenizer, how.mode)
             judged = sampling.judged_samples(sampler, params, judges, self._prompts[key], how, hosts=hosts)
-            judgements = [sample.judgements[0] for _, _, sample in judged]
-            passed = [int(judgement.passed) for judgement in judgements if not judgement.infrastructure]
-            counts = [(1, correct) for share in hosts.exchange("judged", passed) for correct in share]
+            by_problem: dict[str, list[Judgement]] = {}
+            for problem, _, sample in judged:
+                by_problem.setdefault(problem.name, []).append(sample.judgements[0])
+            own = [
+                [samples, sum(judgement.passed for judgement in judgements)]
+                for judgements in by_problem.values()
+                if not any(judgement.infrastructure for judgement in judgements)
+            ]
+            counts = [(count, correct) for share in hosts.exchange("judged", own) for count, correct in share]
             name = f"eval/{benchmark}/{language}"
             if broken := len(problems) - len(counts):
                 text = "%s: the executors failed on %d of %d problems, which are left out: `python -m executors doctor`"
                 logging.error(text, name, broken, len(problems))
-            if not counts:
-                continue
-            estimate, low, high = pass_at_k.interval(counts, 1)
-            metrics |= {f"{name}/pass_at_1": estimate, f"{name}/low": low, f"{name}/high": high}
-            metrics[f"{name}/problems"] = float(len(counts))
-        return metrics
+            if counts:
+                yield name, counts
 
 
 def _problems(config: Config) -> _Problems:
