@@ -226,14 +226,14 @@ class Pool:
             seat.inbox.put(self._pending.popleft())
 
     def _lend(self, seat: _Seat, asleep: bool) -> bool:
-        """Note that the program of `seat` sleeps, which frees its place, or has woken; returns whether it has one."""
+        """Note that the program of `seat` sleeps, which frees its place, or is awake; returns whether it may run on."""
         with self._changed:
             if asleep:
                 if seat in self._woken:
                     self._woken.remove(seat)
                 self._free += not seat.lent
                 seat.lent = True
-            elif seat.lent:
+            elif seat.lent and seat not in self._woken:
                 self._woken.append(seat)
             self._dispatch()
             return asleep or not seat.lent

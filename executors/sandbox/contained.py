@@ -95,7 +95,8 @@ class Contained:
         """The next frame. Raises StreamClosedError, DeadlineExceededError (the CPU limit is one too) and FrameError.
 
         `on_sleep` is called with True when nothing inside has been running for a while, and with False when something
-        is again; it answers whether what is inside may go on as before, else it gets the lowest priority.
+        is again; it answers whether what is inside may go on as before. If not it gets the lowest priority, and
+        `on_sleep` is asked again until it may: then it gets its priority back, if this user may give it.
         """
         if on_sleep is not None:
             self._watch_sleep(deadline, on_sleep)
@@ -116,7 +117,7 @@ class Contained:
 
     def _watch_sleep(self, deadline: float, on_sleep: Callable[[bool], bool]) -> None:
         """Wait until there is output or the deadline is near; tell `on_sleep` when the inside falls asleep or wakes."""
-        lies_asleep, other_looks, pause_s = False, 0, _FIRST_LOOK_S
+        lies_asleep, yields, other_looks, pause_s = False, False, 0, _FIRST_LOOK_S
         while time.monotonic() + pause_s < deadline:
             with contextlib.suppress(DeadlineExceededError):
                 _wait(self._output, select.POLLIN, time.monotonic() + pause_s)
@@ -124,8 +125,14 @@ class Contained:
             other_looks = other_looks + 1 if self.is_asleep() is not lies_asleep else 0
             if other_looks == _LOOKS:
                 lies_asleep, other_looks = not lies_asleep, 0
-                if not on_sleep(lies_asleep):
-                    self._yield_cores()
+                if lies_asleep:
+                    on_sleep(True)
+                elif not on_sleep(False):
+                    yields = True
+                    self._set_priority(_LOWEST_PRIORITY, _LOWEST_PRIORITY)
+            elif yields and not lies_asleep and on_sleep(False):
+                yields = False
+                self._set_priority(os.getpriority(os.PRIO_PROCESS, 0), 0)
             pause_s = _LOOK_S
 
     def is_asleep(self) -> bool:
@@ -147,18 +154,18 @@ class Contained:
             except OSError:
                 yield depth, pid, b""
 
-    def _yield_cores(self) -> None:
-        """Give every thread of the harness's children the lowest priority: they run if nothing else wants a core.
+    def _set_priority(self, of_threads: int, of_session: int) -> None:
+        """Give every thread of the harness's children a priority; with the lowest they run if nothing else wants a core.
 
         If the scheduler shares the cores between sessions (autogroup), a thread's priority counts only within its own:
-        the session, which each child has to itself, gets the priority too, if this user may give it.
+        the session, which each child has to itself, gets one too, if this user may give it.
         """
         for depth, thread, _ in list(self._threads()):
             if depth > self._harness_depth:
                 with contextlib.suppress(OSError):
-                    os.setpriority(os.PRIO_PROCESS, thread, _LOWEST_PRIORITY)
+                    os.setpriority(os.PRIO_PROCESS, thread, of_threads)
                 with contextlib.suppress(OSError):
-                    Path(f"/proc/{thread}/autogroup").write_text(str(_LOWEST_PRIORITY))
+                    Path(f"/proc/{thread}/autogroup").write_text(str(of_session))
 
     def _wait_output(self, deadline: float, cpu_s: float) -> None:
         if not cpu_s or not self.pid:

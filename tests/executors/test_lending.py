@@ -47,6 +47,19 @@ def test_a_program_that_wakes_leaves_the_cores_to_those_that_hold_a_place(langua
         assert {verdict.values for verdict in pool.run_all([job(PRIORITY)] * 6)} == {(str(BASE),)}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a process its priority back")
+def test_a_program_that_wakes_has_its_priority_again_with_its_place():
+    """Or it would starve beside whatever else runs on the machine, however long nothing of the pool does."""
+    last = "return os.getpriority(os.PRIO_PROCESS, 0)"
+    more = last.replace("return", "lowest =") + "\n    end = time.monotonic() + 15\n    while time.monotonic() < end"
+    more += " and os.getpriority(os.PRIO_PROCESS, 0) != BASE:\n        pass\n    ".replace("BASE", str(BASE))
+    source = SLEEPER.replace(last, more + "return lowest, os.getpriority(os.PRIO_PROCESS, 0)")
+    with Pool("python", workers=1, limits=LIMITS) as pool:
+        sleeper = pool.submit(job(source))
+        pool.submit(job(SPINNER.replace("+ 4", "+ 2")))
+        assert sleeper.result().values == (f"(19, {BASE})",)
+
+
 AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
