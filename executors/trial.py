@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import platform
+from pathlib import Path
 
 from executors import compiled
 from executors.jobs import Limits, Status
 from executors.language import Interpreter, Language
 from executors.sandbox.guardian import Guardian
-from executors.sandbox.launch import Tier
+from executors.sandbox.launch import INSIDE, Tier
 from executors.worker import FIRST_SEED, Reply, Request, Worker
 
 # Generous, since only values are compared, also on a busy machine.
@@ -49,12 +51,18 @@ def fault(language: Language, interpreter: Interpreter, tier: Tier, guardian: Gu
 
 
 def _key(language: Language, interpreter: Interpreter, tier: Tier) -> str:
-    """A name for the interpreter, how it is started and what serves it."""
-    digest = hashlib.sha256(repr((language.sample, interpreter, tier.name)).encode())
+    """A name for the interpreter as it is installed, how it is started, what serves it and the kernel."""
+    digest = hashlib.sha256(repr((language.sample, interpreter, tier.name, platform.release())).encode())
     digest.update(repr(list(language.harness_argv(interpreter, "", "serve"))).encode())
-    if language.harness is not None:
-        for path in sorted(path for path in language.harness.parent.iterdir() if path.is_file()):
-            digest.update(path.read_bytes())
+    # Another build may say the same version: its files have another size or date.
+    for path in (Path(interpreter.argv[0]), *interpreter.read_only):
+        installed = (interpreter.root / path.relative_to("/") if interpreter.root else path).resolve()
+        with contextlib.suppress(OSError):
+            state = installed.stat()
+            digest.update(f"{installed} {state.st_size} {state.st_mtime_ns}".encode())
+    folders = [INSIDE] if language.harness is None else [INSIDE, language.harness.parent]
+    for path in sorted(path for folder in folders for path in folder.iterdir() if path.is_file()):
+        digest.update(path.read_bytes())
     return f"{language.name}-{digest.hexdigest()[:16]}"
 
 

@@ -155,7 +155,7 @@ class Contained:
                 yield depth, pid, b""
 
     def _set_priority(self, of_threads: int, of_session: int) -> None:
-        """Give every thread of the harness's children a priority; with the lowest they run if nothing else wants a core.
+        """Give every thread of the harness's children a priority; with the lowest they run if nothing else does.
 
         If the scheduler shares the cores between sessions (autogroup), a thread's priority counts only within its own:
         the session, which each child has to itself, gets one too, if this user may give it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shlex
 
 import pytest
 
@@ -94,6 +95,28 @@ def test_a_tested_version_is_tried_once_on_a_machine_and_left_if_it_differs_twic
         with Pool(tested, workers=1) as pool:
             assert pool.cold_because
     assert len(tried) == 1 + 2 * 2
+
+
+def test_another_build_of_a_tested_version_is_tried_again(tmp_path, monkeypatch):
+    """Its path and its version are those of the one that passed."""
+    real = PYTHON.find()
+    build = tmp_path / "python3.11"
+    interpreter = dataclasses.replace(
+        real, argv=(str(build), *real.argv[1:]), version=f"{PYTHON.tested[0]}.0", read_only=(*real.read_only, tmp_path)
+    )
+    # Another build writes one value otherwise; sh hands on whatever it is given.
+    breaks = f"""#!/bin/sh
+case "$*" in *--serve) ;; *) exec {real.argv[0]} "$@" ;; esac
+eval "harness=\\${{$(($# - 1))}}"
+exec {real.argv[0]} -I -S -B -c '{WRAPPER}' "$harness" --serve {" ".join(map(shlex.quote, BREAKS["one value"]))}
+"""
+    language = dataclasses.replace(PYTHON, find=lambda: interpreter)
+    monkeypatch.setattr(compiled, "folder", lambda name: tmp_path / name)
+    for text, is_cold in ((f'#!/bin/sh\nexec {real.argv[0]} "$@"\n', False), (breaks, True)):
+        build.write_text(text)
+        build.chmod(0o755)
+        with Pool(language, workers=1) as pool:
+            assert bool(pool.cold_because) is is_cold, pool.cold_because
 
 
 @pytest.mark.parametrize("name", [name for name, language in LANGUAGES.items() if language.serves and language.once])
