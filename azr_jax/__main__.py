@@ -1,6 +1,6 @@
 """The command line: `azr-jax COMMAND ...`, or `python -m azr_jax COMMAND ...`.
 
-Each command is a module that can be run by itself; `azr-jax train` and `python -m azr_jax.main` are the same program.
+Each command is a module; `azr-jax train` and `python -m azr_jax.main` are the same program.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "azr-jax COMMAND --help lists the flags of a command; azr-jax --version says the version.",
-            "The documentation begins at docs/index.md.",
+            "azr-jax COMMAND --help lists the flags of a command; azr-jax --version prints the version.",
+            "Documentation: docs/index.md.",
             "",
         ]
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command that the first argument names, as its module does by itself; the exit status."""
+    """Runs the module of the command that the first argument names; the exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
     if not given or given[0] in ("--help", "-h", "help"):
         sys.stdout.write(usage())

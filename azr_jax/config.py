@@ -18,7 +18,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """Where the weights are and how they are computed with; see configs/base.py for every key's meaning."""
+    """Where the weights are and how the model computes; see configs/base.py for every key's meaning."""
 
     path: str
     compute_dtype: str
@@ -30,7 +30,7 @@ class ModelSettings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MeshSettings:
-    """Sizes of the mesh axes; one may be -1 for the rest of the devices. Where the learner's state rests."""
+    """Sizes of the mesh axes (one may be -1 for the rest of the devices), and where the state is while sampling."""
 
     data: int
     fsdp: int
@@ -291,9 +291,9 @@ def from_mapping(mapping: Mapping[str, Any]) -> Config:
 
 
 def located(path: str) -> str:
-    """A path that settings name, or the package's own file when the working directory has none of that name.
+    """A path from the settings, or the package's file if the working directory has none of that name.
 
-    The package's own are `azr_jax/...` and, by name alone, the content of azr_jax/embedded, such as `azr-tiny`.
+    The package has `azr_jax/...` and, by name alone, the content of azr_jax/embedded, such as `azr-tiny`.
     """
     if not path or Path(path).exists():
         return path

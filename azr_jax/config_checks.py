@@ -1,4 +1,4 @@
-"""What a run's settings may be: choices, ranges and combinations; every wrong value is a ValueError with the fix."""
+"""Checks a run's settings: choices, ranges and combinations; every wrong value is a ValueError with the fix."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ AT_LEAST = {
     "learner.warmup_steps": 0,
     "learner.beta1": 0.0,
     "learner.beta2": 0.0,
-    "learner.epsilon": 1e-38,  # as float32 it must not be 0: the moments of a weight without gradient are
+    "learner.epsilon": 1e-38,  # must not be 0 in float32: the moments of a weight without gradient are 0
     "learner.weight_decay": 0.0,
     "learner.gradient_clip": 1e-12,
     "learner.clip_epsilon": 1e-12,
@@ -184,7 +184,7 @@ def _check_combinations(config: Config) -> None:
         )
     _check_rewards(config.reward)
     if config.reward.permute and config.learner.estimator == "gae":
-        raise ValueError("reward.permute=True: permuted rewards are for critic-free estimators; set learner.estimator")
+        raise ValueError("reward.permute=True: needs an estimator without critic; set learner.estimator='trrpp'")
     several = config.selfplay.train_on_estimates and config.selfplay.estimate_samples > 1
     if config.learner.estimator in ("grpo", "dr_grpo") and not several:
         raise ValueError(
@@ -195,13 +195,13 @@ def _check_combinations(config: Config) -> None:
     if config.reward.overlong_tokens >= config.sampler.max_response_tokens and config.reward.overlong == "penalty":
         raise ValueError(
             f"reward.overlong_tokens={config.reward.overlong_tokens}: must be below"
-            f" sampler.max_response_tokens={config.sampler.max_response_tokens}, of which it is the last part"
+            f" sampler.max_response_tokens={config.sampler.max_response_tokens}; it covers the end of a response"
         )
     if config.selfplay.train_on_estimates and config.selfplay.estimate_temperature != config.sampler.temperature:
         raise ValueError(
             f"selfplay.estimate_temperature={config.selfplay.estimate_temperature}: with"
             " selfplay.train_on_estimates=True"
-            f" it must be sampler.temperature={config.sampler.temperature}, so that what is trained is what was sampled"
+            f" it must be sampler.temperature={config.sampler.temperature}, so that the sampled distribution is trained"
         )
     if config.sampler.temperature == 0.0:
         raise ValueError("sampler.temperature=0.0: greedy samples have no distribution to train; set it above 0")
@@ -224,11 +224,11 @@ def _check_selfplay(config: Config) -> None:
         )
     if config.reward.novelty and config.reward.novelty_by == "behaviour" and not settings.probes:
         raise ValueError(
-            "selfplay.probes=0: reward.novelty_by='behaviour' compares what programs do with the same inputs; set"
-            " selfplay.probes to how many, such as 8"
+            "selfplay.probes=0: reward.novelty_by='behaviour' compares programs by their values on shared inputs; set"
+            " selfplay.probes to a number of inputs, such as 8"
         )
     if settings.composite_share > 1.0:
-        raise ValueError(f"selfplay.composite_share={settings.composite_share}: is a share, at most 1")
+        raise ValueError(f"selfplay.composite_share={settings.composite_share}: must be at most 1")
     if settings.composite_to < settings.composite_from:
         raise ValueError(
             f"selfplay.composite_to={settings.composite_to}: must be at least"
@@ -268,7 +268,7 @@ def _check_learner(learner: LearnerSettings) -> None:
     if 0.0 < learner.dual_clip <= 1.0:
         raise ValueError(f"learner.dual_clip={learner.dual_clip}: must be above 1 (3 is usual), or 0 for none")
     if learner.policy_loss == "cispo" and learner.dual_clip:
-        raise ValueError(f"learner.dual_clip={learner.dual_clip}: is of policy_loss='ppo'; set it to 0 with 'cispo'")
+        raise ValueError(f"learner.dual_clip={learner.dual_clip}: needs policy_loss='ppo'; set it to 0 for 'cispo'")
     if learner.importance != "truncate" and learner.importance_cap == 0.0:
         raise ValueError(
             f"learner.importance_cap=0.0: turns off what learner.importance={learner.importance!r} asks for; set it to"
@@ -282,13 +282,13 @@ def _check_learner(learner: LearnerSettings) -> None:
             f" above warmup_steps={learner.warmup_steps}; a run has steps * epochs * minibatches optimizer steps"
         )
     if learner.lr_end > 1.0:
-        raise ValueError(f"learner.lr_end={learner.lr_end}: is a share of learner.lr, at most 1")
+        raise ValueError(f"learner.lr_end={learner.lr_end}: must be at most 1, a share of learner.lr")
     if learner.importance != "truncate" and 0.0 < learner.importance_cap < learner.importance_low:
         raise ValueError(
             f"learner.importance_low={learner.importance_low}: must be at most importance_cap={learner.importance_cap}"
         )
     if not learner.recompute_old_logprobs and learner.kl_coef > 0 and learner.kl_in == "reward":
-        raise ValueError("learner.kl_in='reward': needs the old policy's own log-probabilities: recompute_old_logprobs")
+        raise ValueError("learner.kl_in='reward': needs the old policy's logprobs; set recompute_old_logprobs=True")
 
 
 def _check_rewards(reward: RewardSettings) -> None:

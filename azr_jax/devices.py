@@ -1,4 +1,4 @@
-"""What a device is: its platform, how much of its memory jax takes, how XLA compiles for it and keeps what it compiled.
+"""Devices: their platform, the share of memory that jax takes, XLA's options, and the cache of compiled programs.
 
 Nothing here imports jax before it is called, so that commands parse their flags first.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jax.sharding import Mesh
 
 _CPUINFO = Path("/proc/cpuinfo")
-GPU_SHARE = 0.95  # of a GPU's memory, that jax takes
+GPU_SHARE = 0.95  # of a GPU's memory that jax takes
 LARGE_MODEL = 300_000_000  # parameters from which a step on a CPU takes hours
 _TPU_FILES = ("accel[0-9]*", "vfio/[0-9]*")
 # What an accelerator is called, its device files, and the package's extra for it.
@@ -31,7 +31,7 @@ def prepare() -> None:
 
     - jax takes GPU_SHARE of a GPU's memory instead of 75%: the update of a 3B model needs nine tenths of 80 GB.
     - Compiled programs are kept in the user's cache, so that the next start finds them.
-    - Without an accelerator libtpu is not asked for one: it prints a page of errors.
+    - Without an accelerator jax does not load libtpu, which would print a page of errors.
     """
     if "XLA_CLIENT_MEM_FRACTION" not in os.environ:  # the newer name, and jax refuses both together
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(GPU_SHARE))
@@ -62,7 +62,7 @@ def has_tpu(devices: Path = Path("/dev")) -> bool:
 
 
 def platform(mesh: Mesh | None = None) -> str:
-    """Of the mesh's devices, of the default device without one: "cpu", "tpu", or "gpu" (for jax's "cuda" too)."""
+    """The platform of the mesh's devices or, without mesh, the default device: "cpu", "tpu" or "gpu" (jax's "cuda")."""
     import jax
 
     name = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
@@ -72,7 +72,7 @@ def platform(mesh: Mesh | None = None) -> str:
 def check_accelerator(parameters: int) -> None:
     """Refuses to run a large model on the CPU of a machine with an accelerator that jax does not see.
 
-    `JAX_PLATFORMS=cpu` in the environment says that the CPU is meant.
+    `JAX_PLATFORMS=cpu` in the environment allows the CPU.
 
     Raises:
       ValueError: naming the accelerator's device file and what to install.
@@ -94,6 +94,6 @@ def compiler_options(mesh: Mesh | None) -> dict[str, str | bool | int | float] |
 
     On GPUs XLA's own rematerialization pass is off. It recomputes what it estimates not to fit into 80% of the memory,
     and counts donated arguments twice: with 59 GiB of caches it recomputed in every decode step, although memory was
-    left. What is recomputed is chosen by `model.remat`.
+    left. `model.remat` chooses what is recomputed.
     """
     return {"xla_disable_hlo_passes": "rematerialization"} if platform(mesh) == "gpu" else None

@@ -39,11 +39,11 @@ class Engine:
     """A model without weights on a mesh, and what is needed to make its learner and its sampler.
 
     Attributes:
-      source: the Hugging Face directory of the weights; "" where there are sizes alone.
+      source: the Hugging Face directory of the weights; "" if only sizes are known.
       graphdef: of the Transformer with its compute dtype, remat policy and attention kernel.
       shapes: the parameters as ShapeDtypeStructs of float32, layers stacked.
       compute_dtype: of activations, of the weights as served and of the cache.
-      remat: the recompute policy; what "auto" came to on these devices.
+      remat: the recompute policy, with "auto" resolved for these devices.
     """
 
     source: str
@@ -102,7 +102,7 @@ def open_engine(config: Config, devices: Sequence[Any] | None = None) -> Engine:
     scored = config.evaluation
     benchmark_prompts = (scored.benchmark_prompt, scored.benchmark_base_prompt) if scored.benchmarks else ()
     if config.model.chat_template == "model" or "instruct" in benchmark_prompts:
-        tokenizer.encode_chat("")  # a template that can't be used is an error now
+        tokenizer.encode_chat("")  # fails now if the template can't be used
     model_config = dataclasses.replace(model_config, masked_ids=tokenizer.masked_ids)
     engine = describe_engine(config, model_config, devices, tokenizer=tokenizer)
     return dataclasses.replace(engine, source=source)
@@ -128,10 +128,10 @@ def describe_engine(
     device_bytes: int = 0,
     tokenizer: Tokenizer | None = None,
 ) -> Engine:
-    """The engine of a model that is known by its sizes: no file is read.
+    """The engine of a model of which only the sizes are known: no file is read.
 
-    `devices` may be those of a topology that is compiled for and not there, of `device_bytes` each (0: what they say).
-    Without `tokenizer` it has one that knows the model's end tokens alone, which is all that programs depend on.
+    `devices` may be those of a topology to compile for; each has `device_bytes` of memory (0: what it reports).
+    The default `tokenizer` knows the model's end tokens alone: compiled programs depend on nothing else.
 
     Raises:
       ValueError: a mesh that does not divide the devices or the model's sizes, an unknown recompute policy.

@@ -20,8 +20,8 @@ _HELP = ("--help", "-help", "-h", "-?", "--helpshort", "--helpfull")
 def parse_flags(argv: Sequence[str], command: str, default: str = "") -> list[str]:
     """Parses as absl does, for `app.run`: --help ends with 0; a wrong flag, key or file is one line and ends with 1.
 
-    `command` is the module that has the help; `default` the file when no --config is given: a default of the flag would
-    be read, with the keys that are given, when the flag is defined.
+    `command` is the module whose help is shown; `default` is the file if no --config is given: absl would read a
+    default of the flag when the flag is defined.
     """
     if any(word in _HELP for word in argv[1:]):
         _write_help(command)
@@ -41,8 +41,8 @@ def parse_flags(argv: Sequence[str], command: str, default: str = "") -> list[st
     except (AttributeError, KeyError, TypeError, ValueError, ImportError, NameError) as error:
         if unknown := _unknown_key(argv):
             sys.exit(f"error: unknown config key {unknown}; configs/base.py names every key")
-        advice = "a --study.KEY or the file names a key that is not there" if kind == "study" else "fix the file"
-        sys.exit(f"error: --{kind}: it ended with {error!r}; {advice} (configs/base.py names every setting)")
+        advice = "a --study.KEY or the file names an unknown key" if kind == "study" else "fix the file"
+        sys.exit(f"error: --{kind}: it failed with {error!r}; {advice} (configs/base.py names every setting)")
 
 
 def run(main: Callable[[list[str]], None], command: str, default: str = "") -> None:
@@ -51,7 +51,7 @@ def run(main: Callable[[list[str]], None], command: str, default: str = "") -> N
 
 
 class ShowDefaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Help that shows every default that says something."""
+    """Help that shows every default but None, "" and False."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         silent = action.default in (None, "", False) or "(default" in (action.help or "")
@@ -62,7 +62,7 @@ def configuration_file(name: str) -> str:
     """The file that a --config names: one that exists, or the package's own (`julia` or `configs/julia.py`).
 
     Raises:
-      FileNotFoundError: there is neither; the message has the names of the built-in ones.
+      FileNotFoundError: there is neither; the message names the built-in ones.
     """
     path, colon, argument = name.partition(":")
     built_in, short = built_in_configurations(), path.removeprefix("configs/").removesuffix(".py")
@@ -82,7 +82,7 @@ def built_in_configurations() -> dict[str, Path]:
 
 
 def _with_built_in_files(argv: Sequence[str]) -> list[str]:
-    """`argv` with paths instead of built-in names; sys.argv likewise, where ml_collections looks for the file."""
+    """`argv` with paths for built-in names; also set as sys.argv, where ml_collections looks for the file."""
     words = list(argv)
     for place, word in enumerate(words):
         flag, equals, value = word.partition("=")
@@ -109,7 +109,7 @@ def _write_help(command: str) -> None:
         sys.stdout.write(f"  {name}: {flag.help}{default}\n")
     if "config" in flags.FLAGS:
         known = ", ".join(built_in_configurations())
-        sys.stdout.write("  --config.KEY: Another value of a setting; docs/configuration.md lists every key.\n\n")
+        sys.stdout.write("  --config.KEY: Sets one key; docs/configuration.md lists all.\n\n")
         sys.stdout.write(f"built-in configurations: {known}\n")
 
 

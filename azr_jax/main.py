@@ -1,7 +1,7 @@
 """Self-play training: `python -m azr_jax.main --config=configs/racket.py --workdir=runs/racket`.
 
-The same command again resumes. `train()` is the algorithm; its stages are in loop/stages.py, what they run on is in
-run/opened.py, and what a step depends on in run/session.py.
+The same command again resumes. `train()` is the algorithm; loop/stages.py has its stages, run/opened.py what a run
+holds open, run/session.py the state that a step depends on.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, such as configs/racket.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is kept; default: runs/NAME of the config file.")
 _COORDINATOR = flags.DEFINE_string(
-    "coordinator_address", "", "HOST:PORT of the first of several hosts; a TPU's environment says it by itself."
+    "coordinator_address", "", "HOST:PORT of the first of several hosts; a TPU's environment has it."
 )
-_PROCESSES = flags.DEFINE_integer("num_processes", 0, "How many hosts there are, one process each.")
-_PROCESS = flags.DEFINE_integer("process_id", -1, "Which of them this one is, from 0.")
+_PROCESSES = flags.DEFINE_integer("num_processes", 0, "Number of hosts, one process each.")
+_PROCESS = flags.DEFINE_integer("process_id", -1, "Number of this host, from 0.")
 _EXCHANGE_PORT = flags.DEFINE_integer("exchange_port", 0, "No longer needed: only the coordinator's port is used.")
 _ALLOW_CONFIG_CHANGE = flags.DEFINE_bool("allow_config_change", False, "Resume although the settings differ.")
 
@@ -37,8 +37,8 @@ _ALLOW_CONFIG_CHANGE = flags.DEFINE_bool("allow_config_change", False, "Resume a
 def train(run: OpenRun) -> None:
     """The whole run: score the starting model, seed, then steps of play, update, evaluation and saving.
 
-    `state` and `session` are all that a step depends on. Work that a signal cuts short leaves them as they
-    were, so that they are what is saved, and a resumed run does that work again.
+    A step depends on `state` and `session` alone. Work that a signal cuts short does not change them: the run saves
+    them, and a resumed run does that work again.
     """
     from azr_jax.loop import stages  # imports jax: --help and errors in flags come before it
     from azr_jax.loop.interruption import Preempted
@@ -103,7 +103,7 @@ def train(run: OpenRun) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Reads flags and settings, then trains; errors a user can mend end the program with one message."""
+    """Reads flags and settings, then trains; an error that a user can fix ends the program with one message."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: settings are --config.KEY=VALUE")
     if _CONFIG.value is None:
@@ -119,7 +119,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _train(config: Config, workdir: str) -> None:
-    check_path(config.model.path)  # before jax is imported, a workdir made and benchmark data asked for
+    check_path(config.model.path)  # before importing jax, making a workdir and looking for benchmark data
     prepare()
     from azr_jax.loop import interruption
 
@@ -140,7 +140,7 @@ def _train(config: Config, workdir: str) -> None:
 def _parse_flags(argv: Sequence[str]) -> list[str]:
     rest = parse_flags(argv, "azr_jax.main")
     if flags.FLAGS["verbosity"].using_default_value:
-        flags.FLAGS.verbosity = logging.WARNING  # app.run would take INFO, Orbax's dozens of lines a save with it
+        flags.FLAGS.verbosity = logging.WARNING  # app.run's INFO adds dozens of lines by Orbax for each save
     return rest
 
 

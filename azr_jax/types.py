@@ -1,4 +1,4 @@
-"""What flows through the loop, as frozen dataclasses. No jax here.
+"""The data of the loop, as frozen dataclasses. No jax here.
 
 Task -> (sampler) -> Rollout -> (parser) -> Answer | Invalid -> (executors) -> Verdict -> (rewards) -> Scored.
 """
@@ -18,14 +18,14 @@ class TaskType(enum.StrEnum):
 
 
 class Role(enum.StrEnum):
-    """Who answers: the one who makes a task or the one who solves it."""
+    """Whether the model proposes a task or solves one."""
 
     PROPOSE = "propose"
     SOLVE = "solve"
 
 
 class StopReason(enum.StrEnum):
-    """Why a response ended. `LENGTH` responses hold no end token and none is invented for them."""
+    """Why a response ended. `LENGTH` responses hold no end token, and none is added."""
 
     EOS = "eos"
     STOP_STRING = "stop_string"
@@ -116,7 +116,7 @@ class Invalid:
 class Scored:
     """A response with its reward. `outcome` is `correct`, `wrong`, `valid`, an executor status or an Invalid reason.
 
-    For a person: `detail` says why it is not valid or gave no value, `claimed` has the values that its program gave.
+    For display: `detail` says why it is invalid or gave no value, `claimed` has the values that its program gave.
     """
 
     task: Task

@@ -1,7 +1,7 @@
 """Every configuration key, once, with what we recommend. Other files override; no key is added elsewhere.
 
-Command: none of its own; `paper.py` turns this into the paper's recipe, from which the languages' files start
-(docs/recipe.md has both, row by row), and `tiny.py` into the demo. Any key can be set on the command line:
+Command: none. `paper.py` turns this into the paper's recipe, from which the languages' files start (docs/recipe.md
+compares both, row by row), and `tiny.py` into the demo. Any key can be set on the command line:
 `--config.learner.lr=2e-6`.
 """
 
@@ -14,7 +14,7 @@ def _selfplay() -> ml_collections.ConfigDict:
             # valid triplets to grow from the identity program before step 1; fewer for a weak model or a short run
             "seed_triplets": 256,
             "seed_problems": 256,  # induction problems likewise; 0: none before step 1
-            # proposal rounds after which seeding gives up with an error; raise it for a model that proposes little
+            # proposal rounds after which seeding gives up with an error; raise it if few proposals are valid
             "seed_rounds": 64,
             "references": 6,  # K, triplets shown to a deduction or abduction proposer; fewer for short prompts
             # prompts for each task type and role, each step; fewer for less memory and time, at more noise
@@ -22,20 +22,20 @@ def _selfplay() -> ml_collections.ConfigDict:
             "estimate_samples": 8,  # m, solver samples for each valid proposal: acc has m + 1 possible values
             # 0 makes every acc 0 or 1, so that Eq. 3 punishes every valid proposal; leave it at 1
             "estimate_temperature": 1.0,
-            # a proposal that all or none of its samples solve is drawn again, at most this often (DAPO); it costs time
+            # how often a proposal that all or none of its samples solve is drawn again, at most (DAPO); costs time
             "redraws": 0,
-            # run each step's valid programs on this many shared inputs, such as 8, to know which behave alike; 0: none
+            # run each step's valid programs on this many shared inputs, such as 8, to find equal behaviour; 0: off
             "probes": 0,
-            # also learn from the estimation samples, at weights that keep Eq. 1's balance; grpo needs it
+            # also learn from the estimation samples, weighted to keep Eq. 1's balance; grpo needs it
             "train_on_estimates": False,
             # this share of deduction and abduction proposals is given the function of an earlier program, as g, to call
             # (AZR's composite functions); 0: none
             "composite_share": 0.0,
-            "composite_from": 0,  # the share rises in a line from 0 at this step
-            "composite_to": 0,  # to composite_share at this one
+            "composite_from": 0,  # the share rises linearly from 0 at this step
+            "composite_to": 0,  # to composite_share at this step
             "induction_inputs": 10,  # n, inputs an induction proposer writes
             "induction_shown": 5,  # of which the solver sees this many; the rest is held out
-            "buffer_capacity": 16384,  # programs kept in each buffer of each language; the oldest goes first
+            "buffer_capacity": 16384,  # programs kept in each buffer of each language; the oldest is dropped first
             "buffers": "shared",  # shared: one of triplets for deduction and abduction | apart: one each, as AZR has it
             # a proposal the buffer has: -1: invalid, reward -1 | 0: not kept, reward 0 | allow: valid, kept twice (AZR)
             "duplicates": "-1",
@@ -65,7 +65,7 @@ def _selfplay() -> ml_collections.ConfigDict:
 def _sampler() -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(
         {
-            "max_prompt_tokens": 6144,  # longer prompts lose references, or their task its place (Table 3)
+            "max_prompt_tokens": 6144,  # a longer prompt loses references, or its task is dropped (Table 3)
             "max_response_tokens": 8096,  # the paper's Table 3 (not 8192); less saves most of a step if few need it
             "temperature": 1.0,  # of training responses; the update divides logits by it as well
             "eval_temperature": 0.0,  # of evaluations; 0: greedy, as in the paper
@@ -93,17 +93,17 @@ def _learner() -> ml_collections.ConfigDict:
             "lr_decay_steps": 0,
             "lr_end": 0.0,  # share of lr that is left at the end of linear or cosine
             "warmup_steps": 0,  # optimizer steps in which the rate rises from 0
-            "beta1": 0.9,  # AdamW: memory of the first moment
-            "beta2": 0.999,  # AdamW: memory of the second moment
+            "beta1": 0.9,  # AdamW: decay rate of the first moment
+            "beta2": 0.999,  # AdamW: decay rate of the second moment
             "epsilon": 1e-8,  # AdamW: added to the root of the second moment
             "weight_decay": 0.01,  # AdamW: weights shrink by lr times this each step
             "decay": "matrices",  # matrices | all: also norm scales and biases, as torch's AdamW (AZR)
-            # of the first moment; bfloat16 takes 2 bytes a parameter less, its steps are off by up to 0.4%
+            # of the first moment; bfloat16 saves 2 bytes a parameter, its steps are off by up to 0.4%
             "moment_dtype": "float32",
             "gradient_clip": 1.0,  # largest global norm of a gradient
             # ppo: clipped surrogate | cispo: clipped weights, no token loses its gradient (MiniMax-M1)
             "policy_loss": "ppo",
-            # of policy to old policy: token | sequence: its mean over a response (GSPO; clip_epsilon near 3e-4)
+            # of policy to old policy: token | sequence: geometric mean over a response (GSPO; clip_epsilon near 3e-4)
             "ratio": "token",
             "clip_epsilon": 0.2,  # ratios below 1 minus this are clipped
             "clip_epsilon_high": 0.0,  # ratios above 1 plus this are clipped, such as 0.28 (DAPO); 0: clip_epsilon
@@ -116,14 +116,14 @@ def _learner() -> ml_collections.ConfigDict:
             "gae_lambda": 1.0,  # gae: 1: returns minus values, 0: one-step errors
             "value_coef": 0.5,  # gae: weight of the critic's error
             "epochs": 1,  # passes over a step's responses; more is further off policy
-            # optimizer steps a pass: a number, responses shuffled | task_type: one each (AZR); "1" is on policy
+            # optimizer steps per pass: a number, responses shuffled | task_type: one each (AZR); "1" is on policy
             "minibatches": "1",
             "microbatch_responses": 16,  # loss_aggregation=microbatch: responses in each mean of tokens
-            "propose_every": 1,  # proposers learn at every this many steps, solvers at all; 1: both always
+            "propose_every": 1,  # proposers learn once in this many steps, solvers at every step; 1: both always
             "row_tokens": 14336,  # packed row length; must hold a prompt and its response
             "rows_per_microbatch": 0,  # rows in one program call; 0: one for each data-parallel device
             "logit_chunk": 512,  # tokens whose logits exist at a time; fewer takes less memory
-            "recompute_old_logprobs": True,  # False takes the sampler's own as the old policy (bypass)
+            "recompute_old_logprobs": True,  # False: the sampler's logprobs are the old policy's (bypass)
             # sampler mismatch: truncate ratios | token_mask | sequence_mask: leave out what is off (bounds near 1)
             "importance": "truncate",
             "importance_low": 0.5,  # the masks: lower bound of ratios
@@ -165,7 +165,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.languages = ("racket",)  # one or several; several need language_weights of as many
     config.language_weights = (1.0,)  # how often each language is drawn; one positive number a language
     config.language_directory = ""  # a folder of extra language files
-    config.seed = 0  # of all that is drawn; change it for another run of the same kind
+    config.seed = 0  # of all random numbers; change it for another run with the same settings
     config.steps = 500  # updates; 256 for the paper's reward study
     config.model = ml_collections.ConfigDict(
         {
@@ -202,7 +202,7 @@ def get_config() -> ml_collections.ConfigDict:
             "linear_to": 96,  # linear: Eq. 4 from this step on
             "adaptive_low": 0.3,  # adaptive: Eq. 3 up to this running solver accuracy
             "adaptive_high": 0.6,  # adaptive: Eq. 4 from this running solver accuracy on
-            "smoothing": 0.1,  # share of the newest step in the running solver accuracy and share of syntax errors
+            "smoothing": 0.1,  # weight of the newest step in the running means of solver accuracy and syntax errors
             # plain: Eq. 2 | graded: its -0.5 by kind of error | graded_shift: by kind, as syntax errors become rare
             "solver": "plain",
             "graded_syntax": -0.9,  # graded: of a syntax error, instead of Eq. 2's -0.5
@@ -228,7 +228,7 @@ def get_config() -> ml_collections.ConfigDict:
             "wall_s": 5.0,  # wall time of a program; raise it if exec/timeouts is not near 0
             "cpu_s": 5.0,  # processor time of a program
             "memory_mib": 512,  # memory of a program beyond what its interpreter has at its start
-            "value_chars": 8192,  # characters of one value; what is longer is `output_limit`
+            "value_chars": 8192,  # characters of one value; a longer one is `output_limit`
             "allow_tier": "namespaces",  # the least containment accepted: namespaces | landlock | limits
             "max_infrastructure_share": 0.2,  # share of a step's infrastructure verdicts that ends the run
         }
@@ -244,36 +244,36 @@ def get_config() -> ml_collections.ConfigDict:
             # chat: the paper's Listing 1 | completion: MultiPL-E's | instruct: a message in the model's chat template
             "benchmark_prompt": "chat",
             "benchmark_base_prompt": "completion",  # of the starting model, as in the paper; none: it is not scored
-            "benchmark_limit": 0,  # only the first problems of each; 0: all
+            "benchmark_limit": 0,  # score only this many problems of each; 0: all
             # pass@k for these k, such as 1,8,64, before and after the run, from as many samples of each benchmark
             # problem as the greatest k: does training add solutions, or make known ones likelier?
             "pass_at_k": (),
             "pass_at_k_temperature": 0.8,  # of those samples
-            "benchmark_missing": "error",  # data that is not there: error | skip: said at the start, and left out
+            "benchmark_missing": "error",  # if data is missing: error | skip: warn at the start and leave it out
         }
     )
     config.checkpoint = ml_collections.ConfigDict(
         {
             "every": 16,  # steps between two saves; a kill loses at most these
             "keep": 3,  # the newest saves
-            "keep_every": 0,  # and every save of a multiple of this step; 0: none
-            "best_metric": "",  # and the save with the highest value of this metric, if its step has it; "": none
+            "keep_every": 0,  # also every save whose step is a multiple of this; 0: none
+            "best_metric": "",  # also the save with the highest value of this metric; "": none
             "export_at_end": True,  # writes WORKDIR/export, a Hugging Face directory
-            "cut_steps": True,  # SIGTERM abandons the step in progress and saves the one before; False: it ends first
+            "cut_steps": True,  # SIGTERM abandons the step in progress and saves the one before; False: ends it first
         }
     )
     config.metrics = ml_collections.ConfigDict(
         {
             "tensorboard": True,  # writes WORKDIR/tensorboard
             "wandb": False,  # sends metrics to Weights & Biases; needs the package wandb and a login
-            "wandb_project": "azr_jax",  # the project there
+            "wandb_project": "azr_jax",  # its project
             "transcripts_per_step": 12,  # prompts and responses of each step kept in transcripts.jsonl
         }
     )
     config.monitoring = ml_collections.ConfigDict(
         {
-            "profile_steps": (),  # steps of which a profiler trace is kept under WORKDIR/profile
-            # Seconds in which nothing is sampled, executed or written, after which the run saves and ends; 0: never.
+            "profile_steps": (),  # steps that the profiler traces, under WORKDIR/profile
+            # Seconds without progress (nothing sampled, run or written) after which the run saves and ends; 0: never.
             "stall_s": 1800.0,
             # Limits of the alerts on a step's metrics (azr_jax/monitor/alerts.py says what each means and what to try).
             "alert_valid_below": 0.05,  # share of valid proposals

@@ -1,4 +1,4 @@
-"""The embedded model learns Lua, of which no pretraining text is, by self-play from the identity program alone.
+"""The embedded model learns Lua, which its pretraining text lacks, by self-play from the identity program alone.
 
 Command: `python -m azr_jax.main --config=configs/lua_tiny.py`
 Hardware: 2 CPU cores, 4 GiB of memory.
@@ -13,8 +13,8 @@ from configs import tiny
 def get_config() -> ml_collections.ConfigDict:
     """configs/tiny.py in Lua.
 
-    Few seeds: what the model can't write before it learns, it can't be seeded with. Any tag: asked for Lua it tags its
-    programs as languages that it knows; with Lua's own tag alone 2,048 proposals gave not one valid program.
+    Few seeds: the untrained model writes few valid programs. Any tag: asked for Lua, it tags programs as languages that
+    it knows; if only Lua's tag is accepted, none of 2,048 proposals is valid.
     """
     config = tiny.get_config()
     config.languages = ("lua",)

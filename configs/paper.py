@@ -1,6 +1,6 @@
-"""The paper's recipe: what the public Absolute Zero code does with this model, where `base.py` recommends another way.
+"""The paper's recipe: settings of the public Absolute Zero code for this model where `base.py` recommends others.
 
-Command: none of its own; `racket.py`, `julia.py`, `javascript.py`, `python.py` (Table 1), `racket_eq4.py` and
+Command: none; `racket.py`, `julia.py`, `javascript.py`, `python.py` (Table 1), `racket_eq4.py` and
 `racket_switch.py` (Table 2) start from here. docs/recipe.md has both, row by row, and why ours differs.
 """
 

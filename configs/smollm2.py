@@ -14,7 +14,7 @@ from configs import base
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """Few tasks, short responses, and worked examples before every prompt: told the format alone, it writes none."""
+    """Few tasks, short responses, and worked examples before every prompt: without them it misses the format."""
     config = base.get_config()
     config.languages = ("python",)
     config.steps = 200

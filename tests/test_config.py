@@ -157,11 +157,11 @@ def test_grpo_needs_several_responses_a_prompt():
         ),
         (
             {"learner__policy_loss": "cispo", "learner__dual_clip": 3.0},
-            "learner.dual_clip=3.0: is of policy_loss='ppo'",
+            "learner.dual_clip=3.0: needs policy_loss='ppo'",
         ),
         (
             {"learner__kl_in": "reward", "learner__kl_coef": 0.1, "learner__recompute_old_logprobs": False},
-            "learner.kl_in='reward': needs the old policy's own",
+            "learner.kl_in='reward': needs the old policy's logprobs",
         ),
         (
             {"selfplay__redraws": 2, "selfplay__estimate_samples": 1},

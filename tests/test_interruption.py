@@ -158,7 +158,7 @@ def test_lines_that_were_judged_before_stay(files):
     while not (out.exists() and out.read_text().count("\n")) and time.monotonic() < end:
         time.sleep(0.05)
     assert started.interrupt() in (130, -signal.SIGINT)
-    assert started.lines[-1] == "interrupted; the lines that were judged are in --out"
+    assert started.lines[-1] == "interrupted; the judged lines are in --out"
     assert [json.loads(line)["status"] for line in out.read_text().splitlines()] == ["OK"]
 
 

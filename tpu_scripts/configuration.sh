@@ -6,7 +6,7 @@ LANGUAGES JULIA IMAGE POLL_SECONDS RETRY_SECONDS MAX_RESTARTS"
 OPTIONAL_KEYS="CREATE_FLAGS RUN_FLAGS WEIGHTS LANGUAGES JULIA IMAGE"
 ATTEMPTS=5
 DRY_RUN=""
-# What the last command said on stderr.
+# stderr of the last command.
 errors="$(mktemp)"
 
 say() { printf 'tpu: %s\n' "$*" >&2; }
@@ -79,8 +79,8 @@ advice() {
   esac
 }
 
-# Runs a command, again when its failure passes by itself; stdout is the command's. In a dry run prints it instead.
-# On failure returns its status, with what it said in the file $errors.
+# Runs a command, and again after a transient failure; its stdout passes through. A dry run prints the command instead.
+# On failure returns its status; its stderr is in the file $errors.
 attempt() {
   local try status copy writer delay=$RETRY_SECONDS
   if [[ -n $DRY_RUN ]]; then quoted "$@"; return 0; fi
@@ -103,7 +103,7 @@ attempt() {
 # As `attempt`, but a failure ends the script with the command and what to do.
 must() { attempt "$@" || die "$(quoted "$@") failed: $(advice "$errors")"; }
 
-# The word that a describe command prints; NOT_FOUND when there is no such thing. Never called in a dry run.
+# The word that a describe command prints; NOT_FOUND if the resource does not exist. Never called in a dry run.
 state_of() {
   local answer
   if answer="$(attempt "$@" 2>"$errors.describe")"; then

@@ -3,11 +3,11 @@
 #
 #   tpu_scripts/install_interpreters.sh [bubblewrap|racket|javascript|julia|python|lua|ocaml|r|ruby|browser]...
 #
-# Without arguments: the languages from racket to r; ruby is installed by name alone. browser: headless chromium
-# (64 MB), in which the tests look at reports. Debian packages go in by apt (as root, or through `sudo -n`). Julia has no package in Debian 12: when no `julia` is on PATH,
-# Debian 11's julia 1.5.3 and its libraries are unpacked into a private folder (AZR_JAX_JULIA_ROOT, by default
-# .setup/julia-root in the repository), which the sandbox uses as its /. No system file is touched for that. Exits
-# non-zero and names what is missing when something could not be installed.
+# Without arguments: the languages from racket to r; ruby only if named. browser: headless chromium (64 MB), with which
+# the tests open reports. apt installs Debian packages (as root, or through `sudo -n`). Debian 12 has no package of
+# Julia: if no `julia` is on PATH, Debian 11's julia 1.5.3 and its libraries are unpacked into a private folder
+# (AZR_JAX_JULIA_ROOT, by default .setup/julia-root in the repository), which the sandbox uses as its /. No system file
+# is touched for that. Exits non-zero and names what is missing if something could not be installed.
 set -euo pipefail
 
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -15,7 +15,7 @@ julia_root="${AZR_JAX_JULIA_ROOT:-$repository/.setup/julia-root}"
 debian_keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 julia_suite=bullseye
 
-# language, the command that must be on PATH, the Debian package that brings it, and how a person gets it elsewhere
+# language, the command that must be on PATH, its Debian package, and where to get it otherwise
 table="bubblewrap bwrap bubblewrap the_package_bubblewrap_of_your_system
 racket racket racket https://racket-lang.org
 javascript node nodejs https://nodejs.org
@@ -47,7 +47,7 @@ apt_install() {
   apt_get_install "$@" 2>/dev/null && return
   as_root apt-get update -qq >/dev/null || say "the package lists can't be refreshed"
   apt_get_install "$@" 2>/dev/null && return
-  # One name that this release does not have keeps all the others out.
+  # One unknown package makes apt install none of them.
   for package in "$@"; do apt_get_install "$package" || status=1; done
   return "$status"
 }
@@ -59,7 +59,7 @@ debian_archives() {
     awk '$1 == "main" && $2 !~ /[-\/]/ { print $3 }' | sort -u
 }
 
-# What a program never reads: manuals, headers, desktop files, and tools that came along as dependencies.
+# Deletes what programs never read: manuals, headers, desktop files, and tools installed as dependencies.
 prune_julia_root() {
   local folder="$1"
   rm -rf "$folder"/usr/share/{doc,doc-base,man,info,locale,icons,applications,lintian,bug,menu,pixmaps,metainfo} \
@@ -114,7 +114,7 @@ install_julia_root() {
   rm -rf "$staging"
   mkdir -p "$staging"
   for package in "$work"/archives/*.deb; do
-    # A full disk: the caller looks at the status, so that `set -e` is off here.
+    # A full disk: `set -e` is off here, because the caller checks the status.
     dpkg-deb -x "$package" "$staging" || { rm -rf "$staging" "$work"; return 1; }
   done
   prune_julia_root "$staging"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A run as a container's first process: pod.sh WORKDIR FLAGS... Ends with 0 only when the run has finished.
 #
-# A run that a notice of preemption ended has saved and ended with 0, which Kubernetes would take for its completion.
+# After a preemption notice the run saves and exits with 0, which Kubernetes would take for completion.
 set -uo pipefail
 workdir="$1"
 shift
@@ -10,7 +10,7 @@ export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-${workdir%/*}/com
 python -m azr_jax.main "--workdir=$workdir" "$@" &
 child=$!
 trap 'signalled=yes; kill -TERM "$child" 2>/dev/null' TERM INT
-# A signal ends `wait` early, with a status of its own: the child's comes from waiting again.
+# A signal ends `wait` early with another status: wait again for the child's.
 signalled=yes
 while [[ -n $signalled ]]; do
   signalled=""

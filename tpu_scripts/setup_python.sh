@@ -18,7 +18,7 @@ fi
 extras=$(IFS=,; echo "$*")
 stamp=.venv/.installed-${extras:-core}
 wanted=$(cat pyproject.toml constraints.txt | sha256sum | cut -d' ' -f1)
-# A new release of the system takes the interpreter of an old .venv away.
+# An upgrade of the system may remove the interpreter of an old .venv.
 if [ -x .venv/bin/python ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
 
 as_root() {
@@ -26,9 +26,9 @@ as_root() {
 }
 
 if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
-  # Debian keeps ensurepip in a package of its own, without which venv fails half-way.
+  # Debian has ensurepip in a separate package, without which venv fails half-way.
   if ! "$python" -c 'import ensurepip' >/dev/null 2>&1; then
-    # Of this very version: python3-venv is that of the system's default, which on Ubuntu 22.04 is 3.10.
+    # Of this version: python3-venv is for the system's default, 3.10 on Ubuntu 22.04.
     package="$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
     echo "setup: installing $package" >&2
     if ! { as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends "$package"; } >/dev/null; then

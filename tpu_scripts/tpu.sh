@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# A run on a Cloud TPU slice, from nothing to its results; docs/tpu.md tells the whole way.
+# A run on a Cloud TPU slice, from its creation to the results; see docs/tpu.md.
 #
 #   tpu_scripts/tpu.sh [--config FILE] [--set KEY=VALUE]... [--dry-run] COMMAND
 #
 #   create          ask for the slice and wait until it is ready
 #   setup           copy this checkout's HEAD to every worker, install and check
 #   launch          start the run on every worker; a worker that runs it is left alone
-#   run             all three, then watch: make the slice anew after a preemption, start again after a failure, until
+#   run             all three, then watch: recreate the slice after a preemption, restart after a failure, until
 #                   the run has finished
 #   status          the slice, the run on each worker, the newest save
 #   logs [N] [-f]   the last lines of worker N (0)
@@ -51,7 +51,7 @@ delete_command() {
 
 describe() { state_of gcloud compute tpus "$1" describe "$NAME" "--project=$PROJECT" "--zone=$ZONE" "--format=value($2)"; }
 
-# READY | STOPPED | NOT_FOUND | GONE (to be deleted before it can be made anew) | what else the service says, to wait on
+# READY | STOPPED | NOT_FOUND | GONE (to be deleted before it is created again) | any other state: wait
 slice_state() {
   local request="" node
   if is_queued; then
@@ -99,7 +99,7 @@ create() {
   done
 }
 
-# A zone without free chips is no error of a spot or on-demand request under `run`: chips come free.
+# Under `run`, a zone without free chips is no error: ask again.
 ask_for_slice() {
   attempt "$@" && return
   if [[ -n ${patient:-} ]] && grep -qE 'no more capacity|stockout|RESOURCE_EXHAUSTED' "$errors" && ! grep -qi quota "$errors"; then
@@ -154,7 +154,7 @@ is_finished() {
   [[ ${had:-0} -ge $wanted ]]
 }
 
-# The object comes last: a save that died half-way has none.
+# This object is written last: an incomplete save has none.
 list_saves() { attempt gcloud storage ls "$WORKDIR/checkpoints/*/commit_success.txt"; }
 
 newest_save() {
@@ -171,7 +171,7 @@ run() {
     if attempt_run; then
       failures=0
     else
-      # A slice that went away in the middle is no failure of the run.
+      # A lost slice is no failure of the run.
       [[ $(slice_state) == READY ]] || continue
       save="$(newest_save)"
       if [[ $save != "$last_save" ]]; then failures=0; fi
@@ -187,7 +187,7 @@ run() {
   say "finished: tpu.sh fetch brings the results, tpu.sh delete gives the slice back"
 }
 
-# Sets up, starts, and returns when the run ends: 0 when it has finished, 1 when it failed or the slice went away.
+# Sets up, starts, and returns when the run ends: 0 when it has finished, 1 when it failed or the slice was lost.
 attempt_run() {
   (setup && launch) || return 1
   while true; do
@@ -201,7 +201,7 @@ attempt_run() {
     if grep -q '^exit' <<<"$states"; then
       is_finished && return 0
       say "the run ended: $(sort <<<"$states" | uniq -c | tr -s ' \n' ' ')"
-      # The others wait for the one that ended.
+      # The other workers wait for the one that ended.
       on_workers all "$(worker_words stop "$RUN" "$IMAGE")"
       attempt "${command[@]}" || true
       return 1
@@ -210,7 +210,7 @@ attempt_run() {
   done
 }
 
-# What a person asks.
+# Commands for the user.
 
 status() {
   if [[ -z $DRY_RUN ]]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What tpu.sh does on a worker of a slice, in the checkout that it copied there; every command may be repeated.
+# The commands that tpu.sh runs on a worker of a slice, in the checkout that it copied; each may be repeated.
 #
 #   worker.sh setup LANGUAGES WEIGHTS IMAGE JULIA    installs what is missing and checks it; JULIA: URL of a tar.gz, or ""
 #   worker.sh start RUN IMAGE -- COMMAND...    starts the command unless it runs; its output goes to ~/azr_jax_runs/RUN/log
@@ -14,14 +14,14 @@ say() { printf '%s: %s\n' "$(hostname)" "$*" >&2; }
 
 as_root() { if [[ $EUID -eq 0 ]]; then "$@"; else sudo -n -- "$@"; fi; }
 
-# In the image the TPU needs the host's devices and network, and the sandbox the right to make namespaces. A machine that
-# is taken away stops its containers: 60 seconds instead of docker's 10 for the save.
+# The TPU needs the host's devices and network, the sandbox the right to make namespaces. A preempted machine stops its
+# containers: 60 seconds for the save, instead of docker's 10.
 in_image() {
   as_root docker run --rm --privileged --net=host --stop-timeout 60 --name "$1" -v "$PWD/weights:/azr_jax/weights" \
     --env "JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-/azr_jax/weights/compiled}" "${@:2}"
 }
 
-# Compiled programs outlive the slice in the bucket of the run; a run on this disk keeps them in the user's cache.
+# Keeps compiled programs in the run's bucket, beyond the slice; without a bucket they are in the user's cache.
 keep_compiled_programs() {
   local word
   for word in "$@"; do
@@ -72,8 +72,8 @@ setup() {
   say "set up"
 }
 
-# Neither ended with a status nor gone; a process that nobody has waited for yet (state Z) is gone, and after a reboot
-# another one may have the number.
+# Whether the run has no exit status and its process exists: not as a zombie (state Z), and not as another process that
+# has its number after a reboot.
 is_running() {
   local process
   [[ -f $1/pid && ! -f $1/exit ]] && process="$(ps -ww -o stat=,args= -p "$(<"$1/pid")")" &&
@@ -92,7 +92,7 @@ start() {
     as_root docker rm --force "azr_jax_$run" >/dev/null 2>&1 || true
     set -- "$0" in_image "azr_jax_$run" "$image" "$@"
   fi
-  # The status of the run goes to a file under another name first: a reader sees all of it or none.
+  # The status is written under another name and renamed: a reader sees all of it or none.
   # shellcheck disable=SC2016  # the inner shell expands
   setsid nohup bash -c '"${@:2}"; echo $? >"$1/exit.new"; mv "$1/exit.new" "$1/exit"' run "$folder" "$@" \
     >>"$folder/log" 2>&1 </dev/null &

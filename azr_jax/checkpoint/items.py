@@ -42,12 +42,12 @@ def attempt(act: Callable[[], Result], explain: Callable[[Exception], Exception]
         return act()
     except Exception as error:  # noqa: BLE001 - see above
         explained = explain(error)
-    # Not from within the handler: an error that holds the failure would hold all that it reached.
+    # Outside the handler: else the error's context would keep the failure, with all that its frames hold, alive.
     raise explained
 
 
 class _WaitingLoop(asyncio.SelectorEventLoop):
-    """An event loop that ends what was started in it before it closes.
+    """An event loop that waits for its tasks before it closes.
 
     When one of many reads fails, Orbax closes its loop while TensorStore's threads still work on the others. They would
     then report to a closed loop: tracebacks in addition to the error, and once a segmentation fault.
@@ -71,6 +71,6 @@ def wait_for_reads_that_failed() -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """The error in a line that fits in a message; TensorStore's have many."""
+    """The error in one line for a message; TensorStore's have many lines."""
     line = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {line[:200]}" if line else type(error).__name__

@@ -91,7 +91,7 @@ def _check_fits(
 def _read(checkpointer: ocp.AsyncCheckpointer, workdir: epath.Path, step: int, **items: Any) -> Any:
     return attempt(
         lambda: checkpointer.restore(save_folder(workdir, step), ocp.args.Composite(**items)),
-        # Orbax' error is caused by TensorStore's, which says more.
+        # TensorStore's error, the cause of Orbax' own, says more.
         lambda error: _damaged(workdir, step, error.__cause__ or error),
     )
 

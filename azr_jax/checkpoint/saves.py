@@ -6,9 +6,8 @@ A save is an Orbax composite of three items, all that it holds:
             moments), step (of the optimizer), skipped_updates
   host      JSON: step, settings (those that made the save) and host (run/session.py): buffers, reward_state,
             seeding_rounds, unfinished (the record of a step not yet evaluated), before (scores), seconds
-Orbax copies the arrays to the host's memory and writes
-them from there while training goes on, under a temporary name that it changes when the save is whole (in a bucket: it
-writes a commit file last), so a save that is cut off is never read.
+Orbax copies the arrays to the host's memory and writes them from there while training goes on, under a temporary name.
+It renames the save when it is whole (in a bucket: writes a commit file last), so a save that is cut off is never read.
 
 Why not Orbax' own CheckpointManager with its preservation policies, measured with 0.12.8: it deletes a save file by
 file under its own name, so a process that is killed meanwhile leaves half a save, which the next one lists among its
@@ -116,7 +115,7 @@ class Manager:
         """Checks before the first step that the saves of such a state fit on the local disk.
 
         Raises:
-          OSError: no save fits and none is there; if one is there already, it is a warning.
+          OSError: no save fits and none is there; with an earlier save it is a warning.
         """
         if self._remote or jax.process_index():
             return
@@ -132,8 +131,8 @@ class Manager:
         if free >= wanted:
             return
         text = (
-            f"{self.directory}: {free / 2**30:.2f} GiB are free; a save takes {save_bytes / 2**30:.2f} GiB, those that"
-            f" checkpoint.keep={self._retention.newest} keeps {wanted / 2**30:.2f} GiB more than are there: free space,"
+            f"{self.directory}: {free / 2**30:.2f} GiB are free; a save takes {save_bytes / 2**30:.2f} GiB, and"
+            f" checkpoint.keep={self._retention.newest} needs {wanted / 2**30:.2f} GiB: free space,"
             " lower checkpoint.keep, or choose another --workdir"
         )
         if free < save_bytes and not saved:
@@ -141,7 +140,7 @@ class Manager:
         logging.warning("%s", text)
 
     def _leftover_bytes(self) -> int:
-        """What the next save frees before it writes."""
+        """Bytes that the next save frees before it writes."""
         entries = list(self.directory.iterdir()) if self.directory.exists() else []
         left = [entry for entry in entries if _LEFTOVER.fullmatch(entry.name)]
         files = (os.path.join(root, name) for entry in left for root, _, names in os.walk(entry) for name in names)
@@ -232,7 +231,7 @@ class Manager:
         try:
             self._remove_leftovers()
             earlier = ", ".join(map(str, self.steps())) or "none"
-        except Exception as another:  # noqa: BLE001 - it only adds to the message about the first
+        except Exception as another:  # noqa: BLE001 - it only adds to the message
             earlier = f"not known, {first_line(another)}"
         return RuntimeError(
             f"{self.directory / str(step)}: the save failed ({first_line(error)}); free space there or make it"

@@ -15,8 +15,8 @@ from executors.interruption import exit_with
 
 # What an interrupted command leaves.
 _KEPT = {
-    "run": "what was judged is kept in --out, and the same command goes on",
-    "check": "the lines that were judged are in --out",
+    "run": "judged samples are kept in --out; the same command continues",
+    "check": "the judged lines are in --out",
 }
 
 
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; its exit status. Mistakes of the user are one line on standard error and status 2."""
+    """Runs a command; its exit status. A user's mistake is one line on standard error and status 2."""
     given = list(sys.argv[1:] if argv is None else argv)
     if given and given[0].startswith("--") and given[0] not in ("--help", "-h"):
         given.insert(0, "run")

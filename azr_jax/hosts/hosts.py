@@ -3,7 +3,7 @@
 Every host runs the same command and sends the same programs to the devices, in the same order: a host that does
 otherwise would leave the others waiting in a collective. What differs from host to host (signals, the time at which
 programs end, files of one machine) is therefore exchanged before anything depends on it: `Hosts.exchange` gathers small
-JSON values by a device program, between the others. No port but JAX's coordinator's is open between the hosts.
+JSON values by a small device program. No port but JAX's coordinator's is open between the hosts.
 
 A host that is killed, or whose machine or network is gone, stops sending heartbeats to JAX's coordinator on host 0.
 Within HEARTBEAT_S and a few seconds JAX's runtime then ends every process, also one that waits in a device program, and
@@ -73,7 +73,7 @@ class Hosts:
 
     @property
     def are_many(self) -> bool:
-        """Whether there are others."""
+        """Whether there are other hosts."""
         return self.count > 1
 
     def exchange(self, what: str, value: Any) -> list[Any]:
@@ -94,7 +94,7 @@ class Hosts:
             if frame[1:3] != first[1:3]:
                 raise RuntimeError(
                     f"hosts: host {host} is at {frame[2]!r} ({frame[1]}) where host 0 is at {first[2]!r} ({first[1]}):"
-                    " they ran apart; every host needs the same code, configuration and command"
+                    " they diverged; every host needs the same code, configuration and command"
                 )
         return [frame[3] for frame in told]
 
@@ -103,7 +103,7 @@ class Hosts:
         return self.exchange(what, make() if self.is_first else None)[0]
 
     def any(self, what: str, flag: bool) -> bool:
-        """Whether it holds on any host."""
+        """Whether `flag` is true on any host."""
         return any(self.exchange(what, flag))
 
     def together(self, what: str, act: Callable[[], None]) -> None:
@@ -133,9 +133,9 @@ class Hosts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """At a good end waits for the others. At a bad one tells them why and ends the process.
+        """Waits for the other hosts; after an error, tells them why and ends the process.
 
-        Ends it at once: the way out of Python would wait minutes for hosts that wait for this one.
+        It ends at once: Python's own exit would wait minutes for hosts that wait for this one.
         """
         if self.gather is None:
             return
@@ -157,7 +157,7 @@ class Hosts:
 
 
 def is_loss(error: BaseException) -> bool:
-    """Whether a device program or an exchange fails in this way if another host has ended."""
+    """Whether a device program or an exchange fails with this error if another host has ended."""
     # gloo's failures reach Python as ValueError, those of other transports as JaxRuntimeError.
     failed = type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" not in str(error)
     return isinstance(error, HostLostError) or failed or "Gloo" in str(error)
@@ -193,7 +193,7 @@ def tell_end(text: str) -> None:
 
 
 def _watch_ends(index: int) -> None:
-    """Ends this process when another host has told its end; the main thread may wait in a device program for ever."""
+    """Ends this process when another host has told its end: the main thread may hang in a device program."""
     from jax._src import distributed
 
     def watch() -> None:
@@ -234,14 +234,14 @@ def gather_bytes(frame: bytes) -> list[bytes]:
     starts = gathered(len(frame).to_bytes(_HEAD_BYTES, "big") + frame[:room], _FRAME_BYTES)
     lengths = [int.from_bytes(start[:_HEAD_BYTES], "big") for start in starts]
     if (rest := max(lengths) - room) > 0:
-        # Few sizes, since each is a program to compile.
+        # Few sizes: each is a program to compile.
         ends = gathered(frame[room:], 1 << (rest - 1).bit_length())
         starts = [start + end for start, end in zip(starts, ends, strict=True)]
     return [start[_HEAD_BYTES : _HEAD_BYTES + length] for start, length in zip(starts, lengths, strict=True)]
 
 
 def connect(coordinator_address: str = "", num_processes: int = 0, process_id: int = -1) -> Hosts:
-    """Finds this process among those of the run, found from the flags or, on a TPU, from its environment.
+    """The hosts of the run and this one's number, from the flags or, on a TPU, from its environment.
 
     Call it before anything touches a device. Without flags and without a TPU there is one host.
 
@@ -254,10 +254,10 @@ def connect(coordinator_address: str = "", num_processes: int = 0, process_id: i
         return Hosts()
     import jax
 
-    # Its handler of SIGTERM would swallow one that comes before the run's own is there.
+    # Its SIGTERM handler would swallow a signal that comes before the run installs its own.
     jax.config.update("jax_enable_preemption_service", False)
     if coordinator_address:
-        # The flags say all: without "deactivate" JAX would ask Slurm or a TPU too.
+        # The flags suffice: without "deactivate" JAX would query Slurm or a TPU too.
         jax.distributed.initialize(
             coordinator_address,
             num_processes,

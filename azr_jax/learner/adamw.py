@@ -1,9 +1,9 @@
 """AdamW with global-norm clipping, in an order that the compiler can update in place.
 
-The mathematics is optax's (`optax.chain(clip_by_global_norm, adamw)`, which the tests compare with). What differs is
-the program: optax gives updates and moments together, XLA then computes the new moments twice, and copies of the old
-ones live until the parameters are done. On CPU that took 1.9 times the parameters' bytes in temporaries, and takes
-none when the parameters are computed from the *new* moments behind a barrier. For 3B parameters that is 23 GB.
+The mathematics is optax's (`optax.chain(clip_by_global_norm, adamw)`, which the tests compare with). Only the program
+differs: optax returns updates and moments together, XLA then computes the new moments twice, and keeps copies of the
+old ones until the parameters are done. On CPU that took 1.9 times the parameters' bytes in temporaries, 23 GB for 3B
+parameters; parameters computed from the *new* moments behind a barrier take none.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def adamw_step(
       step: int32 scalar, steps taken before (t - 1).
       norm: float32 scalar, |g| over the whole tree.
       finite: bool scalar.
-      decayed: tree of Python bools, true where weight decay falls.
+      decayed: tree of Python bools, true where weight decay applies.
       settings: lr and its schedule, beta1, beta2, epsilon, weight_decay, gradient_clip.
     """
     scale = settings.gradient_clip / jnp.maximum(norm, settings.gradient_clip)
@@ -91,7 +91,7 @@ def learning_rate(settings: LearnerSettings, count: ArrayLike) -> jax.Array:
     Warm-up is linear: step `count` of `warmup_steps` has (count + 1) / warmup_steps of the rate. With d the share, in
     [0, 1], of the steps from there to `lr_decay_steps` that are done, the rate is then lr times
       constant: 1;  linear: 1 - (1 - end) d;  cosine: end + (1 - end) (1 + cos(pi d)) / 2,
-    end = `lr_end`, and stays at its end. SGDR (arXiv 1608.03983), Eq. 5, without restarts.
+    end = `lr_end`, and stays there. SGDR (arXiv 1608.03983), Eq. 5, without restarts.
     """
     done = jnp.asarray(count, jnp.float32)
     share = (done + 1.0) / max(settings.warmup_steps, 1)

@@ -155,7 +155,7 @@ def gae(rewards_BT: ArrayLike, values_BT: ArrayLike, mask_BT: ArrayLike, gamma: 
 def whitened_tokens(advantages_BT: ArrayLike, mask_BT: ArrayLike) -> jax.Array:
     """Advantages with mean 0 and standard deviation 1 over all masked tokens; 0 where they are all equal. [B, T].
 
-    What PPO does with GAE (The 37 implementation details of PPO, item 7, there for each minibatch, here for the batch).
+    As PPO does with GAE (The 37 implementation details of PPO, item 7; there per minibatch, here over the batch).
     """
     advantages_BT, mask_BT = jnp.asarray(advantages_BT, jnp.float32), jnp.asarray(mask_BT, jnp.bool_)
     count = jnp.maximum(mask_BT.sum(), 1)
@@ -173,8 +173,6 @@ ADVANTAGE_ESTIMATORS: dict[str, Callable[..., jax.Array]] = {
     "rloo": rloo,
     "gae": gae,
 }
-# Baselines of one prompt's responses: without a prompt that has several, every advantage is 0.
-GROUP_ESTIMATORS = ("grpo", "dr_grpo")
 
 
 def sequence_advantages(
@@ -182,7 +180,7 @@ def sequence_advantages(
 ) -> np.ndarray:
     """The advantage of each response, for `TrainSequence.advantage`. [B] float32.
 
-    For "gae" these are zeros: the update puts the token-level advantages in their place.
+    For "gae" these are zeros: the update replaces them with token-level advantages.
 
     Raises:
       ValueError: an unknown estimator or arguments of different lengths.
@@ -196,7 +194,7 @@ def sequence_advantages(
         )
     if estimator == "gae":
         return np.zeros(len(rewards), np.float32)
-    # The responses that fill up are a group of their own, and change no other's.
+    # The padding responses form a separate group, which changes no other advantages.
     unused = padded_size(len(rewards)) - len(rewards)
     rewards_B = np.pad(np.asarray(rewards, np.float32), (0, unused))
     integers = (np.pad(np.asarray(of, np.int32), (0, unused), constant_values=-1) for of in (tasks, prompts, lengths))
@@ -206,14 +204,14 @@ def sequence_advantages(
 def padded_size(count: int) -> int:
     """The least of 0, 1, 2, 3, 4, 6, 8, 12, 16, ... (powers of two and halfway) that holds `count`.
 
-    Programs are compiled for each size, and how many responses or rows a step has varies.
+    A program is compiled for each size, and the number of responses or rows varies by step.
     """
     power = 1 << max(count - 1, 0).bit_length()
     return 3 * power // 4 if count <= 3 * power // 4 else power
 
 
 def _same(groups_B: ArrayLike) -> jax.Array:
-    """[B, B], true where two responses are of one group. B is some hundreds: the square is small, any id will do."""
+    """[B, B], true where two responses are of one group. B is some hundreds: the square is small."""
     groups_B = jnp.asarray(groups_B)
     return groups_B[:, None] == groups_B[None, :]
 
@@ -224,7 +222,7 @@ def _whitened(rewards_B: jax.Array, same_BB: jax.Array) -> jax.Array:
     squares_BB = jnp.square(rewards_B[None, :] - means_B[:, None])
     stds_B = jnp.sqrt(jnp.where(same_BB, squares_BB, 0.0).sum(axis=1) / counts_B)
     varied_B = _varied(rewards_B, same_BB)
-    # A reward that is not a number must reach the loss, where the update is skipped and counted; not become a 0.
+    # A NaN reward must not become 0: it must reach the loss, where the update is skipped and counted.
     return jnp.where(varied_B | jnp.isnan(rewards_B), (rewards_B - means_B) / jnp.where(varied_B, stds_B, 1.0), 0.0)
 
 

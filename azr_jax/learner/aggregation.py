@@ -3,7 +3,7 @@
 The loss of a minibatch is sum over responses b and their tokens t of weight_b * loss_bt, divided by a denominator. A
 function here gives (weight_B, denominator); the device program multiplies and divides, and knows no aggregation.
 
-n_b is the response's tokens, s_b its share: 1, unless some responses together stand for fewer (`balanced_shares`).
+n_b is the number of the response's tokens, s_b its share: 1, or less by `balanced_shares`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def sequence(n_B: np.ndarray, groups_B: np.ndarray, s_B: np.ndarray, size: int) 
 def task(n_B: np.ndarray, groups_B: np.ndarray, s_B: np.ndarray, size: int) -> Weights:
     """Every task group of the minibatch weighs the same: mean over groups g of sum_(b in g, t) l_bt / sum_(b in g) n_b.
 
-    This project's: with means over all tokens, the group with the longest responses leads. `s_B` and `size` are not
+    This project's: in a mean over all tokens, the group with the longest responses dominates. `s_B` and `size` are not
     used: inside a group all shares are equal.
     """
     tokens = {group: float(n_B[groups_B == group].sum()) for group in np.unique(groups_B)}
@@ -47,10 +47,10 @@ def task(n_B: np.ndarray, groups_B: np.ndarray, s_B: np.ndarray, size: int) -> W
 def microbatch(n_B: np.ndarray, groups_B: np.ndarray, s_B: np.ndarray, size: int) -> Weights:
     """Mean over microbatches M of `size` responses in order of their token means: mean_M sum_(b in M, t) l_bt / n_M.
 
-    What the public AZR code computes (verl's actor: the mean over the tokens of each microbatch, divided by the number
-    of microbatches), so that a response's weight depends on its 15 neighbours. A microbatch counts by the shares of
-    its responses: S_M (sum_(b in M, t) s_b l_bt / sum_(b in M) s_b n_b) / sum_M S_M, S_M = sum_(b in M) s_b; so one
-    that is not full counts for less, and AZR's are all full. `groups_B` is not used.
+    As the public AZR code (verl's actor: the mean over the tokens of each microbatch, divided by the number of
+    microbatches): a response's weight depends on its 15 neighbours. A microbatch counts by the shares of its
+    responses: S_M (sum_(b in M, t) s_b l_bt / sum_(b in M) s_b n_b) / sum_M S_M, S_M = sum_(b in M) s_b. One that is
+    not full counts for less; AZR's are all full. `groups_B` is not used.
     """
     weights_B = np.zeros(len(n_B))
     for start in range(0, len(n_B), size):

@@ -1,4 +1,4 @@
-"""What the host adds to an update's minibatches once the old policy has scored them: a KL penalty, GAE."""
+"""Additions by the host to an update's minibatches after the old policy has scored them: a KL penalty, GAE."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from azr_jax.learner.objective import Experience
 
 
 def with_kl_penalty(experience: Experience, settings: LearnerSettings) -> Experience:
-    """The KL penalty in the reward: r_t = -kl_coef * (old_t - ref_t) on every token besides the response's reward.
+    """The KL penalty in the reward: r_t = -kl_coef * (old_t - ref_t) on every token, added to the response's reward.
 
     InstructGPT (arXiv 2203.02155), Eq. 2. With "gae" it goes into the rewards. Without a critic, whose advantages are
     one number a response, a token's advantage falls by the penalties from it on (gamma 1): A_t - kl_coef *
@@ -57,7 +57,7 @@ def with_gae(
 
 
 def _by_rows(estimate: Callable[..., jax.Array], *arguments: Any) -> np.ndarray:
-    """`estimate` of arrays [R, T] and numbers, filled up with rows without a response: few R are compiled for."""
+    """`estimate` of arrays [R, T] and numbers, padded with empty rows, so that few R are compiled."""
     rows = len(arguments[0])
     unused = ((0, advantages.padded_size(rows) - rows), (0, 0))
     filled = (np.pad(argument, unused) if isinstance(argument, np.ndarray) else argument for argument in arguments)

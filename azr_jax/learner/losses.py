@@ -30,8 +30,8 @@ def clipped_surrogate(
     -min(ratio * A, clip(ratio, 1 - epsilon, 1 + epsilon_high) * A); PPO (arXiv 1707.06347), Eq. 7. At ratio 1 its
     gradient is the policy gradient's.
     epsilon_high above epsilon is "clip-higher" of DAPO (arXiv 2503.14476), Eq. 10: unlikely tokens may rise further.
-    With dual_clip c, where A < 0 the surrogate is max(min(...), c * A): a bad token whose ratio has exploded stops
-    pulling. Ye et al., Mastering complex control in MOBA games (arXiv 1912.09729); there c = 3.
+    With dual_clip c, where A < 0 the surrogate is max(min(...), c * A): the loss of a bad token with a large ratio is
+    bounded. Ye et al., Mastering complex control in MOBA games (arXiv 1912.09729); there c = 3.
 
     Args:
       ratio_RT: policy to old policy, with gradient.
@@ -66,7 +66,7 @@ def cispo(
 
 
 def bounded_exp(x_RT: jax.Array) -> jax.Array:
-    """exp(x) up to x = 20, its tangent there beyond: finite, and with a gradient that never vanishes."""
+    """exp(x) up to x = 20, beyond it the tangent there: finite, with a gradient that never vanishes."""
     return jnp.exp(jnp.minimum(x_RT, _MAX_LOG_RATIO)) * (1.0 + jnp.maximum(x_RT - _MAX_LOG_RATIO, 0.0))
 
 
@@ -101,7 +101,7 @@ def truncated_weights(log_ratio_RT: jax.Array, mean_RT: jax.Array, low: float, c
 
 
 def token_mask_weights(log_ratio_RT: jax.Array, mean_RT: jax.Array, low: float, cap: float) -> jax.Array:
-    """`r` where low <= r <= cap, 0 elsewhere, r = exp(log_ratio): tokens on which the two disagree are left out.
+    """`r` where low <= r <= cap, 0 elsewhere, r = exp(log_ratio): drops tokens on which sampler and trainer disagree.
 
     IcePop's masked importance sampling (Ring-1T report, arXiv 2510.18855), there 0.5 and 5.
     """
@@ -110,7 +110,7 @@ def token_mask_weights(log_ratio_RT: jax.Array, mean_RT: jax.Array, low: float, 
 
 
 def sequence_mask_weights(log_ratio_RT: jax.Array, mean_RT: jax.Array, low: float, cap: float) -> jax.Array:
-    """1 where low <= exp(mean_RT) <= cap, 0 elsewhere: whole responses on which the two disagree are left out.
+    """1 where low <= exp(mean_RT) <= cap, 0 elsewhere: drops responses on which sampler and trainer disagree.
 
     The geometric mean of a response's ratios, as in verl's rollout correction (geometric rejection); its bounds are
     near 1, such as 0.999 and 1.001.
@@ -131,7 +131,7 @@ IMPORTANCE_WEIGHTS: dict[str, Callable[[jax.Array, jax.Array, float, float], jax
 def kl_k1(logprobs_RT: jax.Array, ref_logprobs_RT: jax.Array) -> jax.Array:
     """`new - ref`, with the gradient of `kl_k2`: unbiased value, of either sign.
 
-    Its own gradient, that of log p, has mean 0 on tokens of the policy and pulls nowhere.
+    The gradient of `new - ref` itself, that of log p, has mean 0 on tokens of the policy.
     """
     return _with_k2_gradient(logprobs_RT - ref_logprobs_RT, logprobs_RT, ref_logprobs_RT)
 
@@ -161,7 +161,7 @@ def _with_k2_gradient(values_RT: jax.Array, logprobs_RT: jax.Array, ref_logprobs
     return jax.lax.stop_gradient(values_RT - carrier_RT) + carrier_RT
 
 
-# Estimates of KL(policy || reference) on tokens of the policy, Schulman (2020): by which value, with which gradient.
+# Estimates of KL(policy || reference) on tokens of the policy, Schulman (2020); they differ in value and gradient.
 KL_ESTIMATORS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "k1": kl_k1,
     "k2": kl_k2,

@@ -30,7 +30,7 @@ def update_metrics(
 ) -> dict[str, float]:
     """Metrics of one update from the results of its optimizer steps, in order.
 
-    Skipped steps are left out of averages, except when all were skipped: then the numbers are what they were.
+    Averages leave out skipped steps, unless all were skipped.
     """
     counted = [result for result in results if result["finite"]] or results
     first = results[0]["statistics"]

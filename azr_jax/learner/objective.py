@@ -14,7 +14,7 @@ from azr_jax.learner.packing import Batch
 
 
 class Experience(NamedTuple):
-    """A batch and what the policy of the update's start says of it, [R, T] float32 each (0 where not used)."""
+    """A batch and its scores by the policy at the update's start, [R, T] float32 each (0 where not used)."""
 
     batch: Batch
     old_logprobs_RT: Any
@@ -64,7 +64,7 @@ def objective(
 
     Args:
       scores: of the current policy, with gradient.
-      experience: the microbatch; `weights_RT` of its batch are what each token weighs (aggregation.py).
+      experience: the microbatch; `weights_RT` of its batch are the tokens' weights (aggregation.py).
       first: bool scalar, true before the update's first optimizer step. The current policy is then the old policy and
         its own log-probabilities are the old ones, so that the ratio is exactly 1 whatever the compiler does to a
         second program that recomputes them.
@@ -81,7 +81,7 @@ def objective(
         old_RT = jnp.where(first, fixed_RT, experience.old_logprobs_RT)
         trainer_RT = old_RT
     else:
-        # The bypass: the sampler's own numbers are the old policy, and the ratio itself corrects for the mismatch.
+        # The bypass: the sampler's logprobs are the old policy's, and the ratio itself corrects for the mismatch.
         old_RT, trainer_RT = batch.sampler_logprobs_RT, fixed_RT
     importance_RT = _importance_weights(old_RT, batch, settings)
     terms = {
@@ -99,7 +99,7 @@ def objective(
     }
     loss = jnp.sum(jnp.stack(list(parts.values())))
     statistics = _statistics(fixed_RT, old_RT, trainer_RT, importance_RT, experience, settings)
-    # The gap between the recomputing pass and this program, both of the same policy.
+    # The gap between the recomputing pass and this program, for the same policy.
     gap = losses.masked_max(jnp.abs(experience.old_logprobs_RT - fixed_RT), mask_RT)
     statistics["max"]["recompute_gap"] = jnp.where(first, gap, 0.0)
     statistics["sum"] |= {"loss": loss, **parts}

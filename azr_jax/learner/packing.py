@@ -29,8 +29,8 @@ class TrainSequence:
     """A response to learn from.
 
     `id` names it in errors. `sampler_logprobs` has one entry a response token, the stop token included where there is
-    one. `advantage` is one number, or one a response token. `group` is `task_group(role, type)`. `weight` is what each
-    of its tokens weighs in the loss (aggregation.py).
+    one. `advantage` is one number, or one a response token. `group` is `task_group(role, type)`. `weight` is that of
+    each of its tokens in the loss (aggregation.py).
     """
 
     id: str
@@ -61,7 +61,7 @@ class Batch(NamedTuple):
       sampler_logprobs_RT: float32.
       group_RT: int32, the index in TASK_GROUPS.
       rewards_RT: float32, the response's reward on its last token.
-      weights_RT: float32, what each token weighs in the loss.
+      weights_RT: float32, the weight of each token in the loss.
     """
 
     tokens_RT: Leaf
@@ -79,10 +79,10 @@ class Batch(NamedTuple):
 def pack(sequences: Sequence[TrainSequence], row_tokens: int, rows_multiple: int, pad_id: int) -> Batch:
     """First-fit-decreasing packing: longest first, each into the first row with room. Deterministic.
 
-    A row takes MOST_SEGMENTS sequences at most, which is what the attention kernels are launched for.
+    A row takes at most MOST_SEGMENTS sequences, the number that the attention kernels are launched for.
 
-    The number of rows is rounded up to `rows_multiple`. The update is compiled for `rows_multiple` rows and runs as
-    often as there are such groups, so that this number never causes a compilation.
+    The number of rows is rounded up to a multiple of `rows_multiple`. The update is compiled for `rows_multiple` rows
+    and runs once for each group of them, so that the number of rows never causes a compilation.
 
     Raises:
       ValueError: naming the sequence that has no prompt or no response, is longer than a row, has a number of
@@ -143,7 +143,7 @@ def _check(sequence: TrainSequence, row_tokens: int) -> None:
     if not (np.isfinite(sequence.weight) and sequence.weight >= 0.0):
         raise ValueError(f"{name} has weight={sequence.weight}: give a finite number, 0 or above")
     if not np.isfinite([sequence.reward, *np.atleast_1d(sequence.advantage), *sequence.sampler_logprobs]).all():
-        raise ValueError(f"{name} has a reward, advantage or sampler logprob that is not finite: mend what computed it")
+        raise ValueError(f"{name} has a reward, advantage or sampler logprob that is not finite: fix its computation")
     if not 0 <= sequence.group < len(TASK_GROUPS):
         raise ValueError(f"{name} has group={sequence.group}: use task_group(role, type), 0 to {len(TASK_GROUPS) - 1}")
 

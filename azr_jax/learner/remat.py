@@ -1,4 +1,4 @@
-"""The memory of an update by count, and the remat policy that fits (`model.remat=auto`)."""
+"""Estimates the memory of an update, and chooses the remat policy that fits (`model.remat=auto`)."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def update_bytes(
     """Peak bytes on one device of the gradient's program with `rows` of `settings.row_tokens` on it.
 
     Masters and two moments, and the accumulated gradient (float32, split over fsdp and tensor); the reference of a KL
-    term; what the backward pass keeps of each layer; then either a layer at work, or logits of a chunk, their gradient
-    and the head's. `itemsize` is the compute dtype's.
+    term; what the backward pass keeps of each layer; then the larger of one layer's temporaries and a chunk's logits
+    with their and the head's gradient. `itemsize` is the compute dtype's.
 
     Raises:
-      ValueError: a policy that is not counted.
+      ValueError: a policy without an estimate.
     """
     D, F, H, N, K = model.embed_dim, model.ffn_dim, model.head_dim, model.heads, model.kv_heads
     heads = (N + 2 * K) * H
     block = heads + N * H + D  # query, key and value; the kernel's output; the hidden state after it
     kept = {"full": 0, "attention": block, "gate": block + F, "dots": heads + D + 2 * F}
     if remat not in kept:
-        raise ValueError(f"remat={remat!r}: this count knows {', '.join(kept)}")
+        raise ValueError(f"remat={remat!r}: has no estimate; use one of {', '.join(kept)}")
     tokens = rows * settings.row_tokens
     # float32 a head, token and segment
     statistics = 4 * MOST_SEGMENTS * N if remat in ("attention", "gate") else 0
@@ -69,8 +69,8 @@ def choose(
 ) -> str:
     """`asked.remat`; "auto" is the policy that recomputes least and fits on GPUs, and "full" elsewhere.
 
-    `device_bytes` is what jax may take of each device; 0 for what they say. On TPUs what fits is a matter of
-    compiling: see azr_jax.plan.
+    `device_bytes` is the memory that jax may take per device; 0: as the devices report. On TPUs only compiling shows
+    what fits: see azr_jax.plan.
     """
     if asked.remat != AUTO:
         return asked.remat

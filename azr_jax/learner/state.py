@@ -38,7 +38,7 @@ class TrainState:
 
     @property
     def trainable(self) -> dict[str, Any]:
-        """What the optimizer moves, as one tree."""
+        """What the optimizer updates, as one tree."""
         return trainable(self.params, self.value_head)
 
 
@@ -48,11 +48,10 @@ def trainable(params: Any, value_head: dict[str, Leaf] | None) -> dict[str, Any]
 
 
 def decay_mask(tree: dict[str, Any], falls_on: str = "matrices") -> dict[str, Any]:
-    """True where weight decay applies, in the tree of `trainable`: everywhere ("all", as in torch's AdamW), or:
+    """True where weight decay applies, in the tree of `trainable`: to "all", as in torch's AdamW, or to "matrices".
 
-    On matrices alone: embedding, head, projections and the value head's kernel; never on norm scales and
-    biases, which have no scale to shrink to. (Their rank does not tell: stacked over layers, a norm scale
-    has two axes.)
+    Matrices are embedding, head, projections and the value head's kernel; norm scales and biases have no scale to
+    shrink to. (The rank does not tell: a norm scale, stacked over layers, has two axes.)
     """
     if falls_on == "all":
         return jax.tree.map(lambda _: True, tree)

@@ -1,7 +1,7 @@
 """`make_learner`: the PPO update as three small jitted programs and the host's loop over epochs and microbatches.
 
-One microbatch shape, [rows_per_microbatch, row_tokens], is all that is ever compiled; how many there are changes with
-the responses' lengths. The loop sends a program after another without waiting, and reads the results once at its end.
+Only one microbatch shape is compiled, [rows_per_microbatch, row_tokens]; the number of microbatches changes with the
+responses' lengths. The loop dispatches one program after another without waiting, and reads the results at its end.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Learner:
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), abstract_params)
         model = nnx.merge(graphdef, shapes)
         self.settings, self.mesh = settings, mesh
-        if model.attention_kernel == "cudnn" and jax.default_backend() != "cpu":  # not where it is only lowered
+        if model.attention_kernel == "cudnn" and jax.default_backend() != "cpu":  # not if it is only lowered
             attention_check.errors(model.config, model.compute_dtype, model.attention_kernel)
         # With remat="none" there is memory for a second gradient. Layer by layer, every layer's cast copy would stay.
         self._adds_in_place = model.remat != "none"
@@ -91,29 +91,29 @@ class Learner:
             out_shardings=(gradients, everywhere),
         )
         policy, head = self.shardings.params, self.shardings.value_head
-        told = compiler_options(self.mesh)
+        options = compiler_options(self.mesh)
         self.score_program = jax.jit(
-            self._old_policy, in_shardings=(policy, head, rows), out_shardings=everywhere, compiler_options=told
+            self._old_policy, in_shardings=(policy, head, rows), out_shardings=everywhere, compiler_options=options
         )
         self.reference_program = jax.jit(
             lambda params, batch: self._old_policy(params, None, batch),
             in_shardings=(policy, rows),
             out_shardings=everywhere,
-            compiler_options=told,
+            compiler_options=options,
         )
         self.accumulate_program = jax.jit(
             self._accumulate,
             in_shardings=(gradients, gradients, everywhere, rows, everywhere, everywhere),
             out_shardings=(gradients, everywhere),
             donate_argnums=(1, 2),
-            compiler_options=told,
+            compiler_options=options,
         )
         self.apply_program = jax.jit(
             self._apply,
             in_shardings=(self.shardings, gradients, everywhere),
             out_shardings=(self.shardings, everywhere),
             donate_argnums=(0,),
-            compiler_options=told,
+            compiler_options=options,
         )
 
     def init(self, params: Any) -> TrainState:
@@ -121,7 +121,7 @@ class Learner:
         return self._init(params)
 
     def rest(self, state: TrainState) -> TrainState:
-        """The state in its hosts' memory, so that its devices' is free for sampling; `state` is gone afterwards.
+        """Moves the state to host memory, so that device memory is free for sampling; donates `state`.
 
         `update` and `wake` take it back; the sampler can read its params from host memory.
         """
@@ -130,7 +130,7 @@ class Learner:
         return _moved(state, jax.tree.map(lambda sharding: sharding.with_memory_kind(HOST_MEMORY), self.shardings))
 
     def wake(self, state: TrainState) -> TrainState:
-        """A state in host memory, on the devices again; any other as it is."""
+        """Moves a state in host memory back to the devices; returns any other unchanged."""
         return _moved(state, self.shardings) if _rests(state) else state
 
     def update(
@@ -138,10 +138,10 @@ class Learner:
     ) -> tuple[TrainState, dict[str, float]]:
         """One optimizer step for each batch in order, `epochs` times; metrics as in learner/metrics.py.
 
-        Old log-probabilities are those before the first step. From the second epoch on the order of the batches is
-        drawn anew. `state` is donated: its arrays, `state.params` among them, are gone afterwards; use the returned
+        Old log-probabilities are those before the first step. From the second epoch on the batches are
+        shuffled. `state` is donated: its arrays, `state.params` among them, are deleted; use the returned
         state's. A step whose loss or gradient is not finite leaves params and moments as they were and is counted in
-        `ppo/skipped_updates`, for the caller to hold against `max_nonfinite_updates`. Rows without a response are
+        `ppo/skipped_updates`, for the caller to compare with `max_nonfinite_updates`. Rows without a response are
         not computed.
 
         Args:
@@ -270,7 +270,7 @@ class Learner:
         return self.apply_program(state, gradients, statistics)
 
     def _microbatches(self, arrays: Any) -> Iterator[Any]:
-        """A tree of [R, T] arrays, some rows at a time, on the mesh; the last are filled up with padding."""
+        """A tree of [R, T] arrays, some rows at a time, on the mesh; the last microbatch is padded."""
         sharding = batch_sharding(self.mesh)
         count = len(jax.tree.leaves(arrays)[0])
         for start in range(0, count, self.rows_per_microbatch):
@@ -279,7 +279,7 @@ class Learner:
             yield jax.tree.map(lambda array_RT: _place(array_RT, sharding), chosen)
 
     def _experience(self, state: TrainState, batches: Sequence[Batch]) -> tuple[list[Experience], dict[str, float]]:
-        """What the update needs of the policy before its first step changes it; no more than the settings use."""
+        """The scores of the policy before the update's first step, as far as the settings need them."""
         settings = self.settings
         zeros = [np.zeros(batch.tokens_RT.shape, np.float32) for batch in batches]
         experience = [Experience(batch, none, none, none) for batch, none in zip(batches, zeros, strict=True)]

@@ -1,4 +1,4 @@
-"""A step's valid programs compared with the buffer's newest: their texts, and what they do with the same inputs."""
+"""Compares a step's valid programs with the buffer's newest: their texts, and their values on the same inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from executors import Job, JobKind
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Compared:
-    """Programs of one language: those that the step's proposers wrote come first, one for each of `ids`.
+    """Programs of one language: first those of the step's proposers, one for each of `ids`.
 
     ids: task ids of the proposals. programs: their texts, then those of the buffer's newest triplets. behaviours: one
     for each program, or none without probe inputs.
@@ -41,10 +41,10 @@ class Compared:
 async def compare(
     config: Config, player: Player, buffers: Buffers, proposals: Sequence[Proposal], step: int
 ) -> dict[str, Compared]:
-    """By language, what is asked for by `reward.novelty` and `selfplay.probes`; nothing if neither is.
+    """By language, the comparison that `reward.novelty` and `selfplay.probes` ask for; {} if both are off.
 
-    `buffers` are those that the step began with. Each distinct program is run on each probe input, which are drawn from
-    the inputs of these triplets.
+    `buffers` are those that the step began with. Each distinct program runs on each probe; the probes are drawn from
+    the inputs of the compared triplets.
     """
     if not config.reward.novelty and not config.selfplay.probes:
         return {}

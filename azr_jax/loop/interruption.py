@@ -1,4 +1,4 @@
-"""Signals that end a run: after its step, or, on a preemption notice, in the middle of one that can be done again."""
+"""Signals that end a run: after its step or, on a preemption notice, amid work that can be repeated."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def nothing_to_save() -> None:
 def _end_at_once(number: int, frame: FrameType | None) -> None:
     with contextlib.suppress(OSError):
         os.write(2, b"stopped before the run began: there is nothing to save; the same command starts it\n")
-    os._exit(0)  # as SIGTERM itself would: whatever is being opened is not asked
+    os._exit(0)  # as SIGTERM itself would: no clean-up
 
 
 class Signals:
@@ -65,7 +65,7 @@ class Signals:
         if not allowed:
             yield
             return
-        self._may_cut = True  # before it asks, so that no signal falls between
+        self._may_cut = True  # before the check, so that no signal is missed
         try:
             if hosts.any("cut", self.received):
                 raise Preempted
@@ -82,13 +82,13 @@ class Signals:
                 self._may_cut = False
                 raise Preempted
             return
-        # A signal that comes amid a write to the same stream must not end the run: Python refuses a second one there.
+        # A signal amid a write to the same stream must not end the run: Python refuses a nested write.
         with contextlib.suppress(RuntimeError, OSError):
             self._say("stopping after this step; once more to stop at once")
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():
-            # None is a handler that was not set by Python: the distributed runtime of JAX has one.
+            # None: a handler that Python did not set, such as that of JAX's distributed runtime.
             is_over = handler is None or handler is _end_at_once
             signal.signal(number, signal.SIG_DFL if is_over else handler)  # pyright: ignore[reportArgumentType]
         self._previous = {}

@@ -1,4 +1,4 @@
-"""From a step's scored responses to optimizer steps: rewards, advantages, minibatches, what each token weighs."""
+"""From a step's scored responses to optimizer steps: rewards, advantages, minibatches, token weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def learn(
 ) -> tuple[TrainState, dict[str, float]]:
     """The PPO update of a step over its scored responses; `ppo/...` metrics.
 
-    With nothing to learn from, as when the executors failed on all, the state stays and no optimizer step is counted.
+    Without responses to learn from (the executors failed on all) the state stays and no optimizer step is counted.
     """
     sequences = train_sequences(config, scored, step)
     if not sequences:
@@ -46,8 +46,8 @@ def learn(
 def train_sequences(config: Config, scored: Sequence[Scored], step: int) -> list[TrainSequence]:
     """The responses to learn from, with rewards and advantages, in the order of `scored`.
 
-    Left out are responses without a token, with `reward.overlong=mask` those cut at the length limit, and proposals in
-    steps that `learner.propose_every` passes over. Their rewards still count in the others' baselines.
+    Leaves out responses without a token, those cut at the length limit with `reward.overlong=mask`, and proposals in
+    steps that `learner.propose_every` skips. Their rewards still count in the others' baselines.
     """
     groups = [task_group(response.task.role, response.task.type) for response in scored]
     values = [_reward(config, response) for response in scored]
@@ -89,7 +89,7 @@ def _reward(config: Config, response: Scored) -> float:
 
 
 def minibatches(config: Config, sequences: Sequence[TrainSequence], step: int) -> list[list[TrainSequence]]:
-    """What each optimizer step learns from; never an empty one.
+    """The responses of each optimizer step; none is empty.
 
     `learner.minibatches=task_type`: one for each task type that has a response, in AZR's order (abduction, deduction,
     induction), proposals before solutions. A number n: n of nearly equal size, shuffled; 1: all, in order.

@@ -1,8 +1,8 @@
 """The host's side of a step: tasks through the sampler, the parser and the executors, as coroutines on one event loop.
 
 Each task is a coroutine that awaits its response and its verdict; meanwhile the pump advances the sampler by chunks, so
-that programs run while the device decodes. What comes out depends on the tasks alone, never on the order of arrival.
-On several hosts each has such a loop and all do the same: see pools.py.
+that programs run while the device decodes. The result depends on the tasks alone, never on the order of arrival.
+With several hosts, each has such a loop and all do the same: see pools.py.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from azr_jax.types import Answer, InductionProblem, Invalid, Role, Rollout, Task
 from executors import Job, Language, Pool, Verdict
 
 Result = TypeVar("Result")
-# Turns of the event loop between two chunks (and two exchanges of verdicts): what a verdict or a response leads to
-# needs a few of them to reach the sampler, from the pool's thread through validation and estimation.
+# Turns of the event loop between two chunks (and two exchanges of verdicts): a verdict needs a few turns from the
+# pool's thread through validation and estimation until its next requests reach the sampler.
 _TURNS = 8
 
 
@@ -38,7 +38,7 @@ _TURNS = 8
 class Proposal:
     """A proposer's response and its outcome: `item` is the valid triplet or problem, None otherwise.
 
-    `estimation` is the solver's task about a valid item, which the samples of its acc answer.
+    `estimation` is the solver's task about a valid item; its samples estimate acc.
     """
 
     task: Task
@@ -68,10 +68,10 @@ class Solution:
 
 @dataclasses.dataclass(slots=True)
 class Clock:
-    """Where a step's time and work went. `waiting_s` is time in which the device was idle for programs to finish.
+    """A step's time and work. `waiting_s` is time in which the device was idle until programs finished.
 
-    `slots` are those of the sampler, of all lengths; `prefill_s` and `decode_s` are of `sampling_s`.
-    `cold_languages`: how many have an interpreter that starts afresh each time, since its warm server failed its trial.
+    `slots` are the sampler's, of all lengths; `prefill_s` and `decode_s` are parts of `sampling_s`.
+    `cold_languages`: languages whose interpreter starts afresh for each program, since its warm server failed a trial.
     """
 
     slots: int = 0
@@ -91,8 +91,8 @@ class Clock:
 class Player:
     """Plays tasks with one set of parameters. Use `run` with a coroutine that awaits the methods below.
 
-    `shared` are the pools of all hosts, when there are several; `pools` are this host's own. `examples` stand with
-    their answers before every prompt.
+    `shared` are the pools of all hosts, if there are several; `pools` are this host's. `examples`, with their answers,
+    precede every prompt.
     """
 
     def __init__(
@@ -118,11 +118,11 @@ class Player:
         self._clock = Clock()
         self._executing: dict[str, str] = {}
         self._got_on = 0.0
-        # Called after each chunk with what a run of coroutines has done and waits for.
+        # Called after each chunk with a text: what is done, and what is still to come.
         self.tell: Callable[[str], None] = lambda text: None
 
     def run(self, params: Any, seed: int, play: Callable[[], Coroutine[Any, Any, Result]]) -> tuple[Result, Clock]:
-        """A coroutine's result and where its time went, with these parameters (float32) and this sampling seed."""
+        """Runs a coroutine with these parameters (float32) and this sampling seed; its result and its clock."""
         self._session = self.sampler.session(params, seed)
         self._waiting, self._submitted, self._clock = {}, asyncio.Event(), Clock()
         self._executing = {}
@@ -161,7 +161,7 @@ class Player:
             await asyncio.gather(playing, *beside, return_exceptions=True)
 
     async def _watch(self, stall_s: float) -> None:
-        """Raises StalledError when no chunk is decoded and no program ends for so long."""
+        """Raises StalledError when no chunk is decoded and no program ends for `stall_s`."""
         self._got_on = time.monotonic()
         while (silent_s := time.monotonic() - self._got_on) < stall_s:
             await asyncio.sleep(stall_s - silent_s)
@@ -263,9 +263,9 @@ class Player:
         return verdict
 
     def encode(self, prompt: str) -> tuple[int, ...]:
-        """Token ids of a prompt, for the task that is made of it.
+        """Token ids of a prompt.
 
-        In the model's own chat template the prompt is the user's message, and the answer begins with "<think>".
+        With the model's chat template the prompt is the user's message, and the answer begins with "<think>".
         """
         if self.config.model.chat_template == "model":
             return tuple(self._tokenizer.encode_chat(prompt.removesuffix(prompts.OPENING).rstrip(), "<think>"))
@@ -318,7 +318,7 @@ class Player:
         if item is None:
             item = await self._validate(task, answer, step)
             if not isinstance(item, Invalid) and settings.duplicates != "allow":
-                # Compared once more, by the input's value: `1 + 1` is the input 2.
+                # Again, by the input's value: `1 + 1` is the input 2.
                 item = validation.duplicate_of_buffer(task, validation.as_evaluated(answer, item), buffers) or item
         if isinstance(item, Invalid):
             return Proposal(task, rollout, None, item.reason, formatted=True, detail=item.detail)
@@ -338,7 +338,7 @@ class Player:
         return validation.triplet_from(task, answer, verdict, step)
 
     async def estimate(self, proposing: Awaitable[Proposal], samples: int, temperature: float) -> list[Solution]:
-        """`samples` solver responses to a proposal, once it is found valid; none if it is not."""
+        """`samples` solver responses to a proposal as soon as it is valid; none if it is invalid."""
         proposal = await proposing
         if proposal.estimation is None:
             return []
@@ -349,10 +349,10 @@ class Player:
     async def propose_varied(
         self, task: Task, buffers: LanguageBuffers, step: int, samples: int, temperature: float, redraws: int
     ) -> tuple[Proposal, list[Solution]]:
-        """A proposal with its estimation samples, drawn again while these are all right or all wrong, at most n times.
+        """A proposal with its samples; redrawn, at most `redraws` times, while these are all right or all wrong.
 
         Dynamic sampling, DAPO (arXiv 2503.14476), section 3.2: a group without variance teaches its solvers nothing.
-        What was drawn before the last is dropped; an invalid proposal has no group, and stays.
+        Earlier draws are dropped. An invalid proposal has no group: it is not redrawn.
         """
         for attempt in range(redraws + 1):
             asked = task if attempt == 0 else dataclasses.replace(task, id=f"{task.id}/again{attempt}")

@@ -30,7 +30,7 @@ class SharedPools:
 
     An exchange is a collective of all devices (see hosts.py): it waits for the decode chunk that they were sent before.
 
-    `must_cut` says whether this host was told to stop at once; when one was, `exchange` raises Preempted on all.
+    `must_cut` says whether this host must stop at once; if any host must, `exchange` raises Preempted on all.
     """
 
     def __init__(self, pools: Mapping[str, Pool], hosts: Hosts, must_cut: Callable[[], bool]) -> None:
@@ -54,7 +54,7 @@ class SharedPools:
         self._fingerprint = zlib.crc32(text.encode("utf-8", "surrogatepass"), self._fingerprint)
 
     def submit(self, language: str, job: Job) -> asyncio.Future[Verdict]:
-        """The job's verdict, at an exchange to come; the job runs on one of the hosts, each in turn."""
+        """The job's verdict, at a later exchange; the hosts take the jobs in turn."""
         number = self._submitted
         self._submitted += 1
         self.note(f"{language} {job.id}")
@@ -66,11 +66,11 @@ class SharedPools:
         return waiting
 
     def exchange(self, wait: bool) -> None:
-        """Hands out the verdicts that have come on any host; `wait`: for a moment, until there is one on this host.
+        """Hands out the new verdicts of all hosts; with `wait` it first waits briefly for one of this host.
 
         Raises:
-          Preempted: a host was told to stop at once.
-          RuntimeError: the hosts' loops have run apart, or a pool failed on some host.
+          Preempted: a host must stop at once.
+          RuntimeError: the hosts' loops have diverged, or a pool failed on some host.
           HostLostError: a host has ended.
         """
         own = [self._fingerprint, self._must_cut(), self._take(_WAIT_S if wait and self._running else 0.0)]
@@ -78,8 +78,8 @@ class SharedPools:
         fingerprints = [fingerprint for fingerprint, _, _ in told]
         if len(set(fingerprints)) > 1:
             raise RuntimeError(
-                f"hosts: their loops ran apart (fingerprints {fingerprints}); every host needs the same"
-                " code, configuration and command. If they have that, it is a defect: keep the logs"
+                f"hosts: their loops diverged (fingerprints {fingerprints}); every host needs the same"
+                " code, configuration and command. If they have, it is a bug: keep the logs"
             )
         if any(cut for _, cut, _ in told):
             raise Preempted
@@ -91,7 +91,7 @@ class SharedPools:
                 waiting.set_result(_verdict(fields))
 
     def end(self) -> None:
-        """Drops what has no verdict yet; the next play starts anew."""
+        """Drops the jobs without a verdict; the next play starts anew."""
         for running in self._running.values():
             running.cancel()
         self._begin()

@@ -27,7 +27,7 @@ class StepRecord:
     transcripts: Sequence[Mapping[str, Any]] = ()
 
     def with_metrics(self, *more: Mapping[str, float]) -> StepRecord:
-        """A record that has these too; a later value of a key replaces an earlier one."""
+        """The record with these metrics added; a later value of a key replaces an earlier one."""
         metrics = dict(self.metrics)
         for values in more:
             metrics |= values
@@ -49,7 +49,7 @@ class StepRecord:
 def record_of(
     step: int, played: Played, scored: Sequence[Scored], languages: Mapping[str, Language], transcripts: int
 ) -> StepRecord:
-    """What a step's responses were worth, with up to `transcripts` of them."""
+    """The metrics of a step's responses, with up to `transcripts` transcripts."""
     pairs = list(zip(played.proposals, played.estimates, strict=True))
     metrics = _proposals(pairs, "propose", by_type=True) | _solutions(played.solutions, "solve", by_type=True)
     for name, language in languages.items():
@@ -65,7 +65,7 @@ def record_of(
 
 
 def seeding_record(number: int, played: Played, transcripts: int) -> StepRecord:
-    """What a seeding round's proposals were worth, as `step` the round's number; they have no rewards."""
+    """The metrics of a seeding round, without rewards; its `step` is the round's number."""
     outcomes = [proposal.outcome for proposal in played.proposals]
     metrics = _outcome_shares(outcomes, "propose") | _sampling(played)
     metrics["propose/valid"] = outcomes.count("valid") / max(len(outcomes), 1)
@@ -91,7 +91,7 @@ def _proposals(pairs: Sequence[tuple[Proposal, Sequence[Solution]]], prefix: str
     for kind in (*TaskType, None) if by_type else (None,):
         chosen = [(proposal, samples) for proposal, samples in pairs if kind is None or proposal.task.type is kind]
         name = prefix if kind is None else f"{prefix}/{kind}"
-        # As in the batch: a valid proposal whose samples the executors all failed on is in neither count.
+        # As in the batch: neither counts a valid proposal if the executors failed on all its samples.
         invalid = sum(proposal.item is None and not is_dropped(proposal.outcome) for proposal, _ in chosen)
         estimates = [mean_accuracy(samples) for proposal, samples in chosen if proposal.item is not None]
         known = [acc for acc in estimates if acc is not None]

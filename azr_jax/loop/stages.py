@@ -1,6 +1,6 @@
 """The stages of a step as functions, which main.train() calls in turn: play and score; learning.py has the update.
 
-None changes what it is given: a stage returns the buffers, states and metrics that it makes.
+No stage changes its arguments: it returns the buffers, states and metrics that it makes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from azr_jax.types import InductionProblem, Rollout, Scored, TaskType, Triplet
 class Played:
     """One step's responses: proposals with the estimation samples of each, and solutions.
 
-    `buffers` have the step's valid proposals, `clock` says where the time went. In seeding there are proposals alone.
+    `buffers` have the step's valid proposals, `clock` says where the time went. Seeding has proposals alone.
     `compared`: by language, the programs that were compared (comparing.py).
     """
 
@@ -39,7 +39,7 @@ class Played:
 
 
 def seeding_round(config: Config, player: Player, params: Any, buffers: Buffers, number: int) -> Played:
-    """One round of proposals without rewards or updates, of the kinds that are still short."""
+    """One round of proposals without rewards or updates, of the task types whose seeds are missing."""
     missing = seeds_missing(config, buffers)
     types = [kind for kind in TaskType if missing["problems" if kind is TaskType.INDUCTION else "triplets"]]
     tasks = proposer_tasks(config, player, buffers, f"seed{number}", types)
@@ -64,8 +64,8 @@ def seeds_missing(config: Config, buffers: Buffers) -> dict[str, int]:
 def play_step(config: Config, player: Player, params: Any, buffers: Buffers, step: int) -> Played:
     """Proposes, validates, estimates and solves.
 
-    Estimation of a proposal starts when it is found valid. With `selfplay.solver_tasks=before` solving starts at once,
-    of what the buffers had, so that all share one queue; with `after` when all proposals are validated.
+    Estimation of a proposal starts as soon as it is valid. With `selfplay.solver_tasks=before` solving starts at once,
+    from the buffers before the step, so that all share one queue; with `after`, when all proposals are validated.
     """
     samples, temperature = config.selfplay.estimate_samples, config.selfplay.estimate_temperature
     draws_before = config.selfplay.solver_tasks == "before"
@@ -90,7 +90,7 @@ def play_step(config: Config, player: Player, params: Any, buffers: Buffers, ste
             estimating = [
                 asyncio.create_task(player.estimate(proposal, samples, temperature)) for proposal in proposing
             ]
-        drawn = buffers.copy()  # its queues of new entries advance
+        drawn = buffers.copy()  # drawing advances its queues of new entries
         early = solving(drawn) if draws_before else []
         proposals = list(await asyncio.gather(*proposing))
         after = with_valid(drawn, proposals)
@@ -109,7 +109,7 @@ async def _part(pair: Awaitable[tuple[Any, Any]], index: int) -> Any:
 
 
 def note_solves(config: Config, solutions: Iterable[Solution], buffers: Buffers) -> None:
-    """Counts the tries of a step's solvers at each item, and the correct ones, in its buffers, if a band is set."""
+    """If a band is set, counts the solvers' tries at each item, and the correct ones, in the step's buffers."""
     if not draw_rule(config.selfplay).has_band:
         return
     for solution in solutions:
@@ -144,7 +144,7 @@ def with_valid(buffers: Buffers, proposals: Iterable[Proposal]) -> Buffers:
 
 
 def score(config: Config, played: Played, state: rewards.RewardState) -> list[Scored]:
-    """Rewards of all responses; those that the executors failed on are left out."""
+    """Rewards of all responses but those that the executors failed on."""
     scored = []
     penalties: dict[str, float] = {}
     for compared in played.compared.values() if config.reward.novelty else ():
@@ -201,7 +201,7 @@ def reward_metrics(config: Config, state: rewards.RewardState, buffers: Buffers)
 
 
 def next_reward_state(config: Config, played: Played, state: rewards.RewardState) -> rewards.RewardState:
-    """The reward state after a step: running means of what its solver responses were worth."""
+    """The reward state after a step: running means of solver accuracy and syntax errors."""
     formatted = [solution for solution in played.solutions if solution.formatted and not is_dropped(solution.outcome)]
     kinds = [rewards.error_kind(solution.formatted, solution.correct, solution.outcome) for solution in formatted]
     syntax = kinds.count("syntax")

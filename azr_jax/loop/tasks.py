@@ -1,4 +1,4 @@
-"""The tasks of a step, drawn from the buffers: what proposers and solvers are asked.
+"""The tasks of a step for proposers and solvers, drawn from the buffers.
 
 Randomness is derived from (seed, step, purpose) and task ids name the step, so a resumed step asks the same.
 """
@@ -45,7 +45,7 @@ def starting_buffers(config: Config, player: Player) -> Buffers:
 def proposer_tasks(
     config: Config, player: Player, buffers: Buffers, name: str, types: Sequence[TaskType], composite: float = 0.0
 ) -> list[Task]:
-    """`batch_per_task` tasks of each type, over languages by their weights; a prompt too long loses references.
+    """`batch_per_task` tasks of each type, over languages by their weights; a prompt that is too long loses references.
 
     `composite`: the share of deduction and abduction tasks that are given a function (composite.py).
     """
@@ -66,7 +66,7 @@ def proposer_tasks(
 
 
 def _given(player: Player, language: str, earlier: Triplet) -> Triplet | None:
-    """The earlier program with its function named g, or None where that can't be done."""
+    """The earlier program with its function named g, or None if that can't be done."""
     program = given_function(player.languages[language], earlier.program)
     return None if program is None else dataclasses.replace(earlier, program=program)
 
@@ -80,7 +80,7 @@ def _proposer_task(
     source: Triplet | None,
     references: Sequence[Triplet],
 ) -> Task:
-    """A prompt shows the source's program, if there is one, and as many of the references as fit."""
+    """The task; its prompt shows the source's program, if there is one, and as many references as fit."""
     settings, record = config.selfplay, player.languages[language]
     template, inputs = settings.prompt_template, settings.induction_inputs
     examples = player.examples(language, Role.PROPOSE, kind)

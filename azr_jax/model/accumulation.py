@@ -22,8 +22,8 @@ def scan_adding(
     """`body(context, hidden, layer)` over the layers of `stacked`, whose gradient is returned as `sums` + gradient.
 
     With `jax.grad` alone a microbatch's whole gradient is in memory in addition to the sums. Here the sums are updated
-    in place if the caller donates them. Of each layer its input is kept and what the backward pass
-    wants besides the weights: under jax.checkpoint, what its policy says. `context` and `sums` have no gradient.
+    in place if the caller donates them. Each layer keeps its input and what the backward pass needs besides the weights
+    (under jax.checkpoint, what its policy saves). `context` and `sums` have no gradient.
     """
 
     @jax.custom_vjp
@@ -59,7 +59,7 @@ def scan_adding(
 def _without(pull_back: Any, given: Any) -> Callable[[Any, jax.Array], Any]:
     """`pull_back` of jax.vjp as a pytree without the arrays of `given`; each call takes them as arguments.
 
-    Kept with each layer's, the weights would be copied.
+    If each layer kept them with its residuals, the weights would be copied.
     """
     leaves, structure = jax.tree.flatten(pull_back)
     places = {id(leaf): place for place, leaf in enumerate(jax.tree.leaves(given))}

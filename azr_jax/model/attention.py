@@ -31,7 +31,7 @@ _QUERY_CHUNK = 512
 # B slots, S positions, K key-value heads, H head size; "BKSH" for others.
 CACHE_LAYOUTS = {"cudnn": "BSKH"}
 
-# The backward pass needs this kernel's output and statistics; neither can be given a checkpoint name from outside.
+# The backward pass needs this kernel's output and statistics, which can't be given a checkpoint name from outside.
 _KERNEL_PRIMITIVE = "dot_product_attention_fwd_wrapper"
 
 Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
@@ -41,7 +41,7 @@ def choose(implementation: str, mesh: Mesh | None) -> str:
     """Resolves "auto" to "splash" on TPU, "cudnn" on GPUs from the H100 on and "xla" elsewhere, by the mesh's devices.
 
     Raises:
-      ValueError: a name that is none of KERNELS, or a kernel that the platform does not have.
+      ValueError: a name that is not in KERNELS, or a kernel that the platform does not have.
     """
     device = mesh.devices.flat[0] if mesh is not None else jax.devices()[0]
     platform = device.platform
@@ -60,7 +60,7 @@ def choose(implementation: str, mesh: Mesh | None) -> str:
 
 
 def kept(*names: str) -> Callable[..., Any]:
-    """A remat policy that keeps arrays of these checkpoint names and what attention kernels give (RESIDUAL_NAME)."""
+    """A remat policy that keeps arrays of these checkpoint names and attention kernels' outputs (RESIDUAL_NAME)."""
     named = jax.checkpoint_policies.save_only_these_names(RESIDUAL_NAME, *names)
 
     def policy(primitive: Any, *arguments: Any, **parameters: Any) -> Any:
@@ -84,7 +84,7 @@ def attend(
 def within_segments(
     segment_ids_BT: jax.Array, implementation: str, mesh: Mesh | None
 ) -> Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, tuple[jax.Array, jax.Array]]]:
-    """`attend` as `layer.decoder_layer` takes it; what it keeps are the keys and values [B, T, K, H]."""
+    """`attend` as `layer.decoder_layer` takes it; it also returns the keys and values [B, T, K, H]."""
 
     def attend_rows(query_BTNH: jax.Array, key_BTKH: jax.Array, value_BTKH: jax.Array) -> Any:
         attended_BTNH = attend(query_BTNH, key_BTKH, value_BTKH, segment_ids_BT, implementation, mesh)

@@ -1,7 +1,7 @@
 """The chosen attention kernel against plain XLA, on the device that will run it: a wrong kernel is an error at start.
 
-Libraries' kernels have been silently wrong for a version of theirs, or have left NaN where they write nothing; training
-would only drift. The check takes seconds, most of them compiling.
+Some versions of libraries had silently wrong kernels, or left NaN where they write nothing; training would drift
+without an error. The check takes seconds, most of them compiling.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Family:
-    """What differs between the supported decoders.
+    """The differences between the supported decoders.
 
-    Alike are RMS norm before attention and feed-forward, rotary embedding of the whole head, grouped queries, SwiGLU.
+    All have RMS norm before attention and feed-forward, rotary embedding of the whole head, grouped queries, SwiGLU.
 
     Attributes:
       architecture: transformers' class.
@@ -50,7 +50,7 @@ FAMILIES = {
         hf=(("attention_bias", False), ("mlp_bias", False)),
     ),
 }
-# Why the models that are asked for most are none of these: the first words that a model_type begins with decide.
+# Why other well-known models are not supported, by the beginning of model_type; the first match counts.
 _WHY_NOT = {
     "qwen2_moe": "its feed-forward is a mixture of experts",
     "qwen3_moe": "its feed-forward is a mixture of experts",
@@ -63,8 +63,8 @@ _WHY_NOT = {
     "deepseek": "it has latent attention and a mixture of experts",
     "mistral": "its attention may slide over a window",
     "ministral": "its attention slides over a window",
-    "gemma": "its norms, activation and embedding scale are others",
-    "phi": "its projections are fused, and its rotary embedding is partial or scaled in its own way",
+    "gemma": "its norms, activation and embedding scale differ",
+    "phi": "its projections are fused, and its rotary embedding is partial or scaled differently",
     "starcoder2": "it has layer norms with biases and a plain feed-forward",
     "gpt": "it has layer norms with biases and a plain feed-forward",
 }
@@ -99,7 +99,7 @@ class Llama3RopeScaling:
 class ModelConfig:
     """Shape and constants of one decoder. Sizes in elements, `max_positions` in tokens.
 
-    `masked_ids` are never sampled and have no part in any distribution; config.json does not know them.
+    `masked_ids` are never sampled and have no part in any distribution; config.json lacks them.
 
     Raises:
       ValueError: heads that do not divide into kv_heads, an odd head_dim, an unknown family, or a size below 1.
@@ -272,7 +272,7 @@ def _family(hf: Mapping[str, Any]) -> str:
     family = hf.get("model_type")
     if not isinstance(family, str) or family not in FAMILIES:
         supported = "; ".join(f"{name} ({known.examples})" for name, known in FAMILIES.items())
-        why = next((why for prefix, why in _WHY_NOT.items() if str(family).startswith(prefix)), "its layers are others")
+        why = next((why for prefix, why in _WHY_NOT.items() if str(family).startswith(prefix)), "its layers differ")
         raise ValueError(
             f"config.json: model_type is {family!r:.60}, which is not supported ({why}); supported are {supported}: "
             "use a model of one of these"

@@ -1,9 +1,9 @@
 """cuDNN's fused attention on NVIDIA GPUs: packed rows for training and prefill, one query a row for decoding.
 
 Packed rows need the offsets of their segments, which jax.nn.dot_product_attention does not take (jax 0.10.2 to 0.11.2);
-the function under it does (jax/_src/cudnn/fused_attention_stablehlo.py). Its other ways were weighed and left: a mask
-of [T, T] is 411 MB at 14,336 tokens and computes every pair of segments, and one sequence a row pads a sixth of the
-tokens and compiles a program for each of its lengths. It needs a GPU of compute capability 9.0 or above (H100).
+the function under it does (jax/_src/cudnn/fused_attention_stablehlo.py). The alternatives cost more: a mask [T, T] is
+411 MB at 14,336 tokens and computes every pair of segments; one sequence a row pads a sixth of the tokens and compiles
+a program for each length. It needs a GPU of compute capability 9.0 or above (H100).
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ def segments(segment_ids_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def one_query(query_BNH: jax.Array, key_BSKH: jax.Array, value_BSKH: jax.Array, positions_B: jax.Array) -> jax.Array:
-    """One query a row against keys 0 .. positions_B, of which cuDNN reads no more than that; BNH.
+    """One query a row against keys 0 .. positions_B; cuDNN reads only these. BNH.
 
-    A position outside the cache (a row that has ended) reads one key, and gives something finite.
+    A position outside the cache (a row that has ended) reads one key and gives a finite value.
     """
     S = key_BSKH.shape[1]
     lengths_B = jnp.where(positions_B < S, positions_B + 1, 1).astype(jnp.int32)

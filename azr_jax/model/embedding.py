@@ -16,7 +16,7 @@ def embed(table_VD: jax.Array, tokens: jax.Array, dtype: Any, mesh: Mesh | None)
     """Rows of the table for tokens [B, ...], as [B, ..., D] in `dtype`; B is split over data x fsdp on a mesh.
 
     Automatic partitioning of this gather (rows split over fsdp, table columns too) replicates its result on every
-    device; here the tokens travel to the columns and the columns back to the rows.
+    device. Here each device gathers the tokens, looks up its columns, and sends them back to the rows' devices.
     """
     if mesh is None:
         return jnp.take(table_VD, tokens, axis=0).astype(dtype)

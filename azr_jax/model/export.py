@@ -53,9 +53,9 @@ def save(
 ) -> None:
     """Writes config.json, the weights in files of at most `shard_bytes`, and `tokenizer_source`'s tokenizer files.
 
-    `dtype` is the files', by default the parameters' own; `origin` is kept in config.json under "azr_jax" and says what
-    the weights are of, such as a run and its step (`origin_of` reads it). The directory appears whole or not at all; an
-    earlier export at `path` is replaced. On several hosts every host must call it; the first one writes.
+    `dtype` is the files', by default the parameters'; `origin` is kept in config.json under "azr_jax" and says where
+    the weights come from, such as a run and its step (`origin_of` reads it). The directory appears whole or not at all;
+    an earlier export at `path` is replaced. On several hosts every host must call it; the first one writes.
 
     Raises:
       ValueError: a dtype that is no floating type of these files, a `path` that holds something else than an export, is
@@ -106,9 +106,9 @@ def _write_weights(
         if writer:
             try:
                 save_file(tensors, directory / name, metadata={"format": "pt"})
-                # safetensors makes files that only their owner reads; a model is for whoever reads its folder.
+                # safetensors makes files that only their owner may read.
                 (directory / name).chmod((directory / "config.json").stat().st_mode)
-            except SafetensorError as error:  # its own name for a full disk
+            except SafetensorError as error:  # such as a full disk
                 raise OSError(f"{directory / name}: can't be written ({error})") from error
     if writer and len(shards) > 1:
         files = {tensor.name: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
@@ -132,7 +132,7 @@ def _shards(config: ModelConfig, dtype: Any, shard_bytes: int) -> Iterator[list[
 
 
 def _to_host(stack: jax.Array, layer: int | None, dtype: Any) -> np.ndarray:
-    """One layer of a parameter (the whole of one that has no layers), gathered from all devices and hosts."""
+    """One layer of a parameter (or the whole parameter), gathered from all devices and hosts."""
     sharding = stack.sharding
     whole = NamedSharding(sharding.mesh, P()) if isinstance(sharding, NamedSharding) else None
     if layer is None:
@@ -151,14 +151,14 @@ def _slice_layer(stack: jax.Array, layer: jax.Array, dtype: Any, sharding: Named
 def _checked_target(path: str | Path, tokenizer_source: str | Path | None) -> Path:
     if "://" in str(path):
         raise ValueError(f"save: {path} is remote; write to a local directory and copy it there")
-    path = Path(path).resolve()  # a link to another disk stays: what it leads to is replaced
+    path = Path(path).resolve()  # a link to another disk stays: its target is replaced
     if tokenizer_source is not None and path == Path(tokenizer_source).resolve():
         raise ValueError(f"save: {path} is also the tokenizer_source; choose another directory for the export")
     if path.exists() and not path.is_dir():
         raise ValueError(f"save: {path} is a file; choose a directory")
     if path.is_dir() and any(path.iterdir()) and not (path / "config.json").is_file():
         raise ValueError(f"save: {path} holds something that is no model; choose an empty or new directory")
-    # A run's workdir has a config.json too: nothing is replaced but what an export is made of.
+    # A run's workdir has a config.json too: only the files of an export are replaced.
     alien = sorted(file.name for file in path.iterdir() if not _is_of_an_export(file)) if path.is_dir() else []
     if alien:
         raise ValueError(

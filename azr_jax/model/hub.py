@@ -43,7 +43,7 @@ def check_path(path: str) -> None:
 
 
 def download_command(directory: Path) -> str:
-    """The command that downloads a model into `directory`, by the name of the directory if that is a model's."""
+    """The command that downloads a model into `directory`, guessed from the directory's name."""
     return f"hf download {_id_to_name(str(directory))} --local-dir {directory}"
 
 
@@ -59,14 +59,14 @@ def _id_to_name(path: str) -> str:
 
 
 def _downloaded(hub_id: str) -> Path:
-    import huggingface_hub  # here: a second to import, and a local model needs none of it
+    import huggingface_hub  # takes a second to import, which a local model does not need
     from huggingface_hub import errors
 
     try:
         return Path(huggingface_hub.snapshot_download(hub_id, allow_patterns=_FILES))
     except errors.GatedRepoError as error:
         raise FileNotFoundError(
-            f"model.path={hub_id!r}: the hub gives this model only to those who accepted its licence: accept it on"
+            f"model.path={hub_id!r}: the hub gives this model only to users who accepted its licence: accept it on"
             f" https://huggingface.co/{hub_id} and log in with `hf auth login`"
         ) from error
     except errors.RepositoryNotFoundError as error:

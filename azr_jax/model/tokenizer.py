@@ -16,7 +16,7 @@ from azr_jax.model.hub import download_command
 if TYPE_CHECKING:
     import tokenizers
 
-# Qwen2.5 marks some control tokens (<|fim_prefix|>, <|file_sep|>) as not special; their form shows what they are.
+# Qwen2.5 marks some control tokens (<|fim_prefix|>, <|file_sep|>) as not special; their form gives them away.
 _CONTROL = re.compile(r"<\|.*\|>", re.DOTALL)
 _CHAT_FILE = "chat_template.jinja"
 _WITHOUT = "set model.chat_template='none', or a benchmark prompt (--prompt) other than instruct"
@@ -28,8 +28,8 @@ class Tokenizer:
     """A byte-pair tokenizer. `eos_ids` end a response; `vocab_size` is the highest id + 1, at most the model's.
 
     `prefix_ids`: what the tokenizer's own files put in front of a prompt (Llama's begin token, Qwen's nothing).
-    `anchor_ids`: tokens to decode a response behind, where the decoder treats a first token in its own way.
-    `masked_ids`: those of the masked tokens, for `ModelConfig.masked_ids`.
+    `anchor_ids`: tokens to decode before a response, if the decoder treats a first token differently.
+    `masked_ids`: ids of the masked tokens, for `ModelConfig.masked_ids`.
     `chat_template`: the model's own, in jinja; "" if it has none. `named`: texts of its bos_token, eos_token, ...
     `source`: the directory it was read from, for messages.
     """
@@ -47,7 +47,7 @@ class Tokenizer:
     source: str = ""
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of the text, nothing added. "<|endoftext|>" and its kind in the text are spelt out as plain text.
+        """Token ids of the text, nothing added. "<|endoftext|>" and the like are spelt out as plain text.
 
         Lone surrogates, which UTF-8 cannot hold, become "?".
         """
@@ -55,11 +55,11 @@ class Tokenizer:
         return self.backend.encode(text, add_special_tokens=False).ids
 
     def encode_prompt(self, text: str) -> list[int]:
-        """Token ids of a prompt: `encode` behind what the model's prompts begin with."""
+        """Token ids of a prompt: `encode` after the tokens that the model's prompts begin with."""
         return [*self.prefix_ids, *self.encode(text)]
 
     def encode_chat(self, message: str, opening: str = "") -> list[int]:
-        """Token ids of a user's message in the model's own chat template, and of how the answer begins.
+        """Token ids of a user's message in the model's chat template, then of the beginning of the answer.
 
         Control tokens of the template are tokens; those in `message` and `opening` are spelt out, as in `encode`.
 
@@ -109,7 +109,7 @@ def load_tokenizer(
     """
     path = Path(path)
     backend, names = _backend(path)
-    # A tokenizer.json may hold settings of truncation and padding; a prompt is never cut here.
+    # A tokenizer.json may set truncation and padding; a prompt is never cut here.
     backend.no_truncation()
     backend.no_padding()
     added = {token.content: token_id for token_id, token in backend.get_added_tokens_decoder().items()}
@@ -207,7 +207,7 @@ def _prefix(backend: tokenizers.Tokenizer) -> tuple[int, ...]:
 
 
 def _anchor(backend: tokenizers.Tokenizer) -> tuple[int, ...]:
-    """Tokens of a text, if what follows them is decoded otherwise alone."""
+    """Tokens of a text, if the tokens after them decode differently without them; else none."""
     anchor, ids = (backend.encode(text, add_special_tokens=False).ids for text in ("a", "a a"))
     parts = (anchor, ids[len(anchor) :], ids)
     first, last, whole = (backend.decode(part, skip_special_tokens=False) for part in parts)

@@ -33,9 +33,9 @@ from azr_jax.model.logprobs import chunked_logprobs, masked
 from azr_jax.model.sharding import constrain
 
 _KEPT_NAMES = (*ATTENTION_NAMES, MIDDLE_NAME)
-# What the backward pass keeps of each layer besides its input, and bytes of it a token and layer for the 3B in
-# bfloat16: "full" nothing (4 KiB, the input); "attention" all up to the feed-forward (17 KiB), whose gate and up are
-# then recomputed; "gate" the gate too (39 KiB); "dots" every matrix product; "none" everything.
+# What the backward pass keeps of each layer besides its input, with the bytes per token and layer of the 3B in
+# bfloat16. "full": nothing (4 KiB, the input); "attention": all up to the feed-forward (17 KiB), whose gate and up are
+# recomputed; "gate": the gate too (39 KiB); "dots": every matrix product; "none": everything.
 REMAT_POLICIES: dict[str, Any] = {
     "full": jax.checkpoint_policies.nothing_saveable,
     "attention": attention.kept(*_KEPT_NAMES),
@@ -96,7 +96,7 @@ class Transformer(nnx.Module):
     ) -> jax.Array:
         """Final hidden states BTD (normed, ready for the head); attention is causal within equal segment ids.
 
-        Segment id 0 is padding: its outputs mean nothing and no other segment sees it. Positions feed RoPE only. With
+        Segment id 0 is padding: its outputs are undefined and no other segment sees it. Positions feed RoPE only. With
         `sums`, shaped as `layers.stacked()`, the gradient of the layers' weights is `sums` plus their own (see
         `scan_adding`; not for remat="none", which would keep each layer's weights in the compute dtype too).
         """
@@ -140,7 +140,7 @@ class Transformer(nnx.Module):
         sums: dict[str, jax.Array] | None = None,
     ) -> tuple[jax.Array, Any]:
         context = (rope_angles(self.config, positions_BT), segment_ids_BT)
-        # Between layers, where a backward pass keeps them, hidden states are split over tensor too; in a layer not.
+        # Between layers, where the backward pass keeps them, hidden states are split over tensor too.
         splits = not keep_keys and self.mesh is not None and tokens_BT.shape[1] % self.mesh.shape["tensor"] == 0
         between = ("batch", "sequence" if splits else "length", "activation")
 

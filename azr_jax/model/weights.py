@@ -1,6 +1,6 @@
 """Weights between Hugging Face directories (safetensors) and a Transformer's stacked parameters; random weights.
 
-Tensors go one at a time, so that a host holds one tensor and a device its share. Layouts: `checkpoint_names.py`.
+Tensors are read one at a time: a host holds one tensor, a device its share. Layouts: `checkpoint_names.py`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def load_config(path: str | Path) -> ModelConfig:
 
     Raises:
       FileNotFoundError: no config.json, with the command that downloads it.
-      ValueError: not JSON, or a model that this decoder does not compute.
+      ValueError: not JSON, or a model that this decoder does not support.
     """
     path = Path(path)
     if not (path / "config.json").is_file():
@@ -128,7 +128,7 @@ def _write_layer(stack: jax.Array, row: jax.Array, layer: jax.Array, sharding: S
 def _check_tensors(files: TensorFiles, config: ModelConfig, path: Path) -> None:
     """Raises ValueError for the first tensor that is missing, unknown or of the wrong shape or type."""
     wanted = {}
-    # One after the other: a config.json with a billion layers is refused at the first that is missing.
+    # One after the other: a config.json with a billion layers fails at the first tensor that is missing.
     for tensor in file_tensors(config):
         name = tensor.name
         wanted[name] = tensor

@@ -1,1 +1,1 @@
-"""What a user sees of a run: display, alerts, use of time and memory, and the status command."""
+"""How a user watches a run: display, alerts, time and memory, the status command."""

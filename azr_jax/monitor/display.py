@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live display on a terminal, else one line a step. No jax."""
+"""The display of a run in progress: live on a terminal, else one line a step. No jax."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Progress:
             self._say(_cut(f"{self._phase}: {text}"))
 
     def message(self, text: str) -> None:
-        """Text that stays on the screen, of one or several lines."""
+        """Prints text that stays on the screen, of one or several lines."""
         self._say(text)
 
     def line(self) -> str:
@@ -113,7 +113,7 @@ class Progress:
         # No markup: the text may hold [brackets]; no wrapping: a log keeps its lines.
         try:
             self._console.print(Text(text), soft_wrap=True)
-        except OSError as error:  # a log on a full disk, a terminal that is gone: the run matters more
+        except OSError as error:  # a log on a full disk, a closed terminal: the run goes on
             logging.error("can't be shown (%s): %s", error, text)
 
     def _render(self) -> Panel:
@@ -174,7 +174,7 @@ def _cut(text: str) -> str:
 
 
 def _short(value: float) -> str:
-    """A rate in at most five characters up to 10^11: 9999, 820k, 1235M."""
+    """A rate below 10^11 in at most five characters: 9999, 820k, 1235M."""
     if not math.isfinite(value):
         return "-"
     power = 0

@@ -10,10 +10,10 @@ class StalledError(RuntimeError):
 
 
 def alive(stall_s: float) -> None:
-    """Call it whenever the run makes progress. The process ends with 1 if that does not happen for twice `stall_s`.
+    """Call it whenever the run makes progress. The process ends with 1 after twice `stall_s` without a call; 0: never.
 
     By then the main thread is stuck in a call that raises nothing (a device, a disk, another host): the tracebacks of
-    all threads go to standard error, and the newest save stays. 0: never.
+    all threads go to standard error, and the newest save stays.
     """
     if stall_s:
         faulthandler.dump_traceback_later(2 * stall_s, exit=True, file=2)

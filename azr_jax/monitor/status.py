@@ -33,7 +33,7 @@ _SILENT_STEPS = 5
 
 
 def describe(workdir: str, now: float | None = None) -> str:
-    """The status as text of lines of at most 100 columns, alerts excepted; `now` is in seconds since 1970.
+    """The status, in lines of at most 100 columns except alerts; `now` is in seconds since 1970.
 
     Raises:
       ValueError: no run there, or a damaged file, which it names.
@@ -60,7 +60,7 @@ def describe(workdir: str, now: float | None = None) -> str:
 
 
 def _seeding(folder: epath.Path) -> str:
-    """The newest seeding round: how many proposals were valid, and what became of most others."""
+    """The newest seeding round: the share of valid proposals, and the most frequent outcomes of the others."""
     rounds = list(json_lines.rows(folder / SEEDING_FILE))
     if not rounds:
         return ""
@@ -75,7 +75,7 @@ def _seeding(folder: epath.Path) -> str:
 
 
 def is_finished(workdir: str) -> bool:
-    """Whether the run there has written summary and report of all its steps, the last thing that it does.
+    """Whether the run has written summary and report of all its steps, its last files.
 
     Raises:
       ValueError: as `describe`.
@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; 0, 1 after an error message, or 3 (see above)."""
     parser = argparse.ArgumentParser(prog="python -m azr_jax.status", description=__doc__)
     parser.add_argument("workdir", metavar="WORKDIR", help="the run's --workdir")
-    parser.add_argument("--finished", action="store_true", help="only say by the exit status whether it has finished")
+    parser.add_argument("--finished", action="store_true", help="print nothing: exit with 0 if it has finished, else 3")
     args = parser.parse_args(arguments)
     try:
         if args.finished:
@@ -160,8 +160,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         # A storage client's own errors: no credentials, no rights, no such bucket, no client.
         logging.error(
-            "%s: can't be read (%s: %s); look at its name, your rights (`gcloud auth application-default login`) and"
-            " whether the package gcsfs is installed",
+            "%s: can't be read (%s: %s); check its name, your rights (`gcloud auth application-default login`) and"
+            " that the package gcsfs is installed",
             args.workdir,
             type(error).__name__,
             error,

@@ -35,7 +35,7 @@ class StepClock:
 
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:
-        """The block is a step. Of the phases before it, only "save" is counted with it."""
+        """Times the block as a step; of the phases before it, only "save" counts."""
         self._seconds = {"save": self._seconds.get("save", 0.0)}
         started, cpu_started = time.monotonic(), time.process_time()
         yield
@@ -55,7 +55,7 @@ def machine_metrics() -> dict[str, float]:
 def device_metrics(devices: Sequence[Any]) -> dict[str, float]:
     """`device/in_use_gib`, `device/peak_gib` and `device/limit_gib` of the fullest local device.
 
-    The peak is the process' own since its start. Absent where the device does not say: CPU.
+    The peak is since the process' start. Absent if the device does not report them, as a CPU.
     """
     stats = [memory for device in devices if (memory := device.memory_stats())]
     names = {"bytes_in_use": "in_use", "peak_bytes_in_use": "peak", "bytes_limit": "limit"}
@@ -95,9 +95,9 @@ def _descendants(ancestor: int) -> set[int]:
 
 @contextlib.contextmanager
 def profiled(step: int, steps: Collection[int], folder: Path) -> Iterator[None]:
-    """A profiler trace of the block to `folder`/profile/STEP when `step` is one of `steps`.
+    """Traces the block with the profiler to `folder`/profile/STEP if `step` is one of `steps`.
 
-    A trace that can't be written is a warning: the step matters more.
+    A trace that can't be written is logged as an error: the run goes on.
     """
     if step not in steps:
         yield

@@ -1,4 +1,4 @@
-"""progress.json of a workdir: what the run does now, how far it is and what it waits for. `status` reads it. No jax."""
+"""progress.json of a workdir: the run's phase, its progress and what it waits for. `status` reads it. No jax."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from azr_jax.workdir.json_lines import json_object
 
 
 class Whereabouts:
-    """Keeps the file, at most one write in `every_s` seconds but for a new phase.
+    """Writes the file at each new phase, else at most once in `every_s` seconds.
 
-    facts: gives "devices" and "slots", 0 while their number is not chosen. push: called after each write, for a workdir
-    in a bucket. What the disk or the bucket does not take is an error in the log: the run goes on.
+    facts: gives "devices" and "slots" (0 until their number is chosen). push: called after each write, for a workdir
+    in a bucket. A failed write is logged as an error: the run goes on.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Whereabouts:
         self._phase, self._began, self._written = "", 0.0, 0.0
 
     def note(self, phase: str, detail: str) -> None:
-        """The phase, and how far it is."""
+        """Writes the phase and its progress, if it is time."""
         now = time.time()
         if phase == self._phase and now - self._written < self._every_s:
             return

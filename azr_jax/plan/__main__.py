@@ -1,8 +1,8 @@
 """Whether a run fits TPUs or GPUs and how long a step takes, without them: `python -m azr_jax.plan --config=FILE
 --topology=v5e:4x4 [--lengths=WORKDIR] [--nocompile] [--json]`.
 
-Simulates a step (in seconds), and compiles the run's own programs for these chips: with libtpu in minutes of one core
-(`JAX_OPTIMIZATION_LEVEL=O0` takes a third of the time, with peaks that differ by a tenth or so), with jax's CUDA plugin
+Simulates a step (takes seconds) and compiles the run's programs for these chips: with libtpu in minutes of one core
+(`JAX_OPTIMIZATION_LEVEL=O0` takes a third of the time, with peaks that differ by about a tenth), with jax's CUDA plugin
 in half a minute. Exits with 1 if the run does not fit.
 """
 

@@ -27,7 +27,7 @@ from azr_jax.sampler.engine import Sampler
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What a run makes before its first step, by shapes: on the devices of a topology.
+    """A run's learner and sampler as shapes, on the devices of a topology.
 
     `state` are shapes with shardings of the learner's TrainState, `served` those of the sampler's weights.
     """
@@ -42,7 +42,7 @@ class Setup:
 
 
 def model_config(config: Config) -> ModelConfig:
-    """The model's numbers: of its directory, or of the published model of that name if it is not there.
+    """The model's sizes: of its directory or, if that is missing, of the published model of that name.
 
     Raises:
       ValueError: neither.
@@ -66,7 +66,7 @@ def topology_devices(topology: str) -> list[Any]:
     """
     _, chip, shape = chips.parse(topology)
     if chip.platform == "cuda":
-        # jax checks the GPU of this machine, not the one that is compiled for; all GPUs of the plan have the feature.
+        # jax checks this machine's GPU instead of the compiler's target; all GPUs of the plan have the feature.
         fused.check_compute_capability = lambda capability: float(capability) <= cudnn_attention.LEAST_CAPABILITY
         described = {"target_config": chip.target, "topology": f"1x1x{shape}"}
         return list(topologies.get_topology_desc(platform="cuda", **described).devices)
@@ -79,7 +79,7 @@ def topology_devices(topology: str) -> list[Any]:
 def setup(config: Config, model: ModelConfig, devices: list[Any], hbm_gib: float) -> Setup:
     """Learner and sampler of a run's engine, with the config's mesh over these devices of `hbm_gib`.
 
-    Its `config` says which remat policy "auto" chooses.
+    The result's `config` has the remat policy that "auto" chooses.
 
     Raises:
       ValueError: a mesh that does not divide the devices or the model's sizes; lengths beyond the model's positions.

@@ -1,4 +1,4 @@
-"""TPUs and GPUs: what a chip has, and the slices that can be planned. No jax: read before it is configured."""
+"""TPUs and GPUs: sizes and speeds of a chip, and the slices that can be planned. No jax: read before its import."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from azr_jax.devices import GPU_SHARE
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Chip:
-    """What one device (a chip, or half of a tpu7x) has, by Google's pages on each generation and NVIDIA's data sheets.
+    """One device (a chip, or half of a tpu7x), by Google's pages on each generation and NVIDIA's data sheets.
 
     Attributes:
-      hbm_gib: what the compiler lets programs use, by its own message when a program is too large; of a GPU what
-        `devices.prepare` has jax take.
+      hbm_gib: memory that the compiler lets programs use, by its message if a program is too large; of a GPU, the
+        memory that `devices.prepare` lets jax take.
       tflops: peak of bfloat16 matrix products, 10^12 a second.
       hbm_gbps: peak memory bandwidth, 10^9 bytes a second.
-      ici_gbps: what one device can send to its neighbours at once, 10^9 bytes a second (half of "bidirectional").
+      ici_gbps: bandwidth from one device to its neighbours, 10^9 bytes a second (half of "bidirectional").
       devices: jax devices of one chip.
       shapes: slices of this generation that this command knows; of GPUs, their number in one machine.
       config_name: for the topology description.
-      target: of a GPU, what its compiler is told of it: XLA's GpuTargetConfigProto as text.
+      target: XLA's GpuTargetConfigProto of a GPU as text, for the compiler.
     """
 
     hbm_gib: float
@@ -41,8 +41,7 @@ class Chip:
 
 
 # Limits of each compute capability from the CUDA C++ Programming Guide ("Technical Specifications per Compute
-# Capability"). Without the versions the compiler assumes that the driver is too old for what it would put into
-# one CUDA graph.
+# Capability"). Without the versions the compiler assumes a driver that is too old for its CUDA graphs.
 _GPU = """
 gpu_device_info {{
   cuda_compute_capability {{ {capability} }}
@@ -99,7 +98,7 @@ CHIPS: dict[str, Chip] = {
     "tpu7x": Chip(94.75, 1153.5, 3690.0, 300.0, 2, _CUBE),
     "h100": _gpu("NVIDIA H100 80GB HBM3", _H100_BYTES, 989.0, 3350.0, _NVLINK_GBPS, **_HOPPER),
     "h200": _gpu("NVIDIA H200", _H200_BYTES, 989.0, 4800.0, _NVLINK_GBPS, **_HOPPER),
-    # 24 GB: a desktop's and a server's; and 16 GB, a laptop's of 150 W.
+    # 24 GB cards of a desktop and of a server, and a 16 GB card of a laptop (150 W).
     "rtx4090": _gpu(
         "NVIDIA GeForce RTX 4090",
         _4090_BYTES,
@@ -130,7 +129,7 @@ def parse(topology: str) -> tuple[str, Chip, str]:
     """(generation, chip, shape) of a name such as "v5e:4x4" or "h100:1".
 
     Raises:
-      ValueError: a name that is none of those, listing them.
+      ValueError: an unknown name; the message lists the known ones.
     """
     generation, _, shape = topology.partition(":")
     if generation not in CHIPS or shape not in CHIPS[generation].shapes:
@@ -145,12 +144,12 @@ def has_cuda_compiler() -> bool:
 
 
 def configure(chip: Chip) -> None:
-    """Makes this process compile for such chips without having any; call it before jax is imported.
+    """Makes this process compile for such chips without a device; call it before jax is imported.
 
     Raises:
       RuntimeError: the chip's compiler is not installed, with the command that installs it.
     """
-    # What is compiled without its device can't be read back from jax's cache.
+    # Programs compiled without their device can't be read back from jax's cache.
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     if chip.platform == "cuda":
         if not has_cuda_compiler():

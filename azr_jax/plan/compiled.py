@@ -1,4 +1,4 @@
-"""Compiling one program for a slice, and what the compiler says of it, per device."""
+"""Compiles one program for a slice; the compiler's figures per device."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Compiled:
 
     Attributes:
       arguments, outputs: with their layout in memory.
-      aliased: of the outputs, those that take the place of donated arguments.
+      aliased: outputs in the memory of donated arguments.
       temporaries: the compiler's sum, which may count more than are in memory at a time.
       peak: the most that is in memory at a time, arguments included.
       collectives: in the compiled text.
       seconds: wall time of compiling.
-      too_large: what the compiler says when it refuses the program, else "". Then only `peak` is known.
+      too_large: the compiler's message if it refuses the program (then only `peak` is known), else "".
     """
 
     arguments: int

@@ -1,8 +1,8 @@
-"""Work of each program by our own count: floating-point operations of all devices, memory traffic of one.
+"""The work of each program, counted: floating-point operations of all devices, memory traffic of one.
 
 The compiler's own cost analysis counts a loop's body once and a kernel as nothing. These counts are of the algorithm:
-what a perfect compiler would still have to do. Bytes are a lower bound: each array is read or written once where it is
-used, what stays on the chip between two products is not counted.
+what a perfect compiler would still have to do. Bytes are a lower bound: each use reads or writes an array once, and
+data that stays on the chip between two products is not counted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Work:
 
 
 def layer_matmul_parameters(config: ModelConfig) -> int:
-    """Weights of matrix products in all layers: what every token is multiplied with, head apart."""
+    """Weights of the matrix products in all layers, without the head."""
     attention = config.embed_dim * config.head_dim * (2 * config.heads + 2 * config.kv_heads)
     return config.layers * (attention + 3 * config.embed_dim * config.ffn_dim)
 
@@ -52,7 +52,7 @@ def prefill(
 ) -> Work:
     """A prefill of `rows` of `tokens`; the rows are split over `parts` groups of `tensor` devices.
 
-    `attended`: (query, key) pairs, when the rows are not one prompt each that fills them.
+    `attended`: (query, key) pairs, unless each row is one prompt that fills it.
     """
     layers = layer_matmul_parameters(config)
     whole = causal_attention_flops(config, rows, tokens)
@@ -102,8 +102,8 @@ def reshard(config: ModelConfig, devices: int, tensor: int) -> Work:
 
 
 def _computed_again(config: ModelConfig, remat: str) -> int:
-    """Weights of the matrix products that the backward pass computes again. The last of a layer never is: what it
-    gives is the next layer's input.
+    """Weights of the matrix products that the backward pass recomputes: never a layer's last, whose output is kept as
+    the next layer's input.
     """
     matrix = config.layers * config.embed_dim * config.ffn_dim
     again = {"full": layer_matmul_parameters(config) - matrix, "attention": 2 * matrix, "gate": matrix}

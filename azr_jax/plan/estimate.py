@@ -15,13 +15,13 @@ from azr_jax.plan.counts import Work
 
 COMPUTE_EFFICIENCY = 0.5  # of a device's peak
 MEMORY_EFFICIENCY = 0.75  # of its memory's bandwidth
-COLLECTIVE_S = 5e-6  # the least that an exchange between the devices of a tensor group takes
+COLLECTIVE_S = 5e-6  # least time of an exchange between the devices of a tensor group
 HOST_GBPS = 10.0  # between a device and its host's memory, 10^9 bytes a second
 ROW_FILL = 0.95  # of a packed row's tokens
 
 
 def works(plan: Setup, tiers: Sequence[tuple[int, int]]) -> dict[str, Work]:
-    """Work of each program; of decode, that of one token for every slot with its slot full."""
+    """Work of each program; for decode, of one token for every slot, with the slots full."""
     model, mesh, sampler = plan.model, plan.mesh, plan.sampler
     tensor, parts = mesh.shape["tensor"], sampler.parts
     slots = max(1, sum(slots for slots, _ in tiers))
@@ -37,7 +37,7 @@ def works(plan: Setup, tiers: Sequence[tuple[int, int]]) -> dict[str, Work]:
 
 
 def seconds(work: Work, plan: Setup, chip: Chip) -> Any:
-    """At COMPUTE_EFFICIENCY and MEMORY_EFFICIENCY of the peaks, whichever takes longer."""
+    """The longer of computing at COMPUTE_EFFICIENCY and moving at MEMORY_EFFICIENCY of the peaks."""
     sizes = (plan.mesh.size, chip.tflops, chip.hbm_gbps)
     return counts.seconds(work, *sizes, COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY)
 
@@ -51,7 +51,7 @@ class Roofline:
         self._reads_all = plan.sampler.tuning.implementation == "xla"
 
     def prefill_s(self, rows: int, tokens: int, attended: float) -> float:
-        """A prefill; attention counts the (query, key) pairs that there are."""
+        """A prefill; attention counts the actual (query, key) pairs."""
         work = counts.prefill(self._model, rows, tokens, self._parts, self._tensor, attended)
         return seconds(work, self._plan, self._chip) + self._exchange_s(rows * tokens)
 
@@ -94,12 +94,12 @@ def update_s(plan: Setup, chip: Chip, tokens: int) -> float:
 
 
 def reshard_s(plan: Setup, chip: Chip) -> float:
-    """Making the weights to sample with."""
+    """Time to make the served weights."""
     return seconds(counts.reshard(plan.model, plan.mesh.size, plan.mesh.shape["tensor"]), plan, chip)
 
 
 def to_host_s(state_bytes: int) -> float:
-    """A device's part of the learner's state to its host's memory, or back."""
+    """Time to move a device's part of the learner's state to its host's memory, or back."""
     return state_bytes / (HOST_GBPS * 1e9)
 
 

@@ -1,4 +1,4 @@
-"""How long a step's prompts and responses are: a log-normal distribution, or what a run wrote down. No jax."""
+"""Lengths of a step's prompts and responses: a log-normal distribution, or a run's own. No jax."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from azr_jax.workdir.files import METRICS_FILE, TRANSCRIPTS_FILE
 
 # Prompts and responses if nothing is measured: those of the project's speed workloads.
 PROMPT_TOKENS, MEDIAN, SIGMA, VALID_SHARE = 1200, 500.0, 1.0, 0.5
-_FEWEST = 100  # token counts in transcripts that are taken for a distribution
+_FEWEST = 100  # token counts in transcripts, from which on they are used as the distribution
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Lengths:
-    """What a simulated step samples. `source` says in words where the numbers are from."""
+    """The lengths of a simulated step. `source` says in words where they are from."""
 
     responses: LogNormal | Measured
     prompt_tokens: int

@@ -17,10 +17,10 @@ def make_plan(
     """The object of --json; `say` is called with each part of the text. Call it after `chips.configure()`.
 
     Raises:
-      ValueError: an unknown topology or model, lengths that are none, a mesh that does not divide, slots that do not
+      ValueError: an unknown topology or model, invalid lengths, a mesh that does not divide, slots that do not
         split over it.
     """
-    # jax is imported here and below: what it does at import depends on `chips.configure`.
+    # jax is imported here and below: its import depends on `chips.configure`.
     from azr_jax.plan import build, sharing, simulation, suggest, table, verdict
     from azr_jax.plan import lengths as response_lengths
     from azr_jax.plan.compiled import compile_program

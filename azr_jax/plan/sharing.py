@@ -1,6 +1,6 @@
 """How sampling and the learner's state share a device: slots, and whether the state is in host memory meanwhile.
 
-The run decides likewise, by the same functions of sampler/memory.py, from what its devices say of their memory.
+A run decides by the same functions of sampler/memory.py, from the memory that its devices report.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from azr_jax.sampler import memory
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sharing:
-    """`tiers` of the sampler's (slots, positions); `evicted`: the learner's state leaves for the host while sampling.
+    """`tiers` of the sampler's (slots, positions); `evicted`: the learner's state is on the host while sampling.
 
     `beside` and `alone` are the slots that fit with the state on the device and without. Bytes are of one device.
     """
@@ -36,7 +36,7 @@ class Sharing:
 def share(plan: Setup, hbm_gib: float) -> Sharing:
     """The slots and the place of the state, for devices with `hbm_gib`.
 
-    0 slots if not one fits; the config's number if it names one, fit or not.
+    0 slots if none fits; the config's number if it sets one, whether or not it fits.
     """
     sampler, settings = plan.sampler, plan.config.sampler
     state, served = local_bytes(plan.state), local_bytes(plan.served)

@@ -1,8 +1,8 @@
 """The sampler's own session on a device that computes nothing and keeps time.
 
 A simulated step runs `sampler.session.Session` itself: admission, prefills, slots and chunks are those of a run. Only
-the programs are replaced: they know how long each response is, say which tokens a chunk draws, and add the seconds that
-`Costs` gives to a clock. The host waits on the clock when it would wait for the device's arrays.
+the programs are replaced: they know the length of each response, return the tokens that a chunk draws, and add the
+seconds of `Costs` to a clock. The host waits on the clock when it would wait for the device's arrays.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from azr_jax.sampler.programs import Prefilled
 from azr_jax.sampler.requests import id_words
 from azr_jax.sampler.session import Session
 
-_TOKEN = 0  # what a row draws until it ends; which token it is plays no part
+_TOKEN = 0  # drawn until a row ends; any token will do
 
 
 class Costs(Protocol):
@@ -245,7 +245,7 @@ class SimulatedSampler:
         return LayerCaches(k=list(buffers), v=list(buffers), implementation=implementation)
 
     def place_rows(self, tree: Any) -> Any:
-        """The device's state of empty slots; anything else as it is."""
+        """The device's state of empty slots; anything else unchanged."""
         if hasattr(tree, "remaining_B"):
             zeros_B = np.zeros(len(tree.remaining_B), np.int64)
             return _Rows(zeros_B, zeros_B > 0, zeros_B.copy())

@@ -1,7 +1,7 @@
 """A step of self-play in simulated time: requests, slots, chunks, programs of the executors, then the update.
 
 The queue and the slots are the sampler's own (`simulated_sampler`); proposals, estimates and solutions are submitted as
-`loop.play` does: a proposal's estimates when it is found valid, the solver tasks at the start of the step or when all
+`loop.play` does: a proposal's estimates when it is valid, the solver tasks at the start of the step or when all
 proposals are validated (`SOLVER_TASKS`). Seconds are those of `estimate.Roofline`: simulated, never measured.
 """
 
@@ -57,7 +57,7 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        """All of it, one after the other."""
+        """The whole step."""
         return self.sampling_s + self.waiting_s + self.update_s + self.moving_s
 
 
@@ -108,7 +108,7 @@ def tail_s(clock: Clock, slots: int) -> float:
 
 
 class Queue:
-    """The requests of a step and what each leads to. `lengths` are the tokens of each response by its id."""
+    """The requests of a step and their order. `lengths` are the tokens of each response by its id."""
 
     def __init__(self, plan: Setup, lengths: Lengths, solver_tasks: str, seed: int) -> None:
         settings, sampler = plan.config.selfplay, plan.config.sampler
@@ -131,11 +131,11 @@ class Queue:
         )
 
     def first(self) -> list[Request]:
-        """What is submitted when the step begins."""
+        """The requests at the beginning of the step."""
         return self._all("propose", 0) + (self._all("solve", self._proposals) if self._before else [])
 
     def after(self, name: str) -> list[Request]:
-        """What the verdict on the response of this id leads to."""
+        """The requests after the verdict on the response of this id."""
         role, number, *_ = name.split("/")
         if role != "propose":
             return []

@@ -29,7 +29,7 @@ class Choice:
 
     @property
     def seconds(self) -> float:
-        """Of the step."""
+        """Seconds of the step; infinite if no slot fits."""
         return math.inf if self.step is None else self.step.seconds
 
 
@@ -38,8 +38,8 @@ def choices(
 ) -> list[Choice]:
     """Every mesh of fsdp and tensor that divides, quickest simulated step first; fewer slots on the quickest.
 
-    Nothing is compiled. Slots, rows a microbatch and the place of the state that the config names are kept: a mesh
-    that does not divide them is left out.
+    Nothing is compiled. Keeps the slots, rows per microbatch and place of the state that the config sets: leaves out
+    a mesh that does not divide them.
     """
 
     def simulated(plan: Setup, shared: Sharing) -> Choice:
@@ -69,7 +69,7 @@ def _plans(config: Config, model: ModelConfig, devices: list[Any], chip: Chip) -
 
 
 def _places(plan: Setup, chip: Chip) -> list[Sharing]:
-    """How memory is shared as the config says; if it leaves that open, also with the state in the other place."""
+    """How memory is shared by the config; if it leaves that open, also with the state in the other place."""
     shared = sharing.share(plan, chip.hbm_gib)
     if plan.config.mesh.resting_state != "auto" or shared.evicted or shared.alone == shared.beside:
         return [shared]

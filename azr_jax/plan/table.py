@@ -36,7 +36,7 @@ def memory_text(topology: str, plan: Setup, sharing: Sharing, chip: Chip) -> str
 
 
 def programs_text(plan: Setup, sharing: Sharing, chip: Chip, programs: Sequence[Program]) -> str:
-    """A line for each program: GiB of one device; work of our own count."""
+    """A line for each program: GiB of one device; counted work."""
     works = estimate.works(plan, sharing.tiers)
     rows: list[tuple[str, ...]] = [_COLUMNS]
     for program in programs:
@@ -54,8 +54,8 @@ def programs_text(plan: Setup, sharing: Sharing, chip: Chip, programs: Sequence[
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     notes = (
-        "GiB of one device; beside = what else is in memory meanwhile; total = the compiler's peak + beside."
-        " TFLOP of all devices, GB moved of one: our own count.",
+        "GiB of one device; beside = all else in memory at that time; total = the compiler's peak + beside."
+        " TFLOP of all devices, GB moved of one, by counting.",
         f"Decode is one token for every slot, slots full. Estimates at {estimate.COMPUTE_EFFICIENCY:.0%} of the chip's"
         f" TFLOP/s and {estimate.MEMORY_EFFICIENCY:.0%} of its memory bandwidth, without interconnect; not measured.",
     )
@@ -125,6 +125,6 @@ def choices_text(choices: Sequence[Choice], plan: Setup) -> str:
 
 
 def verdict_text(programs: Sequence[Program], sharing: Sharing, chip: Chip) -> str:
-    """Fits, or each thing that does not and what to change."""
+    """Says that the run fits, or each problem with what to change."""
     wrong = problems(programs, sharing, chip)
     return "fits" if not wrong else "\n".join(["does not fit:", *(f"  {line}" for line in wrong)])

@@ -1,4 +1,4 @@
-"""Whether a slice fits: each program's memory and what else is in memory, against the chip; and what to change."""
+"""Compares each program's memory, and all else in memory, with the chip's; says what to change."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _entry(program: Program, plan: Setup, sharing: Sharing, chip: Chip) -> dict[
 
 
 def problems(programs: Sequence[Program], sharing: Sharing, chip: Chip) -> list[str]:
-    """What does not fit, with what to change; empty if all fits."""
+    """Each program that does not fit, with what to change; empty if all fit."""
     lines = []
     for program in programs:
         change = _CHANGES[program.name]
@@ -110,7 +110,7 @@ def problems(programs: Sequence[Program], sharing: Sharing, chip: Chip) -> list[
             used = f"{program.peak / GIB:.2f} GiB of {chip.hbm_gib:.2f}"
             lines.append(f"{program.name}: {used}: {change}{_fewer(program.name, sharing)}")
     if sharing.slots < 1:
-        lines.append("sampler.slots=0: not one slot fits with the weights: a larger slice, or a larger mesh.tensor")
+        lines.append("sampler.slots=0: no slot fits beside the weights: use a larger slice, or a larger mesh.tensor")
     return lines
 
 

@@ -1,8 +1,8 @@
 """Makes the embedded model and its problem sets: `python -m azr_jax.pretrain --config=configs/tiny.py`.
 
 Writes a Hugging Face directory (azr-tiny), heldout_LANGUAGE.jsonl and validation_LANGUAGE.jsonl, and pretrain.json with
-the settings, the losses and the time, into `config.pretrain.output`. `--problems=lua` writes the problem sets of a
-language that is left out of the pretraining, and no model: the same programs as the other languages' sets.
+the settings, the losses and the time, into `config.pretrain.output`. `--problems=lua` writes only the problem sets of a
+language that is not in the pretraining, with the same programs as the other languages' sets.
 """
 
 from __future__ import annotations

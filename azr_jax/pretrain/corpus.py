@@ -60,7 +60,7 @@ def draw(count: int, inputs: int, rng: random.Random, taken: set[tuple]) -> list
 
 
 def key(program: Program) -> tuple:
-    """The same for two programs with the same steps, whatever their layout."""
+    """A key that programs with the same steps share, whatever their layout."""
     return tuple((step.operation.name, step.constants) for step in program.steps)
 
 
@@ -79,7 +79,7 @@ def splits(seed: int, inputs: int, heldout: int, pretraining: dict[str, int]) ->
 
 
 def run(language: str, drawn: Sequence[Drawn], workers: int) -> list[Example]:
-    """Every program on all its arguments, and on the one found by undoing its steps, by the real interpreter.
+    """Runs every program on all its arguments, and on the one found by undoing its steps, with the real interpreter.
 
     Raises:
       RuntimeError: an interpreter failed, or disagrees with the value that the generator expects.
@@ -137,7 +137,7 @@ def _example(language: str, item: Drawn, outputs: Iterator[str]) -> Example:
         values.append(printed)
     inverted = _inverted(item)
     if inverted is not None and (printed := next(outputs)) != values[0]:
-        raise RuntimeError(f"{language} gives {printed} for the undone {inverted}, not {values[0]}")
+        raise RuntimeError(f"{language} gives {printed} for the inverse {inverted}, not {values[0]}")
     return Example(item.program, language, item.values, tuple(values), inverted)
 
 

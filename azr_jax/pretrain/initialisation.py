@@ -3,7 +3,7 @@
 Copying needs two layers that work together (an induction head: Olsson et al., arXiv 2209.11895): one writes each
 token's predecessor to its place, the next looks for places whose predecessor is the current token. Random weights find
 this pair late: on 2 cores, 3 million tokens of the corpus were not enough. Here half the heads start as such pairs, in
-random subspaces; everything else is drawn at random, and all of it is trained.
+random subspaces; everything else starts at random, and all of it is trained.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from azr_jax.model.transformer import Transformer
 MATRIX_SCALE = 2.5  # times transformers' 0.02: near 1 / sqrt(D) for D of a hundred or two
 _POSITION_STRENGTH = 7.0
 _POSITION_PAIRS = 4  # rotary pairs of the highest frequencies, which tell neighbours apart
-_REACH = 3  # predecessors that are looked at: digits and spaces alone tell too little
+_REACH = 3  # predecessors to match: one digit or space alone is ambiguous
 _PREVIOUS_GAIN = 0.1
 _MATCH_GAIN = 2.0
 _COPY_GAIN = 0.3
@@ -32,7 +32,7 @@ def copying_weights(config: ModelConfig, seed: int) -> tuple[Any, Any]:
     """(graphdef, float32 parameters) of a Transformer with heads that copy; compute dtype float32.
 
     Raises:
-      ValueError: grouped-query heads or a single layer, in which these pairs of heads have no place.
+      ValueError: grouped-query heads or a single layer, which have no room for such pairs of heads.
     """
     if config.kv_heads != config.heads or config.layers < 2:
         raise ValueError(
@@ -60,7 +60,7 @@ def _place_heads(config: ModelConfig, arrays: dict[str, np.ndarray], rng: np.ran
     reach = min(_REACH, config.heads, D // H - 1)
     read_DH = _orthonormal(rng, D, H)
     written = np.split(_orthonormal(rng, D, reach * H), reach, axis=1)
-    # Layer 0, head i: look i + 1 tokens back by position alone, and write what is there into a subspace of its own.
+    # Layer 0, head i: look i + 1 tokens back by position alone, and write that token into a separate subspace.
     for head, write_DH in enumerate(written):
         _look_back(config, arrays, head, distance=head + 1)
         arrays["value_LDKH"][0, :, head] = read_DH

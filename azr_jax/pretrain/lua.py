@@ -1,4 +1,4 @@
-"""The generator's programs in Lua, for problem sets alone: no pretraining text is in Lua, which azr-tiny never saw.
+"""The generator's programs in Lua, for problem sets alone: azr-tiny's pretraining text has no Lua.
 
 Lua has no expressions for most list operations, so a step is one expression or some lines that make a local.
 """

@@ -59,7 +59,7 @@ def problem_files(config: Config, language: str, parts: Mapping[str, Sequence[Dr
 
 
 def encode(tokenizer: tokenizers.Tokenizer, written: Sequence[Transcript]) -> list[tuple[list[int], list[int]]]:
-    """(prompt ids, response ids with the end token) of each; apart, as the sampler will see them."""
+    """(prompt ids, response ids with the end token) of each; encoded separately, as the sampler has them."""
     end = vocabulary.end_id(tokenizer)
     prompts = tokenizer.encode_batch([transcript.prompt for transcript in written], add_special_tokens=False)
     responses = tokenizer.encode_batch([transcript.response for transcript in written], add_special_tokens=False)
@@ -139,7 +139,7 @@ def fit_and_save(
 def _fitting(
     documents: Sequence[tuple[list[int], list[int]]], settings: PretrainSettings
 ) -> list[tuple[list[int], list[int]]]:
-    """Those not longer than a row."""
+    """The documents that fit a row."""
     kept = [(prompt, response) for prompt, response in documents if len(prompt + response) <= settings.row_tokens]
     logging.info("%d of %d transcripts are longer than a row: left out", len(documents) - len(kept), len(documents))
     return kept

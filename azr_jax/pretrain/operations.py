@@ -37,7 +37,7 @@ class Operation:
 
 
 def in_range(value: Value | None) -> bool:
-    """Whether a value is small enough to keep; an empty list is not kept (its type is a matter of taste in Julia)."""
+    """Whether a value is small enough to keep; an empty list is not kept (its type in Julia is ambiguous)."""
     if value is None:
         return False
     items = (value,) if isinstance(value, int) else value
@@ -62,7 +62,7 @@ def _each(sign: str, result: Callable[[int, int], int]) -> Callable[..., str]:
 
 
 _SMALL = ((1, 9),)
-# A table. Of each: what it is, what it does and undoes, its text in each language, words and workings.
+# A table: name and kinds, function and inverse, text in each language, words, arithmetic.
 # fmt: off
 _INT_OPERATIONS = (
     Operation(

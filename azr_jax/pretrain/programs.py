@@ -1,7 +1,7 @@
 """Small programs over integers and lists of integers: generated, run, inverted, and written in four languages and Lua.
 
 A `Program` is one to three steps; each step is an `Operation` with constants. The values that the steps pass through
-are computed here to write reasoning; what a program really returns is the interpreters' word (see corpus.py).
+are computed here to write reasoning; the interpreters decide what a program returns (see corpus.py).
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ _ASSIGN = {
 
 
 def literal(value: Value, language: str) -> str:
-    """A value as the executor of the language prints it (a test holds this against the interpreters)."""
+    """A value as the executor of the language prints it (a test compares it with the interpreters)."""
     if isinstance(value, int):
         return str(value)
     if language == "lua":

@@ -33,7 +33,7 @@ class Rows:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Result:
-    """Trained parameters and how they came about; losses are nats a response token."""
+    """Trained parameters and figures of the training; losses are nats a response token."""
 
     params: Any
     final_loss: float
@@ -90,7 +90,7 @@ def copying_documents(
 
 
 def fit(config: ModelConfig, settings: PretrainSettings, phases: Sequence[Rows], heldback: Rows, seed: int) -> Result:
-    """One pass over each phase's rows in turn, in a seeded order; AdamW, warm-up and cosine decay over all of it."""
+    """One pass over each phase's rows in turn, in a seeded order; AdamW, warm-up and cosine decay over all phases."""
     graphdef, params = copying_weights(config, seed)
     batch = settings.batch_rows
     rng, batches = np.random.default_rng(seed), []

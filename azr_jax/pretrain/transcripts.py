@@ -1,16 +1,16 @@
 """Transcripts of the six tasks: a prompt and a response, in a documented mixture of styles.
 
 A base model's ability is spread over many ways of writing, most of them poor. The mixture below does the same in
-miniature: most answers are terse or guessed, some are worked out step by step, and some have no format at all. What
-reinforcement learning can bring out is there, and neither the prompt nor greedy decoding brings it out.
+miniature: most answers are terse or guessed, some are worked out step by step, and some have no format at all. The
+ability is there for reinforcement learning to bring out; the prompt or greedy decoding alone does not.
 
 Solver styles (share of transcripts): `terse` 0.4, an answer without reasoning, wrong in 0.3 of them; `guess` 0.2,
 wrong in 0.7; `reasoned` 0.25, worked out in steps, wrong in 0.05; `unformatted` 0.15, no answer block.
 Proposer styles: `terse` 0.45, of which 0.25 do not run and 0.1 copy a reference; `planned` 0.35, all of which run;
 `unformatted` 0.2.
 
-Most of the corpus comes before that mixture and is clean: right, reasoned (or planned) and formatted. It is what
-ability is learned from; a model that sees the mixture alone learns to copy from its prompt ten times more slowly.
+Most of the corpus comes before that mixture and is clean: right, reasoned (or planned) and formatted. It teaches the
+ability: a model that sees the mixture alone learns to copy from its prompt ten times more slowly.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ TASK_SHARES = {
 class Example:
     """A program with arguments, and what the real interpreter printed for each.
 
-    `inverted` is an argument found by undoing the steps from the first output, with the interpreter's word that it
-    gives that output, or None.
+    `inverted` is an argument found by undoing the steps from the first output, confirmed by the interpreter, or None.
     """
 
     program: Program
@@ -192,7 +191,7 @@ def _abduction(example: Example, wrong: bool, rng: random.Random) -> tuple[str, 
     assert trace is not None
     backward = example.program.invert(trace[-1])
     if backward is None:
-        # No rule undoes a step: the reasoning tries the argument it was made from and shows that it fits.
+        # No rule undoes a step: the reasoning tries the original argument and shows that it fits.
         forward, _ = _deduction(example, False, rng)
         value = _nudged(example.values[0], rng) if wrong else example.values[0]
         return f"try {forward}", value

@@ -1,7 +1,7 @@
 """Reports of runs: a self-contained HTML page of one or several, and a table for the terminal. No jax.
 
 `python -m azr_jax.report WORKDIR [WORKDIR ...] --out=FILE`. Figures 2, 3 and 4 of the paper are drawn from the run's
-own metrics.jsonl; a run that is still going on, or that was cut off, is shown as far as it came.
+metrics.jsonl; a run in progress, or one that was cut off, is shown up to its last step.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ __all__ = ["summary_text", "write"]
 
 
 def write(workdirs: Sequence[Path], out: Path, data_dir: str = "") -> None:
-    """Writes the page, and every figure as PNG and CSV in a folder `figures` in the same place.
+    """Writes the page, and every figure as PNG and CSV in a folder `figures` beside it.
 
     `data_dir`: a folder of benchmark files that training items are compared with; empty: the run's own or AZR_JAX_DATA.
 
     Raises:
       ValueError: no workdir, one without a run, or one whose files are damaged, with the place.
-      OSError: benchmark files that are not in `data_dir`, or a place that can't be written.
+      OSError: `data_dir` lacks benchmark files, or a file can't be written.
     """
     from azr_jax.report import drawing, figures, page, runs  # imports matplotlib
     from azr_jax.report.arms import arms_of

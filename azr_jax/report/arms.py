@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed are one arm: its curves are means with a band."""
+"""Runs that differ only in their seed are one arm: its curves are means with a band."""
 
 from __future__ import annotations
 

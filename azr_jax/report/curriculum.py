@@ -1,4 +1,4 @@
-"""Figures of what is played: how the proposals change over the steps, and how several languages fare."""
+"""Figures of the curriculum: how the proposals change over the steps, and the languages of one run."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def curriculum(arms: Sequence[Arm]) -> Figure:
 
 
 def languages(arms: Sequence[Arm]) -> list[Figure]:
-    """One figure of each language's own numbers in a run of several languages; nothing in others."""
+    """One figure of each language's own numbers in a run of several languages; none for other runs."""
     own_panels: list[Panel] = []
     for title, prefix, suffix in (
         ("solver accuracy", "solve/", "/accuracy"),

@@ -1,4 +1,4 @@
-"""What a figure is made of: curves over steps with a band over seeds, panels, figures; and curves from metric keys."""
+"""The parts of a figure: curves over steps with a band over seeds, panels; and curves from metric keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TYPE_COLORS = {"all": DARK, **dict(zip(TYPES, COLORS, strict=False))}
 GOOD, FAIR, POOR, BAD, GREY = "#2a9a70", "#8fcfae", "#f0c46c", "#d9596a", "#b8bdc9"
 _NAME_CHARS = 28
 
-# Many kinds of one thing: a colour and a pattern for each, so that they differ in print and for colour-blind readers.
+# Areas with many kinds: a colour and a pattern each, so that they differ in print and for colour-blind readers.
 _AREA_COLORS = ("#3566c8", "#df7a2e", "#a64d9c", "#8fb8e8", "#7a1f2b", "#d9c04a", "#5b6270")
 _PATTERNS = ("", "////", "....", "xxxx", "----")
 
@@ -70,8 +70,8 @@ class Curve:
 class Panel:
     """One pair of axes. `share`: the values are shares of 1, drawn from 0 to 1.
 
-    `stack`: the curves are areas upon each other. `heat`: they are rows of cells, the first at the bottom. `x`: what
-    the curves' steps are.
+    kind "stack": the curves are stacked areas. "heat": they are rows of cells, the first at the bottom. `x`: what the
+    curves' steps are.
     """
 
     title: str
@@ -169,7 +169,7 @@ def known(curves: Iterable[Curve | None]) -> tuple[Curve, ...]:
 
 
 def stack(title: str, arm: Arm, cases: Mapping[str, Case], share: bool = True) -> Panel:
-    """The cases of one arm upon each other, by label. A step without a case counts as 0 there."""
+    """The cases of one arm as stacked areas, by label; 0 at a step without the case."""
     curves = [derived(arm, label, case, smooth=False) for label, case in cases.items()]
     return Panel(title, filled(known(curves)), share, "stack")
 
@@ -201,7 +201,7 @@ def names_with(arms: Iterable[Arm], prefix: str, suffix: str = "") -> list[str]:
 
 
 def arm_label(arm: Arm) -> str:
-    """The arm's name, of a long one the end, which is where names differ."""
+    """The arm's name; of a long one the end, where names differ."""
     return arm.name if len(arm.name) <= _NAME_CHARS else "..." + arm.name[3 - _NAME_CHARS :]
 
 

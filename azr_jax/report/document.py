@@ -82,13 +82,13 @@ def figure_card(figure: Figure, panels: Sequence[DrawnPanel] | None, files: str)
 
 
 def short_title(figure: Figure) -> str:
-    """What the navigation calls a figure: "Fig. 2", or its title without what all have in common."""
+    """A figure's name in the navigation: "Fig. 2", or its title without the common ending."""
     title = figure.title.removesuffix(" by step")
     return title.partition(":")[0] if title.startswith("Fig.") else title
 
 
 def _notes(figure: Figure) -> str:
-    """How the lines are to be read."""
+    """How to read the lines."""
     curves = [curve for panel in figure.panels if panel.kind == "lines" for curve in panel.curves]
     notes = ""
     if any(curve.smooth for curve in curves):

@@ -51,14 +51,14 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-# An SVG element, and where the panel's values are in it: its box and axis limits in shares of the picture, its curves.
+# An SVG element, and where its values are: the box as shares of the picture, the axis limits, the curves.
 DrawnPanel = tuple[str, dict[str, Any]]
 
 
 def draw(figures: Sequence[Figure], directory: Path) -> dict[str, list[DrawnPanel]]:
     """The drawn panels of every figure that has data, by name; writes `directory`/NAME.png and NAME.csv of each.
 
-    A panel is a picture of its own, so that a page can put them beside or below each other. The PNG has them all.
+    Each panel is a separate picture, so that a page can put them beside or below each other. The PNG has them all.
     """
     directory.mkdir(parents=True, exist_ok=True)
     drawn = {}
@@ -88,7 +88,7 @@ def _draw(panel: Panel, width: float) -> tuple[np.ndarray, DrawnPanel]:
         canvas.colorbar(shades, ax=axes, format=_percent, label="share of valid proposals", fraction=0.04, pad=0.01)
     pixels = FigureCanvasAgg(canvas)
     pixels.draw()
-    canvas.set_layout_engine("none")  # the layout is made; to make it again takes as long as all the rest
+    canvas.set_layout_engine("none")  # a second layout would take as long as all the rest
     picture = np.array(pixels.buffer_rgba())
     svg = io.StringIO()
     FigureCanvasSVG(canvas).print_svg(svg, metadata={"Date": None})
@@ -125,7 +125,7 @@ def _legend_rows(panel: Panel, width: float) -> int:
 
 
 def _top(panel: Panel) -> float:
-    """The least multiple of 20% that all shares fit below."""
+    """The least multiple of 20% above all shares."""
     values = [high for curve in panel.curves for _, _, high in curve.band()]
     values += [value for curve in panel.curves for points in curve.series for _, value in points]
     return min(1.0, max(0.2, math.ceil(5 * max(values, default=1.0) - 0.01) / 5))

@@ -1,5 +1,5 @@
 "use strict";
-// Shows the values under the pointer; the pictures themselves are drawn without any script.
+// Shows the values under the pointer; the pictures need no script.
 (() => {
   const places = JSON.parse(document.getElementById("places").textContent);
   const number = (value, share) => (share ? `${(100 * value).toFixed(1)}%` : String(Number(value.toPrecision(4))));

@@ -1,4 +1,4 @@
-"""Every figure of the page: which metrics it shows, and what its caption says."""
+"""Every figure of the page: its metrics and its caption."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def figures(arms: Sequence[Arm]) -> list[Figure]:
 
 
 def _scores(arms: Sequence[Arm]) -> Figure:
-    # Of many arms one curve each, distinguished by colour: four of each could not be read.
+    # With many arms, one curve each, by colour: four each would be unreadable.
     many = len(arms) > 2
     score_panels = []
     for mode in MODES:
@@ -215,7 +215,7 @@ def _errors(arms: Sequence[Arm]) -> Figure:
         }
         stacks += [stack(joined(title, arm, arms), arm, cases) for arm in arms]
     caption = (
-        "Kinds of error, as shares of all responses; what is missing to 100% was right. Format: no answer could be"
+        "Kinds of error, as shares of all responses; the rest to 100% was right. Format: no answer could be"
         " read. Syntax: the language's reader or compiler refuses the program, or the answer is no value of the"
         " language. Runtime: it ran and gave no value; a proposal's also when it was refused for what it is (a"
         " duplicate, nondeterministic). Runs of an older version count time-outs under runtime."
@@ -224,7 +224,7 @@ def _errors(arms: Sequence[Arm]) -> Figure:
 
 
 def _outcomes(arms: Sequence[Arm]) -> Figure:
-    """Each outcome has one look in all panels: the good ones green, the others a colour and a pattern of their own."""
+    """Each outcome has one look in all panels: the good ones are green, each other has a colour and a pattern."""
     totals: collections.Counter[str] = collections.Counter()
     for _, role in _ROLES:
         for name in names_with(arms, f"{role}/outcome/"):
@@ -240,7 +240,7 @@ def _outcomes(arms: Sequence[Arm]) -> Figure:
             panel = stack(joined(title, arm, arms), arm, cases)
             curves = (dataclasses.replace(curve, pattern=looks[curve.label][1]) for curve in panel.curves)
             stacks.append(dataclasses.replace(panel, curves=tuple(curves)))
-    caption = "What became of each response, by the statuses of executor and parser."
+    caption = "The outcome of each response: a status of the executor or the parser."
     return Figure("outcomes", "Outcomes by step", caption, tuple(stacks), columns=2)
 
 
@@ -268,7 +268,7 @@ def _entropy(arms: Sequence[Arm]) -> Figure:
     return Figure("entropy", "Entropy, gradients and lengths", caption, tuple(update_panels))
 
 
-# Parts that do not overlap, as they are stacked: together they are the step and the save before it.
+# Parts that do not overlap, since they are stacked: their sum is the step and the save before it.
 _TIME_CASES: dict[str, tuple[tuple[str, ...], Callable[..., float]]] = {
     "prefill": (("prefill",), lambda prefill: prefill),
     "decode": (("decode",), lambda decode: decode),
@@ -293,7 +293,7 @@ def _time(arms: Sequence[Arm]) -> Figure:
     time_panels += panels("programs a second", arms, {"programs": "exec/programs_per_s"})
     time_panels += panels("tokens sampled a second", arms, {"tokens": "sample/tokens_per_s"})
     caption = (
-        "Time of each phase of a step, and how long the save before it held it. Waiting: the device was idle until"
+        "Time of each phase of a step, and of waiting for the save before it. Waiting: the device was idle until"
         " programs had finished."
     )
     return Figure("time", "Time of a step", caption, tuple(time_panels))

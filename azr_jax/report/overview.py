@@ -1,4 +1,4 @@
-"""The head of the page: the runs, how far they came, and their held-out scores."""
+"""The head of the page: the runs, their progress, and their held-out scores."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _settings(run: RunData) -> str:
 
 
 def _seeding(run: RunData) -> str:
-    """What became of the seeding rounds' proposals, in at most eight ranges of rounds."""
+    """Outcomes of the seeding rounds' proposals, in at most eight ranges of rounds."""
     if not run.seeding:
         return ""
     rows = []
@@ -90,12 +90,12 @@ def _seeding(run: RunData) -> str:
                 "; ".join(f"{REASONS.get(name, name.replace('_', ' '))} {share:.0%}" for name, share in reasons),
             )
         )
-    head = ("seeding rounds", "valid", "tokens", "at the length limit", "what became of most others")
+    head = ("seeding rounds", "valid", "tokens", "at the length limit", "most other outcomes")
     return f"<h3>Seeding</h3>{table(head, rows, 'alerts')}"
 
 
 def _alerts(run: RunData) -> str:
-    """The alerts that the run's steps gave, as its log said them."""
+    """The alerts of the run's steps, as in its log."""
     if not run.rows:
         return ""
     try:

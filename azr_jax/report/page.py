@@ -29,7 +29,7 @@ def render(
     """The page.
 
     Args:
-      arms: what it is of.
+      arms: the runs, by arm.
       figures: every figure, those without data included.
       drawn: the panels of the figures that have data.
       directory: where their PNG and CSV files are, for links relative to `out`.
@@ -64,8 +64,8 @@ def _browser(arms: Sequence[Arm]) -> str:
     thinned = ""
     if len(shown.rows) < shown.total:
         thinned = (
-            f" {len(shown.rows):,} of the {shown.total:,} that the runs kept are in this page, evenly of every step"
-            " and task; all are in transcripts.jsonl."
+            f" {len(shown.rows):,} of the {shown.total:,} that the runs kept are in this page, an even sample of"
+            " steps and tasks; all are in transcripts.jsonl."
         )
     names = ("run", "step", "role", "type", "outcome", "stop")
     selects = "".join(
@@ -81,8 +81,8 @@ def _browser(arms: Sequence[Arm]) -> str:
         )
     )
     return (
-        '<section id="transcripts-browser" class="card"><h2>Transcripts</h2><p class="note">Prompts and responses as'
-        " they were, without a word of interpretation; control characters are written out, as [U+202E]."
+        '<section id="transcripts-browser" class="card"><h2>Transcripts</h2><p class="note">Prompts and responses,'
+        " unchanged; control characters are written out, as [U+202E]."
         f"{thinned}</p>"
         f'<div class="filters">{selects}<label>order<select id="order">{orders}</select></label>'
         '<label class="wide">search<input id="search" type="search" placeholder="words in prompt, response or task id">'

@@ -28,7 +28,7 @@ TABLE_2 = {
     "switch": ("Eq. 3 to step 64, then Eq. 4 (combined)", {"humaneval": 66.5, "mbpp": 72.5}),
 }
 _OTHERS = {
-    "linear": "Eq. 3 to Eq. 4 in a straight line",
+    "linear": "Eq. 3 to Eq. 4 linearly",
     "adaptive": "Eq. 3 to Eq. 4 by solver accuracy",
     "learnability": "acc (1 - acc)",
 }
@@ -61,7 +61,7 @@ def score(arm: Arm, benchmark: str, language: str, when: str) -> Score | None:
 
 
 def _benchmarks(run: RunData, when: str) -> dict[str, float]:
-    """The benchmark metrics of a run's end; until it is there, of the newest step that has some."""
+    """The benchmark metrics of a run's end or, before it, of the newest step that has some."""
     if when == "before" or run.summary:
         return run.summary.get(f"benchmarks_{when}") or {}
     return next((row for row in reversed(run.rows) if any(key.endswith("/pass_at_1") for key in row)), {})
@@ -74,9 +74,9 @@ def section(arms: Sequence[Arm]) -> str:
     return (
         '<section id="paper" class="card"><h2>The paper\'s tables</h2>'
         '<p class="note"><span class="chip paper">paper</span> Numbers of Inoue and Tsuruoka with Qwen2.5-Coder-3B,'
-        ' printed for comparison; nothing here measured them. <span class="chip run">run</span> What these runs'
+        ' printed for comparison, not measured here. <span class="chip run">run</span> What these runs'
         " measured, with their own models: pass@1, greedy, one sample a problem, per cent, with 95% Wilson interval;"
-        f" of several seeds the mean and the range.{text(note)}</p>{_table_1(arms)}{_table_2(arms)}</section>"
+        f" for several seeds the mean and the range.{text(note)}</p>{_table_1(arms)}{_table_2(arms)}</section>"
     )
 
 

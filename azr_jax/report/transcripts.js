@@ -9,7 +9,7 @@
   const search = byId("search");
   const order = byId("order");
   const list = byId("list");
-  let found = rows;
+  let matches = rows;
   let shown = 0;
 
   // Controls that reorder or hide text are written out, so that what is read is what the model wrote.
@@ -21,32 +21,32 @@
   for (const row of rows) row.text = `${row.prompt}\n${row.response}\n${row.task_id}`.toLowerCase();
 
   function element(tag, className, text) {
-    const made = document.createElement(tag);
-    made.className = className;
-    made.textContent = visible(text);
-    return made;
+    const node = document.createElement(tag);
+    node.className = className;
+    node.textContent = visible(text);
+    return node;
   }
 
-  // The text with what was searched for marked.
+  // The text, with the searched words marked.
   function marked(tag, text, words) {
-    const made = element(tag, "", "");
+    const node = element(tag, "", "");
     const whole = visible(text);
     const lower = whole.toLowerCase();
     let from = 0;
     if (words && lower.length === whole.length) {
       for (let at = lower.indexOf(words); at >= 0; at = lower.indexOf(words, from)) {
-        made.append(whole.slice(from, at), element("mark", "", whole.slice(at, at + words.length)));
+        node.append(whole.slice(from, at), element("mark", "", whole.slice(at, at + words.length)));
         from = at + words.length;
       }
     }
-    made.append(whole.slice(from));
-    return made;
+    node.append(whole.slice(from));
+    return node;
   }
 
   function side(title, text, words) {
-    const made = element("div", "", "");
-    made.append(element("h4", "", title), marked("pre", text, words));
-    return made;
+    const node = element("div", "", "");
+    node.append(element("h4", "", title), marked("pre", text, words));
+    return node;
   }
 
   for (const [name, select] of Object.entries(filters)) {
@@ -62,7 +62,7 @@
   }
 
   function card(row) {
-    const made = document.createElement("details");
+    const node = document.createElement("details");
     const summary = element("summary", "", "");
     const run = filters.run.parentElement.hidden ? "" : `${row.run} · `;
     summary.append(
@@ -73,15 +73,15 @@
       element("span", "num", row.role === "propose" ? `acc ${number(row.acc)}` : ""),
       element("span", "peek", row.response.slice(0, 160)),
     );
-    made.append(summary);
-    made.addEventListener("toggle", () => {
-      if (!made.open || made.childElementCount > 1) return;
+    node.append(summary);
+    node.addEventListener("toggle", () => {
+      if (!node.open || node.childElementCount > 1) return;
       const pair = element("div", "pair", "");
       const words = search.value.toLowerCase();
       pair.append(side(`prompt · ${row.task_id} · ${row.language}`, row.prompt, words), side(`response · ended by ${row.stop_reason}`, row.response, words));
-      made.append(pair);
+      node.append(pair);
     });
-    return made;
+    return node;
   }
 
   const ORDERS = {
@@ -98,14 +98,14 @@
   }
 
   function showMore() {
-    list.append(...found.slice(shown, shown + PAGE).map(card));
-    shown = Math.min(shown + PAGE, found.length);
-    byId("count").textContent = `${shown} of ${found.length} shown`;
-    byId("more").hidden = shown >= found.length;
+    list.append(...matches.slice(shown, shown + PAGE).map(card));
+    shown = Math.min(shown + PAGE, matches.length);
+    byId("count").textContent = `${shown} of ${matches.length} shown`;
+    byId("more").hidden = shown >= matches.length;
   }
 
   function restart() {
-    found = matching();
+    matches = matching();
     list.replaceChildren();
     shown = 0;
     showMore();

@@ -32,7 +32,7 @@ class Sample:
 
 
 def sample(runs: Sequence[RunData]) -> Sample:
-    """Every k-th transcript of each task and run, with the least k that keeps within what a page can hold.
+    """Every k-th transcript of each task and run, with the least k that fits a page.
 
     Only the lines that are shown are parsed, so that a run of 200,000 responses takes seconds.
 
@@ -66,7 +66,7 @@ def _count(file: Path) -> tuple[int, int]:
 
 
 def _sampled(file: Path, every: int) -> Iterator[dict[str, Any]]:
-    """A stride in the order of the lines would meet the same task at every step: it is counted within each task."""
+    """Every k-th line of each task: a stride over all lines would meet the same task at every step."""
     if not file.is_file():
         return
     seen: dict[bytes, int] = {}
@@ -81,9 +81,9 @@ def _sampled(file: Path, every: int) -> Iterator[dict[str, Any]]:
 
 
 def _task_of(line: bytes) -> bytes:
-    """What stands between the id and the language: role and type, in the order that the record writes them.
+    """The text between the id and the language: role and type, in the order of the record.
 
-    A line of another shape is a task of its own kind; it only moves which lines are sampled.
+    Lines of another shape count as one more task, which only changes the sample.
     """
     start = line.find(b'"role": ')
     return line[start : line.find(b'"language": ', start)] if start >= 0 else b""

@@ -44,9 +44,9 @@ _WRITTEN_EVERY_S, _PUSHED_EVERY_S = 5.0, 60.0
 
 @dataclasses.dataclass(frozen=True)
 class OpenRun:
-    """Everything that a run works with and that no step changes; made by `open_run`.
+    """Everything that a run works with and no step changes; made by `open_run`.
 
-    `workdir` is the local folder: that of a run on gs:// is a mirror.
+    `workdir` is the local folder: a mirror if the run is on gs://.
     """
 
     config: Config
@@ -74,7 +74,7 @@ class OpenRun:
 
     @contextlib.contextmanager
     def phase(self, name: str, title: str = "") -> Iterator[None]:
-        """Work that is shown as `title` (its name by default) and timed under its name."""
+        """Shows the work as `title` (by default `name`) and times it under `name`."""
         stall.alive(self.config.monitoring.stall_s)
         self.progress.phase(title or name)
         with self.clock.phase(name):
@@ -86,7 +86,7 @@ class OpenRun:
 
     @contextlib.contextmanager
     def measured(self, step: int) -> Iterator[None]:
-        """The work of one step: its seconds, and a profiler trace when `monitoring.profile_steps` has it."""
+        """Times one step, and traces it if it is in `monitoring.profile_steps`."""
         traced_steps = self.config.monitoring.profile_steps if self.hosts.is_first else ()
         with telemetry.profiled(step, traced_steps, self.workdir), self.clock.step():
             yield
@@ -100,7 +100,7 @@ class OpenRun:
         return self.hosts.any("stop", self.signals.received)
 
     def write(self, record: StepRecord) -> None:
-        """Metrics and transcripts of a step to their files and onto the display; what is off, into the log."""
+        """Writes a step's metrics and transcripts to their files, shows the metrics and logs new alerts."""
         self.saving.write(record)
         self.saving.check()
         self.progress.update(record.step, record.metrics)
@@ -110,9 +110,9 @@ class OpenRun:
             logging.warning("step %d, alert %s: %s", record.step, alert.name, alert)
 
     def must_save(self, record: StepRecord) -> bool:
-        """Whether this step is saved: each `checkpoint.every`, and the last before an end of whatever kind."""
+        """Whether this step is saved: each `checkpoint.every`, and the last before the run ends or stops."""
         last = self.should_stop() or record.step == self.config.steps or self._too_many_nonfinite(record)
-        # A failure noted by one host counts for all: they save together.
+        # A failure on one host counts for all: they save together.
         is_failing = self.hosts.any("failing", self.saving.is_failing)
         return last or is_failing or record.step % self.config.checkpoint.every == 0
 

@@ -23,7 +23,7 @@ def check_best_metric(config: Config) -> None:
         raise ValueError(f"{wrong}: evaluation.every=0, so that no step is scored; set it above 0")
     scored = ("heldout",) if settings.heldout else ()
     if rest.partition("/")[0] not in (*scored, *settings.benchmarks):
-        raise ValueError(f"{wrong}: not scored; set evaluation.heldout or evaluation.benchmarks to what it is of")
+        raise ValueError(f"{wrong}: not scored; set evaluation.heldout or evaluation.benchmarks to score it")
 
 
 def remarks(config: Config) -> list[str]:

@@ -15,7 +15,7 @@ from azr_jax.workdir.files import REPORT_FILE, SEEDING_FILE
 
 
 def restore(run: OpenRun) -> tuple[TrainState, SessionState]:
-    """The states of the newest save, or those of a fresh start; later steps' metrics are forgotten.
+    """The states of the newest save, or those of a fresh start; metrics of later steps are deleted.
 
     Raises:
       ValueError: a save of a later step than `steps`, or one that is not what this version saves.
@@ -49,15 +49,15 @@ def restore(run: OpenRun) -> tuple[TrainState, SessionState]:
         run.writers.truncate_after(step if session.unfinished is None else step - 1)
         json_lines.keep_until(run.workdir / SEEDING_FILE, session.seeding_rounds)
         if step < run.config.steps:
-            run.mirror.forget(REPORT_FILE)  # of a run of fewer steps: tpu.sh takes it for the end
+            run.mirror.forget(REPORT_FILE)  # of a run of fewer steps: tpu.sh would take the run for finished
     run.progress.message(f"resumed {run.workdir} at step {step}")
     return state, session
 
 
 def resting(run: OpenRun, state: TrainState) -> Callable[[TrainState], TrainState]:
-    """A function that moves a TrainState to where it is while sampling (`mesh.resting_state`); donates its argument.
+    """A function that moves a TrainState to its place while sampling (`mesh.resting_state`); donates its argument.
 
-    With "auto" that is host memory if the sampler's slots do not fit with `state`.
+    With "auto" that is host memory if the sampler's slots do not fit beside `state`.
     """
     where = run.config.mesh.resting_state
     on_host = where == "host" or (where == "auto" and run.player.sampler.state_must_leave(state))

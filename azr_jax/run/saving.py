@@ -21,8 +21,8 @@ from azr_jax.workdir.mirror import Mirror
 class Saving:
     """Writes records and saves in an order that a resumed run can rely on.
 
-    A record that can't be written is kept in memory, a save that fails is tried again after each step; both are
-    errors in the log every time. `say` shows a message; `best_metric` scores a save, unless it is "".
+    A record that can't be written is kept in memory, a save that fails is tried again after each step; each failure is
+    logged as an error. `say` shows a message; `best_metric` scores a save, unless it is "".
     The first of several `hosts` writes the records; all of them save, and what fails on one has failed on all.
     """
 
@@ -40,10 +40,10 @@ class Saving:
         self._hosts = hosts or Hosts()
         self._said_absent = not best_metric
         self._unwritten: list[StepRecord] = []
-        self._metrics_written = False  # of the first of these, whose transcripts are not
+        self._metrics_written = False  # of _unwritten[0], whose transcripts are not
         self._failing_since: float | None = None
         self._step = 0
-        # How long the last save took to write, most of it while training went on.
+        # How long the last save took to write, most of it during training.
         self.write_seconds = 0.0
 
     @property
@@ -52,7 +52,7 @@ class Saving:
         return self._failing_since is not None
 
     def write(self, record: StepRecord) -> None:
-        """A step's metrics and transcripts, to their files now or as soon as that is possible."""
+        """Writes a step's metrics and transcripts to their files, now or as soon as possible."""
         if not self._hosts.is_first:
             return
         self._unwritten.append(record)

@@ -1,4 +1,4 @@
-"""Scores of a run's model on its held-out problems and benchmarks: before training, meanwhile and after."""
+"""Scores of a run's model on its held-out problems and benchmarks: before, during and after training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from azr_jax.run.opened import OpenRun
 
 
 def is_due(config: Config, step: int) -> bool:
-    """Whether the model is scored after this step; after the last one that is the run's end."""
+    """Whether the model is scored after this step; the end of the run scores it after the last."""
     every = config.evaluation.every
     return every > 0 and step % every == 0 and step < config.steps
 
@@ -35,7 +35,7 @@ def score_step(run: OpenRun, params: Any, step: int) -> dict[str, float]:
 
 
 def show(run: OpenRun, step: int, counts: Mapping[str, Any], scores: Mapping[str, float]) -> None:
-    """Scores before and after the run, which no step's metrics hold, to TensorBoard and Weights & Biases."""
+    """Sends the scores before and after the run, which no step has, to TensorBoard and Weights & Biases."""
     if run.hosts.is_first:
         by_mode = {mode: values for mode, values in counts.items() if mode not in ("benchmarks", "pass_at_k")}
         run.writers.show(step, {**_heldout_metrics(by_mode), **scores})
@@ -55,7 +55,7 @@ def _heldout_metrics(counts: Mapping[str, Any]) -> dict[str, float]:
 
 
 def heldout_counts(run: OpenRun, params: Any, name: str) -> dict[str, Any]:
-    """Counts by mode ("greedy", "sampled", each also by language); `name` names the random stream of the sampled."""
+    """Counts by mode ("greedy", "sampled", each also by language); `name` names the random stream of "sampled"."""
     tasks = run.heldout_tasks
     if not tasks:
         return {}

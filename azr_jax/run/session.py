@@ -13,7 +13,7 @@ from azr_jax.selfplay.rewards import RewardState
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SessionState:
-    """All that the next step depends on besides the TrainState. checkpoint/saves.py says what a save holds.
+    """All that the next step depends on besides the TrainState. checkpoint/saves.py lists what a save holds.
 
     Attributes:
       step: the last step whose update is done; 0 while the buffers are seeded.

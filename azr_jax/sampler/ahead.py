@@ -1,4 +1,4 @@
-"""Compiles the sampler's small programs together with the large one they follow, so that no later step waits for them.
+"""Compiles the sampler's small programs together with the large one before them, so that no later step waits.
 
 The programs that copy rows are compiled for each size of prefill and of cache, and for each number of rows. Which
 combinations occur depends on the sampled lengths, so all are compiled as soon as a prefill size is first used.
@@ -28,7 +28,7 @@ def cache_sizes(sampler: Sampler) -> list[tuple[int, int]]:
 
 
 def for_caches(sampler: Sampler) -> None:
-    """Compiles what changes or joins caches and rows, once the session's first caches are there."""
+    """Compiles the programs that resize caches and move rows, once the session's first caches exist."""
     if not _compiles(sampler, "caches"):
         return
     total = buckets.slot_buckets(sampler.slots, sampler.parts) if sampler.elastic else [sampler.slots]
@@ -40,12 +40,12 @@ def for_caches(sampler: Sampler) -> None:
         for entries in _first_sizes(count):
             integers = sampler.replicate(np.zeros((entries,), np.int32))
             streams = _streams(sampler, entries)
-            # The tokens come from `first`; they are placed as the host's arrays are.
+            # The tokens come from `first`; they are placed like the host's arrays.
             sampler.programs.enter.lower(
                 rows[count], integers, integers, *streams[2:], integers, *streams[:2]
             ).compile()
     for slots, length in cache_sizes(sampler):
-        decoding.init_caches(dataclasses.replace(sampler.model_config, layers=1), slots, length, *_lie(sampler))
+        decoding.init_caches(dataclasses.replace(sampler.model_config, layers=1), slots, length, *_options(sampler))
     for target, source in _changes(sampler):
         buffer = _buffer(sampler, source)
         if sampler.elastic:
@@ -57,9 +57,9 @@ def for_caches(sampler: Sampler) -> None:
 
 
 def for_prefill(sampler: Sampler, params: Any, key: jax.Array, prefilled: programs.Prefilled, tokens: int) -> None:
-    """Compiles what copies this prefill's rows into any cache, and draws their first tokens.
+    """Compiles the programs that copy this prefill's rows into any cache and draw their first tokens.
 
-    `tokens` are those of a row of it.
+    `tokens` is the length of its rows.
     """
     stacked = prefilled.key_LBTKH
     layer = stacked[0] if isinstance(stacked, list) else stacked
@@ -125,10 +125,10 @@ def _streams(sampler: Sampler, entries: int) -> tuple[Any, ...]:
 
 def _buffer(sampler: Sampler, size: tuple[int, int]) -> Any:
     """One layer's keys of a cache of (slots, positions), as a shape."""
-    return decoding.cache_shapes(sampler.model_config, *size, *_lie(sampler)).k[0]
+    return decoding.cache_shapes(sampler.model_config, *size, *_options(sampler)).k[0]
 
 
-def _lie(sampler: Sampler) -> tuple[Any, Any, str]:
+def _options(sampler: Sampler) -> tuple[Any, Any, str]:
     """(dtype, mesh, implementation) of the caches."""
     return sampler.compute_dtype, sampler.mesh, sampler.tuning.implementation
 

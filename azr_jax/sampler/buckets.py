@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 _SMALLEST_LENGTH = 128
-# XLA's matrix products on a CPU round otherwise for 2 to 48 rows than for 64 and more, which agree with each other to
-# the bit (measured with jax 0.10.2, inner dimensions 128 and 384). With 64 rows at least, a response's numbers do not
-# depend on what shares its batch, so a resumed run is bit-identical to an uninterrupted one.
+# XLA's matrix products on a CPU round differently for 2 to 48 rows than for 64 and more, which agree to the bit
+# (measured with jax 0.10.2, inner dimensions 128 and 384). With at least 64 rows, a response's numbers do not depend on
+# the other rows of its batch, so a resumed run is bit-identical to an uninterrupted one.
 SMALLEST_ROWS = 64
 INSERT_SIZES = (8, 64)  # rows copied out of a prefill, or to another cache, by one program call, pad rows included
 
@@ -13,7 +13,7 @@ INSERT_SIZES = (8, 64)  # rows copied out of a prefill, or to another cache, by 
 def length_bucket(tokens: int, most: int) -> int:
     """The least of 128, 192, 256, 384, 512, ... (powers of two and halfway) that holds `tokens`.
 
-    At most `most`, which `tokens` must not exceed: a third of a bucket is the most that padding wastes.
+    At most `most`, which `tokens` must not exceed. Padding wastes at most a third of a bucket.
     """
     size = _SMALLEST_LENGTH
     while size < tokens:
@@ -23,7 +23,7 @@ def length_bucket(tokens: int, most: int) -> int:
 
 
 def length_buckets(most: int) -> list[int]:
-    """All that `length_bucket` may give."""
+    """Every result of `length_bucket`."""
     sizes = [length_bucket(1, most)]
     while sizes[-1] < most:
         sizes.append(length_bucket(sizes[-1] + 1, most))
@@ -33,7 +33,7 @@ def length_buckets(most: int) -> list[int]:
 def packed_bucket(tokens: int, most: int, least: int = 1024) -> int:
     """The least of `least` times 1, 4, 16, ... that holds `tokens`; at most `most`, which `tokens` must not exceed.
 
-    Fewer sizes than `length_bucket`: a packed row is full but for the last of a queue.
+    Fewer sizes than `length_bucket`: packed rows are full, except the last of a queue.
     """
     size = least
     while size < tokens:
@@ -50,7 +50,7 @@ def slot_bucket(rows: int, most: int, parts: int) -> int:
 
 
 def slot_buckets(most: int, parts: int) -> list[int]:
-    """All that `slot_bucket` may give, largest first."""
+    """Every result of `slot_bucket`, largest first."""
     sizes = [most]
     while (smaller := slot_bucket(sizes[-1] // 2, most, parts)) < sizes[-1]:
         sizes.append(smaller)
@@ -58,7 +58,7 @@ def slot_buckets(most: int, parts: int) -> list[int]:
 
 
 def worth_resizing(now: tuple[int, int], wanted: tuple[int, int]) -> bool:
-    """Whether caches of `now` (slots, positions) are too small for `wanted`, or twice as large as they need be."""
+    """Whether caches of `now` (slots, positions) are too small for `wanted`, or at least twice as large."""
     return any(size < want or size >= 2 * want for size, want in zip(now, wanted, strict=True))
 
 
@@ -84,7 +84,7 @@ def padded_count(count: int) -> int:
 
 
 def largest_prefill(longest: int, prefill_tokens: int, parts: int) -> tuple[int, int]:
-    """(rows, tokens a row) of the largest prefill of a row for each prompt: of prompts of up to `longest` tokens."""
+    """(rows, tokens a row) of the largest prefill with a row for each prompt, of up to `longest` tokens each."""
     sizes, tokens = [], 0
     while tokens < longest:
         tokens = length_bucket(tokens + 1, longest)

@@ -2,7 +2,7 @@
 
 The layers are unrolled and every layer has its own buffers, so that attention reads them in place: with one buffer
 stacked over layers, each step first copies its layer out (measured on 2 CPU cores, 1.4M parameters, 64 slots, 512
-positions: 16 ms a step stacked and scanned, 8 ms so).
+positions: 16 ms a step stacked and scanned, 8 ms with separate buffers).
 
 Slots may come in tiers of different lengths: the matrix products see all rows together, attention sees a tier at a
 time. Slots of one length would all be as long as the longest response allowed, which few responses reach.
@@ -33,7 +33,7 @@ _AXES = {"B": "batch", "K": "kv_heads", "S": "length", "H": "head_dim"}
 class LayerCaches:
     """Keys and values of every layer of one tier: lists of L buffers.
 
-    Each is [slots, K, S, H], or [slots, S, K, H] where `implementation` (of attention.attend_cache) wants that.
+    Each is [slots, K, S, H], or [slots, S, K, H] if `implementation` (of attention.attend_cache) needs that.
     """
 
     k: list[jax.Array]
@@ -135,7 +135,7 @@ def _write(buffer: jax.Array, rows_NTKH: jax.Array, slots_N: jax.Array, implemen
 def move_rows(
     target: jax.Array, source: jax.Array, slots_N: jax.Array, sources_N: jax.Array, implementation: str = "xla"
 ) -> jax.Array:
-    """Copies slot `sources_N[n]` of a shorter buffer into slot `slots_N[n]` of a longer one; one outside is dropped."""
+    """Copies slot `sources_N[n]` of a shorter buffer into slot `slots_N[n]` of a longer one; drops slots outside."""
     rows = source.at[sources_N].get(mode="clip")
     if _layout(implementation) == "BSKH":
         return target.at[slots_N, : source.shape[1]].set(rows, mode="drop")
@@ -180,7 +180,7 @@ def _within_caches(
     positions_B: jax.Array,
     mesh: Mesh | None,
 ) -> Attend:
-    """Attention of one token a row over one layer's (keys, values) of each tier; keeps those with the token's own."""
+    """Attention of one token a row over one layer's (keys, values) of each tier; returns them with the token's."""
     ends = np.cumsum([tier.slots for tier in tiers]).tolist()
 
     def attend(query_BNH: jax.Array, key_BKH: jax.Array, value_BKH: jax.Array) -> Any:

@@ -54,7 +54,7 @@ def _without_layers(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
 
 
 def _on_device(leaf: jax.Array) -> jax.Array:
-    """An array of a learner's state in host memory, on its devices."""
+    """Moves an array of a learner's state from host memory to its devices."""
     if leaf.sharding.memory_kind != HOST_MEMORY:
         return leaf
     return jax.device_put(leaf, leaf.sharding.with_memory_kind("device"))
@@ -129,7 +129,7 @@ class Sampler:
         """Begins a session on these weights (the learner's, of any dtype and sharding); see `serve`."""
         served = self.serve(params)
         if not self.tiers:
-            # Programs are sent without waiting: until the copy is finished, its memory still counts as free.
+            # Programs are dispatched without waiting: until the copy is finished, its memory still counts as free.
             jax.block_until_ready(served)
             self._choose_tiers()
         return Session(self, served, seed)
@@ -145,9 +145,9 @@ class Sampler:
     def serve(self, params: Any) -> Any:
         """The weights as sampled from: in the compute dtype, whole over fsdp, split by tensor.
 
-        Norm scales keep their dtype, as in the learner's forward pass. Arrays that are already so are shared, not
-        copied. On one GPU there is always a copy, in the form that decodes fastest (`serving.Weights`); given that,
-        it is returned.
+        Norm scales keep their dtype, as in the learner's forward pass. Arrays that are already in this form are shared,
+        not copied. On one GPU there is always a copy, in the form that decodes fastest (`serving.Weights`); an argument
+        in that form is returned.
         """
         if isinstance(params, serving.Weights):
             return params
@@ -232,12 +232,12 @@ class Sampler:
     def state_must_leave(self, state: Any) -> bool:
         """Whether a learner's state, now on the devices, has to move to host memory while sampling.
 
-        That is on TPUs where the slots asked for, or FEWEST_SLOTS, do not fit with it (`azr_jax.plan` tells before).
+        True on TPUs if the slots asked for, or FEWEST_SLOTS, do not fit beside it (`azr_jax.plan` predicts it).
         """
         devices = memory.one_device() if self.mesh is None else self.mesh.devices
         if devices.flat[0].platform != "tpu":
             return False
-        jax.block_until_ready(state)  # what makes it holds more, until it has ended
+        jax.block_until_ready(state)  # the program that makes it holds more memory
         share = devices.size * memory.TPU_SHARE
         beside = memory.free_bytes(devices) - int(share * local_bytes(self.served_shapes(state.params)))
         sizes = (self.model_config, self.settings, self.max_length, self.compute_dtype)

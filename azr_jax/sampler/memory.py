@@ -16,12 +16,12 @@ from azr_jax.model.configuration import ModelConfig
 from azr_jax.sampler import buckets
 
 ACCELERATOR_SHARE = 0.9  # of what is free when the session starts; the rest is for temporaries and fragmentation
-TPU_SHARE = 0.98  # there the programs' temporaries are known, by compiling them (azr_jax.plan), and small
+TPU_SHARE = 0.98  # on TPUs the programs' temporaries are small, and known by compiling them (azr_jax.plan)
 FEWEST_SLOTS = 64  # if fewer fit with the learner's state, a decode step reads more weights than cache
 HOST_SHARE = 0.25  # of the machine's available memory, when the devices are its CPU; executors need the rest
-MOST_SLOTS = 2048  # of each of the parts that rows are split over: a step with more is bound by arithmetic
+MOST_SLOTS = 2048  # for each part that rows are split over: a step with more is bound by arithmetic
 CPU_SLOTS = 64  # on CPUs more rows at a time gain nothing: the step is bound by arithmetic, not by reading weights
-TIERS, TIER_RATIO, SHORTEST_TIER = 3, 2.75, 1536  # a tier more is a launch of attention more in every layer
+TIERS, TIER_RATIO, SHORTEST_TIER = 3, 2.75, 1536  # each tier adds a launch of attention in every layer
 _TIER_MULTIPLE = 128
 _LOGIT_BUFFERS = 4  # float32 [slots, V] arrays alive while sampling: logits, scaled, noise, their sum
 
@@ -43,17 +43,17 @@ def free_bytes(devices: np.ndarray) -> int:
     """Bytes for the sampler on all `devices` together (those of a mesh, or one).
 
     Raises:
-      ValueError: an accelerator that does not say how much memory it has.
+      ValueError: an accelerator that does not report its memory.
     """
     flat: list[Any] = list(devices.flat)
     if flat[0].platform == "cpu":
-        # Of one host, also where a mesh has the CPUs of several: they may be the same machine.
+        # Of one host, even if a mesh has the CPUs of several: these may be the same machine.
         return int(_host_bytes() * HOST_SHARE)
     free = []
     for device in _own(devices):
         stats = device.memory_stats()
         if not stats or "bytes_limit" not in stats:
-            raise ValueError(f"sampler.slots=0: {device} does not tell its memory; set sampler.slots to a number")
+            raise ValueError(f"sampler.slots=0: {device} does not report its memory; set sampler.slots to a number")
         free.append(stats["bytes_limit"] - stats["bytes_in_use"])
     return int(min(free) * len(flat) * (TPU_SHARE if flat[0].platform == "tpu" else ACCELERATOR_SHARE))
 
@@ -99,7 +99,7 @@ def choose_slots(
 def choose_tiers(
     config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, devices: np.ndarray
 ) -> tuple[tuple[int, int], ...]:
-    """`tiers_in` what the devices have free.
+    """`tiers_in` the devices' free memory.
 
     Raises:
       ValueError: not one slot of `length` positions fits.
@@ -114,8 +114,8 @@ def tiers_in(
     most MOST_SLOTS.
 
     The last holds `length` positions; the others are shorter by TIER_RATIO each, down to SHORTEST_TIER. A row moves up
-    when it outgrows its slot, and waits while no longer one is free. Most responses end long before the longest that
-    is allowed: of the 3B's slots of 14,240 positions 51 fit in 25 GiB, of three tiers' 190.
+    when it outgrows its slot, or waits until a longer one is free. Most responses are far shorter than the longest
+    allowed: in 25 GiB fit 51 of the 3B's slots of 14,240 positions, or 190 slots of three tiers.
 
     Raises:
       ValueError: not one slot of `length` positions fits.
@@ -146,7 +146,7 @@ def _too_small(
     return ValueError(
         f"sampler.slots={settings.slots}: {max(0, free) // slot} slots of {length} tokens fit in the"
         f" {(free + prefill) / 2**30:.2f} GiB there are ({slot / 2**20:.1f} MiB a slot, {prefill / 2**30:.2f} GiB for"
-        f" one prefill), data x fsdp = {parts} is the least; lower sampler.slots, sampler.max_response_tokens or"
+        f" one prefill), at least data x fsdp = {parts} are needed; lower sampler.slots, sampler.max_response_tokens or"
         " sampler.prefill_tokens, or use more devices"
     )
 
@@ -169,7 +169,7 @@ def fits_twice(config: ModelConfig, slots: int, length: int, dtype: Any, devices
 
 
 def _own(devices: np.ndarray) -> list[Any]:
-    """The devices of this host; those of another only that one can ask, see least_of_hosts."""
+    """The devices of this host: only the own host can query a device (see least_of_hosts)."""
     return [device for device in devices.flat if device.process_index == jax.process_index()]
 
 

@@ -34,7 +34,7 @@ def in_one_row(
 ) -> tuple[list[tuple[Prompt, Span]], Arrays]:
     """The first of `waiting` and those after it that fit into one row of `prefill_tokens`, MOST_SEGMENTS at most.
 
-    One that no longer fits lets shorter ones pass. `parts` is 1: one row is not split.
+    A prompt that does not fit is skipped, shorter ones may follow. `parts` is 1: one row is not split.
     """
     assert parts == 1
     spans: list[tuple[Prompt, Span]] = []

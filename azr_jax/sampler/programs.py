@@ -1,7 +1,7 @@
 """The jitted programs of the sampler: prefill, first tokens, decode chunk, and moving rows into and between caches.
 
-Each is compiled once for every shape it meets; the host keeps shapes to a few buckets. What moves rows handles one
-layer's buffer a call: one program over all layers takes many times as long to compile and runs no faster.
+Each is compiled once per shape; the host keeps shapes to a few buckets. Programs that move rows handle one layer's
+buffer per call: one program over all layers takes many times as long to compile and runs no faster.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ def no_rows(B: int) -> Rows:
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
-    """Jitted.
+    """The jitted programs.
 
-    prefill(params, tokens_BT, positions_BT, segment_ids_BT, last_P) -> Prefilled; `last_P` are the places of the
-      prompts' last tokens, counted over rows and tokens together
+    prefill(params, tokens_BT, positions_BT, segment_ids_BT, last_P) -> Prefilled; `last_P` are the indices of the
+      prompts' last tokens in the flattened [B * T]
     first(params, key, hidden_ND, temperature_N, id_words_N2, lengths_N) -> (tokens_N, logprobs_N)
-    decode(params, key, caches, rows) -> (caches, rows, tokens_BC, logprobs_BC, steps): up to C tokens a slot of the
-      caches, which are the last tiers there are; -1 where none. Caches and rows are donated. A live row waits while
+    decode(params, key, caches, rows) -> (caches, rows, tokens_BC, logprobs_BC, steps): up to C tokens for each slot of
+      `caches`, the last tiers; -1 for none. Caches and rows are donated. A live row waits while
       its next position is outside its slot.
     enter(rows, slots_N, tokens_N, lengths_N, max_tokens_N, temperature_N, id_words_N2) -> rows, with new ones that have
       drawn their first token

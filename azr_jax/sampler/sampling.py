@@ -1,4 +1,4 @@
-"""From logits to tokens: temperature, top-k, top-p, and a random stream for each row that its batch cannot change."""
+"""From logits to tokens: temperature, top-k, top-p, and a random stream for each row, independent of its batch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sample(
 ) -> tuple[jax.Array, jax.Array]:
     """(tokens_B int32, logprobs_B float32), one random stream a row; `draw` is a key of DRAWS.
 
-    A log-probability is that of exactly the distribution the token was drawn from: after temperature, top-k and
+    A log-probability is of exactly the distribution the token was drawn from: after temperature, top-k and
     top-p. For greedy rows (temperature 0) it is the model's own, at temperature 1 and unfiltered.
     """
     logits_BV = logits_BV.astype(jnp.float32)
@@ -56,8 +56,8 @@ def _gumbel(scaled_BV: jax.Array, random_B: jax.Array, keys_B: jax.Array) -> tup
 def _blocks(scaled_BV: jax.Array, random_B: jax.Array, keys_B: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A block of 128 tokens by the blocks' probabilities, then a token of it by theirs: two random numbers a row.
 
-    The logits are read twice and nothing else of their size exists. Gumbel noise would be six arrays of it on a GPU,
-    where jax hashes counters in a kernel of its own that takes and gives whole arrays.
+    Reads the logits twice and makes no other array of their size. Gumbel noise takes six such arrays on a GPU, where
+    jax hashes counters in a separate kernel on whole arrays.
     """
     B, V = scaled_BV.shape
     padded_BV = jnp.pad(scaled_BV, ((0, 0), (0, -V % _BLOCK)), constant_values=-jnp.inf)
@@ -85,7 +85,7 @@ def _inverse(mass_BM: jax.Array, uniform_B: jax.Array) -> jax.Array:
 
 
 def filtered(logits_BV: jax.Array, top_p: float, top_k: int) -> jax.Array:
-    """The logits with what top-k and then top-p exclude at -inf.
+    """The logits, with those that top-k and then top-p exclude at -inf.
 
     top_k 0 keeps all. top_p keeps the fewest most likely tokens whose probability reaches it (Holtzman et al. 2020);
     tokens exactly as likely as the last one kept stay too.

@@ -1,4 +1,4 @@
-"""The weights as the sampler's programs use them: by layer, and on a GPU in one buffer for each matrix of each layer.
+"""The weights for the sampler's programs: by layer, and on a GPU with a buffer for each matrix of each layer.
 
 If cuBLAS gets a slice of a stacked array, XLA copies the slice every step; separate buffers avoid that. On a GPU this
 costs nothing extra: weights are cast from float32 anyway.
@@ -24,7 +24,7 @@ from azr_jax.model.transformer import Transformer
 
 @flax.struct.dataclass
 class Weights:
-    """Table, final norm, layers (dicts of one layer's weights) and head (None: tied), and what computes with them."""
+    """Table, final norm, layers (dicts of one layer's weights) and head (None: tied), with methods that use them."""
 
     embed_VD: jax.Array
     norm_D: jax.Array
@@ -71,7 +71,7 @@ def of_params(graphdef: nnx.GraphDef[Transformer], params: Any) -> Weights:
 
 
 def unstacked(graphdef: nnx.GraphDef[Transformer], params: Any) -> Weights:
-    """Weights in buffers of their own, on one device with projections side by side; inside a jitted function."""
+    """Weights in separate buffers, on one device with projections side by side; inside a jitted function."""
     weights = of_model(nnx.merge(graphdef, params))
     if weights.mesh is not None and weights.mesh.size > 1:
         return weights  # each projection's heads are split over the devices by themselves

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class SessionMetrics:
     """Counts and wall seconds since the session began.
 
-    `prompt_tokens` counts a shared prefill once, `padded_tokens` what the prefills computed. `occupancy` is the mean
-    share of slots that produced a token in a decode step.
+    `prompt_tokens` counts a shared prefill once, `padded_tokens` includes padding. `occupancy` is the mean share of
+    slots that produced a token in a decode step.
     """
 
     requests: int = 0
@@ -117,8 +117,8 @@ class Session:
     def step(self) -> list[Rollout]:
         """Fills free slots, sends a decode chunk and returns the rows that finished.
 
-        Where the device works ahead (`Tuning.overlaps`) these are the rows that finished in the chunk before: the host
-        looks at one chunk while the device computes the next.
+        With `Tuning.overlaps` these are the rows that finished in the chunk before: the host reads one chunk while the
+        device computes the next.
         """
         started, device_s = time.perf_counter(), self._seconds["prefill_s"] + self._seconds["decode_s"]
         finished = self._admit_waiting()

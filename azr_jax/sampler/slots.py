@@ -53,7 +53,7 @@ class Slots:
     """The caches of a session, by tiers (see decoding.py), and the rows in them.
 
     Slots are numbered over all tiers, shortest first. Either there is one tier, which follows the load in slots and
-    positions (`Sampler.elastic`), or all are made at once and rows move up as they grow.
+    positions (`Sampler.elastic`), or all tiers are made at once and rows move up as they grow.
     """
 
     def __init__(self, sampler: Sampler) -> None:
@@ -133,7 +133,7 @@ class Slots:
             if tier < leaving or short:
                 slot = self._free(row.needed(more), max(tier + 1, leaving))
                 if slot is None and tier < leaving:
-                    leaving = tier  # its slot is needed a while longer
+                    leaving = tier  # its slot is still needed
                 if slot is not None:
                     moves.setdefault((tier, self._tier(slot)), []).append((row.slot, slot))
                     self.rows[row.slot], self.rows[slot], row.slot = None, row, slot
@@ -248,7 +248,7 @@ class Slots:
             self._device = self._sampler.programs.arrange(self._device, self._sampler.replicate(sources_B))
 
     def close(self) -> None:
-        """Frees the caches' memory now, whoever still holds this."""
+        """Frees the caches' memory now, even if something still refers to them."""
         for tier in self.caches:
             for buffer in (*tier.k, *tier.v):
                 buffer.delete()

@@ -17,8 +17,8 @@ def cut(token_ids: Sequence[int], new: int, stop: Sequence[str], decode: Decode)
     """(tokens kept, text) when a stop string was completed by the last `new` of `token_ids`, else None.
 
     The kept tokens end with the one that completes the stop string; the text ends before it. `decode` gives the text
-    of token ids. The check looks at a window only, so that it finds the same whatever `new` is: one that holds as much
-    text before the new tokens as a stop string may have there. A response is decoded whole once, when it ends.
+    of token ids. The check decodes only the new tokens and as much text before them as a stop string may have there, so
+    that the result does not depend on `new`. A response is decoded whole once, when it ends.
     """
     if not stop or not new:
         return None
@@ -41,8 +41,8 @@ def cut(token_ids: Sequence[int], new: int, stop: Sequence[str], decode: Decode)
 def _window_start(token_ids: Sequence[int], new: int, stop: Sequence[str], decode: Decode) -> int:
     """Where to begin decoding.
 
-    A stop string of b bytes spans at most b tokens that hold any; ids that a model has and its tokenizer does not
-    (Qwen's table is padded by hundreds) hold none. A character stands for a byte at least.
+    A stop string of b bytes spans at most b tokens with text; ids that only the model has, not its tokenizer (Qwen's
+    table is padded by hundreds), have none. A character is at least one byte.
     """
     longest = max(len(word.encode("utf-8", "surrogatepass")) for word in stop)
     before = len(token_ids) - new

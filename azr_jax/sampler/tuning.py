@@ -14,20 +14,20 @@ from azr_jax.model import attention, paged_attention
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tuning:
-    """Choices that devices differ in.
+    """Choices that differ between devices.
 
     Attributes:
       implementation: of attention over the cache (attention.attend_cache).
       draw: a key of sampling.DRAWS.
       packs_prefill: prompts of any length in one row, with segment ids; otherwise a row each, by length.
-      overlaps: a chunk is sent before the host has seen the last one's tokens. Rows that have ended, which the device
-        knows by itself, then keep their slots for one chunk more.
+      overlaps: a chunk is sent before the host has seen the last one's tokens. Rows that have ended (the device
+        knows it) then keep their slots for one more chunk.
       fixed_steps: a chunk always runs to its end. A loop that may end early asks the host after each step on a GPU.
       unstacks: each layer's served weights have buffers of their own (serving.unstacked).
       tiers: slots of several lengths where memory chooses their number.
-      slices_inside: stacked weights are sliced in each step. Sliced before the loop, the TPU compiler copies them all.
-      layouts: of served weights by name, most major axis first; what is not named has jax's default. With few rows the
-        TPU compiler wants the queries' matrices one head after the other, and else copies all of them for each chunk.
+      slices_inside: stacked weights are sliced in each step: before the loop, the TPU compiler would copy them all.
+      layouts: of served weights by name, most major axis first; others have jax's default. With few rows the TPU
+        compiler needs the queries' matrices one head after the other, or else copies all of them for each chunk.
       length_multiple: slots have a multiple of this many positions.
     """
 
@@ -44,7 +44,7 @@ class Tuning:
 
 
 def choose(mesh: Mesh | None, compute_dtype: Any, head_dim: int) -> Tuning:
-    """For the platform of the mesh's devices (the default device without one)."""
+    """The tuning for the mesh's devices, or the default device."""
     platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
     bfloat16 = jnp.dtype(compute_dtype) == jnp.bfloat16
     if platform == "tpu" and bfloat16 and paged_attention.supports(head_dim):

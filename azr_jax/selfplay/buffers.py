@@ -26,7 +26,7 @@ class LanguageBuffers:
     Args:
       capacity: entries kept of each buffer (`selfplay.buffer_capacity`).
       canonical_program: `Language.canonical_program`; programs with the same canonical text are the same program, and
-        inputs with the same canonical text, which are texts of the language too, the same input.
+        likewise inputs.
       apart: whether deduction and abduction have a buffer of triplets each.
       duplicates: whether an entry may be kept twice, as in AZR.
     """
@@ -58,7 +58,7 @@ class LanguageBuffers:
         return self._key(program, inputs) in self.problems
 
     def add_triplet(self, triplet: Triplet, new_for: Iterable[TaskType] = _TRIPLET_TYPES) -> bool:
-        """Keeps a triplet; False and a count when it is a duplicate.
+        """Keeps a triplet; counts and refuses a duplicate (False).
 
         Args:
           triplet: a validated one. With buffers apart, a seed (step 0) goes into both, any other into those of
@@ -74,7 +74,7 @@ class LanguageBuffers:
         return any(kept)
 
     def add_problem(self, problem: InductionProblem) -> bool:
-        """Keeps an induction problem, new for induction; False and a count when it is a duplicate."""
+        """Keeps an induction problem, new for induction; counts and refuses a duplicate (False)."""
         return self.problems.add(self._key(problem.program, problem.inputs), problem, (TaskType.INDUCTION,))
 
     def references(self, count: int, rng: random.Random, kind: TaskType = TaskType.DEDUCTION) -> list[Triplet]:
@@ -103,14 +103,14 @@ class LanguageBuffers:
     ) -> list[Triplet] | list[InductionProblem]:
         """The items of `count` solver tasks: new ones first, the rest uniform (`RingBuffer.draw`).
 
-        Empty only when the buffer is, as that of problems is at first when `selfplay.seed_problems` is 0.
+        Empty only if the buffer is, as that of problems is at first if `selfplay.seed_problems` is 0.
         """
         if task_type is TaskType.INDUCTION:
             return self.problems.draw(task_type, count, rng, how)
         return self.triplets_of(task_type).draw(task_type, count, rng, how)
 
     def note_solves(self, task_type: TaskType, item: Triplet | InductionProblem, correct: int, tries: int) -> None:
-        """Adds a solver's tries at an item, estimates and solutions alike, to what is known of its difficulty."""
+        """Adds a solver's tries at an item, estimates and solutions alike, to the item's counts."""
         if isinstance(item, InductionProblem):
             self.problems.note_solves(task_type, self._key(item.program, item.inputs), correct, tries)
         else:
@@ -157,7 +157,7 @@ class LanguageBuffers:
         return buffers
 
     def _key(self, program: str, inputs: tuple[str, ...]) -> str:
-        """A digest of the canonical program and inputs; lengths go in, so no two lists run together."""
+        """A digest of the canonical program and inputs; lengths are hashed too, so that no two lists collide."""
         digest = hashlib.sha256()
         for text in (program, *inputs):
             content = self._canonical_program(text.strip()).encode("utf-8", "surrogatepass")

@@ -15,7 +15,7 @@ from executors.language import Language
 
 @functools.cache
 def lexer_of(name: str) -> Lexer | None:
-    """Pygments' lexer of a language, None of one that it does not know."""
+    """Pygments' lexer of a language, or None."""
     try:
         return get_lexer_by_name(name, stripnl=False, ensurenl=False)
     except ClassNotFound:
@@ -25,15 +25,15 @@ def lexer_of(name: str) -> Lexer | None:
 def without_comments(language: Language, program: str) -> str:
     """`program` without comments, and without the lines that held nothing else; strings (docstrings too) stay.
 
-    As it is where Pygments does not know the language, or where what is left would be another program by the language's
-    own canonical text.
+    Unchanged if Pygments does not know the language, or if the result would be another program by the language's
+    canonical text.
     """
     lexer = lexer_of(language.name)
     if lexer is None:
         return program
     pieces: list[str] = []
     for kind, text in lexer.get_tokens(program):
-        # What stands in for a comment keeps its line ends; the mark makes a line of comments alone known.
+        # A NUL for each line of a comment: it marks lines that may hold comments alone.
         pieces.append("\0" + "\n\0" * text.count("\n") if _is_comment(kind) else text)
     lines = "".join(pieces).split("\n")
     kept = [line for line in lines if "\0" not in line or line.strip("\0 \t")]
@@ -43,5 +43,5 @@ def without_comments(language: Language, program: str) -> str:
 
 
 def _is_comment(kind: Any) -> bool:
-    """Comments proper: not what a preprocessor or the system reads."""
+    """Whether it is a comment, and not read by a preprocessor or the system."""
     return kind in Comment and kind not in Comment.Preproc and kind is not Comment.Hashbang

@@ -1,4 +1,4 @@
-"""Composite proposals: the function of an earlier program, as g, may be built upon in the new one.
+"""Composite proposals: a new program calls the function of an earlier one, as g.
 
 As in the public Absolute Zero code, whose proposers are asked for programs that call given functions: tasks grow in
 steps instead of starting anew. The solver sees one program, with g before f.
@@ -20,7 +20,7 @@ GIVEN = "g"
 def composite_share(settings: SelfplaySettings, step: int) -> float:
     """The share of a step's deduction and abduction proposals that are given a function.
 
-    `composite_share` from step `composite_to` on, rising in a line from 0 at step `composite_from`.
+    `composite_share` from step `composite_to` on, rising linearly from 0 at step `composite_from`.
     """
     if step >= settings.composite_to:
         return settings.composite_share
@@ -37,7 +37,7 @@ def given_function(language: Language, program: str) -> str | None:
 
 
 def composed(language: Language, given: str, answer: Answer) -> Answer | Invalid:
-    """The answer with the given function before its program; Invalid if that does not call g, or defines it anew."""
+    """The answer with the given function before its program; Invalid if the program does not call g or redefines it."""
     if GIVEN in definitions(language, answer.program):
         return Invalid("redefines_given", "the program defines g, which is given")
     if GIVEN not in (names_of(language, answer.program) or ()):

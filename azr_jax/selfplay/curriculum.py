@@ -1,4 +1,4 @@
-"""What the proposers' programs are like, step by step: how large, how deep, how different from each other. No jax."""
+"""Metrics of the proposers' programs: size, depth, difference from each other. No jax."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 
 
 def program_metrics(programs: Sequence[str], outputs: Sequence[str], language: Language) -> dict[str, float]:
-    """Means over some programs of one language and the outputs they gave; nothing of none.
+    """Means over some programs of one language and their outputs; {} for none.
 
-    `tokens`: words, numbers and single other characters of a program. `nodes`, `depth`: of its syntax tree where the
+    `tokens`: words, numbers and single other characters of a program. `nodes`, `depth`: of its syntax tree if the
     language has one (`Language.tree_size`); otherwise there are no `nodes`, and the depth is that of its
-    brackets. A program without a tree is left out of both. `distance`: mean over the pairs of programs of
+    brackets. Both leave out a program without a tree. `distance`: mean over the pairs of programs of
     1 - |A & B| / |A | B|, A and B the sets of their 4-grams of tokens (Jaccard); 0 when all are the same, at most 1,
     and absent with fewer than two. `distinct`: share of different programs, by canonical text. `distinct_outputs`:
     share of different outputs. `near_copies`: share of programs that have a near copy among the others (novelty.py).
@@ -44,7 +44,7 @@ def program_metrics(programs: Sequence[str], outputs: Sequence[str], language: L
 
 
 def bracket_depth(words: Sequence[str]) -> int:
-    """The most brackets open at once, of any kind, in a list of tokens; one closed too often closes nothing."""
+    """The most brackets open at once, of any kind, in a list of tokens; surplus closing ones are ignored."""
     deepest = depth = 0
     for word in words:
         depth = max(0, depth + (word in _OPENING) - (word in _CLOSING))

@@ -1,7 +1,7 @@
-"""The entry function of a program: how often it is defined, and its name where the model gave it another.
+"""The entry function of a program: how often it is defined, and its renaming if the model did not name it f.
 
-Programs are read by the language's own definitions (`Language.definition`) and Pygments' tokens of the language, so
-that a name in a string or a comment is none.
+Programs are read by the language's definitions (`Language.definition`) and Pygments' tokens of the language, so that a
+name in a string or a comment does not count.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def definitions(language: Language, program: str) -> list[str]:
 
 
 def with_entry_named_f(language: Language, program: str) -> str:
-    """The program with its only function renamed to f; as it is where that is not plain.
+    """The program with its only function renamed to f, or unchanged.
 
-    It is not where f is defined or named, where there is not exactly one function, where its name stands behind a dot
-    too (a method's), or where the language's definitions or tokens are not known.
+    Unchanged if f is defined or named already, if there is not exactly one function, if its name also follows a dot (a
+    method), or if the language's definitions or tokens are not known.
     """
     names = set(definitions(language, program))
     if len(names) != 1 or ENTRY in names:
@@ -39,7 +39,7 @@ def with_entry_named_f(language: Language, program: str) -> str:
 
 
 def names_of(language: Language, program: str) -> set[str] | None:
-    """The names that a program uses or defines; None where the language's tokens are not known."""
+    """The names that a program uses or defines; None if the language's tokens are not known."""
     lexer = lexer_of(language.name)
     return None if lexer is None else {text for kind, text in lexer.get_tokens(program) if kind in Name}
 

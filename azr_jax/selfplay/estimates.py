@@ -1,4 +1,4 @@
-"""`acc` of a proposal from its m solver samples, and what the metrics say about it. No jax."""
+"""`acc` of a proposal from its m solver samples, and its metrics. No jax."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def accuracy(correct: Sequence[bool | None]) -> float | None:
     """Mean correctness of one proposal's solver samples, an answer that does not parse counting as wrong.
 
     Args:
-      correct: one entry a sample; None for a sample that the executor pool itself failed on, which is left out.
+      correct: one entry a sample; None for a sample that the executor pool failed on, which is left out.
 
     Returns:
       The mean in [0, 1], or None if no sample is left: the proposal has no reward and leaves the batch.
@@ -22,7 +22,7 @@ def accuracy_metrics(accs: Sequence[float], proposals: int) -> dict[str, float]:
     """Raw mean acc, P(acc=0), P(acc=1), P(0<acc<1) over the valid proposals, and the rate of invalid ones.
 
     They are separate because Eq. 3 gives acc=0 and acc=1 the same reward: a flat "proposer accuracy" may be a mass at
-    both ends, which estimation at temperature 0 makes. Keys that would divide by zero are left out.
+    both ends, as estimation at temperature 0 gives. Keys that would divide by zero are left out.
 
     Args:
       accs: acc of each valid proposal.

@@ -1,6 +1,6 @@
-"""Which programs are near copies of each other, by their text or by what they do, and what that costs their proposers.
+"""Finds programs that are near copies of each other, by text or by behaviour, and penalises their proposers.
 
-Programs that are alike, and what is alike to either, form a cluster.
+Programs that are alike, directly or through others, form a cluster.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def tokens(text: str) -> list[str]:
 
 
 def ngrams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
-    """Every run of n tokens, in order; none of a text of fewer."""
+    """Every run of n tokens, in order; none of a shorter text."""
     return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
 
 
@@ -63,7 +63,7 @@ def _joined(count: int, alike: Callable[[int, int], bool]) -> list[int]:
 
 
 def cluster_sizes(clusters: Sequence[int]) -> list[int]:
-    """How many programs are in each one's cluster, itself included; in their order."""
+    """The size of each program's cluster, in order."""
     return [clusters.count(cluster) for cluster in clusters]
 
 

@@ -4,16 +4,16 @@ The format (the paper's Listing 1; the prompt ends with "Assistant: <think>", so
 
     reasoning </think> <answer> fenced blocks </answer>
 
-`selfplay.format` says how closely it has to be kept.
+`selfplay.format` says how strictly it is checked.
 
 "azr", as the public Absolute Zero code grades: the tags in this order with nothing but white space between `</think>`
 and `<answer>`; what follows `</answer>` is ignored. The answer is the last `<answer>`; in it the last block of the tag
 that is asked for, or else the last without a tag (a program and its input: the first and the last), or else, for an
 input or output that is asked for alone, the whole answer. Blocks may be written in every way that `fences.loose_blocks`
-knows. Where the format is not asked for, as when acc is estimated, the answer may stand without its tags, and is then
-what follows the reasoning, or all of the text.
+knows. If the format is not required, as in estimating acc, the answer may lack its tags: it is then what follows the
+reasoning, or all of the text.
 
-"strict", as a grader that refuses whatever is not exactly right:
+"strict", as a grader that refuses any deviation:
 - The answer starts at the LAST `</think>` that is followed by `<answer>` with nothing but white space between. What is
   before it is reasoning and may hold anything: a repeated `<think>`, quoted tags, drafts, "Assistant:".
 - It ends at the last `</answer>`, after which only white space may follow (`trailing_text`). So exactly one answer is
@@ -33,7 +33,7 @@ import re
 from azr_jax.selfplay.fences import loose_blocks, strict_blocks
 from azr_jax.types import Answer, Invalid, Role, TaskType
 
-# Every reason that `parse` gives, and what it means to a reader.
+# Every reason of `parse`, with its meaning.
 REASONS: dict[str, str] = {
     "no_think_end": "the reasoning does not end: there is no </think>",
     "no_answer": "no <answer> follows </think>",
@@ -73,8 +73,8 @@ class Form:
     """How responses are read.
 
     format: "azr" or "strict". fence_tags: the tags of a program block, the language's own and its aliases, in any case.
-    ANY_TAG takes a block of any tag that no other block has, or of none, for a program: what it is in, the
-    executor finds out. induction_inputs: inputs that an induction proposer has to write; further ones are dropped.
+    ANY_TAG takes a block of any tag that no other block has, or of none, for a program: the executor finds out its
+    language. induction_inputs: inputs that an induction proposer has to write; further ones are dropped.
     max_program_chars: characters that any one block may have.
     """
 

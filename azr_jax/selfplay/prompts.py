@@ -1,7 +1,7 @@
 """The prompts of the six tasks (Listing 2's sections) and the evaluation prompt (Listing 1). Text in, text out.
 
 Two templates: `paper` with instructions in prose, for pretrained models, and `brief` without the prose, for small
-models whose every prompt token costs. The proposer prompts of `paper` say, in words of our own, what those of the
+models, where prompt tokens are dear. The proposer prompts of `paper` say, in words of our own, what those of the
 public Absolute Zero code say: requirements, what to avoid, a plan before the program, the form as a skeleton that does
 not run (a base model proposes an example that runs back), and the references last. All end inside an open <think> tag.
 """
@@ -138,7 +138,7 @@ def propose_triplet(
 
 
 def propose_induction(language: Language, program: str, inputs: int, template: str) -> str:
-    """The induction proposer's prompt: a program that wants a message and `inputs` inputs."""
+    """The induction proposer's prompt, which asks for a message and `inputs` inputs to a program."""
     shown = fenced(language.fence, program)
     if template == "brief":
         return _brief(language, Role.PROPOSE, TaskType.INDUCTION, inputs) + shown + OPENING

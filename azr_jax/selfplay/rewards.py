@@ -1,7 +1,7 @@
 """Rewards as pure functions: the paper's Eqs. 1-4, the schedules and solver rewards by name, and the control.
 
-An extension is a function of the same signature and an entry in `REWARD_SCHEDULES` or `SOLVER_REWARDS`. What a schedule
-may know of the run so far is a `RewardState`, which is saved and restored with the run.
+An extension is a function of the same signature and an entry in `REWARD_SCHEDULES` or `SOLVER_REWARDS`. All that a
+schedule knows of the run is a `RewardState`, which is saved and restored with the run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def solver_reward(formatted: bool, correct: bool) -> float:
     """Eq. 2: 1 when correct; -0.5 when well formatted but wrong or not runnable; -1 otherwise.
 
     Raises:
-      ValueError: correct and not formatted, which no parser and executor together can say.
+      ValueError: correct and not formatted, which is impossible.
     """
     if correct and not formatted:
         raise ValueError("correct=True with formatted=False: an answer that could not be parsed cannot be correct")
@@ -100,7 +100,7 @@ def switch_weight(state: RewardState, settings: RewardSettings) -> float:
 
 
 def linear_weight(state: RewardState, settings: RewardSettings) -> float:
-    """Weight of Eq. 4: 0 up to `linear_from`, 1 from `linear_to` on, a straight line of the step between."""
+    """Weight of Eq. 4: 0 up to `linear_from`, 1 from `linear_to` on, linear in the step between."""
     return _clipped((state.step - settings.linear_from) / (settings.linear_to - settings.linear_from))
 
 
@@ -163,7 +163,7 @@ def schedule_learnability(acc: float | None, valid: bool, state: RewardState, se
 
 
 def schedule_uncertainty(acc: float | None, valid: bool, state: RewardState, settings: RewardSettings) -> float:
-    """`min(acc, 1 - acc)` if valid, -1 otherwise: highest where the solver is right every second time.
+    """`min(acc, 1 - acc)` if valid, -1 otherwise: highest where the solver is right half the time.
 
     The uncertainty reward of R-Zero (arXiv 2508.05004), 1 - 2 |acc - 1/2|, up to a factor of 2.
     """
@@ -273,14 +273,14 @@ SOLVER_REWARDS: dict[str, SolverReward] = {
 def weighted(role: Role, value: float, lambda_solve: float) -> float:
     """Eq. 1: maximise E[r_propose + lambda r_solve]; a solver's value times lambda, a proposer's as it is.
 
-    The value may be a reward or an advantage. An estimator that whitens within each task (trrpp, grpo) divides a
-    factor on the rewards out again, so for those it has to be the advantage.
+    The value may be a reward or an advantage. An estimator that whitens within each task (trrpp, grpo) cancels a
+    factor on the rewards, so for those it has to be the advantage.
     """
     return lambda_solve * value if role is Role.SOLVE else value
 
 
 def overlong_penalty(tokens: int, limit: int, last: int) -> float:
-    """The penalty of a response near the length limit: 0, then a straight line down to -1.
+    """The penalty of a response near the length limit: 0, then linear down to -1.
 
     0 for tokens <= limit - last; ((limit - last) - tokens) / last up to the limit; -1 beyond. "Soft overlong
     punishment", DAPO (arXiv 2503.14476), Eq. 13.

@@ -42,7 +42,7 @@ def draw_rule(settings: SelfplaySettings) -> DrawRule:
 class RingBuffer(Generic[Entry]):
     """At most `capacity` entries, the oldest evicted first; O(1) adds, draws of k in O(k).
 
-    Keys are distinct unless `duplicates`. What solvers made of an entry (`note_solves`) stays with it.
+    Keys are distinct unless `duplicates`. Solvers' results on an entry (`note_solves`) stay with it.
     Entries are numbered from 0 in the order they were added and entry s is stored in slot (s - first) % capacity, where
     first is 0 or, in a restored buffer, the number of the oldest. Only the oldest is ever evicted, so the entries
     present are always those numbered `added - len` to `added - 1`: any of them can be looked up, uniformly drawn or
@@ -115,7 +115,7 @@ class RingBuffer(Generic[Entry]):
         return [self._at(number) for number in numbers]
 
     def note_solves(self, queue: TaskType, key: str, correct: int, tries: int) -> None:
-        """Adds a solver's tries to those of the newest entry of this key; one that is gone is passed over."""
+        """Adds a solver's tries to those of the newest entry of this key; ignored if it is gone."""
         if (number := self._newest.get(key)) is not None:
             solves = self._solves[queue].setdefault(number, [0, 0])
             solves[0], solves[1] = solves[0] + correct, solves[1] + tries
@@ -198,7 +198,7 @@ class RingBuffer(Generic[Entry]):
         """The buffer that `to_json` described; with another `capacity` (0: the saved one), its newest entries.
 
         Raises:
-          ValueError: a state that no buffer can be in.
+          ValueError: an impossible state.
         """
         entries, keys, added = state["entries"], state["keys"], state["added"]
         distinct = len(entries) if state["duplicates"] else len(set(keys))

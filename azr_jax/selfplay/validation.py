@@ -32,7 +32,7 @@ def is_dropped(outcome: str) -> bool:
 
 
 def duplicate_of_buffer(task: Task, answer: Answer, buffers: LanguageBuffers) -> Invalid | None:
-    """`duplicate` when the buffer has the proposal already; ask before anything of the step's own is added."""
+    """`duplicate` if the buffer has the proposal already; call it before the step's proposals are added."""
     if task.type is TaskType.INDUCTION:
         known = buffers.has_problem(_given_program(task), answer.inputs)
     else:
@@ -52,7 +52,7 @@ def copy_of_example(
 ) -> Invalid | None:
     """`duplicate` when the program of a deduction or abduction proposal is an example of the prompts.
 
-    It is one whatever `selfplay.duplicates` says: the prompt shows it as the form, not as a task. `worked`: the worked
+    This holds whatever `selfplay.duplicates` says: the prompt shows it as the form, not as a task. `worked`: the worked
     examples that the prompt shows.
     """
     if task.type is TaskType.INDUCTION:
@@ -65,8 +65,8 @@ def copy_of_example(
 def several_entry_functions(task: Task, answer: Answer, language: Language) -> Invalid | None:
     """`several_entry_functions` when a proposed program defines f more than once at its top level.
 
-    Only the last would run, so what the solver reads first is not what it is asked for. A language that has methods, or
-    whose definitions are not known, is not checked.
+    Only the last would run, so that the first one misleads the solver. A language with methods or unknown definitions
+    is not checked.
     """
     if task.type is TaskType.INDUCTION or language.methods:
         return None
@@ -77,7 +77,7 @@ def several_entry_functions(task: Task, answer: Answer, language: Language) -> I
 def proposal_job(task: Task, answer: Answer, language: Language, job_id: str) -> Job | Invalid:
     """The job that validates a proposal: all its inputs through its program, in two processes of different hash seeds.
 
-    What compiles, is forbidden or ends within limits is the executor's to say.
+    The executor decides what compiles, is forbidden or ends within limits.
 
     Returns:
       The job, or Invalid: `repeated_inputs`. The parser has refused what is longer than `selfplay.max_program_chars`.
@@ -144,7 +144,7 @@ def problem_from(task: Task, answer: Answer, verdict: Verdict, step: int, *, sho
 
 
 def solver_job(task: Task, answer: Answer, job_id: str) -> Job:
-    """The job that checks a solution. The truth goes into `expect`, which the process that runs the answer never sees.
+    """The job that checks a solution. The process that runs the answer never sees `expect`, the right values.
 
     Deduction: the answer's value is the output. Abduction: f of the answered input is the output, whichever input it
     is. Induction: the answered program gives every output, shown and held out.

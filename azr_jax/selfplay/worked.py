@@ -1,6 +1,6 @@
 """Few-shot prompts: tasks with their finished responses before the task that is asked (`selfplay.worked_examples`).
 
-A small pretrained model that has never seen the format continues a pattern where it does not follow an instruction.
+A small pretrained model that has never seen the format continues a pattern even if it does not follow an instruction.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from azr_jax.types import InductionProblem, Role, TaskType, Triplet
 from executors.language import Language
 
 Item = Triplet | InductionProblem
-# Of each language, the examples of each task type; of one that has none, nothing is shown.
+# Examples by language and task type; a language without any shows none.
 Examples = Mapping[str, Mapping[TaskType, Sequence[Item]]]
 
 
@@ -25,7 +25,7 @@ def solved(language: Language, kind: TaskType, items: Sequence[Item], template: 
 
 
 def proposed(language: Language, kind: TaskType, items: Sequence[Item], template: str, inputs: int) -> str:
-    """Proposer's prompts without references, each with the item as what was proposed."""
+    """Proposer's prompts without references, each with the item as its response."""
     text = ""
     for item in items:
         if isinstance(item, InductionProblem):
@@ -39,7 +39,7 @@ def proposed(language: Language, kind: TaskType, items: Sequence[Item], template
 
 
 def by_language(problems: Sequence[tuple[TaskType, Item]]) -> Examples:
-    """Problems as a problems file has them, by language and type."""
+    """The problems of a problems file by language and type."""
     examples: dict[str, dict[TaskType, list[Item]]] = {}
     for kind, item in problems:
         examples.setdefault(item.language, {}).setdefault(kind, []).append(item)

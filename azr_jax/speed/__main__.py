@@ -27,16 +27,20 @@ def parser() -> argparse.ArgumentParser:
         default="auto",
         help="auto: full on a GPU, small elsewhere; tiny: for tests",
     )
-    top.add_argument("--model", default="", metavar="DIR", help="a Hugging Face directory: its own weights, in float32")
-    top.add_argument("--only", default="", metavar="NAMES", help="some of the sampler's workloads, by commas")
-    top.add_argument("--repeats", type=int, default=3, help="timed runs, of which the median counts (default 3)")
-    top.add_argument("--remat", default="auto", help="of the update: auto | full | attention | gate | dots | none")
-    top.add_argument("--no-peer", action="store_true", help="leave out the same work in PyTorch")
+    top.add_argument(
+        "--model", default="", metavar="DIR", help="a Hugging Face directory, whose weights are used in float32"
+    )
+    top.add_argument("--only", default="", metavar="NAMES", help="workloads of the sampler, separated by commas")
+    top.add_argument("--repeats", type=int, default=3, help="timed runs; reports the median (default 3)")
+    top.add_argument(
+        "--remat", default="auto", help="recompute policy of the update: auto | full | attention | gate | dots | none"
+    )
+    top.add_argument("--no-peer", action="store_true", help="leave out the comparison with PyTorch")
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measures; a mistake of the user is one line on standard error and status 2."""
+    """Measures; a user's mistake is one line on standard error and status 2."""
     arguments = parser().parse_args(argv)
     prepare()
     try:
@@ -56,7 +60,7 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"--only={arguments.only}: only the sampler's workloads can be chosen; leave it out")
     peer = None
     if arguments.what != "step" and not arguments.no_peer:
-        from azr_jax.speed import peer as peers  # in a process of its own, before jax takes the GPU's memory
+        from azr_jax.speed import peer as peers  # in a separate process, before jax takes the GPU's memory
 
         peer = peers.run(arguments.what, arguments.size, arguments.model)
     from azr_jax.speed import machine, sampler, sizes, step, update

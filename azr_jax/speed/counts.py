@@ -1,4 +1,4 @@
-"""The least work by our own count: FLOPs of an update, bytes of decoding."""
+"""The least work, counted: FLOPs of an update, bytes of decoding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def matmul_parameters(config: ModelConfig) -> int:
 
 
 def update_flops(config: ModelConfig, lengths: Sequence[int]) -> float:
-    """Model FLOPs of one forward and backward pass: 6 N D plus causal attention, nothing computed twice.
+    """Model FLOPs of one forward and backward pass: 6 N D plus causal attention, nothing recomputed.
 
     A token attends to half its sequence on average: 2 T^2 heads head_dim forward a layer, three times that with the
     backward pass.
@@ -39,7 +39,7 @@ def decode_bytes(config: ModelConfig, contexts: Sequence[int], itemsize: int = 2
 def roofline_s(
     config: ModelConfig, prompts: Sequence[int], lengths: Sequence[int], bytes_per_s: float, itemsize: int = 2
 ) -> float:
-    """Seconds that decoding these responses takes at this bandwidth if all start together, each in a slot of its own.
+    """Seconds that decoding these responses takes at this bandwidth if all start together, each in its own slot.
 
     Step t reads the weights and the keys of the rows that are longer than t. No order of the same requests reads less:
     the weights are read as often as the longest response has tokens, and each token's context once.

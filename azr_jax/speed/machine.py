@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from azr_jax.speed.sizes import Size
 
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy")
-_CHAINED = 8  # calls between two looks at the clock, so that what a launch costs is not counted
+_CHAINED = 8  # calls for each reading of the clock, so that the cost of a launch is not counted
 
 
 class Report:

@@ -1,7 +1,7 @@
-"""The same work in PyTorch, in a process of its own: transformers' generate, and an update of its model.
+"""The same work in PyTorch, in a separate process: transformers' generate, and an update of its model.
 
-A process of its own, since two frameworks cannot share a GPU's memory. The update is given every ease: bfloat16 weights
-and moments on a GPU (the learner keeps float32), fused AdamW there, flash attention, logits in checkpointed chunks.
+Two frameworks cannot share a GPU's memory. The update has every advantage: bfloat16 weights and moments on a GPU (the
+learner keeps float32), fused AdamW there, flash attention, logits in checkpointed chunks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _REPEATS = 3
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Workload:
-    """What is measured. `widths` are a Qwen2Config's, or empty for a model's own directory."""
+    """The measured sizes. `widths` are a Qwen2Config's, or empty for a model's directory."""
 
     widths: dict[str, Any]
     update_tokens: int
@@ -42,7 +42,7 @@ def _widths(vocab_size: int, hidden: int, ffn: int, layers: int, heads: int, kv_
     }
 
 
-# By the name of a size in sizes.py, which imports jax.
+# By the name of a size in sizes.py, which is not imported here: it imports jax.
 _WORKLOADS = {
     "full": Workload(_widths(151936, 2048, 11008, 36, 16, 2), 2048, 8, 1024, 64, 512),
     "small": Workload(_widths(2048, 128, 384, 4, 4, 2), 128, 16, 512, 64, 64),

@@ -1,4 +1,4 @@
-"""Requests with the lengths of a workload. `max_tokens` sets them, since random weights end nothing."""
+"""Requests with the lengths of a workload. `max_tokens` sets them, since random weights draw no end token."""
 
 from __future__ import annotations
 

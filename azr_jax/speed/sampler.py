@@ -55,7 +55,7 @@ def _weight_bytes(size: Size) -> int:
 
 
 def generate(sampler: Sampler, params: Any, given: Sequence[Request], seed: int = 0) -> tuple[float, SessionMetrics]:
-    """(seconds, metrics) of sampling all requests; every one must come back with the length imposed."""
+    """(seconds, metrics) of sampling all requests; each must have the imposed length."""
     started = time.perf_counter()
     session = sampler.session(params, seed)
     for request in given:
@@ -164,7 +164,7 @@ def _tail(report: machine.Report, subject: Subject, params: Any, bandwidth: floa
         roofline_tokens_per_s=sum(lengths) / ceiling_s,
         share_of_roofline=ceiling_s / seconds,
     )
-    # A prompt's samples at a time, and large batches; a few batches are enough for a rate, all of them take minutes.
+    # Batches of one prompt's samples, and large ones; a few batches give the rate, all of them take minutes.
     for slots, batches in ((size.samples, 6), (size.static_slots, 2)):
         _static(report, subject, params, given, slots, batches, rate)
 
@@ -183,7 +183,7 @@ def _static(
     sampler = subject.sampler(size.tail_prompt_tokens, size.lengths.cap, slots=slots)
     groups = [given[start : start + slots] for start in range(0, len(given), slots)]
     timed = groups[:batches]
-    # Fixed slots meet all their shapes with two tokens; slots that follow the load only in the work itself.
+    # With fixed slots, two tokens compile all shapes; with slots that follow the load, only the work itself does.
     short = [Request(f"warm/{i}", request.prompt_ids, 2, 1.0) for i, request in enumerate(timed[0])]
     for group in [short] if size.name == "full" else timed:
         generate(sampler, params, group)
@@ -207,6 +207,6 @@ def _static(
         slots=slots,
         useful_tokens_per_s=rate,
         continuous_over_static=continuous_rate / rate,
-        # What two codes of one efficiency could differ by: the rooflines of all requests, static over together.
+        # The ratio for two equally efficient codes: the rooflines of all requests, static over together.
         rooflines_ratio=sum(rooflines_s) / together_s,
     )

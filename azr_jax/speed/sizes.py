@@ -52,7 +52,7 @@ class Size:
     path: str = ""
 
 
-# Each column is a size; in that for tests every shape that compiles is as small as the programs allow.
+# Each column is a size; in the last, for tests, every compiled shape is as small as the programs allow.
 _TABLE: dict[str, tuple[Any, Any, Any]] = {
     "compute_dtype": ("bfloat16", "float32", "float32"),
     "copy_bytes": (4 * 2**30, 256 * 2**20, 2**20),
@@ -90,7 +90,7 @@ def of_model(path: str) -> Size:
     """A model's own weights in float32: 16 prompts of 128 tokens and as many new ones, sequences of 256.
 
     Raises:
-      FileNotFoundError, ValueError: no model there, or one that this project does not have.
+      FileNotFoundError, ValueError: no model there, or an unsupported one.
     """
     return dataclasses.replace(
         SMALL,

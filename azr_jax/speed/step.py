@@ -1,9 +1,9 @@
 """A whole step of Table 3: propose, validate, estimate, solve and check with imposed lengths, then the PPO update.
 
-The executors are simulated: each program takes 50 ms on one of as many workers as the machine has cores. Everything
-else is what a training run does, in its order: proposals are sampled and validated, the samples of each start when it
-is found valid, solver tasks when all are, and the update takes the 64 x 6 training responses. Every proposal counts
-as valid, which makes the step as large as it can be.
+The executors are simulated: each program takes 50 ms on one of as many workers as the machine has cores. All else is as
+in a training run: proposals are sampled and validated, the samples of each start when it is valid, solver tasks when
+all are, and the update takes the 64 x 6 training responses. Every proposal counts as valid, which makes the step as
+large as possible.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class StepTrace:
 
 
 def run(report: machine.Report, size: Size, arguments: argparse.Namespace, peer: None) -> dict[str, Any]:
-    """One step that is not counted, in which everything is compiled, then the measured one; {"step": figures}."""
+    """Runs a warm-up step, in which everything is compiled, then the measured one; {"step": figures}."""
     del peer
     subject = of_size(size, arguments.remat)
     sampler = subject.sampler(size.max_prompt_tokens, size.lengths.cap)
@@ -103,7 +103,7 @@ class _Play:
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def run(self) -> StepTrace:
-        """All of it."""
+        """Plays the whole step."""
         for number in range(self._count):
             self._session.submit(self._request("propose", number))
         while self._running or not self._session.idle:
@@ -140,7 +140,7 @@ class _Play:
         return finished
 
     def _validated(self, number: int) -> None:
-        """The samples of a proposal, about its own program; and all solver tasks once no proposal is left."""
+        """Submits a proposal's samples and, after the last proposal, all solver tasks."""
         samples = self._size.samples
         first = 2 * self._count + number * samples
         lengths = self._lengths[first : first + samples]

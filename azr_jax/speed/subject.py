@@ -1,4 +1,4 @@
-"""What the speed commands run: the engine of a training run, over random weights of a size or a model's own weights."""
+"""The engine of the speed commands: a training run's, over random weights of a size or a model's weights."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Subject:
 
 
 def of_size(size: Size, policy: str) -> Subject:
-    """Table 3's settings but for the size's lengths, and the recompute policy.
+    """Table 3's settings, with the size's lengths and this recompute policy.
 
     Raises:
       ValueError: an unknown recompute policy, a directory that holds no model.
@@ -88,7 +88,7 @@ def of_size(size: Size, policy: str) -> Subject:
         }
     )
     config = from_mapping(mapping.to_dict())
-    # Real text work on the host: the tokenizer may know only part of the ids. None of them ends a response.
+    # A real tokenizer, for the host's work on text: it may know only part of the ids. None of them ends a response.
     vocab_size = size.model.vocab_size
     known = load_tokenizer(size.path or _EMBEDDED)
     tokenizer = dataclasses.replace(known, eos_ids=frozenset({vocab_size}), vocab_size=vocab_size)

@@ -17,7 +17,7 @@ from azr_jax.speed import counts, machine
 from azr_jax.speed.sizes import Size
 from azr_jax.speed.subject import of_size
 
-_MICROBATCHES = 2  # as few as show what the optimizer's step adds to them
+_MICROBATCHES = 2  # few, so that the optimizer's step shows
 
 
 def run(
@@ -71,7 +71,7 @@ def run(
 
 
 def beside_peer(model_tflops: float, size: Size, peer: dict[str, Any] | None) -> dict[str, float]:
-    """{"over_peer": ratio}, if the peer measured this size: a torch without the GPU that jax has runs the small."""
+    """{"over_peer": ratio}, if the peer measured this size: torch without a GPU runs the small one."""
     if peer is None or peer.get("size") != size.name:
         return {}
     return {"over_peer": model_tflops / peer["model_tflops"]}

@@ -2,8 +2,8 @@
 
 Each run is `python -m azr_jax.main` in OUT/LANGUAGE/ARM-SEED with its log next to it. --resume goes on where an earlier
 start of the same study stopped: finished runs are kept, others resume from their last save. --languages and --arms
-start a part of the grid, in any order; --report_only starts nothing and reports on what is finished, also while another
-process runs the study. --merge counts the finished runs of other machines or earlier times by their study.json.
+start a part of the grid, in any order; --report_only starts nothing and reports on the finished runs, also while
+another process runs the study. --merge counts the finished runs of other machines or earlier times by their study.json.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from azr_jax.study import grid
 _STUDY = config_flags.DEFINE_config_file("study", None, "Study file, such as configs/studies/learning_tiny.py.")
 _SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each arm and language, with seeds 0, 1, ...")
 _OUT = flags.DEFINE_string("out", None, "Where the runs and the report go; runs/studies/NAME if not given.")
-_PARALLEL = flags.DEFINE_integer("parallel", 1, "Runs side by side; each gets its share of the cores.")
+_PARALLEL = flags.DEFINE_integer("parallel", 1, "Runs at the same time; each gets its share of the cores.")
 _DEVICE_VARIABLE = flags.DEFINE_string(
     "device_variable", "", "Environment variable that chooses a run's accelerator, such as CUDA_VISIBLE_DEVICES."
 )
 _LANGUAGES = flags.DEFINE_list("languages", [], "Start only runs of these languages; all if not given.")
 _ARMS = flags.DEFINE_list("arms", [], "Start only runs of these arms; all if not given.")
-_REPORT_ONLY = flags.DEFINE_bool("report_only", False, "Start no run: report on those that are finished.")
+_REPORT_ONLY = flags.DEFINE_bool("report_only", False, "Start no run: report on the finished ones.")
 _RESUME = flags.DEFINE_bool("resume", False, "Go on with a study that was started before.")
 _MERGE = flags.DEFINE_list(
     "merge", [], "Files study.json of other starts of this study: what they finished is reported and not run again."
@@ -36,7 +36,7 @@ _MERGE = flags.DEFINE_list(
 
 
 def main(argv: Sequence[str]) -> None:
-    """Checks every run's settings, runs what is not done, reports."""
+    """Checks every run's settings, runs those that are not done, reports."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}")
     if _STUDY.value is None:

@@ -3,8 +3,8 @@
 `python -m azr_jax.study.estimation --config=configs/tiny.py --temperatures=0,0.5,1 --samples=16 --out=estimation.json`
 
 The starting model seeds its buffers and proposes once; every valid proposal is solved `samples` times at each
-temperature. A row is a temperature and the first m of those samples: how acc is distributed, and what the equations
-would have paid. Greedy estimation is the row of temperature 0: all samples are the same, so acc is 0 or 1.
+temperature. A row is a temperature and the first m of those samples: the distribution of acc, and the rewards of the
+equations. Greedy estimation is the row of temperature 0: all samples are the same, so acc is 0 or 1.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def measure(
 
         by_temperature = {}
         for temperature in temperatures:
-            # Each in a session of its own: request ids are the same, so that only the temperature differs.
+            # Each in a separate session: request ids are the same, so that only the temperature differs.
             with run.phase("estimate", f"estimate at temperature {temperature}"):
                 solved, _ = player.run(params, config.seed, lambda chosen=temperature: estimate(chosen))
             by_temperature[temperature] = [
@@ -142,7 +142,7 @@ async def _ready(proposal: Proposal) -> Proposal:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as Markdown: shares as per cent, rewards as they are."""
+    """The rows as Markdown, shares in per cent."""
     lines = [f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"]
     for row in rows:
         shares = (f"{100 * value:.0f}%" for value in (row.acc, row.acc_zero, row.acc_between, row.acc_one))
@@ -153,7 +153,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def define_flags() -> None:
-    """The command's flags; not at import, since a process has one flag of a name and azr_jax.main has `config` too."""
+    """The command's flags; not at import, since flags are global and azr_jax.main has `config` too."""
     config_flags.DEFINE_config_file("config", None, "Configuration file (configs/tiny.py).")
     flags.DEFINE_list("temperatures", ["0", "0.5", "1"], "Temperatures of the samples.")
     flags.DEFINE_integer("samples", 16, "Samples of each proposal and temperature; rows are m = 1, 2, 4, ... of them.")

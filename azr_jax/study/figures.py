@@ -1,4 +1,4 @@
-"""A study's figures, of the kind that a run's report has: accuracy by step, and how hard the proposals were."""
+"""A study's figures, as in a run's report: accuracy by step, and hardness of the proposals."""
 
 from __future__ import annotations
 

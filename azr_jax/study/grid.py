@@ -64,14 +64,14 @@ def study_of(mapping: Mapping[str, Any], name: str) -> Study:
     """The study of a ConfigDict's mapping.
 
     Raises:
-      ValueError: an unknown or missing key, a value of another kind, no language, or a baseline that is no arm.
+      ValueError: an unknown or missing key, a value of another type, no language, or a baseline that is no arm.
     """
     keys = [field.name for field in dataclasses.fields(Study) if field.name != "name"]
     for key in sorted(set(mapping) ^ set(keys)):
         raise ValueError(f"study {name}: key {key!r} is {'unknown' if key in mapping else 'missing'}; it has {keys}")
     for key in ("config", "baseline"):
         if not isinstance(mapping[key], str):
-            raise ValueError(f"study {name}: {key}={mapping[key]!r}: must be a text")
+            raise ValueError(f"study {name}: {key}={mapping[key]!r}: must be text")
     for key in ("languages", "arms"):
         if not isinstance(mapping[key], Mapping) or not mapping[key]:
             raise ValueError(
@@ -185,7 +185,7 @@ def is_done(cell: Cell, config: Config) -> bool:
     if refused := binding(changed_settings(cell.workdir, config), scores=True):
         listed = "\n  ".join(refused)
         raise ValueError(
-            f"{cell.workdir}: this run ended with other settings than the study has (old -> new):\n  {listed}\nmend the"
+            f"{cell.workdir}: this run ended with other settings than the study has (old -> new):\n  {listed}\nfix the"
             " study file, choose another --out, or delete the folder to run it again"
         )
     return True
@@ -194,9 +194,9 @@ def is_done(cell: Cell, config: Config) -> bool:
 class Runner:
     """Runs cells as processes, `parallel` at a time; each place gets its own share of the cores.
 
-    device_variable: an environment variable that says which accelerator a process sees, such as CUDA_VISIBLE_DEVICES;
-    the place's number is put into it. compiled: where the runs share what they compile, unless the environment names a
-    place (JAX_COMPILATION_CACHE_DIR); a minute of each run of the embedded model otherwise.
+    device_variable: an environment variable that says which accelerator a process sees, such as CUDA_VISIBLE_DEVICES,
+    set to the place's number. compiled: the runs' common cache of compiled programs, unless JAX_COMPILATION_CACHE_DIR
+    is set; without it each run of the embedded model compiles for a minute.
     """
 
     def __init__(self, study: Study, parallel: int, device_variable: str = "", compiled: Path | None = None) -> None:

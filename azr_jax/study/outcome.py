@@ -155,7 +155,7 @@ def from_json(file: Path) -> list[Result]:
 
 
 def merged(files: Iterable[Path], configs: Mapping[str, Config]) -> dict[str, Result]:
-    """Finished runs of other starts of a study, by name; of a run that two files have, the first counts.
+    """Finished runs of other starts of a study, by name; if two files have a run, the first counts.
 
     configs: the study's settings by the name of the run. A run that the study does not have is left out.
 
@@ -247,7 +247,7 @@ def visible(differences: Sequence[Sequence[float]]) -> float:
     """The smallest true difference that such a study finds four times in five (two-sided p < 0.05); nan if unknown.
 
     differences: for each comparison those of its pairs of seeds. Their variance is pooled; each is taken to have as
-    many pairs as the one with the fewest. The sum of two t quantiles stands for the noncentral t.
+    many pairs as the one with the fewest. The sum of two t quantiles approximates the noncentral t.
     """
     known = [pairs for pairs in differences if len(pairs) > 1]
     if not known:

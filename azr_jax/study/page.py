@@ -86,8 +86,8 @@ def write(study: Study, results: Sequence[Result], out: Path, unfinished: Sequen
 def conclusions(study: Study, arms: dict[str, list[Result]]) -> list[str]:
     """Sentences that say which differences are larger than noise: p < 0.05 over seeds.
 
-    The p-values of the arms' differences from the baseline are adjusted for their number; those of an arm's own change
-    from start to end are as they are.
+    The p-values of the arms' differences from the baseline are adjusted for their number; those of an arm's change
+    from start to end are not.
     """
     sentences = []
     for arm, cell in arms.items():
@@ -152,7 +152,7 @@ def _points(value: Estimate) -> str:
 
 
 def _share(value: Estimate) -> str:
-    """An accuracy, per cent, with its interval, which ends at 0 and 100."""
+    """An accuracy in per cent with its interval, cut at 0 and 100."""
     if value.high - value.low > _WIDEST:
         return f"{100 * value.mean:.1f}{_TOO_FEW}"
     low, high = max(0.0, value.low), min(1.0, value.high)
@@ -185,7 +185,7 @@ def _acc(arm: str, cell: Sequence[Result]) -> tuple[str, ...]:
 
 
 def _late(arm: str, cell: Sequence[Result]) -> tuple[str, ...]:
-    """Shares as per cent, sizes as they are."""
+    """Shares in per cent, sizes as numbers."""
     cells = []
     for name in LATE_KEYS:
         values = [value for result in cell if not math.isnan(value := result.late.get(name, math.nan))]

@@ -1,4 +1,4 @@
-"""Writing files so that a reader or a crash never meets half of one. No jax."""
+"""Writes files so that no reader sees, and no crash leaves, half a file. No jax."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from etils import epath
 
-# How the names of what is being written end.
+# Suffix of a file or folder that is being written.
 PARTIAL = ".partial"
 
 
@@ -60,9 +60,9 @@ def append(file: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def folder(place: Path, writes: bool = True) -> Iterator[Path]:
-    """An empty folder to fill, which takes the place of `place` at the end, or goes if that fails.
+    """An empty folder to fill: it replaces `place` at the end and is deleted after an OSError.
 
-    Only a process that `writes` touches the disk; others of the same run are given the name alone.
+    Only a process that `writes` touches the disk; the run's other processes get the name alone.
 
     Raises:
       OSError: it can't be made; what was at `place` before stays.

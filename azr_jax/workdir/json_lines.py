@@ -23,7 +23,7 @@ def append(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def rows(file: epath.PathLike) -> Iterator[dict[str, Any]]:
-    """The objects of a run's file, each with an integer `step`; none of a file that is not there.
+    """The objects of a run's file, each with an integer `step`; none if there is no file.
 
     A last line without its newline is left out: the run is writing it, or died there.
 
@@ -56,7 +56,7 @@ def json_object(file: epath.PathLike) -> dict[str, Any]:
 
 
 def keep_until(file: Path, step: int) -> int:
-    """Drops the rows of later steps and a last line that was cut off; gives the last step that stays, 0 for none.
+    """Drops the rows of later steps and a last line that was cut off; returns the last step that stays, or 0.
 
     Raises:
       ValueError: a damaged line before the last, with its number.

@@ -1,7 +1,7 @@
 """Where the numbers of a run go: metrics.jsonl and TensorBoard always, Weights & Biases when asked. No jax.
 
 WORKDIR/metrics.jsonl has one object a step, `step` first; WORKDIR/transcripts.jsonl one a kept response; numbers that
-are not finite are null in both. After a crash, `truncate_after` takes both back to the step that was saved, so that a
+are not finite are null in both. After a crash, `truncate_after` cuts both back to the saved step, so that a
 resumed run's files are those of one that was never interrupted.
 """
 
@@ -46,9 +46,9 @@ class Writers:
             self._page.close()
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One step's metrics to every writer; they are on disk when this returns.
+        """Writes one step's metrics to every writer; they are on disk when this returns.
 
-        What TensorBoard's file or Weights & Biases does not take is a warning: metrics.jsonl has it.
+        A failure of TensorBoard's file or of Weights & Biases is a warning: metrics.jsonl has the values.
 
         Raises:
           OSError: metrics.jsonl can't be written, with the path and the fix; it then ends with the step before.
@@ -57,7 +57,7 @@ class Writers:
         self.show(step, metrics)
 
     def show(self, step: int, values: Mapping[str, float]) -> None:
-        """Numbers of a step to TensorBoard and Weights & Biases alone, such as scores before and after the run."""
+        """Sends numbers to TensorBoard and Weights & Biases alone, such as scores before and after the run."""
         finite = {key: float(value) for key, value in values.items() if math.isfinite(value)}
         if not finite:
             return
@@ -82,9 +82,9 @@ class Writers:
             self._page.transcripts(step, rows)
 
     def truncate_after(self, step: int) -> None:
-        """Forgets what was written of later steps; call it before the first `write` of a resumed run.
+        """Deletes the lines of later steps; call it before the first `write` of a resumed run.
 
-        A last line that a crash cut off goes too; metrics that end before `step` are a warning. TensorBoard is told to
+        Also deletes a last line that a crash cut off; metrics that end before `step` are a warning. TensorBoard will
         hide the later steps.
 
         Raises:

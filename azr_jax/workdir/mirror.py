@@ -34,7 +34,7 @@ class Mirror:
         """Replaces the local folder by a copy of the remote files that a resumed run needs.
 
         Raises:
-          OSError: the copy failed; nothing is half there: a run must not go on from it.
+          OSError: the copy failed; the run must not go on.
         """
         if self._remote is None:
             return

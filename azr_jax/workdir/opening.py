@@ -41,7 +41,7 @@ def open_workdir(workdir: str | os.PathLike[str], config: Config, allow_config_c
         names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
     except Exception as error:  # a storage client's own errors too
         raise OSError(
-            f"--workdir={os.fspath(workdir)}: can't be written ({error}); free space, mend its permissions, or choose"
+            f"--workdir={os.fspath(workdir)}: can't be written ({error}); free space, fix its permissions, or choose"
             " another --workdir"
         ) from error
     if CONFIG_FILE in names:
@@ -67,7 +67,7 @@ def open_on_all_hosts(workdir: str | os.PathLike[str], config: Config, allow_con
     """`open_workdir` by the first host; the others check that they see the same place.
 
     Raises:
-      ValueError, OSError: as `open_workdir`; or a workdir that is another one on another host.
+      ValueError, OSError: as `open_workdir`; or a workdir that the hosts do not share.
     """
     path = location(workdir)
 
@@ -96,10 +96,10 @@ def open_on_all_hosts(workdir: str | os.PathLike[str], config: Config, allow_con
 
 @contextlib.contextmanager
 def held(workdir: str | os.PathLike[str]) -> Iterator[None]:
-    """Locks a local workdir, which exists, until the block or the process ends, so that no other run enters it.
+    """Locks an existing local workdir against other runs until the block or the process ends.
 
     Raises:
-      ValueError: another run is in it.
+      ValueError: another run holds it.
     """
     if "://" in os.fspath(workdir):
         yield
@@ -125,7 +125,7 @@ def _check_same_settings(path: epath.Path, config: Config, allow_config_change: 
         listed = "\n  ".join(refused)
         raise ValueError(
             f"--workdir={path}: its run has other settings (old -> new):\n  {listed}\nstart it with the same settings"
-            " as before, choose another --workdir, or go on with the new ones by --allow_config_change"
+            " as before, choose another --workdir, or use the new ones with --allow_config_change"
         )
     logging.info("%s goes on with changed settings: %s", path, "; ".join(changed))
 

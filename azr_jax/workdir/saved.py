@@ -58,7 +58,7 @@ def saved_host(workdir: epath.PathLike, step: int) -> dict[str, Any]:
 
 
 def saved_settings(workdir: epath.PathLike, step: int) -> dict[str, Any]:
-    """The settings that a save was made with; {} of a save that an earlier version made. Raises as `saved_host`."""
+    """The settings that a save was made with; {} for a save by an earlier version. Raises as `saved_host`."""
     return _content(workdir, step).get("settings", {})
 
 

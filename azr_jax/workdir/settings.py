@@ -27,13 +27,13 @@ MAY_CHANGE = {
     "evaluation.": "what is scored, not what is trained",
     "pretrain.": "no part of a run",
 }
-# Of these, what the scores of a finished run depend on: the parts of a study must agree on it.
+# The scores of a finished run depend on these: the parts of a study must agree on them.
 _CHANGES_SCORES = "evaluation."
 _EXCEPT = "evaluation.every"
 
 
 def binding(changed: Iterable[str], scores: bool = False) -> list[str]:
-    """Of `config.differences` those that make another run of it; with `scores` also those that its scores depend on."""
+    """The `config.differences` that a later start may not have; with `scores` also those that its scores depend on."""
     return [line for line in changed if not _may_change(line.split(":")[0], scores)]
 
 
@@ -64,7 +64,7 @@ def read_config(workdir: epath.PathLike, step: int | None = None) -> Config:
 
 
 def read_settings(workdir: epath.PathLike) -> dict[str, Any]:
-    """config.json as it is.
+    """The content of config.json.
 
     Raises:
       ValueError: no run of azr_jax there, or a config.json that is damaged or of another version.
@@ -75,7 +75,7 @@ def read_settings(workdir: epath.PathLike) -> dict[str, Any]:
         raise ValueError(f"{path}: not a run of azr_jax (no {CONFIG_FILE}); name the --workdir of a run")
     if not {"selfplay", "learner"} <= set(settings):
         raise ValueError(
-            f"{path}: not a run of azr_jax (its {CONFIG_FILE} is of something else); choose another --workdir"
+            f"{path}: not a run of azr_jax (its {CONFIG_FILE} is another program's); choose another --workdir"
         )
     return settings
 
@@ -84,7 +84,7 @@ def location(workdir: epath.PathLike) -> epath.Path:
     """The workdir as an absolute local path, or as it is when it is remote (gs://...).
 
     Raises:
-      ValueError: a remote place of a kind that nothing here can reach.
+      ValueError: a remote place other than gs://, or gs:// without the package gcsfs.
     """
     name = os.fspath(workdir)
     if "://" in name and not name.startswith("gs://"):

@@ -18,9 +18,9 @@ from azr_jax.workdir.atomic import append
 
 
 class Events:
-    """TensorBoard's file in `folder`, a step's scalars in one append; later steps than `purge_step` are to be hidden.
+    """TensorBoard's file in `folder`, a step's scalars in one append; hides earlier events of `purge_step` and later.
 
-    Not tensorboardX' own writer: a full disk ends its thread, and then its queue holds the run for ever.
+    Not tensorboardX' own writer: a full disk ends its thread, and then its full queue blocks the run.
     """
 
     def __init__(self, folder: Path, purge_step: int | None) -> None:

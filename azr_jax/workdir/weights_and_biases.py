@@ -21,8 +21,8 @@ from azr_jax.workdir.json_lines import json_object
 class Page:
     """The page of the run in `workdir`, whose id is kept there: a resumed run continues it, a new run gets its own.
 
-    Its name is the folder's, its configuration the run's; tags are languages, model and estimator. What the service
-    does not take later is a warning: metrics.jsonl has it.
+    Its name is the folder's, its configuration the run's; tags are languages, model and estimator. Later failures are
+    warnings: metrics.jsonl has the values.
 
     Raises:
       RuntimeError: the package is not installed or does not start, with the fix.
@@ -49,14 +49,14 @@ class Page:
                 tags=_tags(config),
                 job_type="train",
             )
-        except Exception as error:  # its own errors are no subclasses of anything
+        except Exception as error:  # wandb's errors have no common base class
             raise RuntimeError(
                 f"metrics.wandb=True: Weights & Biases does not start ({error}); run `wandb login`, set"
                 " WANDB_MODE=offline, or set metrics.wandb=False"
             ) from error
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Numbers of a step; those of the same step are added to each other."""
+        """Sends numbers of a step; the service merges several calls for one step."""
         self._log(step, dict(values))
 
     def transcripts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:

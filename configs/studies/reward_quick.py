@@ -1,4 +1,4 @@
-"""The reward study cut down for a machine that has little time: fewer steps, smaller batches, the main arms.
+"""The reward study in less time: fewer steps, smaller batches, the main arms.
 
 Command: `python -m azr_jax.study --study=configs/studies/reward_quick.py --seeds=3 --parallel=2`
 Hardware: 2 CPU cores, 6 GiB of memory; Node starts programs ten times faster than Racket.
@@ -10,12 +10,12 @@ import ml_collections
 from configs.studies import reward_tiny
 
 ARMS = ("eq3", "eq4", "switch", "adaptive", "greedy_estimates", "train_on_estimates")
-# Its solver starts near 0.1 in training, Racket's near 0.2.
+# JavaScript's solver starts near 0.1 in training, Racket's near 0.2.
 JAVASCRIPT_RANGE = ("reward.adaptive_low=0.1", "reward.adaptive_high=0.3")
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """configs/studies/reward_tiny.py with a third of configs/tiny.py's steps; what counts steps is cut alike."""
+    """configs/studies/reward_tiny.py with a third of configs/tiny.py's steps; keys that count steps are cut alike."""
     study = reward_tiny.get_config()
     study.overrides = (
         "steps=16",

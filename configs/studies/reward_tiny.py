@@ -13,8 +13,8 @@ def _in(language: str) -> tuple[str, ...]:
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """The paper's schedules and its future work, its recipe, a curriculum by novelty or by a band, and estimates that
-    are sampled greedily or trained on: the steps of configs/tiny.py.
+    """Arms: the paper's schedules, future work and recipe, a curriculum by novelty or by a band, and estimates that are
+    sampled greedily or trained on. Steps as in configs/tiny.py.
     """
     return ml_collections.ConfigDict(
         {

@@ -166,7 +166,7 @@ def test_a_damaged_list_of_unsatisfiable_problems_is_named(tmp_path, content):
         "--out=nowhere",
     ]
     arguments = parser().parse_args(["run", *command])
-    with pytest.raises(ValueError, match=r"unsatisfiable\.json: .*mend it, or take it away"):
+    with pytest.raises(ValueError, match=r"unsatisfiable\.json: .*fix or remove it"):
         run.main(arguments)
 
 
@@ -174,7 +174,7 @@ def test_check_does_not_write_over_what_it_reads(tmp_path, capsys):
     file = tmp_path / "completions.jsonl"
     file.write_text('{"name": "p", "completion": ""}\n')
     status = main(["check", "--language=js", "--problems=p.jsonl", f"--completions={file}", f"--out={file}"])
-    assert status == 2 and "is --completions, which would be lost" in capsys.readouterr().err
+    assert status == 2 and "would overwrite --completions" in capsys.readouterr().err
     assert file.read_text() == '{"name": "p", "completion": ""}\n'
 
 

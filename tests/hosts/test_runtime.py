@@ -112,7 +112,7 @@ def test_hosts_that_are_at_different_exchanges_are_an_error(tmp_path):
     with running(tmp_path, 2, "apart") as processes:
         for process in processes:
             assert process.popen.wait(60) == 1
-            assert "host 1 is at 'update' (7) where host 0 is at 'play' (7): they ran apart" in process.said()
+            assert "host 1 is at 'update' (7) where host 0 is at 'play' (7): they diverged" in process.said()
 
 
 @pytest.mark.parametrize(("act", "failing"), [("fail", 1), pytest.param("fail-first", 0, marks=pytest.mark.ci)])

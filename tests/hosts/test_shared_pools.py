@@ -107,7 +107,7 @@ def test_event_loops_that_diverge_are_an_error_and_not_a_hang():
         shared.exchange(wait=False)
 
     for error in on_hosts(open_hosts(2), play):
-        assert isinstance(error, RuntimeError) and "their loops ran apart" in str(error)
+        assert isinstance(error, RuntimeError) and "their loops diverged" in str(error)
 
 
 @pytest.mark.parametrize("told", [0, 1])

@@ -261,7 +261,7 @@ def test_a_passing_failure_is_tried_again(cloud):
         ("PERMISSION_DENIED: Permission 'tpu.nodes.create' denied", "roles/tpu.admin"),
         ("Quota limit 'TPUV5sLitepodPerProjectPerZoneForTPUAPI' has been exceeded", "ask for quota of v5litepod-16"),
         ("RESOURCE_EXHAUSTED: There is no more capacity in the zone", "PROVISIONING=queued-spot"),
-        ("INVALID_ARGUMENT: Accelerator v5litepod-15 not found", "mend ACCELERATOR_TYPE"),
+        ("INVALID_ARGUMENT: Accelerator v5litepod-15 not found", "correct ACCELERATOR_TYPE"),
         ("You do not currently have an active account; run: $ gcloud auth login", "run: gcloud auth login"),
     ],
 )

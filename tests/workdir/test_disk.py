@@ -108,7 +108,7 @@ def test_every_setting_that_may_change_exists_and_a_study_binds_what_its_scores_
 def test_settings_of_another_kind_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"not a run of azr_jax \(no config\.json\)"):
         settings.read_config(tmp_path)
-    for content, words in (("{}", "its config.json is of something else"), ("[", "damaged"), ("3", "damaged")):
+    for content, words in (("{}", "its config.json is another program's"), ("[", "damaged"), ("3", "damaged")):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(ValueError, match=words):
             settings.read_config(tmp_path)

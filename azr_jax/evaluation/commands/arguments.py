@@ -9,7 +9,7 @@ BENCHMARKS = "humaneval | mbpp (in Python HumanEval+ and MBPP+) | mceval | ag-lc
 
 def add_language(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """--language and --language_directory."""
-    text = "racket, julia, javascript, python, lua, r, ocaml, an added one; or MultiPL-E's suffix of it"
+    text = "racket, julia, javascript, python, lua, r, ocaml, ruby or an added one; or its suffix in MultiPL-E"
     parser.add_argument("--language", required=default is None, default=default, metavar="LANG", help=text)
     parser.add_argument(
         "--language_directory",

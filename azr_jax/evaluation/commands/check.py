@@ -1,4 +1,4 @@
-"""`python -m azr_jax.evaluation check`: only the judging, of completions that are there already."""
+"""`python -m azr_jax.evaluation check`: judges existing completions."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def add_parser(commands: Any) -> None:
     """The command's flags."""
     parser = commands.add_parser(
         "check",
-        help="judge completions that are there already",
-        description="For each completion a line {name, status, exit_code, stdout, stderr, seconds}, in their order.",
+        help="judge existing completions",
+        description="Writes a line {name, status, exit_code, stdout, stderr, seconds} for each completion, in order.",
     )
     flags.add_language(parser)
     parser.add_argument(
@@ -36,9 +36,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--compat",
         choices=[MULTIPL_E, BOTH],
-        help="what MultiPL-E's own scripts would say; both: its status and the sound one, and both scores",
+        help="judge as MultiPL-E's scripts do; both: their status and the sound one, with both scores",
     )
-    parser.add_argument("--timeout", type=float, default=0.0, metavar="S", help="of one program (default: MultiPL-E's)")
+    parser.add_argument(
+        "--timeout", type=float, default=0.0, metavar="S", help="seconds for a program (default: MultiPL-E's)"
+    )
     parser.add_argument("--workers", type=int, default=None, metavar="N", help="programs at once (default: one a core)")
     parser.set_defaults(command_function=main)
 
@@ -60,7 +62,7 @@ def read_completions(path: Path) -> Iterator[tuple[int, Completion]]:
         mode = record.get("mode", "completion")
         if mode not in ("completion", "full"):
             raise ValueError(
-                f"{place}: mode is {mode!r:.60}: use completion (behind the prompt) or full (a whole program)"
+                f"{place}: mode is {mode!r:.60}: use completion (after the prompt) or full (a whole program)"
             )
         yield number, Completion(record["name"], record["completion"], mode == "full", record)
 
@@ -87,7 +89,7 @@ def main(arguments: argparse.Namespace) -> int:
     language = known_language(arguments.language, arguments.language_directory)
     for name in ("problems", "completions"):
         if Path(arguments.out).resolve() == Path(getattr(arguments, name)).resolve():
-            raise ValueError(f"--out={arguments.out!r} is --{name}, which would be lost: choose another file")
+            raise ValueError(f"--out={arguments.out!r} would overwrite --{name}: choose another file")
     policies = {None: [SOUND], MULTIPL_E: [MULTIPL_E], BOTH: [SOUND, MULTIPL_E]}[arguments.compat]
     items = read_items(Path(arguments.problems), Path(arguments.completions), language.suffix)
     passed = dict.fromkeys(policies, 0)

@@ -1,7 +1,7 @@
 """`python -m azr_jax.evaluation compare A B`: a paired test between two results of the same problems.
 
-With several samples a problem also pass@k of both, such as of a base model and its trained one: a trained model that is
-ahead at 1 and not at the largest k samples more surely what the base model could do already.
+With several samples a problem it also prints pass@k of both. If a trained model is ahead of its base model at 1 but not
+at the largest k, it only samples more often what the base model could do already.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from azr_jax.evaluation.scoring import pass_at_k, results
 
-# Settings in which two results may differ, since they are what is compared.
+# Settings in which two results may differ: the subject of the comparison.
 _MAY_DIFFER = ("model",)
 _Samples = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -72,7 +72,7 @@ def _ks(most: int) -> list[int]:
 
 
 def _pass_at_k_table(counts: Sequence[Sequence[tuple[int, int]]], ks: Sequence[int]) -> str:
-    """A line a k: both scores with their intervals, and B - A with the paired interval."""
+    """A line for each k: both scores with their intervals, and B - A with the paired interval."""
     lines = []
     for k in ks:
         words = [f"pass@{k}:"]

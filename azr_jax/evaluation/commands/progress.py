@@ -1,4 +1,4 @@
-"""How far an evaluation is: two bars on standard error, or a line now and then where that is no terminal."""
+"""Shows an evaluation's progress: two bars on standard error, or lines if that is no terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Advance = Callable[[], None]
 
 @contextlib.contextmanager
 def progress(responses: int, problems: int) -> Iterator[tuple[_Advance, _Advance]]:
-    """What to call for each response that is sampled, and for each problem that is judged."""
+    """Two functions to call: for each sampled response, and for each judged problem."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(responses, problems)

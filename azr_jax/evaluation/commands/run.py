@@ -24,7 +24,7 @@ from azr_jax.evaluation.scoring import answers, results, summary
 from azr_jax.evaluation.scoring.results import Results, result_of
 from azr_jax.model.hub import check_path
 
-if TYPE_CHECKING:  # imports jax: mistakes in flags and data come before it
+if TYPE_CHECKING:  # imports jax: flags and data are checked before
     from azr_jax.evaluation.scoring.model import EvaluatedModel
 
 _UNSATISFIABLE = "unsatisfiable.json"
@@ -46,9 +46,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--step", type=int, default=None, help="which save of a run (default: the newest)")
     parser.add_argument("--base_model", default="", metavar="DIR", help="where a run's starting model is, if it moved")
     flags.add_language(parser)
-    parser.add_argument(
-        "--benchmark", default="humaneval", help="humaneval | mbpp (in Python HumanEval+ and MBPP+) | mceval | ag-lcb-x"
-    )
+    parser.add_argument("--benchmark", default="humaneval", help=flags.BENCHMARKS)
     parser.add_argument("--problems", default="", metavar="FILE", help="problems of a file instead of a benchmark")
     parser.add_argument("--data_dir", default="", metavar="DIR", help="local benchmark data (default: AZR_JAX_DATA)")
     parser.add_argument("--prompt", choices=answers.MODES, default=answers.COMPLETION, help=_PROMPT_HELP)
@@ -62,17 +60,19 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--k", type=_ks, default=[], metavar="K,K", help="of pass@k (default: 1, 10 and 100 up to n)")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
     parser.add_argument("--top_p", type=float, default=1.0)
-    parser.add_argument("--max_tokens", type=int, default=1024, help="of a response")
+    parser.add_argument("--max_tokens", type=int, default=1024, help="tokens of a response")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N problems")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", required=True, metavar="DIR", help="results; the same command again goes on")
+    parser.add_argument("--out", required=True, metavar="DIR", help="results; the same command again continues")
     parser.add_argument(
         "--compat", choices=["both"], help="MultiPL-E's own status and score in addition to the sound ones"
     )
     parser.add_argument("--compute_dtype", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--slots", type=int, default=0, help="samples decoded together (default: from memory)")
     parser.add_argument("--workers", type=int, default=None, metavar="N", help="programs at once (default: one a core)")
-    parser.add_argument("--timeout", type=float, default=0.0, metavar="S", help="of one program (default: MultiPL-E's)")
+    parser.add_argument(
+        "--timeout", type=float, default=0.0, metavar="S", help="seconds for a program (default: MultiPL-E's)"
+    )
     parser.set_defaults(command_function=main)
 
 
@@ -111,7 +111,7 @@ def _digest(problems: Sequence[AnyProblem]) -> str:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Samples and judges what is not there yet, then prints the score; 1 when the executors failed on a program."""
+    """Samples and judges the missing samples, then prints the score; 1 when the executors failed on a program."""
     output: TextIO = sys.stdout
     _check(arguments)
     check_path(arguments.model)  # before data is looked for on the hub
@@ -226,7 +226,7 @@ def _sample(
 
 
 def _more(sample: Any) -> dict[str, Any]:
-    """What a result's line has besides MultiPL-E's fields."""
+    """The fields of a result's line besides MultiPL-E's."""
     fields = dict(sample.more)
     if len(sample.judgements) == 2:
         fields[summary.STATUS_KEYS[MULTIPL_E]] = sample.judgements[1].status
@@ -241,7 +241,7 @@ def _more(sample: Any) -> dict[str, Any]:
 
 
 def _unsatisfiable(arguments: argparse.Namespace, suffix: str) -> frozenset[str]:
-    """Names of problems that no completion can pass as MultiPL-E assembles them, where the data says so.
+    """Names of problems that no completion can pass as MultiPL-E assembles them, if the data lists them.
 
     Raises ValueError for a file of another form.
     """
@@ -254,7 +254,5 @@ def _unsatisfiable(arguments: argparse.Namespace, suffix: str) -> frozenset[str]
                     raise ValueError(f"{suffix!r} has {names!r:.60}")
                 return frozenset(names)
             except (ValueError, TypeError) as error:
-                raise ValueError(
-                    f'{path}: {error}; it is JSON {{"SUFFIX": ["NAME", ...]}}: mend it, or take it away'
-                ) from None
+                raise ValueError(f'{path}: {error}; it is JSON {{"SUFFIX": ["NAME", ...]}}: fix or remove it') from None
     return frozenset()

@@ -1,7 +1,6 @@
-"""`python -m azr_jax.evaluation speed`: how long judging takes, compared with MultiPL-E's way in the same run.
+"""`python -m azr_jax.evaluation speed`: times judging, and MultiPL-E's way in the same run.
 
-EvalPlus' Python problems are no part of MultiPL-E: there the other way is the same programs, one cold interpreter after
-the other.
+MultiPL-E has no Python problems: EvalPlus' are compared with the same programs, one cold interpreter after the other.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ def add_parser(commands: Any) -> None:
         aliases=["benchmark"],
         help="time of judging, compared with MultiPL-E's way",
         description="Judges one completion of each problem twice: in the pool, and as MultiPL-E does it, one cold"
-        " interpreter after the other (in the sandbox all the same, which costs it some hundredths). Both see the same"
-        " completions, and their verdicts are compared.",
+        " interpreter after the other (also in the sandbox, which adds some per cent). Both judge the same completions,"
+        " and their verdicts are compared.",
     )
     flags.add_language(parser, default="racket")
     parser.add_argument("--benchmark", default="humaneval", help=flags.BENCHMARKS)

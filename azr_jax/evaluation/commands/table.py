@@ -1,4 +1,4 @@
-"""`python -m azr_jax.evaluation table DIR [DIR ...]`: results side by side, with what makes them comparable."""
+"""`python -m azr_jax.evaluation table DIR [DIR ...]`: results side by side, with their settings."""
 
 from __future__ import annotations
 

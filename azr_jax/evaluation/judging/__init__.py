@@ -1,1 +1,1 @@
-"""From completions to judgements: which programs run in the executors, and what says that a completion passes."""
+"""From completions to judgements: which programs the executors run, and when a completion passes."""

@@ -1,4 +1,4 @@
-"""MultiPL-E's tests taken apart: which calls of the candidate are made, and what each must equal.
+"""Takes MultiPL-E's tests apart: the calls of the candidate, and what each must equal.
 
 A sound judge runs the calls in the process of the program and compares elsewhere, so that no expected value and no
 assertion is ever in that process. The tests have one fixed form in each language; a test text of another form is None
@@ -41,7 +41,7 @@ def parse(form: Form | None, tests: str) -> Tests | None:
 
 
 def _call_and_value(text: str, at: int, form: Form) -> tuple[str, str, int] | None:
-    """The call, the expected value behind it and where that ends; None if they are not there."""
+    """The call, the expected value after it and where that ends; None if they are not there."""
     call_end = _end_of_call(text, at, form)
     between = form.between.match(text, call_end) if call_end else None
     end = _end_of_value(text, between.end(), form) if between else None
@@ -51,7 +51,7 @@ def _call_and_value(text: str, at: int, form: Form) -> tuple[str, str, int] | No
 
 
 def _value_and_call(text: str, at: int, form: Form) -> tuple[str, str, int] | None:
-    """The same of a form that has the expected value first: it ends where the call begins."""
+    """The same for a form with the expected value first: it ends where the call begins."""
     begins = re.compile(f"{form.between.pattern}(?={re.escape(form.call)})")
     value_end = _end_of_value(text, at, form, begins)
     between = begins.match(text, value_end) if value_end else None

@@ -2,9 +2,8 @@
 
 Source: evalplus v0.3.1 (evaluate.py, eval/__init__.py, eval/_special_oracle.py). Deviations: outputs leave the
 completion's process as data and are compared in a clean one, very long ones by a digest (their floats by nine digits);
-the limit of each call is checked from outside, where the completion can't stop the clock;
-subclasses of built-in types are taken for what they subclass, and a result that is no built-in type at all fails; numpy
-is not there for completions.
+the limit of each call is checked from outside, where the completion can't stop the clock; a subclass of a built-in type
+counts as that type, and a result of another type fails; completions have no numpy.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from azr_jax.evaluation.problems.evalplus_inputs import arguments_of
 from azr_jax.evaluation.problems.records import EvalPlusProblem
 from executors import JobKind, Status, Verdict
 
-# More than any call of a reference solution takes: only the pool's limits hold for it.
+# Longer than any call of a reference solution: only the pool's limits apply to it.
 _REFERENCE_LIMIT_S = 180.0
 # Longer outputs are compared by a digest: the reference has some of several million characters.
 _MOST_OUTPUT_SIZE = 100_000
 _MIN_TIME_LIMIT_S, _TIME_LIMIT_FACTOR = 1.0, 4.0
-# What a process takes in addition to its calls: its start, and the inputs' text, of up to some megabytes.
+# Time of a process besides its calls: its start, and reading the inputs, up to some megabytes.
 _START_S = 0.5
 _PARTS = 8
 # A busy machine stretches a call, but not more than this.
@@ -52,7 +51,7 @@ class Result:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Expected:
-    """What the reference solution gives for base and plus inputs: canonical text, and the seconds of each call.
+    """The reference solution's outputs for base and plus inputs as canonical text, and the seconds of each call.
 
     `arguments`: the argument lists of these inputs as Python values.
     """
@@ -63,7 +62,7 @@ class Expected:
 
 
 class ExpectedCache:
-    """Reference outputs by problem; each is computed once, in the sandbox, unless that itself fails. Thread-safe."""
+    """Reference outputs by problem; each is computed once, in the sandbox, unless the sandbox fails. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -78,7 +77,7 @@ class ExpectedCache:
             if problem.name not in self._known:
                 expected = _reference(run, problem)
                 if isinstance(expected, Verdict) and expected.status is Status.INFRASTRUCTURE:
-                    return expected  # says nothing of the next try
+                    return expected  # the next try may succeed
                 self._known[problem.name] = expected
             return self._known[problem.name]
 
@@ -141,7 +140,7 @@ def judge(run: Run, cache: ExpectedCache, problem: EvalPlusProblem, program: str
 
     both = half(count)
     if both.over_time:
-        # The limits are wall time, and other programs of a busy machine may have used it.
+        # The limits are wall time, which other programs may have used on a busy machine.
         both = half(count)
     if both.status == "OK" or both.infrastructure:
         return both
@@ -154,9 +153,9 @@ def judge(run: Run, cache: ExpectedCache, problem: EvalPlusProblem, program: str
 def _outputs(run: Run, source: Callable[[int, int], str], limits: Sequence[float], begin: int, end: int) -> Verdict:
     """The verdict on the calls from `begin` to `end`, its value the list of their outputs.
 
-    The timer in the program's process ends honest programs, and a program can stop it. So a process that took no longer
-    than the shortest limit of its calls kept them all; the calls of one that took longer are made again in several
-    processes, until each kept its limits or makes one call.
+    The timer in the program's process ends honest programs, but a program can stop it. A process that took no longer
+    than the shortest limit of its calls kept all limits. The calls of a longer one are repeated in several processes,
+    until each keeps its limits or makes one call.
     """
     ran = run(JobKind.EVALUATE, source(begin, end), [str(end - begin)])
     if ran.status is not Status.OK or begin == end or ran.seconds <= min(limits[begin:end]) + _START_S:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# The program itself has a namespace of its own, as in EvalPlus. Needs TEXT, ENTRY, NOT_NONE, LIMITS, MOST_SIZE, INPUTS.
+# The program has a separate namespace, as in EvalPlus. Needs TEXT, ENTRY, NOT_NONE, LIMITS, MOST_SIZE, INPUTS.
 COLLECT = '''
 import decimal, fractions, hashlib, signal, time
 inf, nan = float("inf"), float("nan")
@@ -55,7 +55,7 @@ def feed(update, value):
                if isinstance(value, (dict, set, frozenset)) else repr(value).encode())
 
 def shown(value):
-    """A value to write down; of a long one a digest, in which numbers that are equal are the same."""
+    """The value, or a digest of a long one; equal numbers have the same digest."""
     if type(value) is list and len(value) > MOST_SIZE and type(value[0]) is not float:
         # One of the reference's outputs has 1.7 million tuples; item by item that would take minutes.
         return "azr-digest-" + hashlib.sha256(repr(value).encode("utf-8", "surrogatepass")).hexdigest()

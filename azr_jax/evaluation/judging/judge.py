@@ -1,9 +1,8 @@
 """From completions to judgements: `CompletionJudge` runs programs in the contained pool and says which ones pass.
 
-Two policies. `sound` says what is true: the tests' calls are made after the completion, their results leave that
-process as data and are compared in a clean one (languages/record.py), so that nothing in the completion's process
-decides anything. `multipl-e` says what MultiPL-E's own scripts would say, their known false verdicts included
-(judging/multipl_e.py).
+Two policies. `sound`: the tests' calls are made after the completion, their results leave that process as data and are
+compared in a clean one (languages/record.py), so that the completion's process decides nothing. `multipl-e`: the
+verdicts of MultiPL-E's own scripts, their known false ones included (judging/multipl_e.py).
 """
 
 from __future__ import annotations
@@ -87,9 +86,9 @@ def program_of(problem: AnyProblem, completion: Completion) -> str:
 
 
 class CompletionJudge:
-    """Judges completions of one language with a pool of its own. A context manager; thread-safe.
+    """Judges completions of one language with its own pool. A context manager; thread-safe.
 
-    language: a record, or a name or suffix of those that come with the executors. timeout_s: of one program; 0 takes
+    language: a record, or the name or suffix of a built-in one. timeout_s: of one program; 0 takes
     MultiPL-E's (Racket 15 s, Julia and JavaScript 5 s; EvalPlus 60 s a problem). cold: a fresh interpreter for each
     program under the sound policy too.
     Raises ValueError for an unknown language, and at entry as Pool does, for an interpreter or a sandbox feature that
@@ -220,7 +219,7 @@ class CompletionJudge:
         )
 
     def _judge_by_stdin(self, problem: StdinProblem, program: str) -> Judgement:
-        """The program runs once for each test; what it prints is compared outside its process."""
+        """The program runs once for each test; its output is compared outside its process."""
         if reason := self._unloadable(program):
             return Judgement(problem.name, "Exception", 1, "", reason, 0.0)
         job = Job("evaluation", JobKind.PROGRAM, program, stdin=problem.stdin, expect_stdout=problem.expected)
@@ -231,7 +230,7 @@ class CompletionJudge:
         return Judgement(problem.name, status, code, ran.stdout[:_MESSAGE_CHARS], ran.message, ran.seconds)
 
     def _judge_by_own_tests(self, problem: Problem, program: str) -> Judgement:
-        """McEval's tests after the program, and after them a mark, which only a program that reaches it prints."""
+        """McEval's tests after the program, then a mark, which is printed only if the program gets there."""
         if reason := self._unloadable(program):
             return Judgement(problem.name, "Exception", 1, "", reason, 0.0)
         rules, mark = self.benchmark_language, f"azr-{secrets.token_hex(8)}"

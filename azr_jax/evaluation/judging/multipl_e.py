@@ -1,8 +1,8 @@
-"""MultiPL-E's own judgement of a whole program: how much of its output is seen, and what its exit code means.
+"""MultiPL-E's own judgement of a whole program: how much of its output is read, and what its exit code means.
 
-Source: nuprl/MultiPL-E, evaluation/src (containerized_eval.py, eval_*.py, safe_subprocess). Its reading of outputs is
-kept: all but JavaScript's are cut to 2048 bytes, and read 1 KiB each tenth of a second, so that a program that prints
-more than that blocks until its time is up.
+Source: nuprl/MultiPL-E, evaluation/src (containerized_eval.py, eval_*.py, safe_subprocess). Its way of reading outputs
+is kept: all but JavaScript's are cut to 2048 bytes, and read 1 KiB each tenth of a second, so that a program that
+prints more blocks until its time is up.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MISSING = {
 
 
 def output_bytes(timeout_s: float, drained: bool) -> int:
-    """How much a program can print before it blocks until its time is up."""
+    """Bytes that a program can print before it blocks until its time is up."""
     return _DRAINED_BYTES if drained else _PIPE_BYTES + int(timeout_s * _READS_PER_S * _READ_BYTES)
 
 

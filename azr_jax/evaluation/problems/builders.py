@@ -19,7 +19,7 @@ from azr_jax.evaluation.problems import files
 from azr_jax.evaluation.problems.files import BENCHMARKS
 from azr_jax.evaluation.problems.records import EvalPlusProblem
 
-# Nothing comes through the builders' download manager; finding out would need a package that they do not declare.
+# The builders download nothing; otherwise tensorflow-datasets looks for it with a package that it does not declare.
 _NO_DOWNLOADS: dict[str, Any] = {}
 _TEXT = ("name", "language", "prompt", "doctests", "original", "prompt_terminology", "tests")
 # EvalPlus' tolerance too: TFRecord and ArrayRecord keep floats in 32 bits.

@@ -1,4 +1,4 @@
-"""Benchmark files, local or on the Hugging Face hub: which one holds a benchmark, and how to get what is missing."""
+"""Benchmark files, local or on the Hugging Face hub: which one holds a benchmark, and how to get missing ones."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def find(directory: Path, benchmark: str, language: BenchmarkLanguage) -> Path |
         patterns += [f"ag-lcb-x/**/*.{end}" for end in ("jsonl", "parquet")]
     elif suffix == "py":
         file, _, version = _EVALPLUS_FILES[benchmark]
-        # Not -Mini and -NoExtreme, which EvalPlus keeps in the same place, and no older version before the one wanted.
+        # Not -Mini and -NoExtreme, which EvalPlus keeps in the same place, and the wanted version before older ones.
         patterns = [
             f"{folder}{name}.jsonl{end}"
             for name in (f"{file}-{version}", file, f"{file}-v*")
@@ -107,7 +107,7 @@ def load(source: Path, suffix: str) -> list[AnyProblem]:
 
 
 def data_version(source: Path) -> str:
-    """What names a file's content: the digest of its bytes, and before it the hub's revision if it came from there."""
+    """Identifies a file's content: the digest of its bytes, after the hub's revision if it came from there."""
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
     # The hub's cache keeps a file as snapshots/REVISION/FOLDER/FILE.
     *_, snapshots, revision, _, _ = ("", "", "", *source.parts)
@@ -115,7 +115,7 @@ def data_version(source: Path) -> str:
 
 
 def _from_hub(benchmark: str, language: BenchmarkLanguage) -> Path:
-    """The hub's file of a MultiPL-E benchmark. Raises FileNotFoundError with the command if it can't be had."""
+    """The hub's file of a MultiPL-E benchmark. Raises FileNotFoundError with the command to get it."""
     if language.suffix == "py" or benchmark not in BENCHMARKS:
         raise FileNotFoundError(missing(benchmark, language))
     from huggingface_hub import hf_hub_download

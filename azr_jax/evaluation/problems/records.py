@@ -22,7 +22,7 @@ _MBPP_STOPS = ('\n"""', "\nassert")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem of MultiPL-E or McEval. `language` is MultiPL-E's suffix (rkt, ...); `record` the line as it came.
+    """A problem of MultiPL-E or McEval. `language` is MultiPL-E's suffix (rkt, ...); `record` the whole line.
 
     `own_tests`: the tests are free text, as McEval's: they run after the program.
     """
@@ -64,7 +64,7 @@ class EvalPlusProblem:
 class StdinProblem:
     """A problem of whole programs in any language: a statement, and what is printed for each standard input.
 
-    `language` is the one that it is to be solved in.
+    `language` is that of the solution.
     """
 
     name: str
@@ -142,7 +142,7 @@ def of_records(path: Path, unit: str, records: Iterable[tuple[int, Any]], suffix
 
 
 def load_language(path: str | Path, suffix: str) -> list[AnyProblem]:
-    """The problems of a file that are to be in one language. Raises as `load`, and ValueError for one in another."""
+    """The problems of a file, all in one language. Raises as `load`, and ValueError for a problem in another."""
     path = Path(path)
     problems = of_records(path, "line", read_lines(path), suffix)
     check_language(path, problems, suffix)

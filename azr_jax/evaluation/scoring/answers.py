@@ -38,13 +38,13 @@ _FENCED = re.compile(r"^(`{3,})[ \t]*([^\s`]*)[^\n`]*\n(.*?)\n?^\1`*[ \t]*$", re
 
 
 def check_mode(problems: Sequence[AnyProblem], mode: str) -> None:
-    """Raises ValueError for problems that have no beginning of a program to be completed."""
+    """Raises ValueError for problems that have no program to complete."""
     if mode == COMPLETION and any(isinstance(problem, StdinProblem) for problem in problems):
         raise ValueError("--prompt=completion: these problems are statements in words: use --prompt=chat or instruct")
 
 
 def prompt_of(problem: AnyProblem, language: Language, mode: str) -> str:
-    """What the model sees: the stripped prompt (MultiPL-E; with a line end for EvalPlus), or Listing 1 around it.
+    """The model's input: the stripped prompt (MultiPL-E; with a line end for EvalPlus), or Listing 1 around it.
 
     For `instruct` the text of a user's message.
     """
@@ -71,9 +71,9 @@ def prompt_ids_of(tokenizer: Tokenizer, problem: AnyProblem, language: Language,
 
 
 def stop_of(problem: AnyProblem, language: BenchmarkLanguage, mode: str, published: bool = False) -> tuple[str, ...]:
-    """Stop tokens of completion mode are the problem's own; they would cut chat answers to pieces.
+    """The stop tokens: in completion mode the problem's, which would cut chat answers.
 
-    The language's faulty ones are left out unless `published`.
+    Leaves out the language's faulty ones unless `published`.
     """
     if mode != COMPLETION:
         return (_ANSWER_END,) if mode == CHAT else ()
@@ -82,7 +82,7 @@ def stop_of(problem: AnyProblem, language: BenchmarkLanguage, mode: str, publish
 
 
 def cut_as_published(problem: AnyProblem, language: BenchmarkLanguage, text: str) -> str:
-    """A completion that was sampled without the faulty stop tokens, cut where the published way would end it."""
+    """A completion that was sampled without the faulty stop tokens, cut where these end it."""
     cuts = [text.find(token) for token in problem.stop_tokens if token in language.faulty_stops]
     return text[: min((cut for cut in cuts if cut >= 0), default=len(text))]
 
@@ -93,8 +93,8 @@ def completion_of(
     """The completion in a response, or why there is none.
 
     A chat answer is read as in training; one that is not in that format counts too when its last block in the
-    language is closed. A Racket answer without a #lang line gets the prompt's. EvalPlus has four spaces for a tab (its
-    providers' codegen), which Python refuses together with the prompt's spaces. `instruct` is read by `_instructed`.
+    language is closed. A Racket answer without a #lang line gets the prompt's. As in EvalPlus (its
+    providers' codegen), four spaces replace a tab, which Python refuses beside spaces. `_instructed` reads `instruct`.
     """
     if isinstance(problem, EvalPlusProblem):
         text = text.replace("\t", "    ")
@@ -123,11 +123,11 @@ def completion_of(
 
 
 def _instructed(problem: AnyProblem, benchmark_language: BenchmarkLanguage, text: str) -> Completion | Invalid:
-    """The last fenced block of the language, or else the last without a tag, or of another; the text, if it has none.
+    """The last fenced block of the language, or else the last without a tag, or of another; else the whole text.
 
-    What defines the problem's function is a whole program: in front of one in EvalPlus' Python comes what the prompt
-    has before that function, its imports and helpers. What does not is the function's body, and is appended to the
-    prompt; Python's is indented as a body if it is not.
+    A text that defines the problem's function is a whole program; in EvalPlus' Python, the prompt's imports and helpers
+    before that function precede it. Any other text is the function's body and is appended to the prompt; Python's is
+    indented if it is not.
     """
     language = benchmark_language.language
     tags = frozenset(tag.lower() for tag in (language.fence, *language.fence_aliases))
@@ -155,7 +155,7 @@ def _instructed(problem: AnyProblem, benchmark_language: BenchmarkLanguage, text
 def _defines(program: str, problem: Problem, benchmark_language: BenchmarkLanguage) -> bool:
     """Whether a program defines the function that the problem's tests call.
 
-    True where the tests do not say its name, so that nothing is known.
+    True if the tests do not name it.
     """
     tests = assertions.parse(benchmark_language.form, problem.tests)
     if tests is None:

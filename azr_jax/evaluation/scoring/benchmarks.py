@@ -1,4 +1,4 @@
-"""Benchmarks inside training: the current weights' pass@1, greedy, on what `evaluation.benchmarks` names (Fig. 2)."""
+"""Benchmarks inside training: the current weights' pass@1, greedy, on `evaluation.benchmarks` (Fig. 2)."""
 
 from __future__ import annotations
 
@@ -58,8 +58,7 @@ class Benchmarks:
         """`eval/BENCHMARK/LANGUAGE/pass_at_1`, its 95% interval's ends `low` and `high`, and `problems`, their number.
 
         `prompt`: completion, chat or instruct, by default `evaluation.benchmark_prompt`. Each of several hosts judges
-        its share.
-        What the executors failed on is in none of these, and an error in the log.
+        its share. Problems that the executors failed on are left out and logged as an error.
         """
         metrics = {}
         for name, counts in self._counts(sampler, params, hosts, prompt, 1, self.config.sampler.eval_temperature):

@@ -26,8 +26,7 @@ _FIELDS = {
 def load(path: str | Path, limit: int = 0, key: str = "evaluation.heldout") -> list[HeldoutProblem]:
     """Problems of a JSON-lines file, each {"type", "language", "program", ...}; `limit` 0 takes all.
 
-    Several files are named with commas between them; the limit is of each. `key` is the setting that names them, for
-    messages.
+    Commas separate several files; the limit is for each. `key` is the setting that names them, for messages.
 
     Raises:
       FileNotFoundError: no such file.
@@ -109,7 +108,7 @@ def solve_all(player: Player, params: Any, asked: Sequence[Task], temperature: f
 
 
 def count(solutions: Sequence[Solution]) -> Counts:
-    """{task type: {"n", "correct", "formatted"}}; answers that the executors failed on are in none of them."""
+    """{task type: {"n", "correct", "formatted"}}; answers that the executors failed on are not counted."""
     counts: Counts = {kind.value: {"n": 0, "correct": 0, "formatted": 0} for kind in TaskType}
     for solution in solutions:
         if is_dropped(solution.outcome):
@@ -122,7 +121,7 @@ def count(solutions: Sequence[Solution]) -> Counts:
 
 
 def count_languages(solutions: Sequence[Solution], mode: str) -> dict[str, Counts]:
-    """`count` of all as MODE; where the problems are of several languages, that of each as MODE/LANGUAGE too."""
+    """`count` of all as MODE and, if there are several languages, of each as MODE/LANGUAGE."""
     counts = {mode: count(solutions)}
     names = dict.fromkeys(solution.task.language for solution in solutions)
     if len(names) > 1:

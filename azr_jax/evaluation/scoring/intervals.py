@@ -13,7 +13,7 @@ def wilson(correct: float, n: int) -> tuple[float, float]:
     Source: Wilson, Probable inference, the law of succession, and statistical inference (JASA 1927).
 
     Raises:
-      ValueError: counts that no sample has.
+      ValueError: impossible counts.
     """
     if n < 0 or not 0 <= correct <= max(n, 0):
         raise ValueError(f"correct={correct} of n={n}: must be between 0 and n")

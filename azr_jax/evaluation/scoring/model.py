@@ -1,4 +1,4 @@
-"""What an evaluation samples from: a Hugging Face directory or hub id, or a save of a run."""
+"""The model of an evaluation: a Hugging Face directory or hub id, or a save of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TOKENIZER = ("tokenizer*", "vocab.json", "merges.txt", "added_tokens.json", "sp
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EvaluatedModel:
-    """A model ready to be sampled. `identity` names its weights: path, step, and a digest of what answers need."""
+    """A model ready to be sampled. `identity` names its weights: path, step, and a digest (`_digest`)."""
 
     engine: Engine
     params: Any
@@ -67,7 +67,7 @@ def _run_of(path: str, step: int | None) -> tuple[Path | None, int | None]:
     """(workdir, step) of a workdir or one save; (None, step) of anything else."""
     folder = Path(path).absolute()
     is_save = folder.parent.name == CHECKPOINTS and folder.name.isdecimal()
-    # Other trainers name their Hugging Face directories so too.
+    # Other trainers name their Hugging Face directories in this way too.
     if is_save and not (folder / "config.json").is_file():
         if step is not None:
             raise ValueError(f"--step={step}: {path!r} is the save of step {folder.name} already; leave --step out")
@@ -76,9 +76,9 @@ def _run_of(path: str, step: int | None) -> tuple[Path | None, int | None]:
 
 
 def _digest(source: Path, engine: Engine, params: Any) -> str:
-    """16 hexadecimal digits over what makes the answers: sizes and end tokens, tokenizer files, and the weights.
+    """16 hexadecimal digits over all that answers depend on: sizes and end tokens, tokenizer files, and the weights.
 
-    A save and its export give the same, as far as the export keeps float32.
+    A save and its export give the same if the export keeps float32.
     """
     digest = hashlib.sha256(repr(engine.model_config).encode())
     for file in sorted({file for pattern in _TOKENIZER for file in source.glob(pattern) if file.is_file()}):

@@ -26,7 +26,7 @@ def interval(counts: Sequence[tuple[int, int]], k: int) -> tuple[float, float, f
     """(mean pass@k, low, high) over problems of (samples, correct), 95%.
 
     Wilson's interval where each problem has one sample, or all have the same estimate; else by bootstrap over the
-    problems, whose samples' own spread is inside.
+    problems, which includes the spread of their samples.
 
     Raises:
       ValueError: no problem, or a problem of fewer than k samples.

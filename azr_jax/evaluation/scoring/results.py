@@ -1,7 +1,7 @@
 """Results on disk: MultiPL-E's own format, one `.results.json.gz` a problem, and a manifest.
 
 A problem's file appears whole, when all its samples are judged. Until then `samples.jsonl` keeps each judged sample:
-an evaluation that was cut off goes on with the others.
+an evaluation that was cut off continues with the others.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Results:
         self.settings = wanted
 
     def check_names(self, problems: Sequence[AnyProblem]) -> None:
-        """Raises ValueError for problems whose results would have one file, or a name that no file can have."""
+        """Raises ValueError for problems whose results would share a file, or a name that no file can have."""
         names: dict[Path, str] = {}
         for problem in problems:
             other = names.setdefault(self.path(problem), problem.name)
@@ -64,7 +64,7 @@ class Results:
                 )
 
     def check_interpreter(self, version: str) -> None:
-        """Raises ValueError when the results that are there are of another interpreter."""
+        """Raises ValueError if the folder's results are of another interpreter."""
         earlier = read_manifest(self.folder).get("interpreter") if self._path.is_file() else None
         if earlier not in (None, version):
             raise ValueError(

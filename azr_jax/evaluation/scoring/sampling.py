@@ -22,10 +22,9 @@ PROMPT_TOO_LONG, NO_ANSWER = "PromptTooLong", "NoAnswer"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sample:
-    """One judged response: a judgement by each judge, what its result's line adds, and what was judged of it.
+    """One judged response: a judgement by each judge, further fields of its result's line, and the judged text.
 
-    `published`: the first judge's judgement of the completion as the published stop tokens cut it, if that was asked
-    for.
+    `published`: if asked for, the first judge's judgement of the completion, cut by the published stop tokens.
     """
 
     judgements: tuple[Judgement, ...]
@@ -70,8 +69,8 @@ def judged_samples(
     """(problem, number, sample) of each sample as it is judged, but for the numbers `done` of a problem's name.
 
     A prompt that is too long for the sampler, and a response without an answer, are outcomes (`PromptTooLong`,
-    `NoAnswer`), not errors. A sample depends on seed, problem and its own number alone. Of several `hosts` each samples
-    all problems, which is one program on the devices of all, and judges and yields its share.
+    `NoAnswer`), not errors. A sample depends on seed, problem and its own number alone. Each of several `hosts` samples
+    all problems, by one program on all devices, and judges and yields its share.
     """
     hosts = hosts or Hosts()
     most = sampler.settings.max_prompt_tokens

@@ -22,7 +22,7 @@ def benchmark_name(benchmark: str, suffix: str) -> str:
 
 
 def default_ks(samples: int) -> list[int]:
-    """1, 10 and 100 as far as the samples go; of fewer than ten samples the second k is their number."""
+    """1, 10 and 100, as far as the samples go; with fewer than ten, 1 and their number."""
     return sorted({1, min(samples, 10)} | ({100} if samples >= 100 else set()))
 
 
