@@ -1,10 +1,10 @@
-"""Canonical text of programs by Pygments: the form in which programs that differ in layout and comments are one.
+"""Canonical text of programs by Pygments: equal for programs that differ only in layout and comments.
 
-Tried on 400 programs a language of the tests, corpora and benchmarks, with 20 changes of one place each: for Julia and
-OCaml Pygments decides as lexers written for the purpose did; for R it differs where a space stands behind a minus
-(`- 1`), which makes two programs of one. Lua's folder keeps its own lexer: Pygments takes seconds for thousands of open
-brackets, and joins `math.min` but not `math . min`. So do Racket's (`#;`, brackets of several shapes, `tree_size`) and
-JavaScript's (line ends that end statements, regular expressions); Python has a tokenizer of its own.
+Tried on 400 programs per language from the tests, corpora and benchmarks, with 20 one-place changes each: for Julia and
+OCaml Pygments decides as hand-written lexers did; for R it differs if a space follows a minus (`- 1`), which splits one
+program into two. Lua's folder keeps its own lexer: Pygments takes seconds for thousands of open brackets, and joins
+`math.min` but not `math . min`. Racket's also does (`#;`, brackets of several shapes, `tree_size`), and JavaScript's
+(line ends that end statements, regular expressions); Python has its own tokenizer.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _folded(lexer: str, line_ends: bool, spaces: bool, source: str) -> str:
 
 
 def _margins(text: str, body: str, is_comment: bool) -> tuple[str, str]:
-    """The space before and behind `body` in the text of its token; a comment is space, with a line end at its end."""
+    """The space before and after `body` in the text of its token; a comment is space, with a line end at its end."""
     if is_comment:
         return " " + text[len(text.rstrip()) :], ""
     if not body:

@@ -18,10 +18,10 @@ from executors import LANGUAGES, Job, JobKind, Language, Limits, Pool, Verdict, 
 from executors.sandbox.launch import Tier
 
 _LIMITS = Limits()
-_ALLOW_TIER = "least containment to go on with: namespaces, landlock or limits (default: %(default)s)"
+_ALLOW_TIER = "least containment to accept: namespaces, landlock or limits (default: %(default)s)"
 _MEMORY = "MiB of a program (default: %(default)s)"
 _VALUE = "characters of a value (default: %(default)s)"
-# Languages that work without what is built, but start several times slower.
+# Languages with a part to build; without it they start several times slower.
 _BUILDS: dict[str, Callable[[], Path]] = {
     name: language.build for name, language in LANGUAGES.items() if language.build
 }
@@ -37,14 +37,14 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="ARGUMENTS",
-        help="what stands between the parentheses of a call of f; may be repeated",
+        help="arguments of a call of f, without the parentheses; may be repeated",
     )
     run.add_argument("--expect", action="append", metavar="VALUE", help="the value expected for each --input")
-    run.add_argument("--determinism", action="store_true", help="run in a second process too, with other hash seeds")
+    run.add_argument("--determinism", action="store_true", help="also run in a second process, with other hash seeds")
     run.add_argument("--program", action="store_true", help="run the file as a whole program, without --input")
     batch = commands.add_parser("batch", help="JSON lines of jobs on standard input, JSON lines of verdicts out")
-    batch.add_argument("--workers", type=int, default=None, help="contained workers (default: one a core)")
-    batch.add_argument("--determinism", action="store_true", help="run every job in a second process too")
+    batch.add_argument("--workers", type=int, default=None, help="contained workers (default: one per core)")
+    batch.add_argument("--determinism", action="store_true", help="also run every job in a second process")
     for command in (run, batch):
         command.add_argument("--language", required=True, help=f"one of {', '.join(sorted(LANGUAGES))}")
         command.add_argument(
@@ -57,18 +57,20 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--memory-mib", type=int, default=_LIMITS.memory_mib, metavar="N", help=_MEMORY)
         command.add_argument("--value-chars", type=int, default=_LIMITS.value_chars, metavar="N", help=_VALUE)
         command.add_argument("--cold", action="store_true", help="a fresh interpreter for every program")
-    doctor = commands.add_parser("doctor", help="what is installed here, and how programs are contained")
-    doctor.add_argument("language", nargs="*", help="try it too, as a run does when it starts")
+    doctor = commands.add_parser("doctor", help="report what is installed and how programs are contained")
+    doctor.add_argument("language", nargs="*", help="language to try, as a run does when it starts")
     for command in (run, batch, doctor):
         command.add_argument("--allow-tier", default="namespaces", help=_ALLOW_TIER)
         names = ("--language_directory", "--language-dir")
         command.add_argument(*names, dest="language_dir", default=None, metavar="DIR", help="folder of more languages")
-    build = commands.add_parser("build", help="compile what makes a language start faster; once for each machine")
+    build = commands.add_parser("build", help="compile parts that make a language start faster; once per machine")
     build.add_argument("language", nargs="*", help=f"of {', '.join(sorted(_BUILDS))} (default: all that are installed)")
-    speed = commands.add_parser("speed", aliases=["benchmark"], help="programs a second, cold against warm on one core")
+    speed = commands.add_parser(
+        "speed", aliases=["benchmark"], help="programs per second, cold against warm, on one core"
+    )
     speed.add_argument("--language", action="append", help="only this language; may be repeated")
     speed.add_argument("--seconds", type=float, default=4.0, help="time for each figure (default: %(default)s)")
-    speed.add_argument("--soak", type=int, metavar="N", help="instead: N programs through one pool; does it grow?")
+    speed.add_argument("--soak", type=int, metavar="N", help="instead: N programs through one pool, to see if it grows")
     speed.add_argument("--hanging", type=int, metavar="N", help="instead: a batch of N of which 5%% run into limits")
     speed.add_argument("--json", action="store_true", help="the last line is a list of rows")
     return parser
@@ -138,11 +140,11 @@ def _run(arguments: argparse.Namespace, output: TextIO) -> int:
 class _Lines:
     """Jobs of JSON lines. A line has id, source and input (or inputs), and perhaps expect; kind "value": no source.
 
-    An id is any JSON value, given back as it is.
+    An id is any JSON value, returned unchanged.
 
     A whole program (kind "program") may have tests: stdin and expect_stdout, as many texts each; compare, all_tests.
 
-    A line that is no job is said on standard error and counted in `bad`; the others go on.
+    A line that is no job is reported on standard error and counted in `bad`; the others run.
     """
 
     def __init__(self, lines: BinaryIO, determinism: bool) -> None:
@@ -174,7 +176,7 @@ def _texts(value: object, key: str) -> tuple[str, ...]:
 
 
 def _job(fields: Any, determinism: bool) -> Job:
-    """Raises ValueError, KeyError or TypeError when `fields` make no job."""
+    """Raises ValueError, KeyError or TypeError if `fields` make no job."""
     if not isinstance(fields, dict):
         raise TypeError(f"it is {type(fields).__name__}, not an object")
     kind = JobKind(fields.get("kind", JobKind.EVALUATE))
@@ -204,7 +206,7 @@ def _put(finished: queue.SimpleQueue[Any], identity: object, future: Future[Verd
 
 
 def _batch(arguments: argparse.Namespace, output: TextIO) -> int:
-    # A reader of its own: Python aborts at its end when a thread is still reading sys.stdin, as amid an interruption.
+    # Not sys.stdin: Python aborts at exit if a thread is still reading it, as after an interruption.
     lines = _Lines(open(0, "rb", closefd=False), arguments.determinism)
     # Verdicts, and at the end the number of jobs: lines are read at the same time, so that no verdict waits for a line.
     finished: queue.SimpleQueue[tuple[object, Future[Verdict]] | int] = queue.SimpleQueue()
@@ -258,7 +260,7 @@ def _build(arguments: argparse.Namespace, output: TextIO) -> int:
 
 
 def _speed(arguments: argparse.Namespace, output: TextIO) -> int:
-    # Here, because no other command needs it.
+    # Imported here: no other command needs it.
     from executors import speed
 
     for name in arguments.language or ():
@@ -313,7 +315,7 @@ def _require_installed(language: Language) -> None:
 
 
 def main(argv: Sequence[str] | None = None, output: TextIO = sys.stdout) -> int:
-    """Run the command line; the exit status. Mistakes of the user are one line on standard error and status 2."""
+    """Run the command line; returns the exit status. A user's mistake is one line on standard error and status 2."""
     arguments = _parser().parse_args(argv)
     try:
         match arguments.command:
@@ -322,7 +324,7 @@ def main(argv: Sequence[str] | None = None, output: TextIO = sys.stdout) -> int:
             case "batch":
                 return _batch(arguments, output)
             case "doctor":
-                # Here, because no other command probes this machine for its own sake.
+                # Imported here: no other command only probes this machine.
                 from executors import doctor
 
                 return doctor.examine(output, _languages(arguments), arguments.language, arguments.allow_tier)

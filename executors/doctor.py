@@ -1,4 +1,4 @@
-"""What `python -m executors doctor` says: interpreters, parts of the sandbox, the tier, and what each means."""
+"""The report of `python -m executors doctor`: interpreters, parts of the sandbox, the tier, and what each means."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ def _features() -> Iterator[tuple[str, bool, str]]:
 def examine(
     output: TextIO, languages: Mapping[str, Language], tried: Sequence[str] = (), allow_tier: str = "namespaces"
 ) -> int:
-    """Write the findings to `output`; the exit status of a run that goes on with `allow_tier`: 0, or 2 for an error.
+    """Write the findings to `output`; returns the exit status that a run with `allow_tier` has: 0, or 2 for an error.
 
-    `languages` are those to look for, by name. Those of `tried` each run their sample in a pool, as they do when a run
-    starts.
+    `languages`: those to look for, by name. `tried`: names of languages that run their sample in a pool, as at a run's
+    start.
     """
     least = parse_tier(allow_tier)
     for name, language in sorted(languages.items()):
@@ -118,7 +118,7 @@ def examine(
 
 
 def _refusal(allow_tier: str) -> str:
-    """The error that a run gives on this machine, which contains less than `allow_tier`."""
+    """The error that a run raises on this machine, whose containment is less than `allow_tier`."""
     try:
         require_tier(allow_tier)
     except ValueError as error:

@@ -1,8 +1,8 @@
 """For languages whose interpreter can't contain itself: a Python process in the sandbox starts it for each program.
 
 The harness of such a language is a file in the interpreter's own language that reads one request on descriptor 0 and
-writes one reply, and needs neither system calls nor a foreign function interface. What language.py asks of a harness
-(fresh process, limits, no capabilities, seccomp) is done by inside/hosted.py before the interpreter starts.
+writes one reply, and needs neither system calls nor a foreign function interface. inside/hosted.py does what
+language.py asks of a harness (fresh process, limits, no capabilities, seccomp) before the interpreter starts.
 A request holds these fields, a reply those of language.py without the two measurements:
   kind, most characters of a value, most characters of a message, hash seed, source, input 1, ..., input n
 As text: the number of fields and a line feed, then for each its length in bytes in decimal, a line feed and the bytes.
@@ -27,7 +27,7 @@ def interpreter(
     read_only: Sequence[Path] = (),
     environment: Sequence[tuple[str, str]] = (),
 ) -> Interpreter:
-    """An Interpreter that brings along what its Python host needs."""
+    """An Interpreter with the folders and environment that its Python host needs."""
     host = python.find()
     return Interpreter(
         tuple(argv), version, (*host.read_only, *read_only), environment=(*host.environment, *environment)
@@ -46,8 +46,8 @@ def harness_argv(
 
     arguments: from the interpreter and the path of the harness, as seen inside, to the interpreter's arguments.
     reply: the descriptor to reply on; 2 for an interpreter that can write to no other. memory_errors: what the
-    interpreter writes there when its memory ends. value_environment: more of the environment where values are read and
-    no program is run.
+    interpreter writes there if memory runs out. value_environment: environment added for requests that read values and
+    run no program.
     """
 
     def argv(chosen: Interpreter, harness: str, mode: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Ctrl-C is one line and 130 in every command, from its first import to its end."""
+"""Ctrl-C ends every command with one line and status 130, from its first import to its end."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import NoReturn
 
 _STATUS = 128 + signal.SIGINT
 _SAID = "interrupted\n"
-# Seconds until an interruption that was swallowed is raised again; seconds until one that came too soon is.
+# Seconds until a swallowed interruption is raised again; seconds until one that came too soon is.
 _AGAIN_S, _SOON_S = 1.0, 0.05
 
 
 def expect() -> None:
-    """Call it at the first import of a command (`python -m PACKAGE...`, azr-jax): nothing is begun before its main."""
+    """Call it at the first import of a command (`python -m PACKAGE...`, azr-jax): nothing has begun before its main."""
     if sys.argv[:1] == ["-m"] or os.path.basename("".join(sys.argv[:1])) == "azr-jax":
         _handle(signal.SIGINT, _end)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
     os.write(2, _SAID.encode())
-    os._exit(_STATUS)  # an exception amid the import of an extension is told as that one's failure
+    os._exit(_STATUS)  # an exception while an extension is imported is reported as the extension's failure
 
 
 def _handle(number: int, handler: Callable[[int, FrameType | None], None]) -> Callable[[], object]:
-    """Sets a handler, unless whoever started the command has the signal ignored; what puts the one before back."""
+    """Sets a handler unless the parent made the signal ignored; returns a function that restores the previous one."""
     previous = signal.getsignal(number)
     if previous is not signal.SIG_IGN:
         signal.signal(number, handler)
@@ -41,8 +41,8 @@ def _is_interruption(error: BaseException | None) -> bool:
 
 
 def _comes_too_soon(frame: FrameType | None) -> bool:
-    """Whether an exception would be lost here: amid an import (one in C prints it, or makes another of it), or in the
-    callback by which jax takes part in garbage collection (it is printed, and ignored).
+    """Whether an exception would be lost here: during an import (one in C prints it, or raises another), or in jax's
+    callback of garbage collection (it is printed and ignored).
     """
     while frame is not None:
         code = frame.f_code

@@ -29,8 +29,8 @@ class Status(enum.StrEnum):
 class JobKind(enum.StrEnum):
     """`EVALUATE`: canonical f(input) of each input. `VALUE`: canonical text of each input, no program.
 
-    An input of EVALUATE is what stands between the parentheses of a call of f: arguments that may be expressions. An
-    input of VALUE is one literal.
+    An input of EVALUATE is the arguments of a call of f, without the parentheses; they may be expressions. An input of
+    VALUE is one literal.
 
     `PROGRAM`: the source as a whole program, as a file given to the real interpreter (benchmarks).
     """
@@ -44,8 +44,8 @@ class JobKind(enum.StrEnum):
 class Limits:
     """Limits of one job. Times in seconds, memory in MiB; `value_chars` bounds one canonical value's characters.
 
-    `processes` bounds the threads of a program, where the machine gives a pids cgroup. `file_mib` is the largest file
-    that a whole program can write into its private folder. Raises ValueError for a limit that nothing can keep.
+    `processes` bounds a program's threads, if the machine has a pids cgroup. `file_mib` is the largest file that a
+    whole program can write into its private folder. Raises ValueError for an impossible limit.
     """
 
     wall_s: float = 5.0
@@ -64,7 +64,7 @@ class Limits:
                 raise ValueError(f"the limit {field.name} is {value}: use a number above 0")
 
     def reached(self, status: Status, seconds: float, output: str) -> str:
-        """Which limit ended a program with `status` after `seconds`; `output`: what the output limit counts. Or ""."""
+        """Names the limit behind `status` after `seconds`, or ""; `output`: what the output limit counts."""
         match status:
             case Status.TIMEOUT if seconds >= self.wall_s:
                 return f"the wall-clock limit of {self.wall_s:g} s is reached"
@@ -83,19 +83,19 @@ class Job:
 
     `expect`, if given, has one value text for each input: it is made canonical in a clean process, compared on the
     host, and never enters the process that runs `source`. One that can't be read is the caller's mistake: the verdict
-    is `infrastructure`, never a wrong answer. The inputs of EVALUATE are evaluated in processes of their own,
-    without the program; those of VALUE must be literals or constructor calls. Anything else is `forbidden`. Each input
-    of EVALUATE meets the program in a fresh process, or with `together` all of them one process, in order, as the tests
-    of a benchmark do; with `expect` the first wrong value ends the job. `determinism`
-    evaluates inputs and program in two processes with different hash seeds, dates and time zones and answers
-    `nondeterministic` when the values differ. A PROGRAM has neither inputs nor expect.
+    is `infrastructure`, never a wrong answer. The inputs of EVALUATE are evaluated in separate processes, without the
+    program; those of VALUE must be literals or constructor calls. Anything else is `forbidden`. For each input of
+    EVALUATE the program runs in a fresh process, or with `together` in one process for all, in order, as a benchmark's
+    tests do; with `expect` the first wrong value ends the job. `determinism` evaluates inputs and program in two
+    processes with different hash seeds, dates and time zones and answers `nondeterministic` if the values differ. A
+    PROGRAM has neither inputs nor expect.
 
     A PROGRAM may have tests: it runs once for each text of `stdin`, in a fresh process with the job's whole limits, and
     `expect_stdout` has what it must print (for none, it is run once with an empty standard input). `compare` says how:
     "trimmed" leaves out white space at the ends of lines and empty lines at the end, "exact" nothing, "numbers"
     compares words, those that are numbers within 1e-6 of each other (absolute, or relative to the expected one). Tests
     end at the first that fails, unless `all_tests`.
-    Raises ValueError when the fields don't fit each other.
+    Raises ValueError if the fields do not fit each other.
     """
 
     id: str
@@ -138,11 +138,11 @@ class Job:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcome of a job. `values` has one canonical text an input when `status` is ok.
+    """The outcome of a job. `values` has one canonical text per input if `status` is ok.
 
     With `correct` False they end with the first wrong one. `inputs` has the canonical text of each input of an EVALUATE
     job whose inputs are arguments: literals, in the form that the language reads back. `seconds` of several inputs is
-    that of all.
+    their sum.
     `correct` is None without `expect`. `seconds` is wall time in the process, `memory_mib` its peak resident memory
     (of a warm process with the pages it shares with its server).
     `stdout`, `stderr` and `exit_code` are of PROGRAM jobs; with tests they and `status` are those of the first that

@@ -19,14 +19,14 @@ _CACHED_VALUES = 16384
 # Total time of a job, its inputs' evaluation and all calls, as a multiple of one call's limit. No further call starts
 # after that. Starting an interpreter does not count.
 _CALLS = 2
-# Statuses that reading the same value text again would give again.
+# Statuses that another reading of the same text would give again.
 _LASTING = frozenset((Status.OK, Status.FORBIDDEN, Status.UNSERIALISABLE, Status.OUTPUT_LIMIT))
-# A time-out may be the machine's fault: it is cached for so long only.
+# A time-out may be the machine's fault: it is cached only this long.
 _TIMEOUT_KEPT_S = 60.0
 
 
 class ValueCache:
-    """A cache of what reading a text gave: thread-safe, at most `capacity` entries.
+    """A cache of replies to requests that read a text: thread-safe, at most `capacity` entries.
 
     A text has an entry for each kind of request that reads it: as a value or as arguments.
     """
@@ -140,8 +140,8 @@ class Judge:
     def _read_arguments(self, texts: Sequence[str], determinism: bool) -> Reply:
         """The canonical form of each argument list; the first failure if one has none.
 
-        Literals are read in a clean process. Any other text is evaluated in a process of its own, and what that claims
-        is read back in a clean one: with `determinism` a second process with another hash seed has to claim the same.
+        Literals are read in a clean process. Any other text is evaluated in a separate process, and its claim is read
+        back in a clean one: with `determinism` a second process with another hash seed has to claim the same.
         """
         read = self._read_each(Request.ARGUMENTS, texts)
         claimed = []
@@ -175,7 +175,7 @@ class Judge:
         return reply
 
     def _late(self) -> Reply | None:
-        """A time-out once the job has had its time."""
+        """A time-out if the job has used up its time."""
         most_s = _CALLS * self._limits.wall_s
         if self._spent_s <= most_s:
             return None
@@ -204,7 +204,7 @@ class Judge:
     def _read_each(self, kind: Request, texts: Sequence[str]) -> dict[str, Reply]:
         """Reads each text in a clean process, as a value or as arguments.
 
-        Up to the first that fails, which is what counts (arguments that are no literals can still be evaluated).
+        Stops at the first that fails, which decides (arguments that are no literals can still be evaluated).
         Nothing is read again after a time-out: reading all the texts of a job takes no longer than twice its limit.
         """
         read = {text: Reply(Status.OK, values=(text,)) for text in texts if self._is_plain(text)}
@@ -242,7 +242,7 @@ class Judge:
 
 
 def _verdict(job: Job, reply: Reply, correct: bool = False, inputs: tuple[str, ...] = ()) -> Verdict:
-    """`correct` counts if the job has something to expect and the pool did not fail."""
+    """`correct` counts if the job has `expect` and the pool did not fail."""
     judged = job.expect is not None and reply.status is not Status.INFRASTRUCTURE
     return Verdict(
         id=job.id,
@@ -280,8 +280,8 @@ def _unreadable(expected: Reply) -> Reply:
 
 
 def _encode(text: str) -> bytes:
-    # Lone surrogates come from bytes that were not UTF-8 (surrogateescape); others have no bytes of their own, and must
-    # not become those of another text.
+    # Lone surrogates come from bytes that were not UTF-8 (surrogateescape); others stand for no bytes, and must not
+    # become another text's.
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -1,8 +1,8 @@
 """The `Language` record: everything the pool and the prompts need to know of one language.
 
 A language is a folder of executors/languages, or of a directory that the user names: a package that binds
-`LANGUAGE = Language(...)`, and the files that its interpreter reads, the harness first. (A single file NAME.py next to
-its harness does as well.)
+`LANGUAGE = Language(...)`, and the files that its interpreter reads, the harness first. (Or a single file NAME.py next
+to its harness.)
 
 The harness protocol. A harness is started inside the sandbox with the argv of `harness_argv` and gets requests on
 descriptor 0 and writes replies on descriptor 3; descriptors 1 and 2 are /dev/null. A message is a frame: u32 count,
@@ -11,12 +11,12 @@ then for each field u32 length and that many bytes, all big-endian; text is UTF-
            input 1, ..., input n
   reply:   status (a value of `Status`), error kind, message, seconds (decimal text), peak memory in MiB (decimal text),
            value 1, ..., value n (present only when status is ok)
-What a request asks for is its kind. An argument list is what stands between the parentheses of a call of f.
+The kind says what a request asks for. An argument list is what a call of f has between its parentheses.
   value        the canonical text of each input, which is one literal; nothing is run, the source is empty
   arguments    the canonical text of each input, an argument list of literals; nothing is run, the source is empty.
                Unlike that of a value this text keeps whatever a program can see: the order of entries, mutability
-  expressions  the same of argument lists of any expressions, evaluated where nothing of a program is and f refuses to
-               be called; what can't be evaluated is `forbidden`
+  expressions  the same for argument lists of any expressions, evaluated without a program; f refuses to be called, and
+               what can't be evaluated is `forbidden`
   evaluate     the source is a program: the canonical text of f's value for each input, an argument list of literals
 In both modes the harness first writes a ready frame of one field, "ready": start-up is over and the next request's
 clock may run. In serve mode (`--serve`) it then answers requests one after another, each in a fresh child process,
@@ -25,7 +25,8 @@ In once mode (`--once`) it answers one request in its own process and exits; the
 and an end without a reply is `exit` or `crash` by its exit code.
 The untrusted program's own process only claims a value; harness code that runs after it must use primitives captured
 before it. The host accepts only known statuses, never `infrastructure` or `nondeterministic`, and has every claimed
-text read back by a "value" or "arguments" request in a clean child: one that doesn't give itself is `unserialisable`.
+text read back by a "value" or "arguments" request in a clean child: one that does not read as itself is
+`unserialisable`.
 
 What the sandbox gives a harness. Its folder (that of `harness`) read-only at /azr/harness; executors/inside, which a
 harness in Python may import, at /azr/inside (a word of `harness_argv` that begins with {inside} is there); a read-only
@@ -85,9 +86,9 @@ class Language:
     """One language: names for prompts, how to find and start its interpreter, limits, examples.
 
     name: config and command-line name, lower case; full_name: as prompts say it ("Racket"); fence: tag of its fenced
-    code blocks; comment: its line-comment marker, and comment_end what ends the line where there is only one with an
-    end; extension: of source files, with the dot.
-    find: the interpreter, or None if it is not installed; install_hint: what a person types to get it.
+    code blocks; comment: its line-comment marker, and comment_end the end marker if a comment needs one; extension: of
+    source files, with the dot.
+    find: the interpreter, or None if it is not installed; install_hint: the command that installs it.
     harness: the harness file, None for a language of whole programs alone (identity is one then); harness_argv: from
     interpreter, harness path (as seen inside) and mode ("--once", "--serve") to argv. serves: whether `--serve` is
     supported; once: whether `--once` is: without it a cold start is a serving harness that is asked once. hosted.py
@@ -102,22 +103,22 @@ class Language:
     forbidden: source substrings or reader-level names refused before running, only where the language needs it.
     memory_overhead_mib: address space that the bare interpreter needs on top of a job's limit (PROGRAM jobs).
     memory_errors: substrings of stderr that mark a whole program's end for lack of memory.
-    build: compiles what makes the language start faster, once a machine, and gives its path; None: there is nothing.
-    threads: whether evaluated programs may start threads of the operating system; False where the runtime has none of
-    its own to start and the language's threads are the runtime's.
+    build: compiles what makes the language start faster, once per machine, and returns its path; None: nothing to do.
+    threads: whether evaluated programs may start threads of the operating system; False if the runtime starts none and
+    runs the language's threads itself.
     hardens: whether the harness puts AZR_CHILD_FILTER on the process that runs a program, as it should; where it can't,
     the filter from outside lets nothing be opened for writing.
-    benchmark_suffix: MultiPL-E's name of the language, which its files have ("rkt", "jl"); empty: it has none of it.
+    benchmark_suffix: MultiPL-E's name of the language, used in its files' names ("rkt", "jl"); empty: not in MultiPL-E.
     benchmark_tests: how its benchmark tests are written, as texts by key; azr_jax/evaluation/languages/added.py reads
-    them for a language that is not one of its own.
-    plain_value: a regular expression (of the whole text, never exponential) of texts that are canonical as they stand,
-    such as integers and flat lists of them: they need no process to be read back. Empty: every text is read back.
-    definition: a regular expression (multi-line, searched) that finds each definition of a function at the top level,
-    its name being written NAME there; empty: not known. methods: whether one name may have several definitions, by
-    the types of its arguments. header: a regular expression (multi-line) of lines that must come first in a file.
+    them for a language that the package does not have.
+    plain_value: a regular expression (of the whole text, never exponential) of texts that are surely canonical, such as
+    integers and flat lists of them: no process reads them back. Empty: every text is read back.
+    definition: a regular expression (multi-line, searched) that finds each top-level definition of the function NAME;
+    empty: not known. methods: whether one name may have several definitions, by the types of its arguments. header: a
+    regular expression (multi-line) of lines that must come first in a file.
     canonical_program: source text to the form in which duplicates are recognised (white space and comments folded).
-    tree_size: source text to (nodes, depth) of the language's own syntax tree, or None of a text that has none; for
-    metrics alone. None where Python has no parser of the language.
+    tree_size: source text to (nodes, depth) of the language's own syntax tree, or None for a text that has none; only
+    for metrics. None: Python has no parser of the language.
     """
 
     name: str

@@ -40,7 +40,7 @@ class Limits:
 
 
 def clone(new_pid: bool) -> int:
-    """Fork, into a new PID namespace with `new_pid`; 0 in the child. Raises OSError."""
+    """Fork, with `new_pid` into a new PID namespace; returns 0 in the child. Raises OSError."""
     flags = signal.SIGCHLD | (_CLONE_NEWPID if new_pid else 0)
     ctypes.pythonapi.PyOS_BeforeFork()
     pid = LIBC.syscall(_CLONE_NUMBER[platform.machine()], flags, 0, 0, 0, 0)
@@ -59,13 +59,13 @@ def hide() -> None:
 
 
 def leave_parent(reply: int) -> None:
-    """Step 1: an own session, death with the parent, /dev/null on 0 to 3 and `reply` as REPLY_DESCRIPTOR alone."""
+    """Step 1: a new session, death with the parent, /dev/null on 0 to 3 and `reply` as REPLY_DESCRIPTOR alone."""
     detach()
     close_descriptors(reply)
 
 
 def detach() -> None:
-    """Make a session of its own, and die with the parent."""
+    """Start a new session, and die with the parent."""
     os.setsid()
     LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
@@ -87,9 +87,9 @@ def harden(limits: Limits, seccomp_program: bytes) -> None:
 
 
 def harden_to(space_bytes: int, cpu_s: float, seccomp_program: bytes) -> None:
-    """As `harden`, with the whole address space, for a process that becomes another interpreter's. Raises OSError."""
+    """As `harden`, for a process that then execs another interpreter: `space_bytes` limits all. Raises OSError."""
     resource.setrlimit(resource.RLIMIT_AS, (space_bytes, space_bytes))
-    # What it was given in memory files stays as it is.
+    # Memory files that it was given stay unchanged.
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     used_s = time.process_time()
     cpu_s = math.ceil(used_s + cpu_s) + 1

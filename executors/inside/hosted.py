@@ -1,6 +1,6 @@
 """Starts an interpreter afresh for each request, contained, and relays its claim: runs inside the sandbox.
 
-The last argument is the JSON object that ../hosted.py makes, which says what the interpreter is given.
+The last argument is a JSON object that ../hosted.py makes: the plan for the interpreter.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _MKDIR = {"x86_64": (83, 258), "aarch64": (34,)}
 
 
 def interpreter_filter(program: bytes) -> bytes:
-    """The child's seccomp program with exec allowed, which comes after it, and mkdir a success that does nothing.
+    """The child's seccomp program, with exec allowed and mkdir a success that does nothing.
 
-    What is started by exec stays under the same program and limits, in the same namespaces.
+    The interpreter that exec starts keeps the program, the limits and the namespaces.
     """
     machine = platform.machine()
     changes = dict.fromkeys(_EXECVE[machine], _RETURN_ALLOW) | dict.fromkeys(_MKDIR[machine], _RETURN_ERRNO)
@@ -46,7 +46,7 @@ def interpreter_filter(program: bytes) -> bytes:
 
 def decode_text(received: memoryview, max_bytes: int) -> tuple[list[tuple[int, int]], int] | None:
     """As protocol.spans, for the lines of decimal lengths that ../hosted.py describes."""
-    # A copy, for no child looks at this process's memory: it becomes its interpreter.
+    # A copy is safe: no child sees this process' memory, since it execs its interpreter.
     data = bytes(received)
     position, fields = 0, []
     count = _MAX_FIELDS
@@ -80,7 +80,7 @@ def encode_text(fields: list[bytes]) -> bytes:
 
 
 def memory_file(content: bytes) -> int:
-    """A descriptor of a file in memory, read from its start. Raises OSError when it is larger than a file may be."""
+    """A descriptor of a file in memory, at its start. Raises OSError if `content` exceeds the file size limit."""
     descriptor = os.memfd_create("azr", os.MFD_CLOEXEC)
     view = memoryview(content)
     while view:
@@ -90,7 +90,7 @@ def memory_file(content: bytes) -> int:
 
 
 class Host:
-    """What stays the same for every request."""
+    """The state shared by all requests."""
 
     def __init__(self, plan: dict, seccomp_program: bytes) -> None:
         self._plan = plan
@@ -106,7 +106,7 @@ class Host:
         asked = memory_file(encode_text([request[0], *sizes, *request[2:]]))
         detach()
         null = os.open("/dev/null", os.O_RDWR)
-        # First out of the way of the numbers that they get.
+        # First to high numbers, which the dup2 calls below do not overwrite.
         held = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 16) for descriptor in (asked, reply)]
         for descriptor in (1, 2, 3, 4):
             os.dup2(null, descriptor)

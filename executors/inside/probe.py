@@ -1,4 +1,4 @@
-"""Runs inside a sandbox and tries what must fail there; one reply frame tells what failed.
+"""Runs inside a sandbox and tries what must fail there; one reply frame names what was possible.
 
 Started by ../sandbox/probe.py.
 """
@@ -44,7 +44,7 @@ def _send_by_descriptor(process: int) -> None:
 
 
 def _change_mode() -> None:
-    """Give this file, opened for reading, the mode that it has."""
+    """Set this file, opened for reading, to its present mode."""
     descriptor = os.open(__file__, os.O_RDONLY)
     try:
         os.fchmod(descriptor, os.fstat(descriptor).st_mode & 0o7777)

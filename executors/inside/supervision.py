@@ -18,7 +18,7 @@ from hardening import Limits, clone
 
 Claim = list[bytes]
 Spans = list[tuple[int, int]]
-# From what was received and the most bytes allowed: where fields are, and the length; None while incomplete, or
+# From the bytes received and the most allowed: the fields' spans and the frame's length; None while incomplete. Raises
 # FrameError.
 Decode = Callable[[memoryview, int], tuple[Spans, int] | None]
 
@@ -37,8 +37,8 @@ _MOST_PARTS = 512  # a kernel takes 1024 at once
 class Received:
     """Received bytes in one buffer, which is wiped as soon as they are used.
 
-    A child inherits all memory of its server: what an earlier request held, expected values among them, and what an
-    earlier program claimed must not be found there. So no copy is made of them either.
+    A child inherits its server's memory, which must not hold an earlier request (with expected values) or an earlier
+    program's claim. So neither is ever copied.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Received:
 
 
 def write_frame(fields: Sequence[bytes | memoryview]) -> None:
-    """A frame to the host, without a copy of its fields."""
+    """Write a frame to the host, without copying its fields."""
     parts: list[bytes | memoryview] = [len(fields).to_bytes(4, "big")]
     for field in fields:
         parts += (len(field).to_bytes(4, "big"), field)
@@ -84,7 +84,7 @@ def write_frame(fields: Sequence[bytes | memoryview]) -> None:
 
 
 def read_request(received: Received) -> list[memoryview] | None:
-    """The fields of the host's next request, None at the end."""
+    """The fields of the host's next request; None at the end."""
     while True:
         view = received.view()
         frame = protocol.spans(view, _REQUEST_BYTES)
@@ -168,9 +168,9 @@ def _watch(
 
 
 def is_claim(fields: Sequence[memoryview], values: int) -> bool:
-    """Whether fields are a claim that a program may make: a status of its own, as many values as that takes.
+    """Whether fields are a claim that a program may make: a known status with the right number of values.
 
-    Whether they are text is left to the host: to look would be to copy them.
+    The host checks that they are text: checking here would copy them.
     """
     if len(fields) < 3 or bytes(fields[0][:32]) not in _CLAIMS:
         return False
@@ -198,6 +198,6 @@ def _judge_end(status: int, usage: resource.struct_rusage, limits: Limits) -> Cl
     if number in (signal.SIGKILL, signal.SIGXCPU):
         out_of_time = usage.ru_utime + usage.ru_stime >= limits.cpu_s
         return [b"timeout" if out_of_time else b"crash", b"SIGKILL", b""]
-    # Real-time signals have no name, and a timer of the program's may send one.
+    # Real-time signals have no name, and the program's timer may send one.
     name = signal.Signals(number).name if number in _NAMED_SIGNALS else f"signal {number}"
     return [b"crash", name.encode(), b""]
