@@ -1,8 +1,8 @@
 """`Pool`: jobs in, verdicts out, from any number of contained workers of one language.
 
-One thread a worker. A job's time-out holds up no other job, and a worker that dies is replaced. While a program sleeps,
-another runs in its place. When it wakes it waits for the next free place, which it gets before the jobs that wait, and
-runs at the lowest priority from then on, so that it takes no time from the programs that have a place.
+One thread per worker. A job's time-out delays no other job, and a worker that dies is replaced. While a program sleeps,
+another uses its slot. When it wakes it waits for the next free slot, ahead of queued jobs, and until then runs at the
+lowest priority (to its end, if this user can't raise priorities), so that it takes no time from programs with a slot.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from executors.sandbox.probe import require_tier
 from executors.sandbox.start import close_memory
 from executors.worker import Worker
 
-# Workers beyond those asked for, for each of them: started only while programs sleep.
+# Extra workers per requested worker: started only while programs sleep.
 _LENT = 4
-# Times that the identity program may run into the limits before that is an error.
+# Retries of the identity program after time-outs.
 _PATIENCE = 4
 
 _LOG = logging.getLogger(__name__)
@@ -40,13 +40,13 @@ _Item = tuple[Job, concurrent.futures.Future[Verdict]]
 class Pool:
     """Contained workers of one language. A context manager; thread-safe.
 
-    language: a Language or the name of one in LANGUAGES. workers: how many programs run at once, those that sleep not
-    counted (default: one a core). limits: of each job.
-    cold: a fresh interpreter for every job, the reference that warm workers agree with. allow_tier: the least
-    containment to go on with ("namespaces", "landlock" or "limits").
-    cold_because: why an open pool went cold by itself.
-    Raises ValueError at entry when the language isn't known or installed, the machine contains less than `allow_tier`,
-    this process ignores SIGCHLD, or the language's identity program doesn't give its value.
+    language: a Language or the name of one in LANGUAGES. workers: how many programs run at once, not counting sleeping
+    ones (default: one per core). limits: of each job.
+    cold: a fresh interpreter for every job, the reference for warm workers. allow_tier: the least containment to accept
+    ("namespaces", "landlock" or "limits").
+    cold_because: why an open pool switched to cold starts.
+    Raises ValueError at entry if the language isn't known or installed, the machine contains less than `allow_tier`,
+    this process ignores SIGCHLD, or the language's identity program doesn't return its value.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class Pool:
             raise ValueError(f"workers is {workers}: use at least 1")
         self.limits = limits or Limits()
         self._cold = cold
-        # Why the warm server is not used though it was asked for; empty if it is.
+        # Why the warm server is not used although requested; empty if it is.
         self.cold_because = ""
         self._allow_tier = allow_tier
         self._pending: collections.deque[_Item] = collections.deque()
         self._idle: list[_Seat] = []
         self._seats: list[_Seat] = []
-        # Their programs are awake again and their places taken; the first gets the next place.
+        # Seats whose programs woke after their slots were taken; the first gets the next free slot.
         self._woken: collections.deque[_Seat] = collections.deque()
         self._free = self.workers
         self._changed = threading.Condition()
@@ -90,7 +90,7 @@ class Pool:
         if interpreter is None:
             raise ValueError(f"{self.language.full_name} is not installed: {self.language.install_hint}")
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
-            # Inherited from a shell's `trap '' CHLD` or a supervisor: the kernel then keeps no process's exit status.
+            # Inherited from a shell's `trap '' CHLD` or a supervisor: the kernel then keeps no exit status.
             raise ValueError(
                 "SIGCHLD is ignored in this process, so how a program ended can't be told: "
                 "call signal.signal(signal.SIGCHLD, signal.SIG_DFL) first"
@@ -105,7 +105,7 @@ class Pool:
             TIER_MEANING[self.tier],
         )
         if self.tier is Tier.LIMITS:
-            # Programs run as this user, see its processes, and what they are judged by is in this one's memory.
+            # Programs run as this user and see its processes; this process' memory holds the expected values.
             close_memory()
         self.interpreter = interpreter
         self._guardian, self._is_open = Guardian(), True
@@ -123,7 +123,7 @@ class Pool:
         if self.cold_because:
             self._cold = True
             _LOG.warning(
-                "%s %s: every program starts a fresh interpreter, which is right but slower: %s. Tested versions: %s",
+                "%s %s: every program starts a fresh interpreter, which is correct but slower: %s. Tested versions: %s",
                 self.language.full_name,
                 interpreter.version,
                 self.cold_because,
@@ -141,7 +141,7 @@ class Pool:
         for _ in range(_PATIENCE):
             if verdict.status is not Status.TIMEOUT:
                 break
-            # The machine may be busy, or the limits short. This trial only finds out whether anything works at all.
+            # The machine may be busy, or the limits short. This trial only checks that programs run at all.
             verdict = self.submit(job).result()
         if verdict.status is not Status.OK or verdict.values != wanted:
             self.close(cancel=True)
@@ -199,9 +199,9 @@ class Pool:
         return [future.result() for future in [self.submit(job) for job in jobs]]
 
     def _dispatch(self) -> None:
-        """Give pending jobs to seats while places are free; called with the lock held.
+        """Give pending jobs to seats while slots are free; called with the lock held.
 
-        The seat that rested last works first, so that no more workers are started than are needed.
+        The most recently idle seat works first, so that no unneeded workers start.
         """
         while self._woken and self._free > 0:
             self._woken.popleft().lent = False
@@ -214,7 +214,7 @@ class Pool:
                     seat = _Seat(self, len(self._seats))
                 except RuntimeError as error:  # the machine gives no more threads
                     if self._seats:
-                        return  # a seat that comes to rest takes it
+                        return  # the next idle seat takes the job
                     _, future = self._pending.popleft()
                     if future.set_running_or_notify_cancel():
                         future.set_exception(error)
@@ -226,7 +226,7 @@ class Pool:
             seat.inbox.put(self._pending.popleft())
 
     def _lend(self, seat: _Seat, asleep: bool) -> bool:
-        """Note that the program of `seat` sleeps, which frees its place, or is awake; returns whether it may run on."""
+        """Note that the program of `seat` sleeps, which frees its slot, or is awake; returns whether it may run on."""
         with self._changed:
             if asleep:
                 if seat in self._woken:

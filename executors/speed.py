@@ -1,4 +1,4 @@
-"""What `python -m executors speed` measures: rates, a long run through one pool, a batch of which some hang."""
+"""What `python -m executors speed` measures: rates, a long run through one pool, a batch with hanging programs."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def _one_core() -> Iterator[None]:
 
 
 class _CoreClock:
-    """Core time of this process and of all that it starts meanwhile, ended or not: a control group of its own.
+    """Core time of this process and of all that it starts meanwhile, ended or not, by a control group.
 
-    Seconds on a clock depend on what else the machine does, core time hardly. `seconds` is None where no group that
-    counts it can be made: version 1 with its cpuacct hierarchy, or version 2 where our own group may be divided.
+    Wall time depends on the machine's other work, core time hardly. `seconds` is None if no group that counts it can be
+    made: version 1 with its cpuacct hierarchy, or version 2 if our own group may be divided.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class _CoreClock:
         if self._folder is None:
             return
         (self._home / "cgroup.procs").write_text(str(os.getpid()))
-        # Killed processes need a moment to disappear; an empty group that stays does no harm.
+        # Killed processes need a moment to disappear; an empty group that remains does no harm.
         for _ in range(100):
             with contextlib.suppress(OSError):
                 self._folder.rmdir()
@@ -96,7 +96,7 @@ def _require_ok(language: Language, verdict: Verdict) -> None:
 
 
 def rate(language: Language, workers: int, cold: bool, seconds: float) -> tuple[float, float | None]:
-    """Programs a second of `workers` workers over about `seconds`, and core milliseconds of each (None: not counted).
+    """Programs per second of `workers` workers over about `seconds`, and core milliseconds of each (None: not counted).
 
     Every program is different; one worker and the pool itself share one core.
     """
@@ -128,9 +128,9 @@ def _keep_busy(pool: Pool, seconds: float) -> int:
 
 
 def rates(language: Language, seconds: float) -> dict[str, Any]:
-    """Cold and warm programs a second on one core, and warm on all cores; of Julia also with every program compiled.
+    """Cold and warm programs per second on one core, and warm on all cores; for Julia also with all programs compiled.
 
-    The keys with core_ms are core milliseconds a program, None where the machine does not count them.
+    The keys with core_ms are core milliseconds per program, None if the machine does not count them.
     """
     cores = len(os.sched_getaffinity(0))
     row: dict[str, Any] = {"language": language.name}
@@ -169,7 +169,7 @@ def _resident_mib(pids: Sequence[int]) -> float:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a long run stands after some of its programs; the pool is idle."""
+    """Measurements of a long run after some of its programs; the pool is idle."""
 
     programs: int
     per_s: float
@@ -183,7 +183,7 @@ class Mark:
 def soak(language: Language, programs: int, workers: int | None = None, marks: int = 10) -> Iterator[Mark]:
     """Run `programs` programs through one pool and yield `marks` measurements; the first is the warm-up's.
 
-    Latency is the median time from submission to verdict with one program a worker in flight.
+    Latency is the median time from submission to verdict with one program per worker in flight.
     """
     with Pool(language, workers=workers) as pool:
         index = 0
@@ -232,10 +232,10 @@ def growth(marks: Sequence[Mark]) -> list[str]:
     return grown
 
 
-# Python, because its programs can be told how long to compute; what is measured is the pool.
+# Python, whose programs can compute for a given time; the pool is what is measured.
 _COMPUTE = "import time\ndef f(s):\n    while time.process_time() < s:\n        pass\n    return {index}\n"
 _BUSY = "def f(s):\n    while True:\n        pass\n"
-# Times the CPU limit: the limit on the wall, so that a busy machine does not end good ones.
+# The wall limit as a multiple of the CPU limit, so that a busy machine ends no good program.
 _PATIENCE = 2
 _ASLEEP = "import time\ndef f(s):\n    time.sleep(1000)\n"
 
@@ -244,8 +244,8 @@ def hanging_batch(python: Language, programs: int, limit_s: float = 0.5, good_s:
     """The time of a batch of which 5% reach their limit, half of them computing and half asleep.
 
     The bound is (time of the good ones alone in the same pool x cores + limits of the busy bad ones) / cores. Good ones
-    compute `good_s` seconds of CPU each. Where other work takes a part of the machine, a limit on CPU time lasts longer
-    on the wall: `stretch` is how much longer the core time of the good ones did, and the limits are stretched alike.
+    compute `good_s` seconds of CPU each. If other work takes a part of the machine, a CPU limit lasts longer in wall
+    time: `stretch` is how much longer the core time of the good ones lasted, and the limits are stretched alike.
     """
     count_bad = max(2, programs // 20)
     good = [

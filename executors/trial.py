@@ -1,8 +1,8 @@
 """Whether a warm server agrees with a fresh interpreter: runs a language's sample both ways and compares.
 
-Warm servers do deep things (raw clone, the JIT's descriptors, V8's heap) that another version of the interpreter may
-not bear. A pool tries what it meets when it opens: another version each time, one that the project was tested with the
-first time on a machine.
+Warm servers do deep things (raw clone, the JIT's descriptors, V8's heap) that may fail in another version of the
+interpreter. A pool runs this trial when it opens: for an untested version each time, for a tested one the first time on
+a machine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def is_tested(language: Language, version: str) -> bool:
 
 
 def fault(language: Language, interpreter: Interpreter, tier: Tier, guardian: Guardian | None = None) -> str:
-    """As `difference`. For a tested version none is remembered on this machine, and one has to show twice."""
+    """As `difference`. For a tested version a pass is cached on this machine, and a difference has to show twice."""
     if not is_tested(language, interpreter.version):
         return difference(language, interpreter, tier, guardian)
     passed = compiled.folder("trials") / _key(language, interpreter, tier)
@@ -43,7 +43,7 @@ def fault(language: Language, interpreter: Interpreter, tier: Tier, guardian: Gu
     for _ in range(2):
         differs = difference(language, interpreter, tier, guardian)
         if not differs:
-            with contextlib.suppress(OSError):  # a folder of another user: it is tried again the next time
+            with contextlib.suppress(OSError):  # a folder of another user: tried again the next time
                 passed.parent.mkdir(parents=True, exist_ok=True)
                 passed.touch()
             return ""
@@ -51,10 +51,10 @@ def fault(language: Language, interpreter: Interpreter, tier: Tier, guardian: Gu
 
 
 def _key(language: Language, interpreter: Interpreter, tier: Tier) -> str:
-    """A name for the interpreter as it is installed, how it is started, what serves it and the kernel."""
+    """A cache key of the installed interpreter, its command line, its harness' files and the kernel."""
     digest = hashlib.sha256(repr((language.sample, interpreter, tier.name, platform.release())).encode())
     digest.update(repr(list(language.harness_argv(interpreter, "", "serve"))).encode())
-    # Another build may say the same version: its files have another size or date.
+    # Another build may have the same version, but its files have another size or date.
     for path in (Path(interpreter.argv[0]), *interpreter.read_only):
         installed = (interpreter.root / path.relative_to("/") if interpreter.root else path).resolve()
         with contextlib.suppress(OSError):

@@ -21,11 +21,11 @@ from executors.sandbox.start import start, start_error
 
 # Julia compiles for 5 s of one core before it serves; at a load of ten per core that takes about a minute.
 START_TIMEOUT_S = 180.0
-# How much later than the harness itself the host ends a served request.
+# Delay after the harness' own limit until the host ends a served request.
 BACKUP_S = 0.5
 FIRST_SEED, SECOND_SEED = 0, 20050303
-# Added to the limits of a worker's control group: memory of its warm interpreter with what that shares; tasks of
-# bubblewrap and the harness.
+# Added to the limits of a worker's control group: memory of its warm interpreter, with shared pages; bubblewrap's and
+# the harness' tasks.
 _RESIDENT_MIB, _OWN_TASKS = 256, 16
 _NEVER_CLAIMED = frozenset((Status.INFRASTRUCTURE, Status.NONDETERMINISTIC))
 _STATUSES = frozenset(Status)
@@ -33,7 +33,7 @@ _CANCELLED = "the pool is closed"
 
 
 class Request(enum.StrEnum):
-    """What a harness can be asked for; language.py says what each one gives."""
+    """The kinds of requests to a harness; language.py describes their replies."""
 
     EVALUATE = "evaluate"
     VALUE = "value"
@@ -51,7 +51,7 @@ class InvalidReplyError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reply:
-    """What one request to a contained process gave; fields as in Verdict."""
+    """The outcome of one request to a contained process; fields as in Verdict."""
 
     status: Status
     error_kind: str = ""
@@ -62,7 +62,7 @@ class Reply:
 
 
 def parse_reply(fields: Sequence[bytes], inputs: int, limits: Limits) -> Reply:
-    """A harness's reply. Raises InvalidReplyError when it is not what the protocol allows."""
+    """A harness' reply. Raises InvalidReplyError if it breaks the protocol."""
     if len(fields) < 5:
         raise InvalidReplyError(f"a reply of {len(fields)} fields")
     try:
@@ -83,7 +83,7 @@ def parse_reply(fields: Sequence[bytes], inputs: int, limits: Limits) -> Reply:
 
 
 class Worker:
-    """The contained processes of one thread, which alone may make, use and close it."""
+    """The contained processes of one thread; only that thread may make, use and close it."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Worker:
         self._on_sleep = on_sleep
         self._is_cancelled = is_cancelled
         self._serving: dict[int, Contained] = {}
-        # A reply holds one value an input (4 bytes a character at most), a message and a few short fields.
+        # A reply holds one value per input (at most 4 bytes per character), a message and a few short fields.
         self._value_bytes = 4 * limits.value_chars + 8
         self._fixed_bytes = 8 * limits.message_chars + 4096
 
@@ -228,7 +228,7 @@ class Worker:
         return self._bounded(launch)
 
     def _bounded(self, launch: Launch) -> Launch:
-        """`launch` with what the worker's control group may hold, and whether its programs start threads."""
+        """`launch` with the limits of the worker's control group, and whether its programs may start threads."""
         return dataclasses.replace(
             launch,
             bound_mib=self._limits.memory_mib + self._language.memory_overhead_mib + _RESIDENT_MIB,
@@ -322,7 +322,7 @@ class Worker:
 
 
 def _signal_of(code: int) -> signal.Signals | None:
-    """The signal for which an exit code stands; None for a code of the program's own, -1 and 255 among them."""
+    """The signal for which an exit code stands; None for a code that the program chose, such as -1 or 255."""
     try:
         return signal.Signals(code - 128) if code > 128 else None
     except ValueError:

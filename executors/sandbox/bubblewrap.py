@@ -19,21 +19,21 @@ from executors.sandbox.launch import (
 )
 
 _DEVICES = ("null", "zero", "full", "random", "urandom")
-# What programs of /usr need of /etc: no names, no keys, no hosts.
+# What programs in /usr need from /etc: no names, no keys, no hosts.
 _ETC = ("/etc/ld.so.cache", "/etc/alternatives")
 
 
 def argv(launch: Launch, filter_fd: int, file_fd: int, info_fd: int) -> list[str]:
     """The command that starts `launch`: seccomp program, file inside and bubblewrap's report on the descriptors.
 
-    Raises FileNotFoundError when bubblewrap is not installed.
+    Raises FileNotFoundError if bubblewrap is not installed.
     """
     path = shutil.which("bwrap")
     if path is None:
         raise FileNotFoundError("bwrap is not installed: install the package bubblewrap")
     folder = PROGRAM_DIR if launch.mode is Mode.PROGRAM else HARNESS_DIR
     arguments = [path, *_namespace_arguments(launch.mode is Mode.SERVE), *_mount_arguments(launch, file_fd)]
-    # A setuid bubblewrap is started without variables LD_*.
+    # A setuid bubblewrap loses its LD_* variables.
     for name, value in environment(launch, FILTER_PATH, INSIDE_DIR).items():
         if name.startswith("LD_"):
             arguments += ["--setenv", name, value]
@@ -59,13 +59,13 @@ def _mount_arguments(launch: Launch, file_fd: int) -> list[str]:
     arguments = _system_arguments(launch.interpreter.root)
     arguments += ["--proc", "/proc", "--dir", "/dev"]
     if launch.mode is Mode.PROGRAM:
-        # It opens files for writing, and where root starts it the kernel's settings (/proc/sys) are its own user's.
+        # It may open files for writing, and if root starts it, its user owns the kernel's settings (/proc/sys).
         arguments += ["--remount-ro", "/proc"]
     for device in _DEVICES:
         arguments += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         arguments += ["--symlink", f"/proc/self/fd{target}", f"/dev/{name}"]
-    # Before what the interpreter reads, which may itself be below /tmp.
+    # Before the interpreter's folders, which may be below /tmp.
     if launch.mode is Mode.PROGRAM:
         arguments += ["--size", str(launch.folder_bytes), "--tmpfs", PROGRAM_DIR]
     else:

@@ -1,9 +1,9 @@
-"""A control group for each contained process, where the machine allows one: limits on memory and tasks.
+"""A control group for each contained process, if the machine allows one: limits on memory and tasks.
 
-Resource limits bound address space, each process apart; a group bounds what all processes of a worker hold together,
-files in memory and the kernel's own included, and says afterwards whether memory ran out. Both versions of control
-groups are used: version 1 with its `memory` and `pids` hierarchies, version 2 where our own group or its parent hands
-the controllers down. What is found is tried with a real process once.
+Resource limits bound the address space of each process; a group bounds the memory of all processes of a worker, with
+memory files and kernel memory, and reports whether memory ran out. Both versions of control groups are used: version 1
+with its `memory` and `pids` hierarchies, version 2 if our group or its parent delegates the controllers. The choice is
+tried once with a real process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from executors.sandbox import guardian
 _SEQUENCE = itertools.count()
 _MEMORY_FILES = ("memory.max", "memory.limit_in_bytes")
 _OOM_FILES = ("memory.events", "memory.oom_control")
-# Version 2 counts the group's own shortages as `oom`; version 1 how often it was at its bound.
+# Version 2 counts the group's own shortages as `oom`; version 1 counts how often it reached its limit.
 _OWN_SHORTAGE_FILES = ("memory.events", "memory.failcnt")
 _PEAK_FILES = ("memory.peak", "memory.max_usage_in_bytes")
 _REMOVE_S = 1.0
@@ -33,25 +33,25 @@ JOIN_FAILED = 96
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """The folders in which groups can be made: one for each hierarchy (one altogether in version 2)."""
+    """The folders in which groups can be made: one per hierarchy (a single one in version 2)."""
 
     folders: tuple[Path, ...]
     controllers: tuple[str, ...]
 
     def new_group(self) -> Group:
-        """A group with a name of its own, not made yet."""
+        """A group with a unique name, not made yet."""
         name = f"azr_{os.getpid()}_{next(_SEQUENCE)}"
         return Group(tuple(folder / name for folder in self.folders))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Group:
-    """One control group. A process joins it by writing its number to `doors`."""
+    """One control group. A process joins it by writing its pid to `doors`."""
 
     folders: tuple[Path, ...]
 
     def make(self, memory_mib: int, tasks: int) -> None:
-        """Make it: at most `memory_mib` MiB and `tasks` tasks, those of bubblewrap and the harness included."""
+        """Make it: at most `memory_mib` MiB and `tasks` tasks, including bubblewrap's and the harness'."""
         for folder in self.folders:
             folder.mkdir()
             for file in _MEMORY_FILES:
@@ -62,11 +62,11 @@ class Group:
 
     @property
     def doors(self) -> tuple[str, ...]:
-        """Files to which a process writes its number."""
+        """Files to which a process writes its pid."""
         return tuple(f"{folder}/cgroup.procs" for folder in self.folders)
 
     def memory_kills(self) -> int:
-        """How many processes of the group the kernel has killed for memory so far, the machine's included."""
+        """How many processes of the group the kernel has killed so far for lack of memory, the machine's included."""
         return self._count(_OOM_FILES, "oom_kill")
 
     def own_shortages(self) -> int:
@@ -74,7 +74,7 @@ class Group:
         return self._count(_OWN_SHORTAGE_FILES, "oom")
 
     def _count(self, files: Sequence[str], wanted: str) -> int:
-        """The number that a line names, or the whole file where it is one number; 0 where there is none."""
+        """The number on the line `wanted`, or the file's only number; 0 if there is none."""
         for folder in self.folders:
             for file in files:
                 with contextlib.suppress(OSError):
@@ -87,7 +87,7 @@ class Group:
         return 0
 
     def peak_mib(self) -> float:
-        """The most memory that the group has held; 0 where the kernel does not say."""
+        """The most memory that the group has held; 0 if the kernel does not report it."""
         for folder in self.folders:
             for file in _PEAK_FILES:
                 with contextlib.suppress(OSError, ValueError):
@@ -143,7 +143,7 @@ def _own_groups() -> dict[str, str]:
 
 
 def own_folder(controller: str) -> Path | None:
-    """The folder of our own group for a controller of version 1, or with "" of version 2; None where it isn't there."""
+    """The folder of our own group for a controller of version 1, or with "" of version 2; None if there is none."""
     mounts, groups = _mounts(), _own_groups()
     if controller not in mounts or controller not in groups:
         return None
@@ -184,7 +184,7 @@ def _works(place: Place) -> bool:
 
 
 def join_script(group: Group) -> str:
-    """Lines of a shell that move it into `group`, or end it when that fails."""
+    """Shell commands that move the shell into `group`, or end it if that fails."""
     return "".join(f"echo $$ > {shlex.quote(door)} || exit {JOIN_FAILED}; " for door in group.doors)
 
 

@@ -1,9 +1,9 @@
 """Another date, for the second process of a determinism check: a shared library that shifts the clock, assembled here.
 
-No kernel gives a process another CLOCK_REALTIME, and interpreters read it without a system call. What they all do is to
-call the C library's clock_gettime, gettimeofday, time or timespec_get: this library, loaded before that one
-(LD_PRELOAD), has these four, which ask the kernel and add. Not reached: a program that makes the system call itself,
-the times of files, an interpreter linked statically.
+Linux can't give one process another CLOCK_REALTIME, and interpreters read it without a system call. But they all call
+the C library's clock_gettime, gettimeofday, time or timespec_get: this library, loaded before it (LD_PRELOAD), defines
+these four, which ask the kernel and add the shift. Not covered: a program that makes the system call itself, file
+times, a statically linked interpreter.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 
 from executors import compiled
 
-# 3 years, 2 months and a half, 9 hours, 46 minutes, 47 seconds: whatever the day is, year, month, day, weekday, hour,
-# minute and second are others.
+# 3 years, 2 months and a half, 9 hours, 46 minutes, 47 seconds: on any day, year, month, day, weekday, hour, minute and
+# second all change.
 SHIFT_S = 1173 * 86400 + 9 * 3600 + 46 * 60 + 47
 
-# The functions' places, and those of `syscall`'s address and the shift, which the code reads relative to itself.
+# Offsets of the functions, and of `syscall`'s address and the shift, which the code reads relative to itself.
 _CODE, _DATA, _MEMORY_PAGE = 0x200, 0x300, 0x10000
 # Relocation of a symbol's address, number of the machine in ELF, functions.
-# clock_gettime adds to CLOCK_REALTIME, CLOCK_REALTIME_COARSE and CLOCK_TAI (0, 5, 11); time and timespec_get ask it.
+# clock_gettime adds to CLOCK_REALTIME, CLOCK_REALTIME_COARSE and CLOCK_TAI (0, 5, 11); time and timespec_get call it.
 _MACHINES = {
     "x86_64": (
         6,
@@ -104,13 +104,13 @@ def assemble(machine: str, shift_s: int = SHIFT_S) -> bytes:
 
 @functools.cache
 def library() -> Path:
-    """The library's file, made when it is not there: for all users to read, under a name that tells what it holds."""
+    """The library's file, made if missing: readable by all users, named by the digest of its content."""
     content = assemble(platform.machine())
     name = f"clock-{hashlib.sha256(content).hexdigest()[:12]}.so"
     try:
         return _write(compiled.folder("clock"), name, content)
     except OSError:
-        # A home that can't be written. Never a name that another user could have taken.
+        # The home can't be written. Never use a folder that another user owns.
         folder = Path(tempfile.gettempdir(), f"azr_clock_{os.getuid()}")
         folder.mkdir(mode=0o755, exist_ok=True)
         if folder.lstat().st_uid != os.getuid() or folder.is_symlink():

@@ -18,7 +18,7 @@ from executors.inside import protocol
 from executors.sandbox.cgroup import Group
 from executors.sandbox.guardian import Guardian
 
-# A program that hasn't answered by the first look is observed repeatedly. It counts as asleep (or awake) after so many
+# A program that hasn't answered by the first look is observed repeatedly. It counts as asleep (or awake) after _LOOKS
 # equal observations in a row.
 _FIRST_LOOK_S, _LOOK_S, _LOOKS = 0.03, 0.01, 3
 _LOWEST_PRIORITY = 19
@@ -38,9 +38,8 @@ class DeadlineExceededError(Exception):
 class Contained:
     """A started contained process; not safe across threads.
 
-    pid: the process inside, 0 when it isn't known. folder and group: deleted when the process is killed. listed: what
-    the guardian must forget then. harness_depth: how far below `pid` the harness is. folder_bytes: what
-    `folder` may hold.
+    pid: the process inside, 0 if unknown. folder and group: deleted when the process is killed. listed: the guardian's
+    entries to remove then. harness_depth: how far below `pid` the harness is. folder_bytes: the size limit of `folder`.
     """
 
     def __init__(
@@ -92,11 +91,11 @@ class Contained:
     def receive(
         self, deadline: float, max_bytes: int, cpu_s: float = 0.0, on_sleep: Callable[[bool], bool] | None = None
     ) -> list[bytes]:
-        """The next frame. Raises StreamClosedError, DeadlineExceededError (the CPU limit is one too) and FrameError.
+        """The next frame. Raises StreamClosedError, DeadlineExceededError (for the CPU limit too) and FrameError.
 
         `on_sleep` is called with True when nothing inside has been running for a while, and with False when something
-        is again; it answers whether what is inside may go on as before. If not it gets the lowest priority, and
-        `on_sleep` is asked again until it may: then it gets its priority back, if this user may give it.
+        runs again; it returns whether the threads inside keep their priority. If not they get the lowest, and
+        `on_sleep` is called again until they may: then they get their priority back, if this user may give it.
         """
         if on_sleep is not None:
             self._watch_sleep(deadline, on_sleep)
@@ -116,7 +115,7 @@ class Contained:
             self._received += chunk
 
     def _watch_sleep(self, deadline: float, on_sleep: Callable[[bool], bool]) -> None:
-        """Wait until there is output or the deadline is near; tell `on_sleep` when the inside falls asleep or wakes."""
+        """Wait until there is output or the deadline is near; call `on_sleep` when the inside falls asleep or wakes."""
         lies_asleep, yields, other_looks, pause_s = False, False, 0, _FIRST_LOOK_S
         while time.monotonic() + pause_s < deadline:
             with contextlib.suppress(DeadlineExceededError):
@@ -141,7 +140,7 @@ class Contained:
         return bool(states) and not any(state in (b"R", b"D", b"") for state in states)
 
     def _threads(self) -> Iterator[tuple[int, int, bytes]]:
-        """Depth below `pid`, number and state of every thread inside; the state is empty where it can't be read."""
+        """Depth below `pid`, number and state of every thread inside; the state is empty if it can't be read."""
         frontier = [(0, self.pid)] if self.pid else []
         while frontier:
             depth, pid = frontier.pop()
@@ -183,16 +182,16 @@ class Contained:
                     raise
 
     def cpu_seconds(self) -> float:
-        """CPU time used so far by the process inside; 0 when it can't be read (it has ended)."""
+        """CPU time used so far by the process inside; 0 if it can't be read (it has ended)."""
         try:
             return time.clock_gettime((~self.pid << 3) | 2) if self.pid else 0.0
         except OSError:
             return 0.0
 
     def ended(self, wait: bool = False) -> bool:
-        """Whether the started process has ended, by now or with `wait` in the end."""
+        """Whether the started process has ended; with `wait`, waits until it has."""
         if self.process.returncode is None:
-            # Not Popen.wait, which throws the peak of memory away.
+            # Not Popen.wait, which discards the peak of memory.
             pid, status, usage = os.wait4(self.process.pid, 0 if wait else os.WNOHANG)
             if pid:
                 self.process.returncode = os.waitstatus_to_exitcode(status)
@@ -220,7 +219,7 @@ class Contained:
     def ran_out_of_memory(self) -> bool:
         """Whether the kernel killed something inside for its own memory since the last call.
 
-        `starved` then says whether it did so though the group was within its bound: the machine had no more. Without a
+        `starved` then says whether the group was within its limit: the machine itself was out of memory. Without a
         control group both are False.
         """
         if self._group is None:
@@ -232,9 +231,9 @@ class Contained:
         return killed and was_short
 
     def folder_is_full(self) -> bool:
-        """Whether the folder of a whole program holds more than the one in memory of the tier namespaces could.
+        """Whether the folder of a whole program holds more than its size limit in the tier namespaces.
 
-        Looked at every 50 ms at most, for the tiers in which nothing else bounds it.
+        Checked at most every 50 ms, for the tiers in which nothing else limits it.
         """
         now = time.monotonic()
         if self._folder is None or now < self._next_look_s:
@@ -249,7 +248,7 @@ class Contained:
         if self._killed:
             return
         self._killed = True
-        # The group: while bubblewrap still sets up its child, that child has no death signal yet.
+        # The process group: while bubblewrap sets up its child, that child has no death signal yet.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.ended(wait=True)

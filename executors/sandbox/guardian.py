@@ -1,8 +1,8 @@
 """A shell that outlives this process, to clean up if SIGKILL ends it.
 
 Contained processes die with their parent by a death signal, but not in the milliseconds in which bubblewrap sets up its
-child: a pool that is killed just then would leave that child behind. Control groups and, without namespaces, the
-folders of whole programs have nobody else to delete them.
+child: a pool that is killed just then would leave that child behind. And nothing else deletes control groups and,
+without namespaces, the folders of whole programs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import subprocess
 import threading
 from pathlib import Path
 
-# Lines "+entry" and "-entry" keep the list. An entry is a letter and a process ("k"; a group by a negative number), a
-# folder ("d") or a control group ("g"). At the end of the input all that is listed is killed and deleted; with a group
-# all that is in it, a child that was started but not listed yet among them.
+# Lines "+entry" and "-entry" change the list. An entry is a letter and a process ("k"; a group by a negative number), a
+# folder ("d") or a control group ("g"). At the end of the input all listed entries are killed and deleted; for a group
+# every process in it, also a child that was started but not listed yet.
 _SCRIPT = """
 trap '' INT TERM HUP PIPE
 set -f
@@ -85,7 +85,7 @@ class Guardian:
 
     def _tell(self, sign: str, entry: str) -> None:
         assert self._shell.stdin is not None
-        # Without its shell the pool works on; what is lost is the help after a SIGKILL.
+        # Without its shell the pool still works; only the clean-up after a SIGKILL is lost.
         with self._lock, contextlib.suppress(OSError, ValueError):
             os.write(self._shell.stdin.fileno(), os.fsencode(f"{sign}{entry}\n"))
 

@@ -63,7 +63,7 @@ class Launch:
     argv: from the folder of the harness (or of the program's file), as seen inside, to the argv; a word of it that
     begins with {inside} names a file of executors/inside.
     memory_mib, cpu_s: limits of the whole process from its start; 0: the harness sets them for each request.
-    bound_mib, tasks: limits of its control group, where there is one; 0: none.
+    bound_mib, tasks: limits of its control group, if there is one; 0: none.
     threads: whether the process that runs untrusted code may start threads of the operating system. hardens: whether
     the harness puts the child filter on it.
     file_mib: largest file that can be written. source_name, source: the file of a PROGRAM; stdin: its standard input;

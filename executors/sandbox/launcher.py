@@ -85,12 +85,12 @@ def _open_to_all(path: str) -> bool:
 
 
 def _drop_rights(paths: list[str], writable: str) -> None:
-    """No capabilities; and, as a root that may change users, nobody where that user reaches `paths`."""
-    # The writable folder is among them, closed to all others, and becomes nobody's own.
+    """Drop capabilities; and a root that may change users becomes nobody if that user can reach `paths`."""
+    # The writable folder is among them; it is closed to all others, and nobody becomes its owner.
     reached = [os.path.dirname(path) if path == writable else path for path in paths]
     if os.geteuid() == 0 and all(_open_to_all(path) for path in reached if os.path.exists(path)):
         with contextlib.suppress(PermissionError):
-            # The groups first: a root without the right to change them keeps its user, and a folder of its own.
+            # The groups first: a root that may not change them keeps its user and the folder's owner.
             os.setgroups([])
             if writable:
                 for path in (writable, *(os.path.join(writable, name) for name in os.listdir(writable))):

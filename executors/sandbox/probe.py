@@ -1,6 +1,6 @@
 """Which tier of containment this machine offers, found by running real commands.
 
-A tier holds when a process starts in it, can start and harden children there, and everything that must fail does.
+A tier holds if a process starts in it, can start and harden children there, and everything that must fail does.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def probe(tier: Tier) -> Probe:
 
 
 def best_tier() -> Tier | None:
-    """The highest tier that holds on this machine, None if none does."""
+    """The highest tier that holds on this machine; None if none does."""
     for tier in sorted(Tier, reverse=True):
         if not probe(tier).fault:
             return tier
@@ -77,7 +77,7 @@ def best_tier() -> Tier | None:
 
 
 def require_tier(allow: str) -> Tier:
-    """The highest tier that holds; ValueError with the fix when it is lower than `allow` ("namespaces", ...)."""
+    """The highest tier that holds; ValueError with the fix if it is lower than `allow` ("namespaces", ...)."""
     least = parse_tier(allow)
     best = best_tier()
     if best is not None and best >= least:

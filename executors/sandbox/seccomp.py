@@ -1,7 +1,7 @@
 """Seccomp programs as bytes, assembled here: no compiler and no libseccomp needed.
 
-A program is a search tree over the numbers of system calls: the kernel runs it for every number when it is put on,
-which as one chain of comparisons took 0.2 ms of every evaluated program.
+A program is a search tree over the numbers of system calls: the kernel runs it for every number when it is installed,
+which for one chain of comparisons took 0.2 ms per evaluated program.
 
 Three programs, each stricter than the one before: `worker_filter` for a serving harness (which must start children in
 new PID namespaces), `single_filter` for a process that runs one program (no child processes), `child_filter` for the
@@ -16,7 +16,7 @@ import platform
 import struct
 from collections.abc import Sequence
 
-# AUDIT_ARCH of the machines that there are programs for.
+# AUDIT_ARCH of the supported machines.
 MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
 _LD_ABS, _JA, _JEQ, _JGE, _JSET, _RET, _AND = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06, 0x54
@@ -32,17 +32,17 @@ _TIOCSTI, _TIOCLINUX, _TIOCSCTTY, _TIOCSETD = 0x5412, 0x541C, 0x540E, 0x5423
 # flags of the user's own files (FS_IOC_SETFLAGS) and who gets a signal.
 _CHILD_IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 # F_SETOWN, F_SETSIG and F_SETOWN_EX make any descriptor send any signal to any process of the user; F_NOTIFY watches
-# others' writers; F_SETPIPE_SZ takes memory of the kernel's.
+# others' writers; F_SETPIPE_SZ takes kernel memory.
 _DENIED_FCNTLS = (8, 10, 15, 1026, 1031)
-# What the kernel keeps of the machine's files, for everything else that runs on it: locks (F_GETLK, F_SETLK, F_SETLKW,
-# the three of open file descriptions), leases, and hints of how long what is written will live, which outlast all.
+# State that the kernel keeps for the machine's files and other processes see: locks (F_GETLK, F_SETLK, F_SETLKW, the
+# three of open file descriptions), leases, and hints of the lifetime of written data, which outlast the process.
 _SHARED_FCNTLS = (5, 6, 7, 36, 37, 38, 1024, 1036, 1038)
 _PR_SET_PDEATHSIG, _RLIMIT_CPU = 1, 0
 _AF_UNIX, _SOCK_STREAM, _SOCK_TYPES = 1, 1, 0xF
-# The exit code with which bubblewrap and shells tell that SIGKILL ended a process.
+# The exit code with which bubblewrap and shells report that SIGKILL ended a process.
 _KILLED = 128 + 9
-# The numbers agree on all architectures from here on; a kernel newer than this list adds only above, and so are the
-# numbers of x32.
+# The numbers agree on all architectures from here on; newer kernels add only numbers above this one, and those of x32
+# are above it too.
 _FIRST_NEW = 424
 
 # name: (x86-64, arm64)
@@ -97,17 +97,16 @@ _SIGNALS = "kill tkill rt_sigqueueinfo rt_tgsigqueueinfo".split()
 # How a process ends itself by SIGKILL, which PID 1 of a namespace ignores: it must not look like a kill from outside.
 _OWN_SIGNALS = "tgkill timer_create mq_notify".split()
 _PRIORITIES = "setpriority sched_setparam sched_setscheduler sched_setaffinity sched_setattr ioprio_set".split()
-# A flush of a file opened for reading makes the disk work: refused where nothing can be opened for writing.
+# A flush of a file opened for reading makes the disk work: refused if nothing can be opened for writing.
 _FLUSHES = "fsync fdatasync sync_file_range syncfs".split()
-# Elsewhere flushes do nothing, for whole programs that save their own files: nothing of those outlives the program. So
-# do those that can't fail or flush memory of the program's own, and advice: what the machine is told to forget is read
-# again.
+# Otherwise flushes succeed without effect, for whole programs that save files, which do not outlive the program. So do
+# flushes that can't fail or are of the program's memory, and advice, since data dropped from the cache is read again.
 _WITHOUT_EFFECT = [*_FLUSHES, *"sync msync fadvise64 readahead".split()]
 _CHILD_DENIED = (
     "execve execveat fork vfork shmget shmat shmctl semget semop semctl semtimedop msgget msgsnd msgrcv msgctl mq_open "
     "mq_unlink memfd_create setrlimit inotify_init inotify_init1 io_setup"
 ).split()
-# What a file is, without opening it for writing: its owner may, and Landlock knows nothing of it.
+# Changes of a file's metadata, without opening it for writing: its owner may, and Landlock does not cover them.
 _OF_OWNERS = (
     "chmod fchmod fchmodat chown lchown fchown fchownat utime utimes utimensat futimesat setxattr lsetxattr fsetxattr "
     "removexattr lremovexattr fremovexattr"
@@ -140,7 +139,7 @@ def _by_value(argument: int, test: int, values: Sequence[int], when: int, otherw
 
 
 def _unless_zero(argument: int, action: int) -> _Code:
-    """`action` when the 64-bit `argument` is not zero."""
+    """`action` if the 64-bit `argument` is not zero."""
     high = _load_argument(argument, high=True)
     return (_load_argument(argument), (_JEQ, 0, 3, 0), high, (_JEQ, 0, 1, 0), _return(_ALLOW), _return(action))
 
@@ -150,7 +149,7 @@ def _error(number: int) -> int:
 
 
 class Rules:
-    """The action for each system call of a machine. A call without a rule is allowed; the first rule holds."""
+    """The action for each system call of a machine. A call without a rule is allowed; its first rule holds."""
 
     def __init__(self, machine: str) -> None:
         self._machine = machine
@@ -158,18 +157,18 @@ class Rules:
         self._from_new: _Code = (_return(_ALLOW),)
 
     def add(self, name: str, code: _Code) -> None:
-        """`code` for the call `name`, where the machine has it."""
+        """Add `code` for the call `name`, if the machine has it."""
         number = _NUMBERS[name][0 if self._machine == "x86_64" else 1]
         if number is not None:
             self._rules.setdefault(number, code)
 
     def deny(self, names: Sequence[str], error: int) -> None:
-        """An error, without more, for the calls `names`."""
+        """Return `error` for the calls `names`."""
         for name in names:
             self.add(name, (_return(_error(error)),))
 
     def deny_new(self, allowed: Sequence[int]) -> None:
-        """ENOSYS for every call from _FIRST_NEW on except `allowed`: this module does not know them."""
+        """Return ENOSYS for every call from _FIRST_NEW on except `allowed`: this module does not know them."""
         self._from_new = (_return(_error(errno.ENOSYS)),)
         for number in allowed:
             self._rules.setdefault(number, (_return(_ALLOW),))
@@ -242,12 +241,12 @@ def worker_filter() -> bytes:
 def single_filter(namespaces: bool = True, read_only: bool = False, program: bool = False) -> bytes:
     """For a process that runs one program: as `worker_filter`, and no child processes (threads are allowed).
 
-    To leave with the exit code that stands for a kill from outside is a crash: no program blames the pool for its end.
+    Exiting with the code that stands for a kill from outside is a crash: no program can blame the pool for its end.
     For the same reason a whole `program` can't set its limit on processor time (a harness sets it).
-    No change of what a file is: the devices that it is shown are the machine's, and root's where root starts it.
+    No change of a file's metadata: the devices that it sees are the machine's, and root's if root starts it.
     Without `namespaces` it shares the machine with all processes of its user: no signals, no priorities. With
-    `read_only` nothing is opened for writing either; to make a folder does nothing and succeeds, for interpreters that
-    insist on a temporary one.
+    `read_only` nothing is opened for writing either; mkdir succeeds without effect, for interpreters that insist on a
+    temporary folder.
     """
     rules = Rules(_machine())
     low_byte = (_load_argument(0), (_AND, 0, 0, 0xFF))

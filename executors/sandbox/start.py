@@ -78,10 +78,10 @@ def _passed(contents: Sequence[bytes]) -> Iterator[list[int]]:
 
 
 def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) -> Contained:
-    """Start a contained process; its replies (standard output for PROGRAM) are `Contained.receive`'s.
+    """Start a contained process; `Contained.receive` reads its replies (standard output for PROGRAM).
 
-    With `explain` its standard error is kept. Raises OSError when a program that the sandbox is made of can't be
-    started, ValueError when the interpreter can't be used in the tier.
+    With `explain` its standard error is kept. Raises OSError if a program of the sandbox can't be started, ValueError
+    if the interpreter can't be used in the tier.
     """
     program = launch.mode is Mode.PROGRAM
     namespaces = launch.tier is Tier.NAMESPACES
@@ -136,7 +136,7 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) 
 
 
 def _widen(process: subprocess.Popen[bytes], output_bytes: int) -> None:
-    """Let both outputs hold more than a program may print, as far as this user may have such pipes.
+    """Let both outputs hold more than a program may print, as far as this user may have such wide pipes.
 
     Node writes to a pipe without waiting and keeps what does not fit until the program is done: one that prints for
     ever would end by its limits on memory or time whenever this process reads a moment late. Small writes leave half of
@@ -193,7 +193,7 @@ def _report_pipe() -> Iterator[tuple[int, BinaryIO]]:
 
 
 def _reported_pid(report_read: int) -> int:
-    """The process inside, as bubblewrap tells it; 0 when it ended before telling."""
+    """The process inside, as bubblewrap reports it; 0 if it ended before that."""
     data = b""
     while chunk := os.read(report_read, 4096):
         data += chunk
@@ -206,7 +206,7 @@ def _reported_pid(report_read: int) -> int:
 
 
 def _program_folder(launch: Launch, list_entry: Callable[[str], None]) -> Path:
-    # Named before it is made, so that at no time it would outlive a kill of this process.
+    # Listed before it is made, so that it never outlives a kill of this process.
     folder = Path(tempfile.gettempdir()).resolve() / f"azr_program_{secrets.token_hex(8)}"
     list_entry(guardian.folder(folder))
     folder.mkdir(0o700)
@@ -229,12 +229,12 @@ def _launcher_argv(launch: Launch, filter_fd: int, folder: Path | None) -> list[
 
 
 def _with_limits(launch: Launch, argv: Sequence[str], group: cgroup.Group | None) -> list[str]:
-    """`argv` behind a shell that joins the group, sets limits and moves the reply stream from descriptor 1 to 3.
+    """`argv` run by a shell that joins the group, sets limits and moves the reply stream from descriptor 1 to 3.
 
-    Nothing that this process inherited or set for itself changes a verdict: file modes, stack, signals. A machine that
-    is short of memory ends programs before whoever started them.
+    Nothing that this process inherited or set for itself changes a verdict: file modes, stack, signals. If the machine
+    is short of memory, the kernel ends programs before their parents.
     """
-    # A serving harness puts requests into memory files; what it starts writes nothing.
+    # A serving harness puts requests into memory files; its children write nothing.
     file_mib = _REQUEST_MIB if launch.mode is Mode.SERVE else launch.file_mib
     blocks = max(file_mib * 2048, len(launch.source) // 512 + 1, 64)
     script = cgroup.join_script(group) if group is not None else ""
@@ -253,7 +253,7 @@ def _with_limits(launch: Launch, argv: Sequence[str], group: cgroup.Group | None
 def _default_signals() -> tuple[str, ...]:
     """A prefix of an argv that unblocks and restores all signals; empty if none is needed or available.
 
-    A process in the background of a script, or under nohup, ignores some, and whoever waits for signals blocks them.
+    A process in the background of a script, or under nohup, ignores some, and one that waits for signals blocks them.
     """
     ignored = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
     if not signal.pthread_sigmask(signal.SIG_BLOCK, ()) and ignored <= _RESTORED_BY_POPEN:
