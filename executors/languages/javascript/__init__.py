@@ -1,8 +1,8 @@
-"""JavaScript on Node.js: how it is found and started, its addon, and what prompts say of the language.
+"""JavaScript on Node.js: how it is found and started, its addon, and its texts in prompts.
 
-Programs are CommonJS files as `node FILE` runs them (sloppy mode, `require` of Node's own modules). What a program
-leaves for later (timers, promises, `exit` hooks) never runs: `f` is called right after the file, and a promise is no
-value. Tested with Node 18 and 20.
+Programs are CommonJS files as `node FILE` runs them (sloppy mode, `require` of Node's own modules). Deferred code
+(timers, promises, `exit` hooks) never runs: `f` is called right after the file, and a promise is not a value. Tested
+with Node 18 and 20.
 
 `make setup` calls `build_addon`; without the addon every program starts its own Node and nothing is served warm.
 """
@@ -23,10 +23,10 @@ _HERE = Path(__file__).resolve().parent
 _ADDON_SOURCE = _HERE / "clone.c"
 _ADDON_PART = _HERE / "claim.c"
 _OLDEST_MAJOR = 18
-# A second thread would be lost in a fork, and costs a cold start more than it gives.
 _ADDON_VARIABLE = "AZR_JAVASCRIPT_ADDON"
-# Node's own code in large private pages: a fork inherits them, and each child is spared some hundred page faults.
+# Node's own code in large private pages: a fork inherits them, which saves each child some hundred page faults.
 _SERVE_FLAGS = ("--use-largepages=silent",)
+# A second thread would be lost in a fork, and costs more time at a cold start than it saves.
 _FLAGS = ("--single-threaded", "--v8-pool-size=0")
 # Without the addon nothing else bounds what Node allocates outside V8's heap.
 _UNASSISTED_DATA_KIB = 1 << 20
@@ -40,13 +40,13 @@ _PLAIN_VALUE = rf"{_ATOM}|\[(?:{_ATOM}(?:,{_ATOM})*)?\]"
 
 
 def addon_path() -> Path:
-    """The path of the built addon, present or not: its name holds the source's digest, so no old build is used."""
+    """The path of the built addon, which may not exist: its name has the source's digest, so no old build is used."""
     digest = hashlib.sha256(_ADDON_SOURCE.read_bytes() + _ADDON_PART.read_bytes()).hexdigest()[:12]
     return compiled.folder("javascript") / f"javascript_clone-{digest}.node"
 
 
 def build_addon() -> Path:
-    """Compile the addon if it isn't there; its path. Raises ValueError when there is no C compiler or it fails."""
+    """Compile the addon if it is missing; returns its path. Raises ValueError if there is no C compiler or it fails."""
     target = addon_path()
     if target.exists():
         return target
@@ -78,7 +78,7 @@ def find() -> Interpreter | None:
     path = Path(executable)
     # An installation outside the system's folders is <prefix>/bin/node; only that executable is shown.
     read_only = [] if path.is_relative_to("/usr") else [path]
-    # Node does not start when the configuration of its OpenSSL is there and can't be read, as under Landlock.
+    # Node does not start if its OpenSSL configuration exists but can't be read, as under Landlock.
     environment = [("AZR_HASH_SEED", "{hash_seed}"), ("OPENSSL_CONF", "/dev/null")]
     addon = addon_path()
     if addon.exists():
@@ -88,7 +88,7 @@ def find() -> Interpreter | None:
 
 
 def harness_argv(interpreter: Interpreter, harness: str, mode: str) -> list[str]:
-    """The argv of the harness in `mode`; without the addon behind a shell that bounds its memory."""
+    """The argv of the harness in `mode`; without the addon, run by a shell that limits its memory."""
     flags = (*_FLAGS, *_SERVE_FLAGS) if mode == "--serve" else _FLAGS
     argv = [*interpreter.argv, *flags, harness, mode]
     if any(name == _ADDON_VARIABLE for name, _ in interpreter.environment):
@@ -115,7 +115,7 @@ _BEFORE_REGEX = frozenset(
     "return typeof case do else in instanceof new void delete throw yield await of extends default".split()
 )
 _BEFORE_CONDITION = frozenset(("if", "while", "for", "with"))
-# After these a line end means nothing, and before those neither: no semicolon is put in there.
+# After _OPEN_ENDED and before _CONTINUES a line end means nothing: no semicolon is inserted there.
 _OPEN_ENDED = frozenset("{ ( [ , ; = == === != !== + - * / % & | ^ ! ~ ? : && || ?? => . += -= *= /= < > <= >=".split())
 _CONTINUES = frozenset("} ) ] , ; . ?. : ? = == === != !== * % & | ^ && || ?? => += -= *= < > <= >=".split())
 
@@ -190,7 +190,7 @@ def _tokens(source: str, start: int) -> Iterator[tuple[str, str, int]]:
 def canonical_program(source: str) -> str:
     """`source` with comments dropped, one space between tokens, and a line end only where one may end a statement.
 
-    A source that is no sequence of tokens is given back as it is, without the space around it.
+    A source that is no sequence of tokens is only stripped.
     """
     pieces: list[str] = []
     line_end = False

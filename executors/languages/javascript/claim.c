@@ -1,4 +1,4 @@
-/* Part of clone.c: what a child claims and how it becomes the reply of the protocol in language.py.
+/* Part of clone.c: a child's claim and how it becomes the reply of the protocol in language.py.
 
    A claim is a frame (status, error kind, message, value 1, ..., value n); a reply has seconds and memory after the
    message. Frames: u32 count, then for each field u32 length and the bytes, all big-endian. */
@@ -17,7 +17,7 @@ enum {
   INTERNAL_ERROR = 70,
 };
 
-/* What a child tells the server before it looks at its program. */
+/* A child sends this to the server before it looks at its program. */
 struct limits {
   unsigned char nonce[NONCE_BYTES];
   double start_s; /* on the monotonic clock */
@@ -45,7 +45,7 @@ static uint32_t load_u32(const unsigned char *p) {
   return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-/* Frees bytes that no later child may find in the memory that it inherits: what another program claimed. */
+/* Wipes and frees bytes that no later child may inherit: another program's claim. */
 static void wipe(struct bytes *b) {
   if (b->data != NULL) explicit_bzero(b->data, b->room);
   free(b->data);
@@ -75,7 +75,7 @@ static void put_field(struct bytes *to, const char *text) {
   put(to, text, strlen(text));
 }
 
-/* Whether text is UTF-8 as a strict decoder takes it. */
+/* Whether text is UTF-8 for a strict decoder. */
 static bool is_utf8(const unsigned char *p, size_t size) {
   for (size_t i = 0; i < size;) {
     unsigned char c = p[i];
@@ -114,7 +114,7 @@ static bool is_legal(const unsigned char *claim, size_t size, const struct limit
   return at == size && is_known && count == 3 + (is_ok ? l->value_count : 0);
 }
 
-/* Sends the reply for a legal claim: seconds and memory go in after the message. */
+/* Sends the reply for a legal claim, with seconds and memory after the message. */
 static void reply(const unsigned char *claim, size_t size, double seconds, double memory_mib) {
   size_t at = 4;
   for (int i = 0; i < 3; i++) at += 4 + load_u32(claim + at);

@@ -116,7 +116,7 @@ static void out_of_memory(const char *location, const void *details) {
   _exit(0);
 }
 
-/* V8's handler, by the names of both signatures it had (Node 18; 20 and later). Without it the server's guess remains. */
+/* V8's handler, under the names of both its signatures (Node 18; 20 and later). Without it the server's guess counts. */
 static void handle_out_of_memory(void) {
   void *(*current)(void) = (void *(*)(void))dlsym(RTLD_DEFAULT, "_ZN2v87Isolate10GetCurrentEv");
   void *set = dlsym(RTLD_DEFAULT, "_ZN2v87Isolate18SetOOMErrorHandlerEPFvPKcRKNS_10OOMDetailsEE");
@@ -144,7 +144,7 @@ static double cpu_left(const struct child *c) {
   return c->limits.cpu_s - clock_s((clockid_t)((~(unsigned)c->pid << 3) | 2));
 }
 
-/* Collects a child's claim until it is whole, ends, is too long, or time is up. */
+/* Collects a child's claim until it is complete, ends, is too long, or time is up. */
 static enum ending watch(struct child *c) {
   size_t most = 4 + 12 + 32 + KIND_BYTES + 4 * c->limits.message_chars +
                 c->limits.value_count * (4 + 4 * c->limits.value_chars);
@@ -169,7 +169,7 @@ static enum ending watch(struct child *c) {
   }
 }
 
-/* Ends a child and everything it started. Returns its wait status; *usage is its own. */
+/* Ends a child and everything it started. Returns the child's wait status; *usage is the child's. */
 static int reap(struct child *c, bool may_end, struct rusage *usage) {
   int status = 0;
   if (may_end) {
@@ -201,7 +201,7 @@ static const char *signal_name(int number) {
   }
 }
 
-/* The claim that the server makes for a child that made none, or none that counts. */
+/* The server's claim for a child that made no valid one. */
 static void explain(struct bytes *claim, enum ending ending, int status, double peak_mib, const struct limits *l) {
   char message[64];
   claim->size = 0;
@@ -215,7 +215,7 @@ static void explain(struct bytes *claim, enum ending ending, int status, double 
     snprintf(message, sizeof message, "the process ended with exit code %d", WEXITSTATUS(status));
     make_claim(claim, "exit", "", message);
   } else {
-    /* V8's own report of no memory comes as a claim; this is for allocations of other parts of Node. */
+    /* V8 reports a lack of memory as a claim; this is for allocations of other parts of Node. */
     const char *name = signal_name(WIFSIGNALED(status) ? WTERMSIG(status) : SIGABRT);
     if (WIFEXITED(status) == 0 && WTERMSIG(status) == SIGXCPU) make_claim(claim, "timeout", "", "");
     else if (peak_mib > 0.8 * (double)l->memory_mib) make_claim(claim, "memory", "", "");
@@ -223,7 +223,7 @@ static void explain(struct bytes *claim, enum ending ending, int status, double 
   }
 }
 
-/* Answers the request that waits on descriptor 0 with the child `pid`. False when the child did not read it. */
+/* Answers the request that waits on descriptor 0 with the child `pid`. False if the child did not read it. */
 static bool supervise(pid_t pid, int pipe_end) {
   struct child c = {.pid = pid, .pipe = pipe_end};
   struct rusage usage = {0};
@@ -250,12 +250,12 @@ static bool supervise(pid_t pid, int pipe_end) {
   return true;
 }
 
-/* V8 keeps its heap out of forks (MADV_DONTFORK); asks for all of it back. */
+/* V8 keeps its heap out of forks (MADV_DONTFORK); this puts it back. */
 static void keep_memory_in_forks(void) {
   FILE *maps = fopen("/proc/self/maps", "re");
   if (maps == NULL) _exit(INTERNAL_ERROR);
   unsigned long from, to;
-  /* Special mappings of the kernel refuse, and need nothing. */
+  /* The kernel's special mappings refuse, and need no change. */
   while (fscanf(maps, "%lx-%lx%*[^\n]", &from, &to) == 2) madvise((void *)from, to - from, MADV_DOFORK);
   fclose(maps);
 }
@@ -265,8 +265,8 @@ static void list_descriptors(void) {
     if (fcntl(d, F_GETFD) >= 0) descriptors[descriptor_count++] = d;
 }
 
-/* Keeps the host's filter for children, with a start of our own: no threads either. A program's value must not depend on
-   a race, nor its processor time on the number of cores. (The host allows them for runtimes that need one.) */
+/* Keeps the host's filter for children, and adds at its start: no threads. A program's value must not depend on a race,
+   nor its processor time on the number of cores. (The host allows threads for runtimes that need one.) */
 static void load_filter(napi_env env, napi_value path_value) {
   const struct sock_filter no_threads[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -291,8 +291,8 @@ static void load_filter(napi_env env, napi_value path_value) {
 }
 
 /* In a new child: /dev/null over everything but the pipe and the request, which it still has to read. It is opened here:
-   what is open in the server too would keep a program's flags for the next one. libuv's loop is left behind with the
-   descriptors under it: nothing in a child ever runs it. */
+   a descriptor shared with the server would keep a program's flags for the next one. libuv's loop loses its
+   descriptors: nothing in a child ever runs it. */
 static void become_child(int pipe_end) {
   setsid();
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -350,8 +350,8 @@ static size_t keep_heap_limit(void *data, size_t current, size_t initial) {
   return current;
 }
 
-/* Lowers V8's own limit below the kernel's, which V8 meets only by collecting garbage ever more often. Taking a callback
-   away is the one call that sets a limit in a running V8; without it a full heap may end in a time-out. */
+/* Lowers V8's own limit below the kernel's, near which V8 only collects garbage ever more often. Removing a callback is
+   the only call that sets a limit in a running V8; without it a full heap may end in a time-out. */
 static void limit_heap(uint64_t memory_mib) {
   void *(*current)(void) = (void *(*)(void))dlsym(RTLD_DEFAULT, "_ZN2v87Isolate10GetCurrentEv");
   void *add = dlsym(RTLD_DEFAULT, "_ZN2v87Isolate24AddNearHeapLimitCallbackEPFmPvmmES1_");

@@ -2,11 +2,11 @@
 // The JavaScript harness: answers requests of the protocol in language.py for programs run by Node.
 //
 //   node --single-threaded --v8-pool-size=0 harness.js --once    one request, in this process
-//   node --single-threaded --v8-pool-size=0 harness.js --serve   one forked child a request (needs the addon)
+//   node --single-threaded --v8-pool-size=0 harness.js --serve   one forked child per request (needs the addon)
 //
 // AZR_JAVASCRIPT_ADDON names the built clone.c. It forks, limits, watches and replies; a serving process is
-// inside one call of it from "ready" to the end, so nothing of one request is ever in the memory that the next one's
-// child starts from. Without the addon `--once` still answers; limits and the seccomp filter are then the host's alone.
+// inside one call of it from "ready" to the end, so the next request's child never inherits one request's data. Without
+// the addon `--once` still answers; then only the host sets limits and the seccomp filter.
 //
 // Everything used after the program ran is captured before it: the program shares this realm.
 
@@ -36,7 +36,7 @@ const monotonicNs = process.hrtime.bigint;
 const PROGRAM_FILE = '/program.js';
 const KIND_CHARS = 100;
 const FIRST_INPUT = 4; // fields of a request before it: kind, limits, seed, source
-const UNASSISTED_BASE_MIB = 64; // what Node itself takes, where nothing but the peak is known
+const UNASSISTED_BASE_MIB = 64; // Node's own memory, if only the peak is known
 const WARM_UP_ROUNDS = 30;
 const addon = process.env.AZR_JAVASCRIPT_ADDON ? require(process.env.AZR_JAVASCRIPT_ADDON) : null;
 const WRAPPER_NAMES = ['exports', 'require', 'module', '__filename', '__dirname'];
@@ -91,7 +91,7 @@ function writeBytes(descriptor, bytes) {
 // One read is enough for most requests; the memory is there before a fork.
 const requestBuffer = Buffer.alloc(1 << 16);
 
-/** The fields of the frame in the first `size` bytes as text, or null while it is incomplete; an input that is none: null. */
+/** The fields of the frame in the first `size` bytes as text, or null while it is incomplete; an input not in UTF-8: null. */
 function fieldsOf(buffer, size) {
   if (size < 4) return null;
   const count = buffer.readUInt32BE(0);
@@ -102,7 +102,7 @@ function fieldsOf(buffer, size) {
     const end = at + 4 + buffer.readUInt32BE(at);
     if (end > size) return null;
     const text = buffer.toString('utf8', at + 4, end);
-    // Bytes that are no UTF-8 are read as in a file of Node's in a program, and are no value in an input.
+    // In a program bytes that are not UTF-8 are read as Node reads a file; an input with such bytes is no value.
     const isInput = fields.length >= FIRST_INPUT && text.includes('\ufffd');
     fields.push(isInput && Buffer.compare(Buffer.from(text), buffer.subarray(at + 4, end)) !== 0 ? null : text);
     at = end;
@@ -142,7 +142,7 @@ function dataProperty(object, key) {
   return undefined;
 }
 
-/** What a thrown value says of itself: the name of its constructor and its message. */
+/** The name of a thrown value's constructor, and its message. */
 function describe(thrown) {
   if (typeof thrown !== 'object' && typeof thrown !== 'function') {
     return { kind: typeof thrown, message: toText(thrown) };
@@ -168,7 +168,7 @@ function outcome(status, kind, message, limits) {
 
 function thrownOutcome(thrown, limits) {
   const { kind, message } = describe(thrown);
-  // Buffers live outside V8's heap: there the limit on memory shows as this exception.
+  // Buffers are outside V8's heap: there the memory limit appears as this exception.
   const isMemory = kind === 'RangeError' && message === 'Array buffer allocation failed';
   return isMemory ? outcome('memory', '', '', limits) : outcome('runtime_error', kind, message, limits);
 }
@@ -177,7 +177,7 @@ function failureOutcome(caught, limits) {
   return isFailure(caught) ? outcome(caught.status, '', caught.message, limits) : thrownOutcome(caught, limits);
 }
 
-/** The module that a program is: the main one of its process. */
+/** The program's module: the main one of its process. */
 function makeModule() {
   const module = new Module(PROGRAM_FILE, null);
   module.id = '.';
@@ -190,13 +190,13 @@ function makeModule() {
 }
 
 /**
- * Compiles a program as Node does a CommonJS file. The first statement hands over a way to read `f` in the scope of the
- * file once the file has run, also when it returns early; it stands on a line of its own before the first.
- * Returns a function of the module that runs the file and returns that way; throws what the compiler throws.
+ * Compiles a program as Node does a CommonJS file. A first statement, on an extra line before the file's first, passes
+ * out a function that reads `f` in the scope of the file once the file has run, also if it returns early.
+ * Returns a function of the module that runs the file and returns that reader; throws what the compiler throws.
  */
 function compileProgram(source) {
   const text = source.charCodeAt(0) === 0xfeff ? source.slice(1) : source;
-  // In strict mode when the file is: the directive would not be one after a statement. Without the words it cannot be.
+  // In strict mode if the file is: after a statement its directive would have no effect. Without the words it is not.
   const isStrict = text.includes('use strict')
     && !hasOwn(compileFunction(text, WRAPPER_NAMES, COMPILE_OPTIONS), 'arguments');
   const prefix = `${isStrict ? '"use strict";' : ''}this[0]=()=>f;\n`;
@@ -218,7 +218,7 @@ function compileProgram(source) {
   };
 }
 
-/** Runs a program on every input; the first thing that goes wrong is the outcome. */
+/** Runs a program on every input; the first failure is the outcome. */
 function evaluate(request, module) {
   const inputs = setPrototypeOf(request.inputs.map(parseArguments), null);
   const count = inputs.length;
@@ -250,7 +250,7 @@ function evaluate(request, module) {
   return fields;
 }
 
-/** An outcome with the text that `write` gives of each input. */
+/** An outcome with the text that `write` returns for each input. */
 function written(request, write) {
   const fields = outcome('ok', '', '', request);
   for (let i = 0; i < request.inputs.length; i++) fields[3 + i] = write(request.inputs[i]);
@@ -261,7 +261,7 @@ const readBack = (request) => written(request, (text) => emit(parse(text), reque
 
 const readArguments = (request) => written(request, (text) => emitArguments(parseArguments(text), request.valueChars));
 
-/** What stands for f where inputs are evaluated. */
+/** Replaces f while inputs are evaluated. */
 function callsTheFunction() {
   throw new Error("an input can't call f: it is evaluated before and without the program");
 }
@@ -312,7 +312,7 @@ function disguise() {
   process.execArgv = [];
 }
 
-/** Drops what start-up left behind: a smaller heap is cheaper to fork, and pages never used cheaper to write. */
+/** Drops start-up garbage: a smaller heap is cheaper to fork, and unused pages are cheaper to write. */
 function collectGarbage() {
   v8.setFlagsFromString('--no-flush-bytecode');
   v8.setFlagsFromString('--expose-gc');
@@ -320,7 +320,7 @@ function collectGarbage() {
   v8.setFlagsFromString('--no-expose-gc');
 }
 
-/** Runs everything as often as V8 needs to compile it for good, so that children find it compiled. */
+/** Runs everything as often as V8 needs to compile it fully, so that children inherit compiled code. */
 function warmUp() {
   for (const name of ['assert', 'events', 'os', 'path', 'util']) require(name);
   console.log('');
@@ -344,7 +344,7 @@ function warmUp() {
   fs.closeSync(zeros);
 }
 
-/** Peak resident memory since this program was started; resourceUsage() would count what the process held before that. */
+/** Peak resident memory since this program was started; resourceUsage() would count the process' memory before that. */
 function peakMemoryMib() {
   const status = readFileSync('/proc/self/status', 'latin1');
   const start = indexOf(status, 'VmHWM:') + 6;
@@ -385,7 +385,7 @@ function main() {
     onceWithoutAddon(module);
     return;
   }
-  // This call comes back in each child, and in the server only at the end of descriptor 0.
+  // This call returns in each child, and in the server only at the end of descriptor 0.
   if (serves && !addon.serve(filterPath, newPid === '1')) return;
   const received = readFields(0);
   if (received === null) return;

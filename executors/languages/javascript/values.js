@@ -14,7 +14,7 @@ const uncurryThis = Function.prototype.bind.bind(Function.prototype.call);
 const hasOwn = Object.hasOwn;
 const isArray = Array.isArray;
 const { is: sameValue, setPrototypeOf } = Object;
-const stringify = JSON.stringify; // on primitive strings only: there it looks nothing up
+const stringify = JSON.stringify; // on primitive strings only, for which it looks up no property
 const arraySort = uncurryThis(Array.prototype.sort);
 const mapForEach = uncurryThis(Map.prototype.forEach);
 const setForEach = uncurryThis(Set.prototype.forEach);
@@ -29,21 +29,21 @@ const { prototype: mapPrototype } = Map;
 const { prototype: setPrototype } = Set;
 const { isProxy, isMap, isSet } = types;
 
-// Objects with internal state that a literal cannot carry, even when their prototype was replaced by Object.prototype.
+// Objects with internal state that a literal cannot express, even if Object.prototype replaced their prototype.
 const EXOTIC_TESTS = [
   types.isArgumentsObject, types.isBoxedPrimitive, types.isDate, types.isRegExp, types.isNativeError, types.isPromise,
   types.isWeakMap, types.isWeakSet, types.isAnyArrayBuffer, types.isArrayBufferView, types.isGeneratorObject,
   types.isMapIterator, types.isSetIterator, types.isModuleNamespaceObject, types.isExternal, types.isMap, types.isSet,
 ];
 
-/** What went wrong with a value: a status word and a message, never an object that the program can reach. */
+/** A failure of a value: a status word and a message, never an object that the program can reach. */
 function failure(status, message) {
   return { __proto__: null, azr: true, status, message };
 }
 
 const unserialisable = (message) => failure('unserialisable', message);
 
-/** Elements live in own properties of a list without a prototype: setters on Array.prototype never see them. */
+/** Elements are own properties of a list without a prototype: setters on Array.prototype never see them. */
 function newList() {
   return setPrototypeOf([], null);
 }
@@ -167,7 +167,7 @@ class Emitter {
     return `new Set([${this.joined(entries)}])`;
   }
 
-  /** Entries end in a comma, which sorts them as the canonical form wants and is dropped from the last one. */
+  /** Entries end in a comma, which sorts them as the canonical form needs and is dropped from the last one. */
   joined(entries) {
     const { length } = entries;
     if (length === 0) return '';
@@ -194,7 +194,7 @@ function emit(value, valueChars) {
 }
 
 /**
- * The canonical text of an argument list, an array of the harness's own, at most `valueChars` characters. Objects, maps
+ * The canonical text of an argument list, an array made by the harness, at most `valueChars` characters. Objects, maps
  * and sets keep the order of their entries: a program may depend on it. Throws as `emit` does.
  */
 function emitArguments(values, valueChars) {
@@ -235,7 +235,7 @@ class Parser {
     return found;
   }
 
-  /** Skips white space and takes `token` when it comes next. */
+  /** Skips white space and takes `token` if it comes next. */
   take(token) {
     this.match(SPACE);
     if (!this.source.startsWith(token, this.at)) return false;
@@ -424,7 +424,7 @@ function parserOf(text) {
   return new Parser(text);
 }
 
-/** The value that `text` writes down. Throws a failure of status forbidden for anything else, null (no UTF-8) too. */
+/** The value written in `text`. Throws a failure of status forbidden for anything else, also for null (not UTF-8). */
 function parse(text) {
   const parser = parserOf(text);
   const value = parser.value(0);
@@ -432,7 +432,7 @@ function parse(text) {
   return value;
 }
 
-/** The array of values that an argument list, the text between the parentheses of a call, writes down; throws as `parse`. */
+/** The array of values in an argument list, the text between the parentheses of a call; throws as `parse`. */
 function parseArguments(text) {
   const parser = parserOf(text);
   if (parser.atEnd()) throw failure('forbidden', 'no argument list: f needs an argument');
@@ -441,7 +441,7 @@ function parseArguments(text) {
   return values;
 }
 
-/** Whether what `parse` or `emit` threw is a failure; other things (no memory, no stack) are the engine's own errors. */
+/** Whether `parse` or `emit` threw a failure; others (no memory, no stack) are the engine's errors. */
 const isFailure = (caught) => getPrototypeOf(caught) === null && hasOwn(caught, 'azr');
 
 module.exports = { parse, parseArguments, emit, emitArguments, failure, isFailure };

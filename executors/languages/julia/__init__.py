@@ -1,6 +1,6 @@
 """Julia. Tested with 1.5.3; other versions from 1.5 on are started the same way.
 
-A `julia` on PATH is used when there is one. Otherwise the private installation that `make setup` unpacks, a folder that
+A `julia` on PATH is used if there is one, otherwise the private installation that `make setup` unpacks, a folder that
 becomes / of the sandbox: AZR_JAX_JULIA_ROOT, or .setup/julia-root in the repository.
 """
 
@@ -51,7 +51,7 @@ def _on_path(command: str) -> Interpreter | None:
 
 
 def _private(root: Path) -> Interpreter | None:
-    # The version that the installation script wrote last: without it the folder is not complete.
+    # The installation script writes the version last: without it the folder is incomplete.
     try:
         version = (root / ".complete").read_text().strip()
     except OSError:
@@ -60,7 +60,7 @@ def _private(root: Path) -> Interpreter | None:
 
 
 def harness_argv(interpreter: Interpreter, harness: str, mode: str, tier: str = "both") -> Sequence[str]:
-    """The harness's argv. `tier` is "interpreted", "compiled" or "both": see harness.jl."""
+    """The harness' argv. `tier` is "interpreted", "compiled" or "both": see harness.jl."""
     return (*interpreter.argv, *_FLAGS, harness, mode, *((f"--tier={tier}",) if mode == "--serve" else ()))
 
 
@@ -96,7 +96,7 @@ LANGUAGE = Language(
     ),
     serves=True,
     syntax_errors=("ERROR: LoadError: syntax:", "ERROR: syntax:", "ParseError:"),
-    # A bare Julia maps 430 MiB, and its compiler more as it works.
+    # A bare Julia maps 430 MiB, and its compiler more while it works.
     memory_errors=("OutOfMemoryError()",),
     memory_overhead_mib=768,
     fence_aliases=("jl",),

@@ -2,8 +2,8 @@
 
 # The reply to a request, the program loaded into `target` (Main, as `julia FILE` does; the warm-up uses others).
 #
-# Everything that is called directly from here is of the world from before the program. Only the program itself runs in
-# the given tier: what of this file is not compiled yet is not worth it for one request (`own_tier`).
+# Everything called directly from here belongs to the world before the program. Only the program itself runs in the
+# given tier: compiling the rest of this file is not worth it for one request (`own_tier`).
 function answer(request::Frame, limits::Limits, target::Module, tier::Int8, own_tier::Int8=COMPILE_MIN)
     set_tier(own_tier)
     inputs, kind = Any[], field(request, 1)
@@ -43,7 +43,7 @@ function answer(request::Frame, limits::Limits, target::Module, tier::Int8, own_
     end
 end
 
-# What went wrong while an input was evaluated.
+# An error while an input was evaluated.
 struct InputError <: Exception
     error::Any
 end
@@ -103,7 +103,7 @@ function failure(@nospecialize(err), limits::Limits)
     return reply("runtime_error", String(typeof(err).name.name), clip(message_of(err), limits))
 end
 
-# Cheap texts of the common errors: Base.showerror costs up to 100 ms of compiling, and prints what the program made.
+# Cheap texts of the common errors: Base.showerror costs up to 100 ms of compiling, and prints the program's values.
 function message_of(@nospecialize(err))
     err isa ErrorException && return String(err.msg)
     err isa UndefVarError && return String(err.var) * " is not defined"

@@ -5,15 +5,15 @@
 #
 # Serving: this process has compiled everything a request needs and forks (raw clone) a child for each request. A child
 # runs the program in Main, as `julia FILE` does. What a fork of Julia needs in the child, measured on 1.5.3:
-#   - the JIT writes machine code through a descriptor on /proc/self/mem, which in a child still is the parent's
+#   - the JIT writes machine code through a descriptor on /proc/self/mem, which in a child is still the parent's
 #     memory: it is opened again at the same number;
 #   - libuv's epoll descriptor is shared with the parent: a new one takes its number; all others become /dev/null.
-# Two tiers: a child first interprets the program (compile_enabled = min, set in the child), because to compile
-# costs more than most programs run; when that takes more than FIRST_TIER_S of CPU, or ends in a way that depends on the
-# tier (memory, stack, crash), a second child compiles and its outcome counts. `--cpu-target=generic` in the argv keeps
+# Two tiers: a child first interprets the program (compile_enabled = min, set in the child), because compiling takes
+# longer than most programs run; if that takes more than FIRST_TIER_S of CPU, or ends in a way that depends on the tier
+# (memory, stack, crash), a second child compiles and its outcome counts. `--cpu-target=generic` in the argv keeps
 # floating-point arithmetic the same in both (no fused multiply-add from muladd).
 # Where a fork cannot work (no descriptor on /proc/self/mem, as under Landlock, or a trial that fails, as with another
-# version of Julia) a fresh `--once` process answers each request instead: right, and slower.
+# version of Julia) a fresh `--once` process answers each request instead: correct but slower.
 module AzrHarness
 
 # compile_enabled among Julia's options is read at each first call of a method; what is compiled stays compiled.
@@ -21,7 +21,7 @@ const TIER = Ptr{Int8}(cglobal(:jl_options)) +
     fieldoffset(Base.JLOptions, findfirst(isequal(:compile_enabled), fieldnames(Base.JLOptions)))
 const COMPILE_ON, COMPILE_MIN = Int8(1), Int8(3)
 set_tier(tier::Int8) = unsafe_store!(TIER, tier)
-set_tier(COMPILE_MIN)  # --once answers one request: to compile this file would take a second
+set_tier(COMPILE_MIN)  # --once answers one request: compiling this file would take a second
 
 include(joinpath(@__DIR__, "values.jl"))
 include(joinpath(@__DIR__, "system.jl"))
@@ -35,7 +35,7 @@ const PROGRAM = "/program.jl"
 const HARNESS = @__FILE__
 const FIRST_TIER_S = 0.06
 
-# What a child was seen to do: its frame or nothing, why it was stopped or how it ended, peak memory.
+# The outcome of a child: its frame or nothing, why it was stopped or how it ended, peak memory.
 struct Outcome
     frame::Union{Frame,Nothing}
     status::String
@@ -52,7 +52,7 @@ mutable struct Zygote
     cold::Bool
 end
 
-# When a child must be done: on the clock of now_s, and on its own CPU clock.
+# When a child must end: by now_s and by its CPU clock.
 struct Deadline
     wall_s::Float64
     cpu_s::Float64
@@ -66,7 +66,7 @@ function child_main(zygote::Zygote, request::Frame, limits::Limits, tier::Int8, 
         write_fully(pipe_fd, frame_bytes(answer(request, limits, Main, tier)))
         sys_exit(0)
     catch
-        sys_exit(71)  # EX_OSERR: the reply is missing, the parent says so
+        sys_exit(71)  # EX_OSERR: the reply is missing, the parent reports it
     end
 end
 
@@ -133,7 +133,7 @@ function exec_once(argv::Vector{Ptr{UInt8}}, request_fd::Int, reply_fd::Int)
     sys_exit(71)
 end
 
-# Ends a child, with all that it may have started, and says what became of it.
+# Ends a child, with all processes that it may have started, and returns its outcome.
 function finish(pid::Int, frame::Union{Frame,Nothing}, stopped::String)
     ccall(:kill, Cint, (Cint, Cint), pid, SIGKILL)
     wait_status, usage = Ref{Cint}(0), zeros(Int64, 18)
@@ -172,7 +172,7 @@ function watch(zygote::Zygote, request::Frame, limits::Limits, pid::Int, fd::Int
     end
 end
 
-# The frame in the first n bytes, or nothing while it is not whole or when it is not a legal reply.
+# The frame in the first n bytes, or nothing if it is incomplete or no legal reply.
 function claimed_frame(bytes::Vector{UInt8}, n::Int, n_values::Int, limits::Limits)
     n >= 4 || return nothing
     count, at = u32(bytes, 0), 4
@@ -192,7 +192,7 @@ function claimed_frame(bytes::Vector{UInt8}, n::Int, n_values::Int, limits::Limi
     return count == (is_field(frame, 1, "ok") ? 5 + n_values : 5) ? frame : nothing
 end
 
-# Whether the second tier may say something else than this outcome of the first.
+# Whether the second tier may have another outcome than this one of the first.
 function depends_on_tier(outcome::Outcome)
     frame = outcome.frame
     frame === nothing && return outcome.status in ("cpu", "crash", "output_limit")
@@ -224,14 +224,14 @@ function serve_one(zygote::Zygote, request::Frame, tiers::String, fresh::Union{F
         status = outcome.status == "cpu" ? "timeout" : outcome.status
         return write_fully(3, frame_bytes(String[status, "", outcome.message, seconds, memory]))
     end
-    # What a program claims goes out straight from the buffer, which is wiped.
+    # A program's claim is written directly from the buffer, which is wiped.
     write_fully(3, frame_bytes(String[], length(frame.fields)))
     write_fully(3, frame.bytes, 4, last(frame.fields[3]))
     write_fully(3, frame_bytes(String[seconds, memory]), 4)
     length(frame.fields) > 5 && write_fully(3, frame.bytes, first(frame.fields[6]) - 5, last(frame.fields[end]))
 end
 
-# Requests and replies hold expected values: no later child may find one in the memory that it inherits.
+# Requests and replies hold expected values: no later child may inherit one in its memory.
 function wiped(buffer::Vector{UInt8})
     fill!(buffer, 0x00)
     return length(buffer) <= 1 << 20 ? buffer : zeros(UInt8, 1 << 16)
@@ -261,14 +261,14 @@ function serve(tiers::String)
         set_tier(COMPILE_ON)
         warm_up()
         GC.gc()
-        zygote.descriptors = find_descriptors()  # what was opened since
+        zygote.descriptors = find_descriptors()  # those opened since
         use_huge_pages()
         zygote.cold = !fork_works(zygote)
     end
     zygote.cold || prepare_process()
     write_fully(3, frame_bytes(String["ready"]))
     while true
-        # Started before there is a request: its start-up is in nobody's time.
+        # Started before there is a request, so that no request's time includes its start-up.
         fresh = zygote.cold ? start_once(zygote) : nothing
         request = read_frame(0, zygote.request)
         request === nothing && return

@@ -219,7 +219,7 @@ function build_call(args, depth::Int)
     forbid("a call")
 end
 
-# Signs, and what rational and complex numbers are written with.
+# Signs, and the operators in rational and complex numbers.
 function in_a_number(f::Symbol, items::Vector{Any})
     length(items) == 1 && return items[1] isa Number && (f === :+ || f === :-)
     length(items) == 2 || return false
@@ -319,7 +319,7 @@ function construct_array(@nospecialize(T), items::Vector{Any})
         isempty(items) && return T()
         length(items) == 1 && items[1] isa Array{<:Any,1} && return typed_vector(E, Any[items[1]...])
     end
-    # Julia's own arrays with undefined elements are not values; an empty one is.
+    # Arrays with undefined elements are not values, but an empty one is.
     if E !== nothing && !isempty(items) && items[1] === undef && length(items) - 1 == ndims(T) && 0 in items[2:end]
         return T(undef, shape_of(items[2:end])...)
     end

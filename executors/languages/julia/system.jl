@@ -15,7 +15,7 @@ struct Limits
     message_chars::Int
 end
 
-# One request or reply as it lies in a buffer: where each field's bytes are.
+# One request or reply in a buffer, with the span of each field's bytes.
 struct Frame
     bytes::Vector{UInt8}
     fields::Vector{UnitRange{Int}}
@@ -33,8 +33,8 @@ end
 
 failed(what) = error("$what: errno $(Libc.errno())")
 
-# A function that holds a ccall is always compiled, with all that it is seen to call: in --once that would cost two
-# seconds, so ccalls stand in small functions of their own.
+# A function with a ccall is always compiled, with everything it calls: in --once that would cost two seconds, so each
+# ccall has its own small function.
 sys_read(fd, buffer, offset, n) = GC.@preserve buffer ccall(
     :read, Cssize_t, (Cint, Ptr{UInt8}, Csize_t), fd, pointer(buffer) + offset, n)
 
@@ -69,7 +69,7 @@ function read_fully(fd, buffer::Vector{UInt8}, offset::Int, n::Int)
     return true
 end
 
-# Writes bytes done+1 to stop; false when the reader has gone.
+# Writes bytes done+1 to stop; false if the reader has gone.
 function write_fully(fd, bytes::Vector{UInt8}, done::Int=0, stop::Int=length(bytes))
     while done < stop
         sent = sys_write(fd, bytes, done, stop - done)
@@ -89,7 +89,7 @@ end
 u32(bytes::Vector{UInt8}, at::Int) =
     Int(bytes[at+1]) << 24 | Int(bytes[at+2]) << 16 | Int(bytes[at+3]) << 8 | Int(bytes[at+4])
 
-# A buffer of at least n bytes with the same content; the old one is wiped when it is given up.
+# A buffer of at least n bytes with the same content; if it is a new one, the old one is wiped.
 function grown(buffer::Vector{UInt8}, n::Int)
     n <= length(buffer) && return buffer
     larger = zeros(UInt8, 2 * n)
@@ -98,7 +98,7 @@ function grown(buffer::Vector{UInt8}, n::Int)
     return larger
 end
 
-# Reads one frame, into `buffer` when it fits; nothing at end of file.
+# Reads one frame, into `buffer` if it fits; nothing at end of file.
 function read_frame(fd, buffer::Vector{UInt8})
     read_fully(fd, buffer, 0, 4) || return nothing
     count, at = u32(buffer, 0), 4
@@ -167,7 +167,7 @@ address_space() = parse(Int, split(read("/proc/self/statm", String), ' ')[1]) * 
 # Steps 2 to 4 of language.py: limits, no capabilities, the seccomp filter.
 function harden(limits::Limits, filter::Vector{UInt8})
     sys_setrlimit(RLIMIT_AS, UInt64(address_space() + limits.memory_mib << 20)) == 0 || failed("setrlimit")
-    # A forked child's clock starts at 0; that of --once holds its start-up.
+    # A forked child's clock starts at 0; in --once it includes start-up.
     sys_setrlimit(RLIMIT_CPU, UInt64(ceil(Int, own_cpu_seconds() + limits.cpu_s) + 1)) == 0 || failed("setrlimit")
     sys_capset_none() == 0 || failed("capset")
     sys_seccomp(filter) == 0 || failed("seccomp")
@@ -179,14 +179,14 @@ function read_filter()
     path = get(ENV, "AZR_CHILD_FILTER", "")
     isempty(path) && error("AZR_CHILD_FILTER is not set: start this through executors")
     filter = read(path)
-    length(filter) >= 8 && length(filter) % 8 == 0 || error("AZR_CHILD_FILTER $path is no seccomp program")
+    length(filter) >= 8 && length(filter) % 8 == 0 || error("AZR_CHILD_FILTER $path is not a seccomp program")
     return filter
 end
 
 const RANDOM = Base.loaded_modules[Base.PkgId(Base.UUID("9a3f8284-a2c9-5f02-9a11-845980a1fd5c"), "Random")]
 const SEED = RANDOM.seed!
 
-# What the program finds as its process: its own file, no arguments, none of the pool's variables.
+# The process as the program sees it: its own file, no arguments, none of the pool's variables.
 function prepare_process()
     for name in collect(keys(ENV))
         startswith(name, "AZR_") && delete!(ENV, name)
@@ -243,7 +243,7 @@ end
 
 sys_open(path, flags) = ccall(:open, Cint, (Cstring, Cint), path, flags)
 
-# The child's first steps: own session, own descriptors.
+# The child's first steps: a new session and separate descriptors.
 function separate(descriptors::Descriptors, pipe_fd::Int)
     ccall(:setsid, Cint, ())
     prctl(PR_SET_PDEATHSIG, SIGKILL)
@@ -290,11 +290,11 @@ const MREMAP_MAYMOVE_FIXED, MADV_HUGEPAGE, MADV_COLLAPSE = 3, 14, 25
 
 sys_madvise(from::Int, size::Int, advice) = ccall(:madvise, Cint, (Int, Csize_t, Cint), from, size, advice)
 
-# Puts this process's data into huge pages, where the kernel gives any.
+# Moves this process' data to huge pages, if the kernel has any.
 #
-# To fork is to copy page tables: with the 40,000 small pages of a started Julia that and their release cost 10 of the
-# 17 ms of CPU of a small request. The system image's data is a private file mapping, which cannot become huge in
-# place: it is copied to anonymous memory that then takes its address.
+# A fork copies page tables: for the 40,000 small pages of a started Julia, copying and releasing them took 10 of the
+# 17 ms of CPU of a small request. The system image's data is a private file mapping, which can't become huge in place:
+# it is copied to anonymous memory that then takes its address.
 function use_huge_pages()
     moved, collapsed = Tuple{Int,Int}[], Tuple{Int,Int}[]
     for line in split(read("/proc/self/maps", String), '\n')
@@ -323,7 +323,7 @@ function move_mapping(from::Int, size::Int)
     start = ccall(:mmap, Int, (Int, Csize_t, Cint, Cint, Cint, Int),
         0, room, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0)
     start == -1 && return nothing
-    # The same place within a huge page, or the pages would be split as they move.
+    # The same offset within a huge page, or moving would split the pages.
     copy = start + mod(from - start, HUGE)
     sys_madvise(start, room, MADV_HUGEPAGE)
     ccall(:memcpy, Ptr{Cvoid}, (Int, Int, Csize_t), copy, from, size)

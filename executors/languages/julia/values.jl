@@ -2,13 +2,13 @@
 #
 # The text is what `repr` gives wherever that reads back to the same type, and a fuller form elsewhere:
 #   Int8(1), Float32[1.0], Dict{String, Any}("a" => 1), Set{Int64}(), reshape([1, 2], 2, 1), big(5)
-# Dict and Set are in the order of their elements' texts. Only values of exactly the built-in types are written; all
-# else is Unserialisable. Kinds that print and compare alike are written alike: a view, adjoint, BitArray, reshaped range,
-# codeunits, or a range that start:step:stop does not name as the array it shows, an array of views as one of arrays, a
-# SubString as its String, and a BigInt past Int64 like an Int128 (digits). Reading interprets the parsed
-# expression itself and never evaluates it: literals and constructors of these types; anything else: Forbidden.
+# Dict and Set are in the order of their elements' texts. Only values of exactly the built-in types are written; others
+# are Unserialisable. Kinds that print and compare alike are written alike: as the array it shows, a view, adjoint,
+# BitArray, reshaped range, codeunits, or a range that start:step:stop does not name; an array of views as one of arrays;
+# a SubString as its String; and a BigInt past Int64 like an Int128 (digits). Reading interprets the parsed expression
+# itself and never evaluates it: literals and constructors of these types; anything else: Forbidden.
 #
-# Both run in the world age from before the program was loaded: its methods for show, ==, length ... do not exist here.
+# Both run in the world age before the program was loaded: its methods for show, ==, length ... do not exist here.
 module AzrValues
 
 struct Unserialisable <: Exception
@@ -38,7 +38,7 @@ const CONSTANTS = Dict{Symbol,Any}(:nothing => nothing, :missing => missing, :Na
     :NaN32 => NaN32, :Inf32 => Inf32, :NaN16 => NaN16, :Inf16 => Inf16, :NaN64 => NaN, :Inf64 => Inf, :im => im,
     :pi => pi, :π => π, :ℯ => ℯ, :undef => undef)
 
-# exact: kinds that print and compare alike are told apart, as arguments have to be.
+# exact: distinguishes kinds that print and compare alike, as arguments need.
 mutable struct Emitter
     io::IOBuffer
     limit::Int
@@ -212,7 +212,7 @@ function emit_container(e::Emitter, @nospecialize(x), T::DataType, depth::Int, @
     return nothing
 end
 
-# Whether `x` is an array of Base's that is written as the array it shows: nothing of the program's is asked.
+# Whether `x` has an array type of Base that is written as the array it shows; calls no method of the program.
 function shows_array(@nospecialize(x))
     name = name_of(typeof(x))
     (name in WITH_PARENT || name in ADJOINTS) && return name_of(typeof(x.parent)) === ARRAY || shows_array(x.parent)
@@ -251,7 +251,7 @@ function emit_pair_side(e::Emitter, @nospecialize(x), depth::Int)
     bracket && put(e, ")")
 end
 
-# Whether the elements' own texts say that their type is E.
+# Whether the elements' texts show that their type is E.
 function evident(@nospecialize(E))
     E isa DataType && isconcretetype(E) || return false
     (E in PLAIN || E in SHORT || E in (DataType, UnitRange{Int64}, StepRange{Int64,Int64})) && return true
@@ -287,7 +287,7 @@ function emit_array(e::Emitter, @nospecialize(a), depth::Int)
     end
 end
 
-# The type of elements that are views and the like, as they are written.
+# The element type as written, for elements that are views and the like.
 function shown_eltype(@nospecialize(E))
     E isa DataType && isconcretetype(E) && E <: AbstractArray || return E
     name = E.name
@@ -338,7 +338,7 @@ function emit_complex(e::Emitter, @nospecialize(z), depth::Int)
     end
 end
 
-# The texts of the elements, sorted: the order in a hash table is an accident.
+# The texts of the elements, sorted: a hash table's order is arbitrary.
 function sorted_texts(e::Emitter, items, depth::Int, write_item)
     texts, total = String[], 0
     for item in items
@@ -400,7 +400,7 @@ function type_text(@nospecialize(T), depth::Int)
     return base * "{" * join([parameter_text(p, depth) for p in parameters], ", ") * "}"
 end
 
-# Vararg{T}, any number of T, as the last of a tuple's types: a type up to Julia 1.6, an object of its own since.
+# Vararg{T}, any number of T, as the last of a tuple's types: a type up to Julia 1.6, a separate kind of object since.
 if isdefined(Core, :TypeofVararg)
     is_vararg(@nospecialize(p)) = p isa Core.TypeofVararg && isdefined(p, :T) && !isdefined(p, :N)
     vararg_type(@nospecialize(p)) = p.T

@@ -1,6 +1,6 @@
 # Compiles, before the first request, what requests will call: this is part of AzrHarness, run once when serving starts.
-# Children inherit the machine code, in both tiers, of this harness and of the methods of Base that programs of the
-# usual kind call. The programs are loaded into modules of their own, never Main.
+# Children inherit the machine code, in both tiers, of this harness and of the methods of Base that usual programs call.
+# The programs are loaded into separate modules, never Main.
 
 const WARM_PROGRAMS = (
     ("""

@@ -2,13 +2,13 @@
 
 Programs are files as `lua FILE` runs them; f may be global or local to the file, but a file that returns something
 must make it global. Of several results the first counts, as in `(f(x))`, and no result is nil.
-`pairs` and `next` go through tables that have string keys in an order of their own, because Lua's own changes with
-every process: ascending, and descending in the second process of a determinism check.
-A program that depends on it is therefore always found out, and one that doesn't never is.
+`pairs` and `next` visit tables that have string keys in a fixed order, because Lua's order changes with every process:
+ascending, but descending in the second process of a determinism check. So a program that depends on the order is always
+detected, and no other is.
 
 Values: nil, booleans, integers and floats (`0/0`, `math.huge`, `math.mininteger` for what has no literal), strings of
 any bytes, and tables without metatable whose keys are numbers, strings or booleans: the elements 1 to n first, then
-the other keys in order. Tables with a metatable or in themselves, functions, threads and userdata are no values.
+the other keys in order. Not values: tables with a metatable or that contain themselves, functions, threads, userdata.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def find() -> Interpreter | None:
     return None
 
 
-# A long bracket without its end is no token, so that no text is searched for such ends again and again.
+# An unclosed long bracket is no token, so that no text is searched for its end repeatedly.
 _TOKEN = re.compile(
     r"(?P<space>\s+|--(?!\[=*\[)[^\n]*|--\[(?P<comment>=*)\[.*?\](?P=comment)\])"
     r"|(?P<literal>\[(?P<long>=*)\[.*?\](?P=long)\]|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*')"
@@ -46,7 +46,7 @@ _TOKEN = re.compile(
 
 
 def canonical_program(source: str) -> str:
-    """`source` without comments, one space between tokens; as it is if it is not a sequence of tokens."""
+    """`source` without comments, one space between tokens; only stripped if it is not a sequence of tokens."""
     tokens, at = [], 0
     body = re.sub(r"\A\ufeff?(?:#[^\n]*)?", "", source)
     while at < len(body):
@@ -90,7 +90,7 @@ LANGUAGE = Language(
     canonical_program=canonical_program,
     serves=True,
     once=False,
-    # The interpreter's own messages of what it can't compile, before anything runs.
+    # The interpreter's messages about code that it can't compile, before anything runs.
     syntax_errors=(
         " near '",
         " near <eof>",

@@ -13,7 +13,7 @@ values = nil
 
 -- Inputs ------------------------------------------------------------------------------------------------------------
 
--- The arguments that an argument list gives when it is evaluated, and their number; or nil and what went wrong.
+-- Evaluates an argument list: the arguments and their number, or nil and the error.
 local function evaluate(text)
   globals.f = function() error("an input can't call f: it is evaluated before and without the program", 0) end
   -- Both must compile, or a text such as "1) + (2" would pass for an argument list.
@@ -117,7 +117,7 @@ local function read_fields(data)
   return fields
 end
 
--- No text of the program's gets into the reply as other than UTF-8.
+-- The program's texts enter the reply only as UTF-8.
 local function clean(text, max_chars)
   if utf8_len(text) then
     local stop = offset(text, max_chars + 1)
@@ -175,12 +175,12 @@ local function answer(kind, value_chars, message_chars, source, inputs)
   end
   local f
   if kind == "evaluate" then
-    -- What the interpreter skips in a file, but not in a text.
+    -- The interpreter skips these in a file, but not in a text.
     source = match(source, "^\xEF\xBB\xBF(.*)") or source
     source = match(source, "^#[^\n]*(.*)") or source
     local chunk, problem = load(source, "@program.lua", "t")
     if not chunk then return {"syntax_error", "syntax", clean(problem, message_chars)} end
-    -- A second ending gives an f that is local to the file.
+    -- With this ending the file returns an f that is local to it.
     local with_f = load(source .. "\nreturn f", "@program.lua", "t")
     local good, result = pcall(with_f or chunk)
     if not good then return failure(result) end
@@ -209,7 +209,7 @@ local source, inputs = fields[5], {unpack(fields, 6)}
 if kind == "evaluate" or kind == "expressions" then
   install_order(fields[4] ~= "0")
 end
--- The reply has the descriptor of standard error: what a program writes there goes nowhere, as its output does.
+-- The reply uses the descriptor of standard error: what a program writes there is discarded, as its output is.
 io.stderr = io.stdout
 function warn() end
 arg = {[0] = "program.lua"}

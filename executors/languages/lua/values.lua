@@ -1,4 +1,4 @@
--- Values as text and values from text. What is used is bound here, before any program runs.
+-- Values as text and values from text. All functions used are bound here, before any program runs.
 
 local type, error, rawget, raw_next, tonumber = type, error, rawget, next, tonumber
 local find, match, sub, byte, char = string.find, string.match, string.sub, string.byte, string.char
@@ -136,7 +136,7 @@ local function make_emitter(max_chars)
   end
 
   return function(list, count)
-    -- In bytes, and loosely with separators; exactly at the end.
+    -- An estimate in bytes, with separators; the end checks exactly.
     left, open = 4 * max_chars + 64, {}
     local texts = {}
     for index = 1, count do texts[index] = emit(list[index], 0) end
@@ -154,7 +154,7 @@ local NAMES = {["math.huge"] = huge, ["math.pi"] = pi, ["math.maxinteger"] = max
 local SIMPLE = {a = "\a", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t", v = "\v", ["\\"] = "\\", ['"'] = '"',
                 ["'"] = "'", ["\n"] = "\n"}
 
--- From a text to the list of values in it and their number: one value, or with `several` an argument list.
+-- Reads the values in a text: their list and number; one value, or with `several` an argument list.
 local function parse(text, several)
   local at, depth = 1, 0
   local value

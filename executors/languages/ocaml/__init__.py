@@ -2,16 +2,16 @@
 
 Programs are files as `ocaml FILE` runs them: bytecode, phrase by phrase, `;;` and directives allowed. Types are
 checked: a program or a call of f that has no type is a `syntax_error` of kind `type`. The harness is a script of the
-toplevel that uses the toplevel's own modules, so that a value is written down by its inferred type, as the toplevel
-prints it, but whole and exact; then it is read back by the compiler's own parser.
+toplevel that uses the toplevel's modules, so that a value is written by its inferred type, as the toplevel prints it,
+but whole and exact; then the compiler's parser reads it back.
 
 Values: integers of all sizes, floats (`nan`, `infinity`, `neg_infinity` for what has no literal), characters, strings
 and bytes of any content, (), booleans, tuples, lists, arrays, records (fields in alphabetical order), references
 (`{contents = 1}`) and constructors with arguments, also of the program's own types, without the module's name.
 Not: functions, objects, cyclic values and abstract types, which include Map, Set, Hashtbl and Buffer: a program gives
-their contents as a list. An input may be written with the same syntax; nothing of it is run. Integers are of 63 bits;
-there are no big ones without a library. A value read without its program has no type, so equality is that of texts:
-1, 1., 1L and true differ, and so do `[]` and `[||]`.
+their contents as a list. An input may be written with the same syntax; it is never run. Integers have 63 bits; there
+are no big ones without a library. A value read without its program has no type, so texts are compared: 1, 1., 1L and
+true differ, and so do `[]` and `[||]`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 from executors import canonical, compiled, hosted
 from executors.language import Interpreter, Language, output_of
 
-# What the toplevel maps before the harness runs, and what typing takes.
+# What the toplevel maps before the harness runs, and what type checking takes.
 _OVERHEAD_MIB = 96
 _MEMORY_ERRORS = ("out of memory", "Out_of_memory")
 _HARNESS = Path(__file__).resolve().with_name("harness.ml")
@@ -48,10 +48,10 @@ def find() -> Interpreter | None:
 
 @functools.cache
 def _compiled(version: str) -> Path | None:
-    """The folder of the compiled harness and the script that loads it, made when it is not there.
+    """The folder of the compiled harness and the script that loads it, made if missing.
 
-    None where `ocamlc` of the same version is missing or the folder can't be written: the harness then runs as a
-    script, 0.2 s slower. Raises ValueError when the compiler refuses it.
+    None if `ocamlc` of the same version is missing or the folder can't be written: the harness then runs as a script,
+    0.2 s slower. Raises ValueError if the compiler refuses it.
     """
     compiler = shutil.which("ocamlc")
     if compiler is None or output_of(compiler, "-vnum").strip() != version:
@@ -78,7 +78,7 @@ def _compile(compiler: str, source: bytes, partial: Path, target: Path) -> None:
         raise ValueError(f"{' '.join(argv)} fails: {done.stderr.strip()[-2000:]}")
     # Without its interface no program can name the module.
     (partial / "azr_harness.cmi").unlink()
-    # Found in the folder of the script itself, wherever that is seen.
+    # Found in the folder of the script itself, wherever the sandbox shows it.
     (partial / _LOADER).write_text('#load "azr_harness.cmo";;\n')
     partial.rename(target)
 
@@ -125,7 +125,7 @@ LANGUAGE = Language(
     canonical_program=canonical_program,
     serves=True,
     once=False,
-    # Before an exception the toplevel writes "Exception: "; every other end comes from its parser or its typing.
+    # Before an exception the toplevel writes "Exception: "; every other error comes from its parser or type checker.
     syntax_errors=("\nError: ", "Cannot find file", "Unknown directive"),
     memory_errors=_MEMORY_ERRORS,
     memory_overhead_mib=_OVERHEAD_MIB,

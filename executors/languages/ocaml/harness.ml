@@ -1,7 +1,7 @@
 external open_out_descriptor : int -> out_channel = "caml_ml_open_descriptor_out"
 external leave : int -> 'a = "caml_sys_exit"
 
-(* One phrase: what it defines is local, so nothing that a program binds can take its place. *)
+(* One phrase: its definitions are local, so no program can rebind them. *)
 let () =
   let exception Not_a_value in
   let exception Unserialisable of string in
@@ -9,13 +9,13 @@ let () =
   let exception Failed of string list in
   let max_depth = 200 in
   let parse = !Toploop.parse_use_file in
-  (* The toplevel has no module of the compiler but Toploop and Topdirs: of the others the types alone can be used. *)
+  (* Of the compiler's modules the toplevel has only Toploop and Topdirs; of the others only the types can be used. *)
   let located txt =
     { Location.txt; loc = { Location.loc_start = Lexing.dummy_pos; loc_end = Lexing.dummy_pos; loc_ghost = true } } in
 
   (* Texts of values: the text, and whether it needs parentheses as an argument. *)
   let decode text at =
-    (* The code point at [at] and its length in bytes, or a length of 0 where the bytes are no UTF-8. *)
+    (* The code point at [at] and its length in bytes, or a length of 0 if the bytes are not UTF-8. *)
     let byte i = if i < String.length text then Char.code text.[i] else 0 in
     let rest count first least =
       let rec go i code =
@@ -86,7 +86,7 @@ let () =
     ("{" ^ String.concat "; " (List.map (fun (name, (text, _)) -> name ^ " = " ^ text) fields) ^ "}", false) in
   let is_name text = text <> "" && (match text.[0] with 'A' .. 'Z' | 'a' .. 'z' | '_' -> true | _ -> text = "()") in
 
-  (* From what the toplevel would print. *)
+  (* From the form that the toplevel would print. *)
   let written (value : Outcometree.out_value) =
     let open Outcometree in
     let last = function
@@ -124,7 +124,7 @@ let () =
       | Oval_printer _ -> raise (Unserialisable "a value with a printer of the program's") in
     text 0 value in
 
-  (* From syntax: the text of a value, and the expression without names that a program may have bound anew. *)
+  (* From syntax: the text of a value, and the expression without names that a program may have rebound. *)
   let read_expression expression =
     let open Parsetree in
     let checked condition result = if condition then result else raise Not_a_value in
@@ -188,7 +188,7 @@ let () =
             (fun tail head -> construct "::" (Some (made (Pexp_tuple [ head; tail ]))))
             (construct "[]" None) (List.rev es) )
       | Pexp_construct (name, None) -> same (last name, false) e.pexp_desc
-      (* None 7 is two arguments, and no value. *)
+      (* None 7 is two arguments, not a value. *)
       | Pexp_construct ({ txt = Lident ("None" | "true" | "false" | "()"); _ }, Some _) -> raise Not_a_value
       | Pexp_construct (name, Some content) ->
         let text, content = one content in
@@ -211,7 +211,7 @@ let () =
     | _ -> raise Not_a_value
     | exception _ -> raise Not_a_value in
 
-  (* Argument lists: what stands behind f in a call, such as 1 [2; 3] or ~k:1 (Some 2); a text that is one value, such
+  (* Argument lists: what follows f in a call, such as 1 [2; 3] or ~k:1 (Some 2); a text that is one value, such
      as -1 or Some 2, is one argument. *)
   let expressions_of text =
     let open Parsetree in
@@ -282,11 +282,11 @@ let () =
     | [ Parsetree.Ptop_def [ ({ pstr_desc = Pstr_eval (f, _); _ } as item) ] ] ->
       [ Parsetree.Ptop_def [ { item with pstr_desc = Pstr_eval (expression f, []) } ] ]
     | _ -> assert false in
-  (* The value of an expression that is made of that of f, as text, and whether it needs parentheses. *)
+  (* The value, as text, of an expression made from the expression f, and whether it needs parentheses. *)
   let evaluate expression =
     let nowhere = Format.make_formatter (fun _ _ _ -> ()) ignore in
     printed := None;
-    (* With its outcome, which `#use` in a script leaves out; when it has no type, again for the report. *)
+    (* With its outcome, which `#use` in a script leaves out; if it has no type, run again for the report. *)
     execute (fun () -> phrase expression) (fun ppf name ->
       match !Toploop.parse_use_file (Lexing.from_string "") with
       | [ item ] ->
@@ -305,7 +305,7 @@ let () =
     | texts, _ -> texts
     | exception Not_a_value ->
       let arguments =
-        try expressions_of text with Not_a_value -> fail "forbidden" "NotAValue" "no argument list: write what stands behind f in a call" in
+        try expressions_of text with Not_a_value -> fail "forbidden" "NotAValue" "no argument list: write what follows f in a call" in
       List.map (fun (label, e) ->
           match evaluate (fun _ -> e) with
           | text -> (label, text)
@@ -316,7 +316,7 @@ let () =
   let defines_f () =
     (* Evaluated silently: a name that is bound has a type. *)
     try execute (fun () -> phrase (fun f -> f)) Toploop.use_silently; true with Failed _ -> false in
-  (* As when the toplevel starts on a file: nothing of this script can be named. *)
+  (* As when the toplevel starts on a file: no name of this script is visible. *)
   let forget () =
     Topdirs.dir_remove_directory "+compiler-libs";
     Toploop.initialize_toplevel_env () in

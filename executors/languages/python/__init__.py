@@ -1,4 +1,4 @@
-"""Python: the interpreter this process runs on, its harness, and what prompts say of the language."""
+"""Python: the interpreter this process runs on, its harness, and its texts in prompts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def find() -> Interpreter:
 
 
 def _packages() -> tuple[Path, ...]:
-    """The folders of PACKAGES that are installed where numpy is, with the libraries that numpy brings along."""
+    """The folders of PACKAGES that are installed beside numpy, with the libraries bundled with numpy."""
     numpy = importlib.util.find_spec("numpy")
     if numpy is None or numpy.origin is None:
         return ()
@@ -53,7 +53,7 @@ def harness_argv(interpreter: Interpreter, harness: str, mode: str) -> list[str]
 
 
 def canonical_program(source: str) -> str:
-    """`source` without comments and blank lines, one space between tokens, one tab a level; as it is if broken."""
+    """`source` without comments and blank lines, one space between tokens, one tab per level; stripped if broken."""
     lines, depth, words = [], 0, []
     try:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -75,7 +75,7 @@ def canonical_program(source: str) -> str:
 
 
 def tree_size(source: str) -> tuple[int, int] | None:
-    """(nodes, depth) of the abstract syntax tree, the module not counted; None when the source has none."""
+    """(nodes, depth) of the abstract syntax tree, not counting the module; None if the source has none."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

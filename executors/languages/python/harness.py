@@ -38,7 +38,7 @@ _INPUT_NAMES = {
 
 
 def make_writer(descriptor: int) -> Callable[[Claim], None]:
-    """The function that writes a frame to `descriptor` and leaves; bound before any program runs, as `make_answer`."""
+    """A function that writes a frame to `descriptor` and exits; bound before any program runs, as `make_answer`."""
     write, leave, size, join = os.write, os._exit, len, bytes.join
     pack = struct.Struct(">I").pack
 
@@ -70,7 +70,7 @@ def _deepest(depth: int) -> int:
 def _hide_frames(frames: int) -> Callable[[int], None]:
     """Give programs the stack depth and the recursion limit that they would have without the `frames` of the harness.
 
-    Returns what takes a number of frames, which have ended, off.
+    Returns a function that subtracts a number of frames that have ended.
     """
     get_limit, set_limit = sys.getrecursionlimit, sys.setrecursionlimit
     set_limit(_LIMIT + frames)
@@ -86,7 +86,7 @@ def _hide_frames(frames: int) -> Callable[[int], None]:
 
 
 def _make_failure(limits: Limits) -> tuple[Callable[[BaseException], Claim], Callable[[str], bytes]]:
-    """The function from what was raised to the claim, and the one that bounds a message; bound before any program."""
+    """A function from an exception to the claim, and one that cuts a message; bound before any program runs."""
     text_of, name_of, cut, encode, kind_of = str, type.__getattribute__, str.__getitem__, str.encode, type
     unserialisable, too_long, base = value_texts.UnserialisableError, value_texts.TooLongError, BaseException
     slice_to, value_chars = slice(limits.message_chars), limits.value_chars
@@ -185,11 +185,11 @@ def make_answer(limits: Limits) -> Callable[[bytes, bytes, Sequence[bytes]], Cla
 
 
 class CallsTheFunctionError(Exception):
-    """An input calls f, which it is evaluated without."""
+    """An input calls f, but inputs are evaluated without the program."""
 
 
 def _input_names() -> dict[str, object]:
-    """What an expression in an input can name: the standard library's usual modules and containers, and no program."""
+    """Names for expressions in inputs: the standard library's usual modules and containers, nothing of a program."""
     names: dict[str, object] = {name: importlib.import_module(name) for name in _PRELOADED if "." not in name}
     for module, words in _INPUT_NAMES.items():
         names |= {word: getattr(sys.modules[module], word) for word in words.split()}
@@ -245,7 +245,7 @@ def once(seccomp_program: bytes) -> None:
 
 
 def main() -> None:
-    """Serve, or answer one request, as the argument says."""
+    """Serve or answer one request, depending on the argument."""
     import site
 
     site.setquit()

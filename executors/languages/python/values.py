@@ -4,7 +4,7 @@ Canonical form: `repr` of exact built-in types, with sets and dicts in the order
 with `float('nan')`, `float('inf')`, `float('-inf')` and `complex(a, b)` for what has no literal. Types of the standard
 library whose constructor text reads back are values too: Counter, defaultdict of a built-in type, OrderedDict, deque,
 Decimal, Fraction, date, time, datetime without a time zone, timedelta, range, bytearray. Equal texts are equal values
-of equal types: 1, 1.0 and True are three.
+of equal types: 1, 1.0 and True differ.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NUMBER_WORDS = {"nan", "inf", "infinity", "-nan", "-inf", "-infinity", "+inf", 
 
 
 class NotAValueError(Exception):
-    """The text is no literal, nor a constructor call that this module reads."""
+    """The text is neither a literal nor a constructor call that this module reads."""
 
 
 class UnserialisableError(Exception):
@@ -37,7 +37,7 @@ class TooLongError(Exception):
 
 
 def parse(text: str) -> object:
-    """The value that `text` writes down; nothing is executed.
+    """The value written in `text`; nothing is executed.
 
     Reads literals, signed numbers, `a + bj`, inf and nan, and calls of the constructors that the canonical form uses
     with literal arguments. Raises NotAValueError.
@@ -46,7 +46,7 @@ def parse(text: str) -> object:
 
 
 def parse_arguments(text: str) -> tuple[tuple[object, ...], dict[str, object]]:
-    """The positional and keyword arguments that `text`, what stands between the parentheses of a call, writes down.
+    """The positional and keyword arguments in `text`, the part of a call between its parentheses.
 
     Every argument is a value as `parse` reads it; nothing is executed. Raises NotAValueError.
     """
@@ -63,7 +63,7 @@ def parse_arguments(text: str) -> tuple[tuple[object, ...], dict[str, object]]:
 
 
 def call_of(text: str) -> ast.Call:
-    """The syntax tree of the call f(text). Raises NotAValueError when text is no argument list, or an empty one."""
+    """The syntax tree of the call f(text). Raises NotAValueError if text is no argument list, or an empty one."""
     try:
         call = ast.parse(f"f({text}\n)", mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -189,7 +189,7 @@ def _default_dict(arguments: list[ast.expr]) -> object:
 def evaluate_arguments(text: str, names: dict[str, object]) -> tuple[tuple[object, ...], dict[str, object]]:
     """The arguments that `text` gives when it is evaluated, as in a call of f, with `names` as globals.
 
-    Runs what the text says: for a process of its own. Raises NotAValueError, and whatever the text raises.
+    Runs the text's code: only for a separate process. Raises NotAValueError, and whatever the text raises.
     """
     call = call_of(text)
     call.func = ast.copy_location(ast.Name("the call's arguments", ast.Load()), call.func)
@@ -200,7 +200,7 @@ def evaluate_arguments(text: str, names: dict[str, object]) -> tuple[tuple[objec
 def make_emitter() -> Callable[..., str]:
     """The function from a value, a number of characters and `in_order` to its canonical text.
 
-    With `in_order` dicts keep the order of their entries, as arguments have to: a program may depend on it.
+    With `in_order` dicts keep the order of their entries, as arguments must: a program may depend on it.
     Everything it uses is bound here, before any program runs: a program that replaces builtins or this module's globals
     changes nothing. It calls no method of the value's own class. Raises UnserialisableError or TooLongError.
     """
@@ -371,7 +371,7 @@ def _make_container() -> Callable[[type], Callable[..., str] | None]:  # noqa: C
 
 
 def _by_type(pairs: Iterable[tuple[type, Callable[..., str]]]) -> Callable[[type], Callable[..., str] | None]:
-    """From a type to the function for exactly this type; a metaclass of the program's own is never asked."""
+    """From a type to the function for exactly this type; a program's metaclass is never called."""
     known = list(pairs)
 
     def find(kind: type) -> Callable[..., str] | None:

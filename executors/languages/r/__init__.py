@@ -1,14 +1,14 @@
 """R: its own executable under R's home, started afresh for each program. Tested with 4.2.2.
 
 Programs are files as `Rscript FILE` runs them: expression by expression in the global environment, with the default
-packages; a file that doesn't parse runs up to the line in which it doesn't. f is called with the value itself.
+packages; a file that doesn't parse runs up to the line of the error. f is called with the value itself.
 
 Values: NULL, logical, integer, double, complex, character and raw vectors, and lists, with names and all other
 attributes (matrices, factors, data frames and other S3 objects as `structure(...)`, attributes in alphabetical order).
-A vector of one element is written as that element, `NA` with its type but for the logical one, and strings in UTF-8.
-`1`, `1L`, `TRUE` and `"1"` differ; so do `NA` and `NaN`; `0` and `-0` are one, as `identical` has it. R's strings hold
-no NUL, and there are no big integers. Functions, environments, S4 objects, language and what nests deeper than R's
-parser reads are no values.
+A vector of one element is written as that element, `NA` with its type except the logical one, and strings in UTF-8.
+`1`, `1L`, `TRUE` and `"1"` differ; so do `NA` and `NaN`; `0` and `-0` are equal, as for `identical`. R's strings hold
+no NUL, and there are no big integers. Not values: functions, environments, S4 objects, language objects, and anything
+nested deeper than R's parser reads.
 An input may use c, list, structure, matrix, array, data.frame, factor, `:` and the like with such values inside.
 """
 
@@ -31,7 +31,7 @@ _PROFILE = Path(__file__).resolve().with_name("profile.R")
 
 
 def find() -> Interpreter | None:
-    """The executable in the home of the `R` on PATH: `R` itself is a shell script, and those start processes."""
+    """The executable in the home of the `R` on PATH: `R` itself is a shell script, which starts processes."""
     command = shutil.which("R")
     version = re.search(r"R version (\d[\d.]*)", output_of(command, "--version")) if command else None
     home = output_of(command, "RHOME").strip() if command else ""
@@ -50,11 +50,11 @@ def find() -> Interpreter | None:
         "R_INCLUDE_DIR": _beside(home, "/usr/share/R/include", "include"),
         "R_DOC_DIR": _beside(home, "/usr/share/R/doc", "doc"),
         "LD_LIBRARY_PATH": os.path.join(home, "lib"),
-        # One thread each: results that don't depend on the machine, and no program starts any.
+        # One thread: results don't depend on the machine, and no program starts threads.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        # R insists on a temporary folder. A whole program starts in the only one that it can write; for others it is
-        # made in /tmp, which does nothing.
+        # R insists on a temporary folder. A whole program starts in the only one that it can write; for others mkdir in
+        # /tmp succeeds without effect.
         "TMPDIR": ".",
     }
     return hosted.interpreter((executable,), version[1], read_only, list(environment.items()))
@@ -87,7 +87,7 @@ LANGUAGE = Language(
         memory_overhead_mib=_OVERHEAD_MIB,
         memory_errors=_MEMORY_ERRORS,
         reply=2,
-        # Values are made of what the package base has; to load the others takes half of the time.
+        # Values need only the package base; loading the others takes half of the time.
         value_environment={"R_DEFAULT_PACKAGES": "NULL"},
     ),
     program_argv=lambda interpreter, file: [*interpreter.argv, *_FLAGS, f"--file={file}"],

@@ -1,4 +1,4 @@
-# An environment of its own: nothing of this can be named by a program, and no program's name takes its place here.
+# A separate environment: no program can name anything in it, and no program's name replaces one here.
 local({
 max_depth <- 40L
 
@@ -18,7 +18,7 @@ spend <- function(chars) {
 invisible_codes <- c(0x00:0x1F, 0x7F:0x9F, 0x200B:0x200F, 0x2028:0x202E, 0x2060:0x206F, 0xFEFF)
 string_text <- function(text) {
   if (is.na(text)) return("NA_character_")
-  # Where it can: what is no UTF-8 enc2utf8 would rewrite.
+  # Only from latin1: enc2utf8 would rewrite text that is not UTF-8.
   if (Encoding(text) == "latin1") text <- enc2utf8(text)
   if (validUTF8(text)) {
     codes <- utf8ToInt(text)
@@ -26,7 +26,7 @@ string_text <- function(text) {
     hidden <- codes %in% invisible_codes
     parts[hidden] <- sprintf("\\u{%x}", codes[hidden])
   } else {
-    # No \u beside \x in one string: R's parser refuses that. What is valid between the bytes stays as it is.
+    # R's parser refuses \u and \x in one string. Valid UTF-8 between the bytes stays unchanged.
     bytes <- charToRaw(text)
     parts <- character()
     at <- 1L
@@ -106,7 +106,7 @@ emit <- function(value, depth = 0L) {
   count <- length(value)
   if (2 * count > left + 2) spend(Inf)
   names <- others[["names"]]
-  # What c() would take for its own arguments, and names that a call can't give, are attributes.
+  # Names that c() takes for its own arguments, or that a call can't give, are written as attributes.
   named <- !is.null(names) && count > 0L && !anyNA(names) && any(names != "") &&
     !(type != "list" && any(names %in% c("recursive", "use.names")))
   if (named) others[["names"]] <- NULL
@@ -237,7 +237,7 @@ read_arguments <- function(text) {
            error = function(e) no_value())
 }
 
-# The same of any expressions, which are evaluated as a call of f would, without a program.
+# The same for any expressions, evaluated as in a call of f, without a program.
 evaluate_arguments <- function(text) {
   arguments <- argument_expressions(text)
   scope <- new.env(parent = globalenv())
@@ -264,7 +264,7 @@ load_program <- function(source) {
   parse_text <- function(text) parse(text = text, keep.source = FALSE, encoding = "UTF-8")
   whole <- tryCatch(parse_text(source), error = function(e) e)
   if (!inherits(whole, "error")) return(run_expressions(whole))
-  # As from a file: what stands before the line in error has run by then.
+  # As from a file: the lines before the error run first.
   lines <- strsplit(source, "\n", fixed = TRUE)[[1L]]
   line <- suppressWarnings(as.integer(sub("^[^:]*:([0-9]+):.*", "\\1", conditionMessage(whole)[[1L]])))
   for (count in rev(seq_len(max(0L, min(length(lines), line, na.rm = TRUE) - 1L)))) {
@@ -333,7 +333,7 @@ input_text <- function(bytes) {
 }
 
 reply <- function(fields) {
-  # To standard error a piece of text is cut after 8191 bytes.
+  # R cuts each text on standard error after 8191 bytes.
   for (field in c(paste0(length(fields), "\n"), rbind(paste0(nchar(fields, "bytes"), "\n"), fields)))
     for (start in seq.int(1L, max(1L, nchar(field)), by = 1000L))
       cat(substr(field, start, start + 999L), file = stderr())
@@ -348,7 +348,7 @@ main <- function() {
   request <- read_request()
   value_chars <- as.integer(rawToChar(request[[2L]]))
   message_chars <- as.integer(rawToChar(request[[3L]]))
-  # What a program says on standard error, which is the reply's descriptor, goes where its output goes.
+  # The reply uses standard error, so the program's messages go where its output goes.
   sink(stdout(), type = "message")
   claim <- answer(rawToChar(request[[1L]]), value_chars, request[[5L]], lapply(request[-(1:5)], input_text))
   sink(type = "message")

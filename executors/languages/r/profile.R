@@ -1,5 +1,5 @@
 # Read by R at its start, before any program.
-# The package utils starts two processes when it is loaded, to learn the system's name, and fails where it can't.
+# When loaded, the package utils starts two processes to learn the system's name, and fails if it can't.
 local({
   base <- baseenv()
   unlockBinding("Sys.which", base)

@@ -1,4 +1,4 @@
-"""Racket: how it is found and started, its compiled harness, and what prompts say of the language.
+"""Racket: how it is found and started, its compiled harness, and its texts in prompts.
 
 Programs are bodies of `#lang racket` modules, with or without that line; sources in another `#lang`, and whole
 `(module ...)` forms, run as `racket FILE` runs them. Tested with Racket CS 8.7.
@@ -42,7 +42,7 @@ def _version(command: str) -> str | None:
 
 
 def compiled_path(version: str) -> Path:
-    """The folder of the compiled harness, there or not: its name holds the version and the sources' digest."""
+    """The folder of the compiled harness, which may not exist: its name is a digest of the version and the sources."""
     digest = hashlib.sha256(version.encode())
     for source in sorted(_HERE.glob("*.rkt")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
@@ -50,7 +50,7 @@ def compiled_path(version: str) -> Path:
 
 
 def compile_harness() -> Path:
-    """Compile the harness if that isn't done; its folder. Raises ValueError when there is no Racket or it fails."""
+    """Compile the harness if needed; returns its folder. Raises ValueError if Racket is missing or fails."""
     interpreter = find()
     if interpreter is None:
         raise ValueError(f"no Racket CS on PATH: {LANGUAGE.install_hint}")
@@ -85,7 +85,7 @@ def find() -> Interpreter | None:
     # An installation outside the system's folders is <prefix>/bin/racket.
     prefix = Path(command).resolve().parent.parent
     read_only = [] if prefix.is_relative_to("/usr") else [prefix]
-    # Debian's Racket finds its compiled libraries by it; without them a start takes minutes.
+    # Debian's Racket finds its compiled libraries through this folder; without them a start takes minutes.
     if _CONFIG.is_dir():
         read_only.append(_CONFIG)
     environment: tuple[tuple[str, str], ...] = ()
@@ -97,7 +97,7 @@ def find() -> Interpreter | None:
 
 
 def harness_argv(interpreter: Interpreter, harness: str, mode: str) -> list[str]:
-    """The argv of the harness in `mode`: the compiled one when there is one."""
+    """The argv of the harness in `mode`: the compiled one if there is one."""
     return [*interpreter.argv, dict(interpreter.environment).get("AZR_RACKET_HARNESS", harness), mode]
 
 
@@ -128,7 +128,7 @@ def _comment_end(source: str, start: int) -> int:
 
 
 def _tokens(source: str) -> Iterator[tuple[str, str]]:
-    """Kind (prefix, open, close, skip, atom) and text of every token that is no comment."""
+    """Kind (prefix, open, close, skip, atom) and text of every token except comments."""
     at = 0
     while at < len(source):
         if match := _BLANK.match(source, at):
@@ -164,7 +164,7 @@ def _token_at(source: str, at: int) -> tuple[str, int]:
 
 
 def _without_next_datum(tokens: list[tuple[str, str]]) -> None:
-    """Drop the datum that comes next from `tokens`, the rest of a program in reverse."""
+    """Drop the next datum from `tokens`, the rest of a program in reverse."""
     depth = 0
     while tokens:
         kind, _ = tokens.pop()
@@ -179,7 +179,7 @@ def _without_next_datum(tokens: list[tuple[str, str]]) -> None:
 def canonical_program(source: str) -> str:
     """`source` without comments (`#;` too) and `#lang racket`, with round brackets only and spaces where needed.
 
-    A source that is no sequence of tokens is given back as it is, without the space around it.
+    A source that is no sequence of tokens is only stripped.
     """
     try:
         tokens = list(_tokens(_without_lang(source)))

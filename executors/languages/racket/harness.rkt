@@ -1,9 +1,9 @@
 #lang racket/base
 ;; Answers requests of the pool about Racket programs and values; the protocol is in language.py.
 ;;
-;; One thread, the program's, expands, compiles and runs the program under a custodian of its own; the main thread waits
-;; for it and writes its values down, with parameters that the program can not have touched. In serve mode the program's
-;; thread forks in the middle of the expansion of a module (language.rkt): each child goes on with one program.
+;; One thread, the program's, expands, compiles and runs the program under its own custodian; the main thread waits for
+;; it and writes its values, with parameters that the program can not have touched. In serve mode the program's thread
+;; forks in the middle of the expansion of a module (language.rkt): each child continues with one program.
 
 (require "program.rkt"
          "system.rkt"
@@ -77,7 +77,7 @@
   (define keyed (sort (arguments-keyed input) keyword<? #:key car))
   (keyword-apply f (map car keyed) (map cdr keyed) (arguments-positional input)))
 
-;; The body of a program without any other whose f gives what the argument lists evaluate to.
+;; The body of a program that has only an f, which returns the values of the argument lists.
 (define (expressions-form texts)
   (define (expression datum)
     (with-handlers* ([refusal? (lambda (_) datum)])
@@ -100,12 +100,12 @@
   (channel-put results (box call-values))
   (channel-get go-on))
 
-;; Strictly: bytes that are no text must not be read as another text.
+;; Strict: bytes that are not UTF-8 must not be read as another text.
 (define (input->string input)
   (with-handlers* ([exn:fail:contract? (lambda (_) (raise (refusal "forbidden" "value" "the input is no UTF-8")))])
     (bytes->string/utf-8 input)))
 
-;; Different seeds give other random numbers and other hash codes of objects.
+;; Different seeds give different random numbers and hash codes of objects.
 (define (seed-process seed)
   (random-seed (modulo seed 2147483647))
   (for ([_ (in-range (modulo seed 101))])
@@ -162,7 +162,7 @@
                    [void (lambda (_) (outcome "unserialisable" "raise" "looking into the value raised" '()))])
     ((if (arguments? value) arguments->text value->text) value (request-value-chars current))))
 
-;; The sandbox refuses sockets, and Racket 8.7 ends with an internal error when it can not make one: refuse before.
+;; The sandbox refuses sockets, and Racket 8.7 ends with an internal error if it can not make one: refuse earlier.
 (define no-network
   (make-security-guard (current-security-guard)
                        void
@@ -214,7 +214,7 @@
       (serve-here filter)
       (serve-children filter scheduler (equal? (getenv "AZR_NEW_PID") "1"))))
 
-;; Where no signal may be sent, not even to oneself, abort ends with this exit code.
+;; If a process may send no signal, not even to itself, abort ends with this exit code.
 (define end-of-abort 127)
 (define out-of-memory '(#"memory" #"abort" #"out of memory"))
 
@@ -243,7 +243,7 @@
   (define pid (fork-child new-pid-namespace?))
   (cond
     [(= pid 0)
-     ;; Read here, not in the server: what is expected must not lie in memory that later children inherit.
+     ;; Read here, not in the server: later children must not inherit expected values in memory.
      (define fields (next-fields))
      (define request (fields->request fields))
      (write-frame write-end (list (cadr fields) (u32 (length (request-inputs request)))))
@@ -260,7 +260,7 @@
      (watch-child pid read-end start-ms)
      (serve-children filter scheduler new-pid-namespace?)]))
 
-;; Before anything of the request is looked at.
+;; Called before any part of the request is used.
 (define (harden request filter)
   (limit-memory (request-memory-mib request))
   (limit-cpu (request-cpu-s request))
@@ -304,7 +304,7 @@
 (define (number->field number)
   (string->bytes/utf-8 (number->string number)))
 
-;; Seconds and MiB go behind the first three fields.
+;; Seconds and MiB go after the first three fields.
 (define (add-figures fields seconds memory-mib)
   (append (list (car fields) (cadr fields) (caddr fields))
           (list (number->field seconds) (number->field memory-mib))
@@ -313,7 +313,7 @@
 (define child-statuses
   '(#"ok" #"syntax_error" #"runtime_error" #"memory" #"output_limit" #"forbidden" #"unserialisable" #"exit"))
 
-;; positions: of the fields, and the end
+;; positions: the fields' starts, and the end
 (define (legal-claim? positions value-count)
   (define fields (sub1 (length positions)))
   (and (>= fields 3)

@@ -11,8 +11,7 @@
          (rename-out [program-begin #%module-begin]))
 
 ;; source-forms: procedure that gives a syntax object the module's scopes -> list of syntax objects as the reader gives
-;; them; register: called at the end of the module's body
-;; with a thunk that returns f, or with #f when the module has no f.
+;; them; register: called at the end of the module's body with a thunk that returns f, or with #f if it has no f.
 (define-syntax (program-begin stx)
   (define body (cdr (syntax->list stx)))
   (define source-forms (and (= (length body) 2) (syntax-e (car body))))

@@ -1,6 +1,6 @@
 #lang racket/base
-;; From a program's text to its f: reading it as the file of a module, declaring that module, and the warm-up that loads
-;; and builds beforehand what programs need.
+;; From a program's text to its f: reads it as the file of a module and declares that module. The warm-up loads and
+;; builds in advance what programs need.
 
 (require racket/port
          syntax/modread
@@ -42,7 +42,7 @@
   (port-count-lines! in)
   in)
 
-;; source -> the forms of the body of a `racket` module; raises whole-module when it is something else.
+;; source -> the forms of the body of a `racket` module; raises whole-module if it is something else.
 (define (source->forms source)
   (define in (module-port source))
   (skip-blank in)
@@ -97,8 +97,8 @@
 
 ;; ------------------------------------------------------------------------------------------------------- warm-up
 
-;; A program of the usual forms: what the expander, the compiler and the libraries load or build at first use is then
-;; there for every child.
+;; A program with the usual forms: children inherit what the expander, the compiler and the libraries load or build at
+;; first use.
 (define warm-up-source
   (string->bytes/utf-8 #<<PROGRAM
 #lang racket
@@ -144,8 +144,8 @@
 PROGRAM
                        ))
 
-;; Every module that is expanded has its own instances of the macros' own modules, made at first use: here for the
-;; module that all children go on with.
+;; Each expanded module has its own instances of the macros' modules, made at first use: here for the module with which
+;; all children continue.
 (define (warm-up-expansion in-module)
   (define forms (map in-module (source->forms warm-up-source)))
   (local-expand (datum->syntax #f `(,(in-module (datum->syntax #f 'let)) () ,@forms)) 'expression '())

@@ -56,7 +56,7 @@
 (define EINTR 4)
 
 ;; Memory outside Racket's heap, for arguments of calls: the first `structs-size` bytes for small structures, the rest
-;; for data on its way through a descriptor.
+;; for data read from or written to descriptors.
 (define structs-size 1024)
 (define data-size 65536)
 (define scratch (malloc (+ structs-size data-size) 'raw))
@@ -80,7 +80,7 @@
      (memcpy bytes data count)
      bytes]))
 
-;; Exactly `size` bytes, or eof when the descriptor ends before.
+;; Exactly `size` bytes, or eof if the descriptor ends before.
 (define (read-exactly descriptor size)
   (define bytes (make-bytes size))
   (let loop ([position 0])
@@ -172,8 +172,8 @@
 
 ;; ---------------------------------------------------------------------------------------------------------- claims
 
-;; What a child writes, outside Racket's heap and wiped when it is done with: later children inherit all memory, and what
-;; a program claimed is what the next one may be asked for.
+;; A child's claim, outside Racket's heap and wiped after use: later children inherit all memory, and the next program
+;; may be asked for the same values.
 (define claim-room 65536)
 (define claim (malloc claim-room 'raw))
 (define claim-size 0)
@@ -192,7 +192,7 @@
   (memset claim 0 claim-size)
   (set! claim-size 0))
 
-;; Appends what the descriptor has to the claim. -> number of bytes, 0 at the end
+;; Appends the descriptor's data to the claim. -> number of bytes, 0 at the end
 (define (read-claim descriptor)
   (when (= claim-size claim-room)
     (grow-claim))
@@ -203,8 +203,8 @@
      (set! claim-size (+ claim-size (must 'read count)))
      count]))
 
-;; Reads the claim until the descriptor's end. Ends early as 'wall after `wall-s` seconds, as 'cpu when the process used
-;; more than `cpu-s`, as 'size when more than `max-bytes` came. -> 'end or the reason
+;; Reads the claim until the descriptor's end. Ends early as 'wall after `wall-s` seconds, as 'cpu if the process used
+;; more than `cpu-s`, as 'size if more than `max-bytes` came. -> 'end or the reason
 (define (collect-claim descriptor pid wall-s cpu-s max-bytes)
   (define deadline-ms (+ (current-inexact-monotonic-milliseconds) (* 1000 wall-s)))
   (let loop ()
@@ -224,7 +224,7 @@
   (for/fold ([n 0]) ([i (in-range 4)])
     (+ (* 256 n) (ptr-ref claim _uint8 (+ position i)))))
 
-;; Where each field of the claim starts, and its end; or #f when it is not one whole frame.
+;; Where each field of the claim starts, and the claim's end; or #f if it is not one whole frame.
 (define (claim-positions)
   (define count (and (>= claim-size 4) (claim-u32 0)))
   (let loop ([left count] [position 4] [starts '()])
@@ -236,14 +236,14 @@
        (define end (+ position 4 (claim-u32 position)))
        (and (<= end claim-size) (loop (sub1 left) end (cons position starts)))])))
 
-;; The first field, as bytes, when it is no longer than a status can be; #"" when it is.
+;; The first field as bytes; #"" if it is longer than any status.
 (define (claim-status)
   (define size (claim-u32 4))
   (define status (make-bytes (if (<= size 32) size 0)))
   (memcpy status 0 claim 8 (bytes-length status))
   status)
 
-;; Writes the claim as a reply: `figures`, two fields, go behind the first three.
+;; Writes the claim as a reply: `figures`, two fields, go after the first three.
 (define (send-claim descriptor positions figures)
   (define head-end (list-ref positions 3))
   (write-all descriptor (u32 (+ (length positions) 1)))
@@ -291,7 +291,7 @@
   (call GETRUSAGE 0 scratch-address)
   (rusage-memory-mib 0))
 
-;; CPU time of a process that is not waited for yet, all its threads together; 0 when it has ended.
+;; CPU time of a process that is not waited for yet, all its threads together; 0 if it has ended.
 (define (cpu-seconds pid)
   (define clock (bitwise-ior (arithmetic-shift (bitwise-not pid) 3) 2))
   (if (< (call CLOCK-GETTIME clock scratch-address) 0)
@@ -317,7 +317,7 @@
 (define (refuse-peers)
   (must 'prctl (call PRCTL PR-SET-DUMPABLE 0)))
 
-;; The descriptors above 3 that Racket's own scheduler holds: a list of (list 'pipe read-end write-end), (list 'epoll n).
+;; The descriptors above 3 that Racket's scheduler holds: a list of (list 'pipe read-end write-end), (list 'epoll n).
 ;; Call it before any other descriptor is opened.
 (define (scheduler-descriptors)
   (define open
@@ -335,11 +335,11 @@
             (cons 'pipe (sort (map cdr ends) <)))))
 
 (define (descriptor-target name)
-  (with-handlers ([exn:fail:filesystem? (lambda (_) "")]) ; the one that lists the folder is gone by now
+  (with-handlers ([exn:fail:filesystem? (lambda (_) "")]) ; the descriptor that listed the folder is closed by now
     (path->string (resolve-path (build-path "/proc/self/fd" name)))))
 
-;; In a child: its own session, dead with its parent, /dev/null over descriptors 0 to 3, fresh ones in place of the
-;; scheduler's, and every other one closed but `kept`.
+;; In a child: a new session, death with the parent, /dev/null on descriptors 0 to 3, new ones for the scheduler's, and
+;; all others closed except `kept`.
 (define (isolate kept scheduler)
   (must 'setsid (call SETSID))
   (must 'prctl (call PRCTL PR-SET-PDEATHSIG SIGKILL))
@@ -360,11 +360,11 @@
         #:when (< (add1 before) after))
     (must 'close_range (call CLOSE-RANGE (add1 before) (sub1 after)))))
 
-;; Racket aborts when it is out of memory, in the middle of a collection, where no Racket code can run any more, and a
-;; PID 1 ignores SIGABRT unless it has a handler. So the handler is a few machine instructions: write the frame of
+;; If memory runs out, Racket aborts in the middle of a collection, where no Racket code can run, and PID 1 ignores
+;; SIGABRT unless it has a handler. So the handler is a few machine instructions: write the frame of
 ;; `fields` to `descriptor`, exit.
 (define SIGABRT 6)
-(define SA-RESTORER #x04000000) ; x86-64 wants one; it is never reached
+(define SA-RESTORER #x04000000) ; x86-64 needs one; it is never reached
 (define PROT-READ+WRITE 3)
 (define PROT-READ+EXEC 5)
 (define MAP-PRIVATE+ANONYMOUS #x22)

@@ -1,8 +1,8 @@
 #lang racket/base
 ;; Values as text: `read-value` turns one literal or constructor call into a value without evaluating anything, and
 ;; `value->text` turns a value into its canonical text, which `read-value` and Racket itself read back.
-;; Both raise a `refusal` (status, kind, message) for what they do not take; neither runs code of the program, except
-;; that an impersonator's own procedures may run when it is looked into.
+;; Both raise a `refusal` (status, kind, message) for what they do not accept; neither runs code of the program, except
+;; that reading an impersonator may run its procedures.
 
 (require racket/extflonum
          racket/fixnum
@@ -142,8 +142,8 @@
             #:when (eqv? (car exports) 0))
     (and (assq name (cdr exports)) #t)))
 
-;; text -> value. Taken: literals; 'datum and `datum with unquoted values; null, empty, true, false; calls of `constructors`; and a bare
-;; list of data, as `write` prints it, when its head is no name that `racket` binds.
+;; text -> value. Accepted: literals; 'datum and `datum with unquoted values; null, empty, true, false; calls of
+;; `constructors`; and a bare list of data, as `write` prints it, if its head is no name that `racket` binds.
 (define (read-value text)
   (define data (read-data text))
   (unless (= (length data) 1)
@@ -190,7 +190,7 @@
 (define (too-long)
   (raise (refusal "output_limit" "value" "the value's text is longer than the limit")))
 
-;; arguments, most characters -> canonical text. As value->text, but what is mutable stays so: a program may depend on it.
+;; arguments, most characters -> canonical text. As value->text, but keeps mutability: a program may depend on it.
 (define (arguments->text list max-chars)
   (define positional (map (lambda (value) (value->text value max-chars #t)) (arguments-positional list)))
   (define keyed
@@ -201,7 +201,7 @@
     (too-long))
   text)
 
-;; any value, most characters -> canonical text. Exact types are kept (1, 1.0 and #t differ); mutability is folded, or
+;; any value, most characters -> canonical text. Exact types are kept (1, 1.0 and #t differ); mutability is dropped, or
 ;; with `mutability?` kept; the entries of hashes and sets are sorted by their text.
 (define (value->text value max-chars [mutability? #f])
   (define left max-chars)
@@ -304,7 +304,7 @@
 
   (text-of value 0))
 
-;; Sorted texts; with `by-identity?`, two entries of one text are different objects that can not be written down.
+;; Sorted texts; with `by-identity?`, two entries with equal texts are different objects, which can not be written.
 (define (sorted-texts texts by-identity?)
   (define sorted (sort texts string<?))
   (when (and by-identity? (check-duplicates sorted))

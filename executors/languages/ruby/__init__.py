@@ -1,13 +1,13 @@
 """Ruby: `ruby`, started afresh for each program, without RubyGems. Tested with 3.1.2.
 
 Programs are files as `ruby FILE` runs them; f is a method of the main object, called with positional and keyword
-arguments. The standard library is there, bundled gems (matrix, prime) are not, and `set` is loaded.
+arguments. The standard library is available, bundled gems (matrix, prime) are not; `set` is loaded.
 
 Values: nil, booleans, integers of all sizes, floats (`Float::INFINITY`, `Float::NAN` for what has no literal),
 rationals and complex numbers, strings in UTF-8 (of other bytes `"...".b`), symbols, arrays, hashes, sets, and ranges of
-numbers or strings. The entries of hashes and sets are in order, since equality leaves theirs out, and a hash's default
-is left out as `==` does; in an input, where a program sees both, they stay as given and a hash with a default is
-refused. 1 and 1.0, which are == in Ruby, differ. Other objects and instances of subclasses are no values.
+numbers or strings. The entries of hashes and sets are sorted, since equality ignores their order, and a hash's default
+is left out, as `==` ignores it; in an input, where a program sees both, the order stays and a hash with a default is
+refused. 1 and 1.0, which are == in Ruby, differ. Other objects and instances of subclasses are not values.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ LANGUAGE = Language(
     canonical_program=canonical.folder("ruby", line_ends=True, spaces=True),
     serves=True,
     once=False,
-    # The parser's own messages come without a word for their kind.
+    # The parser's messages do not name their kind.
     syntax_errors=(
         "syntax error",
         "(SyntaxError)",

@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 require 'set'
 
-# Every method of Ruby's own that is used after a program has run is bound here before: what programs redefine, operators
-# among it, is never called. The module and all that it holds is frozen.
+# Every Ruby method that is used after a program has run is bound here before: methods and operators that programs
+# redefine are never called. The module and all its contents are frozen.
 module AzrHarness
   MAX_DEPTH = 100
   UNSERIALISABLE = Class.new(Exception)
@@ -69,7 +69,7 @@ module AzrHarness
       RAISE.bind_call(self, TOO_LONG) if MORE.bind_call(SIZE.bind_call(out), max)
     end
 
-    # The text of a value at the end of `out`; the entries of hashes and sets in order if `sorted`, else as they are.
+    # Appends a value's text to `out`; the entries of hashes and sets are sorted if `sorted`, else in their order.
     def emit(value, out, max, sorted, depth)
       refuse("more than #{MAX_DEPTH} levels") if MORE.bind_call(depth, MAX_DEPTH)
       type = CLASS.bind_call(value)
@@ -151,7 +151,7 @@ module AzrHarness
 
     def emit_hash(value, out, max, sorted, below)
       refuse('a hash that compares by identity') if BY_IDENTITY.bind_call(value)
-      # A program can see what an input answers for other keys; of a result only the entries count, as for ==.
+      # A program can see an input's default; in a result only the entries count, as for ==.
       unless sorted || (same(DEFAULT_PROC.bind_call(value), nil) && same(DEFAULT.bind_call(value), nil))
         refuse('a hash with a default')
       end
@@ -186,7 +186,7 @@ module AzrHarness
       same(name, nil) ? 'an object of a class without a name' : name
     end
 
-    # As a value, or as an argument list of which a program sees the order of entries.
+    # The text of a value, or of an argument list, whose order of entries a program sees.
     def arguments_text(positional, named, max, sorted)
       out = DUP.bind_call('')
       between = ''
@@ -205,7 +205,7 @@ module AzrHarness
       out
     end
 
-    # Values from text: Ruby's own parser, of whose tree literals alone are taken; nothing is run -----------------------
+    # Values from text: Ruby's parser, only literals in its tree are accepted; nothing is run ---------------------------
 
     def no_value
       raise NOT_A_VALUE
@@ -228,7 +228,7 @@ module AzrHarness
       [nodes.map { |node| build(node, 0) }, named]
     end
 
-    # Of a hash in brackets the first key begins behind the bracket.
+    # In a hash with braces the first key begins after the brace.
     def braceless?(node)
       inner = node.type == :HASH && node.children.first
       inner && [inner.first_lineno, inner.first_column] == [node.first_lineno, node.first_column]
@@ -274,7 +274,7 @@ module AzrHarness
       no_value
     end
 
-    # Of any expressions, evaluated where nothing of a program is.
+    # The arguments, any expressions, evaluated without a program.
     def evaluate_arguments(text)
       list = call_of(text)
       no_value if list.nil? || list.type == :BLOCK_PASS
@@ -298,7 +298,7 @@ module AzrHarness
       begin
         message = error.message
       rescue EXCEPTION
-        # The message is the program's own method.
+        # The program may define this method.
       end
       ['runtime_error', clean(type_name(type), max), clean(message, max)]
     end
