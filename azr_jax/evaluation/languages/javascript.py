@@ -1,6 +1,6 @@
 """JavaScript: assert.deepEqual.
 
-Values travel as V8's own serialisation, which keeps what deepEqual looks at and no functions.
+Values are passed in V8's serialisation, which keeps all that deepEqual compares, but no functions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Instrum
 
 
 def _collect(program: str, tests: Tests) -> str:
-    """The program in a function of its own, as Node does it, so that its f is not the one that is called."""
+    """Wraps the program in a function, as Node does, so that the f that is called is not the program's."""
     if program.startswith("#!"):
         program = "//" + program
     cases = "\n".join(f"case {number}: return {call};" for number, call in enumerate(tests.calls))
@@ -50,7 +50,7 @@ function f(value) {{
 """
 
 
-# A completion that names one of these may go on after its last call: `node FILE` runs it to its own end.
+# A completion that names one of these may go on after its last call: `node FILE` runs it to its end.
 _GOES_ON = re.compile(
     r"setTimeout|setInterval|setImmediate|Promise|async|await|nextTick|queueMicrotask|Worker|process|import\b|\.on\b"
     r"|require|constructor|\[\s*['\"`]|globalThis|eval|Function"
@@ -58,7 +58,7 @@ _GOES_ON = re.compile(
 
 
 def _needs_its_own_end(completion: str) -> bool:
-    """Whether what happens after the last call may matter: timers, rejections, exit hooks."""
+    """Whether code after the last call may matter: timers, rejections, exit hooks."""
     return _GOES_ON.search(completion) is not None
 
 

@@ -10,7 +10,7 @@ _BINDS_F = re.compile(
     r"^\s*(?:(?:const|global)\s+)?(?:\w+\s*,\s*)*f\s*(?:,[\w\s,]+)?=(?![=>])|\b(?:struct|module|type|import|using)\b.*\bf\b",
     re.MULTILINE,
 )
-# A method of f for a type that no program uses, so that an f of the program's own stays as it is.
+# A method of f for a type that no program uses, so that the program's own f is unchanged.
 _CALL = "azr_call::NamedTuple{(:azr_call,),Tuple{Int64}}"
 _INNER = "candidate = {{function}}\n{{cases}}\nend\n"
 _PARTS = {
@@ -30,7 +30,7 @@ end
     "call_input": "(azr_call = {{number}},)",
 }
 _BESIDE = by_templates(collect=f"{{{{program}}}}\nusing Test\nfunction f({_CALL})\n{_INNER}", **_PARTS)
-# If f may be no function, the program is in a module of its own.
+# If f may be no function, the program is in a separate module.
 _IN_MODULE = by_templates(
     collect=f"module AzrProgram\n{{{{program}}}}\nusing Test\nfunction azr_f({_CALL})\n{_INNER}end\n"
     f"f({_CALL}) = AzrProgram.azr_f(azr_call)\n",

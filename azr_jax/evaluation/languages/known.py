@@ -30,13 +30,13 @@ def _described(language: Language) -> BenchmarkLanguage:
     if own is None:
         return added.from_language(language)
     if language.benchmark_tests:
-        # What an added language of the same name says of its tests comes first.
+        # An added language of the same name describes its tests itself.
         return dataclasses.replace(added.from_language(language), print_mark=own.print_mark)
     return dataclasses.replace(own, executed=language)
 
 
 def known_language(name: str, directory: str = "") -> BenchmarkLanguage:
-    """The record of a language's name or suffix. Raises ValueError as `known_languages`, and when there is none."""
+    """The record of a language's name or suffix. Raises ValueError as `known_languages`, and if there is none."""
     known = known_languages(directory)
     by_suffix = {language.suffix: language for language in known.values()}
     language = known.get(name) or by_suffix.get(name)
@@ -49,7 +49,7 @@ def known_language(name: str, directory: str = "") -> BenchmarkLanguage:
 
 
 def check_installed(language: BenchmarkLanguage) -> None:
-    """Raises ValueError when the language's interpreter is not installed, with how to get it."""
+    """Raises ValueError if the language's interpreter is not installed, with how to get it."""
     if language.language.find() is None:
         hint = language.language.install_hint
         raise ValueError(f"--language={language.name!r}: no {language.name} interpreter found; {hint}")

@@ -6,7 +6,7 @@ import re
 
 from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, by_templates
 
-# An f after the program, local, so that what the program itself calls f stays what it is.
+# An f after the program, local, so that the program's own f is unchanged.
 _COLLECT = """{{program}}
 local azr_candidate = {{function}}
 local function f(azr_call)

@@ -6,7 +6,7 @@ import re
 
 from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Outcome, by_templates, word_by_exit_code
 
-# An f after the program; what the program itself calls f stays what it is, since names are bound statically.
+# An f after the program; the program's own f is unchanged, since names are bound statically.
 _COLLECT = """{{program}}
 let f azr_call =
 let candidate = {{function}} in
@@ -14,7 +14,7 @@ match azr_call with
 {{cases}}
 | _ -> assert false
 """
-# A value of another type than what is expected is refused by the typing, as in the tests themselves.
+# The type checker refuses a value of another type than the expected one, as in the tests themselves.
 _COMPARE = """let azr_at = ref (-1)
 let f value =
   incr azr_at;

@@ -10,7 +10,7 @@ def azr_main(*given, azr_main=azr_unittest.main, **named):
     assert azr_main(*given, exit=False, **named).result.wasSuccessful()
 azr_unittest.main = azr_main
 """
-# 60 s are EvalPlus' limit of a problem. Here it is of the CPU, and a busy machine has three times that of the clock.
+# EvalPlus' limit of a problem is 60 s: here of CPU time, with three times as much wall time for a busy machine.
 LANGUAGE = BenchmarkLanguage(
     name="python",
     wrong_body="    return None\n",

@@ -6,7 +6,7 @@ import re
 
 from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, by_templates
 
-# An f that answers the number of a call, and otherwise is the program's own f, if it has one.
+# An f that makes the call of a given number, and otherwise is the program's own f, if it has one.
 _COLLECT = """{{program}}
 f <- local({
 azr_own <- if (exists("f", mode = "function")) f else NULL
@@ -28,7 +28,7 @@ f <- function(value) {
   tryCatch(isTRUE(all.equal(value, azr_expected[[azr_at]]())), error = function(e) FALSE)
 }
 """
-# NULL == 1 has no element in R, and stopifnot passes that. In the tests an empty value equals empty ones only.
+# NULL == 1 has no element in R, and stopifnot accepts that. In the tests an empty value equals only empty ones.
 _BEFORE_TESTS = """local({
 `==` <- function(e1, e2)
   if (length(e1) && length(e2)) base::`==`(e1, e2) else identical(length(e1), length(e2))

@@ -34,7 +34,7 @@ def _unloadable(program: str) -> str:
 
 
 def _collect(program: str, tests: Tests) -> str:
-    """A program that may have an f of its own becomes a submodule, which takes longer."""
+    """A program that may have its own f becomes a submodule, which takes longer."""
     require = "(require rackunit)\n" if _NEEDS_RACKUNIT.search(program) else ""
     lang = _LANG.match(program)
     name = "azr-call" if lang and _NAMES_F.search(program) else "f"
@@ -71,7 +71,7 @@ def _compare(tests: Tests) -> str:
 
 
 def _loadable(program: str) -> str:
-    """A chat answer without a #lang line gets the prompts'."""
+    """A chat answer without a #lang line gets the one of the prompts."""
     return f"#lang racket\n{program}" if _unloadable(program) else program
 
 

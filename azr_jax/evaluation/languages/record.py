@@ -1,9 +1,9 @@
-"""The records that describe a language to the benchmarks. One file a language in this folder binds LANGUAGE.
+"""The records that describe a language to the benchmarks. Each language's file in this folder binds LANGUAGE.
 
 A sound judgement takes MultiPL-E's tests apart (Form gives Tests) and makes two programs of them (Instrument). The
 collecting program is the completion followed by the tests' calls, in the same scope and order as in MultiPL-E's
 program, but without the values they must equal; the pool calls its `f` with the number of each call and takes the
-values. The comparing program never meets the completion: it reads those values as data, in a clean process, and
+values. The comparing program never sees the completion: it reads those values as data, in a clean process, and
 compares them by the benchmark's own equality (check-within, @test with ==, assert.deepEqual).
 """
 
@@ -34,9 +34,9 @@ class Form:
     """How MultiPL-E writes a language's tests.
 
     whole: the whole text, with groups for the tested name and the assertions. An assertion is `opening`, a call that
-    begins with `call`, `between`, the expected value, `closing` (whose groups are tolerances). quotes: the marks that
-    strings stand in. ends_at_space: an expected value is one datum, which white space ends. expected_first: the
-    expected value stands before the call.
+    begins with `call`, `between`, the expected value, `closing` (whose groups are tolerances). quotes: the quotation
+    marks of strings. ends_at_space: an expected value is one datum, which white space ends. expected_first: the
+    expected value comes before the call.
     """
 
     whole: re.Pattern[str]
@@ -69,8 +69,8 @@ class Instrument:
 
     collect: from program and tests to a source whose f(call_input(k)) makes call k. compare: from tests to a source
     whose f gets the values one after another and answers `right` for each that is as expected.
-    unloadable: why the language's own command can't load a program as a file, or an empty text.
-    readable: whether a value's text says something to a person.
+    unloadable: why the language's command can't load a program as a file, or an empty text.
+    readable: whether a value's text is readable for a person.
     """
 
     collect: Callable[[str, Tests], str]
@@ -93,7 +93,7 @@ class Outcome:
 
 
 def word_by_exit_code(outcome: Outcome) -> str:
-    """MultiPL-E's status in the languages that it judges by the exit code alone."""
+    """MultiPL-E's status in the languages that it judges only by the exit code."""
     if outcome.timeout:
         return "Timeout"
     return "OK" if outcome.exit_code == 0 else "Exception"
@@ -103,17 +103,17 @@ def word_by_exit_code(outcome: Outcome) -> str:
 class BenchmarkLanguage:
     """One language as the benchmarks know it.
 
-    name: the executors' name of it. executed: its Language; known.py fills it in where the executors have it by name.
+    name: the executors' name of it. executed: its Language; known.py fills it in if the executors have that name.
     timeout_s, word and drained are MultiPL-E's judgement: the limit of one program; from an outcome to OK, Exception,
     SyntaxError or Timeout (JavaScript: AssertionError and ReferenceError too); whether outputs are read as fast as they
-    come. in_multipl_e: whether it has problems in this language.
-    clock_factor: seconds of the wall clock for each of the CPU. memory_mib and value_chars: limits of a program.
-    form and instrument: how tests are taken apart and judged soundly; None where only the tests themselves judge.
+    come. in_multipl_e: whether MultiPL-E has problems in this language.
+    clock_factor: wall seconds per CPU second. memory_mib and value_chars: limits of a program.
+    form and instrument: how tests are taken apart and judged soundly; None if only the tests themselves judge.
     faulty_stops: stop tokens of MultiPL-E's data that cut right completions short, as its maintainers say; they are
-    left out unless the published way is asked for.
-    before_tests, after_tests: what stands around a benchmark's own tests, so that they can fail (JavaScript's
-    console.assert never does). print_mark: a template after them that prints a mark, which a program that ends before
-    its tests does not.
+    left out unless the published way is requested.
+    before_tests, after_tests: texts around a benchmark's own tests, so that they can fail (JavaScript's console.assert
+    never does). print_mark: a template after them that prints a mark, which a program that ends before its tests does
+    not print.
     test_function: matches a function without arguments that tests define; call_test calls one that they never do.
     loadable: from the program of a chat answer to a file that the interpreter loads. wrong_body: a completion that
     loads and answers wrongly, so that every test runs.
@@ -147,7 +147,7 @@ class BenchmarkLanguage:
 
     @property
     def suffix(self) -> str:
-        """MultiPL-E's name of the language, which its files have."""
+        """MultiPL-E's name of the language, used in the names of its files."""
         return self.language.benchmark_suffix or self.language.extension.removeprefix(".").lower()
 
 
@@ -155,7 +155,7 @@ _PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 
 def filled(template: str, **values: object) -> str:
-    """The template with {{name}} replaced by each value, in one pass: a value's own braces stay as they are."""
+    """The template with {{name}} replaced by each value, in one pass: braces in a value are unchanged."""
     return _PLACE.sub(lambda place: str(values[place[1]]), template)
 
 

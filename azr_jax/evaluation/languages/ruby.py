@@ -6,7 +6,7 @@ import re
 
 from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, by_templates
 
-# A method f of the main object that answers the number of a call, and otherwise is the program's own f, if it has one.
+# A method f of the main object that makes the call of a given number, and otherwise is the program's own f, if any.
 _COLLECT = """{{program}}
 azr_own = begin method(:f); rescue NameError; nil; end
 candidate = method(:{{function}})

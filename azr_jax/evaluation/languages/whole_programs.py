@@ -1,7 +1,7 @@
-"""Languages of which only whole programs are run: no values are read or written, and nothing is trained.
+"""Languages in which only whole programs run: no values are read or written, and nothing is trained.
 
 Each needs its interpreter on PATH and nothing else of this project. Their tests are judged in MultiPL-E's own way.
-Bash is none of them: its tests start processes, which the sandbox refuses.
+Bash is not among them: its tests start processes, which the sandbox refuses.
 """
 
 from __future__ import annotations
