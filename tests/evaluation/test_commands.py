@@ -234,6 +234,36 @@ def test_builders_give_the_files_problems_without_tensorflow(tmp_path, monkeypat
     assert "tensorflow" not in sys.modules
 
 
+def test_builders_of_other_benchmarks_give_the_files_problems(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    import azr_jax.evaluation.problems.builders  # noqa: F401 - registers them
+
+    monkeypatch.setenv("AZR_JAX_DATA", str(tmp_path))
+    tests = json.dumps([{"input": "1", "output": "2", "testtype": "stdin"}])
+    lcb = {"question_id": "q", "question_content": "Add one.", "private_test_cases": tests}
+    (tmp_path / "ag-lcb-x.jsonl").write_text(json.dumps(lcb) + "\n")
+    (tmp_path / "multi-lcb.jsonl").write_text(json.dumps(lcb | {"public_test_cases": tests}) + "\n")
+    mceval = {
+        "task_id": "Lua/1",
+        "prompt": "function f()",
+        "test": "assert(f() == 1)",
+        "entry_point": "f",
+        "level": "easy",
+    }
+    (tmp_path / "Lua.jsonl").write_text(json.dumps(mceval) + "\n")
+    examples = {}
+    for name in ("ag_lcb_x", "multi_lcb", "mceval/lua"):
+        builder = tfds.builder(name, data_dir=tmp_path / "tfds", file_format="array_record")
+        builder.download_and_prepare()
+        (example,) = builder.as_data_source("test")
+        examples[name] = {key: value.decode() for key, value in example.items() if isinstance(value, bytes)}
+    test = {"input": "1", "output": "2"}
+    assert examples["ag_lcb_x"] == {"name": "q", "prompt": "Add one.", "tests": json.dumps([test])}
+    assert json.loads(examples["multi_lcb"]["tests"]) == [test, test]
+    assert mceval.items() <= examples["mceval/lua"].items()
+
+
 def test_a_save_names_its_own_step(tmp_path):
     from azr_jax.evaluation.scoring.model import open_model
 

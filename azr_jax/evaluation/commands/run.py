@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # imports jax: flags and data are checked before
     from azr_jax.evaluation.scoring.model import EvaluatedModel
 
 _UNSATISFIABLE = "unsatisfiable.json"
+# Samples and temperature of the published scores; of other benchmarks one greedy sample.
+_PUBLISHED = {files.AG_LCB_X: (20, 0.2)}
 _PROMPT_HELP = (
     "completion: MultiPL-E's beginning of a program | chat: Listing 1, in plain text and not in the model's own chat"
     " template | instruct: a user's message in the model's own chat template"
@@ -56,9 +58,9 @@ def add_parser(commands: Any) -> None:
         default=answers.MENDED,
         help="stop tokens of Lua, Julia and OCaml: without the empty line, as MultiPL-E published them, or both scores",
     )
-    parser.add_argument("--n", type=int, default=1, help="samples of each problem")
+    parser.add_argument("--n", type=int, help="samples of each problem (default: 1; of ag-lcb-x 20, as published)")
     parser.add_argument("--k", type=_ks, default=[], metavar="K,K", help="of pass@k (default: 1, 10 and 100 up to n)")
-    parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
+    parser.add_argument("--temperature", type=float, help="0 is greedy (default: 0; of ag-lcb-x 0.2, as published)")
     parser.add_argument("--top_p", type=float, default=1.0)
     parser.add_argument("--max_tokens", type=int, default=1024, help="tokens of a response")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N problems")
@@ -113,6 +115,9 @@ def _digest(problems: Sequence[AnyProblem]) -> str:
 def main(arguments: argparse.Namespace) -> int:
     """Samples and judges the missing samples, then prints the score; 1 when the executors failed on a program."""
     output: TextIO = sys.stdout
+    published = _PUBLISHED.get("" if arguments.problems else arguments.benchmark, (1, 0.0))
+    arguments.n = published[0] if arguments.n is None else arguments.n
+    arguments.temperature = published[1] if arguments.temperature is None else arguments.temperature
     _check(arguments)
     check_path(arguments.model)  # before data is looked for on the hub
     language = known_language(arguments.language, arguments.language_directory)

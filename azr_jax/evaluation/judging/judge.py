@@ -19,7 +19,7 @@ from typing import Any
 from azr_jax.evaluation.judging import assertions, evalplus, multipl_e
 from azr_jax.evaluation.languages.known import check_installed, known_language
 from azr_jax.evaluation.languages.record import BenchmarkLanguage, Instrument, Tests, filled
-from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem, Problem, StdinProblem
+from azr_jax.evaluation.problems.records import AGNOSTICS, MULTI_LCB, AnyProblem, EvalPlusProblem, Problem, StdinProblem
 from executors import Job, JobKind, Limits, Pool, Status, Verdict
 
 SOUND, MULTIPL_E = "sound", "multipl-e"
@@ -115,7 +115,7 @@ class CompletionJudge:
         check_installed(self.benchmark_language)
         self.language = self.benchmark_language.language
         rules = self.benchmark_language
-        timeout_s = timeout_s or rules.timeout_s
+        self._timeout_s = timeout_s = timeout_s or rules.timeout_s
         self._own_way = policy == MULTIPL_E or (rules.in_multipl_e and rules.instrument is None)
         self.workers = workers or os.cpu_count() or 1
         limits = Limits(
@@ -219,13 +219,21 @@ class CompletionJudge:
         )
 
     def _judge_by_stdin(self, problem: StdinProblem, program: str) -> Judgement:
-        """The program runs once for each test; its output is compared outside its process."""
+        """The program runs once for each test; its output is compared outside its process.
+
+        Multi-LCB compares numbers by value. Agnostics' limit is of all tests together.
+        """
         if reason := self._unloadable(program):
             return Judgement(problem.name, "Exception", 1, "", reason, 0.0)
-        job = Job("evaluation", JobKind.PROGRAM, program, stdin=problem.stdin, expect_stdout=problem.expected)
+        stdin, expected = zip(*problem.pairs, strict=True)
+        compare = "numbers" if problem.form == MULTI_LCB else "trimmed"
+        job = Job("evaluation", JobKind.PROGRAM, program, stdin=stdin, expect_stdout=expected, compare=compare)
         ran = self._pool.submit(job).result()
         if ran.status is not Status.OK:
             return _not_run(problem.name, ran, ran.stdout)
+        if ran.correct and problem.form == AGNOSTICS and ran.seconds > self._timeout_s:
+            message = f"all tests together take {ran.seconds:.1f} s, and {self._timeout_s:g} s are allowed"
+            return Judgement(problem.name, "Timeout", -1, ran.stdout[:_MESSAGE_CHARS], message, ran.seconds)
         status, code = ("OK", 0) if ran.correct else ("Exception", 1)
         return Judgement(problem.name, status, code, ran.stdout[:_MESSAGE_CHARS], ran.message, ran.seconds)
 

@@ -12,11 +12,12 @@ from azr_jax.evaluation.problems.records import AnyProblem
 
 # MultiPL-E's; in Python EvalPlus'.
 BENCHMARKS = ("humaneval", "mbpp")
-MCEVAL, AG_LCB_X = "mceval", "ag-lcb-x"
-ALL_BENCHMARKS = (*BENCHMARKS, MCEVAL, AG_LCB_X)
+MCEVAL, AG_LCB_X, MULTI_LCB = "mceval", "ag-lcb-x", "multi-lcb"
+ALL_BENCHMARKS = (*BENCHMARKS, MCEVAL, AG_LCB_X, MULTI_LCB)
 DATA_VARIABLE = "AZR_JAX_DATA"
 HUB_REPOSITORY = "nuprl/MultiPL-E"
 _AG_LCB_X_REPOSITORY = "nuprl/Ag-LiveCodeBench-X"
+_LCB_REPOSITORY = "livecodebench/code_generation_lite"
 _EVALPLUS_FILES = {
     "humaneval": ("HumanEvalPlus", "evalplus/humanevalplus_release", "v0.1.10"),
     "mbpp": ("MbppPlus", "evalplus/mbppplus_release", "v0.2.0"),
@@ -24,7 +25,7 @@ _EVALPLUS_FILES = {
 
 
 def locate(benchmark: str, language: BenchmarkLanguage, data_dir: str = "") -> Path:
-    """The file of a benchmark. `data_dir`: a local directory; empty: AZR_JAX_DATA, else the hub.
+    """The file of a benchmark, or the folder of its files. `data_dir`: a local directory; empty: AZR_JAX_DATA, the hub.
 
     Raises:
       ValueError: no such benchmark.
@@ -42,13 +43,15 @@ def locate(benchmark: str, language: BenchmarkLanguage, data_dir: str = "") -> P
 
 
 def find(directory: Path, benchmark: str, language: BenchmarkLanguage) -> Path | None:
-    """The file of a benchmark in a local directory, or in a subfolder that the hub or this project names."""
+    """The file, or the folder, of a benchmark in a local directory, as the hub or this project names it."""
     suffix = language.suffix
     if benchmark == MCEVAL:
         patterns = [f"{folder}{language.language.full_name}.jsonl" for folder in ("mceval/", "")]
-    elif benchmark == AG_LCB_X:
-        patterns = [f"{name}{end}" for name in ("ag-lcb-x", "Ag-LiveCodeBench-X") for end in (".jsonl", ".jsonl.gz")]
-        patterns += [f"ag-lcb-x/**/*.{end}" for end in ("jsonl", "parquet")]
+    elif benchmark in (AG_LCB_X, MULTI_LCB):
+        names = (benchmark, "Ag-LiveCodeBench-X" if benchmark == AG_LCB_X else "Multi-LCB")
+        patterns = [f"{name}{end}" for name in names for end in (".jsonl", ".jsonl.gz")]
+        if folder := next((directory / name for name in names if _data_files(directory / name)), None):
+            return folder
     elif suffix == "py":
         file, _, version = _EVALPLUS_FILES[benchmark]
         # Not -Mini and -NoExtreme, which EvalPlus keeps in the same place, and the wanted version before older ones.
@@ -74,6 +77,9 @@ def missing(benchmark: str, language: BenchmarkLanguage) -> str:
     elif benchmark == AG_LCB_X:
         wanted = "ag-lcb-x"
         command = f"hf download {_AG_LCB_X_REPOSITORY} --repo-type dataset --local-dir data/ag-lcb-x"
+    elif benchmark == MULTI_LCB:
+        wanted = "multi-lcb"
+        command = f"hf download {_LCB_REPOSITORY} --repo-type dataset --include '*.jsonl' --local-dir data/multi-lcb"
     elif suffix == "py":
         name, repository, version = _EVALPLUS_FILES[benchmark]
         url = f"https://github.com/{repository}/releases/download/{version}/{name}.jsonl.gz"
@@ -88,11 +94,19 @@ def missing(benchmark: str, language: BenchmarkLanguage) -> str:
 
 
 def load(source: Path, suffix: str) -> list[AnyProblem]:
-    """The problems of a file, JSON lines or the hub's parquet, all in one language.
+    """The problems of a file, JSON lines or the hub's parquet, all in one language, or of a folder of such files.
 
     Raises:
-      ValueError: a malformed line or row, with its number, or a problem in another language.
+      ValueError: a malformed line or row, with its number, a problem in another language, or a name in two files.
     """
+    if source.is_dir():
+        by_name: dict[str, AnyProblem] = {}
+        for file in _data_files(source):
+            for problem in load(file, suffix):
+                if problem.name in by_name:
+                    raise ValueError(f"{file}: the name {problem.name!r} is in another file of {source} too")
+                by_name[problem.name] = problem
+        return list(by_name.values())
     if source.suffix != ".parquet":
         return records.load_language(source, suffix)
     from pyarrow import ArrowException, parquet
@@ -107,11 +121,20 @@ def load(source: Path, suffix: str) -> list[AnyProblem]:
 
 
 def data_version(source: Path) -> str:
-    """Identifies a file's content: the digest of its bytes, after the hub's revision if it came from there."""
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    """Identifies a source's content: the digest of its bytes, after the hub's revision if it came from there."""
+    hashed = hashlib.sha256()
+    for file in _data_files(source) or [source]:
+        hashed.update(file.read_bytes())
+    digest = hashed.hexdigest()[:16]
     # The hub's cache keeps a file as snapshots/REVISION/FOLDER/FILE.
     *_, snapshots, revision, _, _ = ("", "", "", *source.parts)
     return f"{HUB_REPOSITORY}@{revision[:12]} sha256 {digest}" if snapshots == "snapshots" else f"sha256 {digest}"
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """The data files below a folder, in the order of their names; of the hub's cache none."""
+    files = sorted(path for end in ("jsonl", "jsonl.gz", "parquet") for path in folder.glob(f"**/*.{end}"))
+    return [file for file in files if ".cache" not in file.parts]
 
 
 def _from_hub(benchmark: str, language: BenchmarkLanguage) -> Path:

@@ -11,13 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from azr_jax.evaluation.problems import packed
 from azr_jax.evaluation.problems.evalplus_inputs import arguments_of
+from azr_jax.evaluation.problems.packed import Pairs
 
 _TEXT_FIELDS = ("name", "language", "prompt", "tests")
 _EVALPLUS_FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "base_input", "plus_input", "atol")
 _EVALPLUS_STOPS = ("\nif __name__", "\ndef main(", "\nprint(")
 _HUMANEVAL_STOPS = ("\ndef ", "\nclass ", "\nimport ", "\nfrom ", "\nassert ")
 _MBPP_STOPS = ('\n"""', "\nassert")
+AGNOSTICS, MULTI_LCB, OWN = "agnostics", "multi-lcb", "own"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,17 +67,34 @@ class EvalPlusProblem:
 class StdinProblem:
     """A problem of whole programs in any language: a statement, and what is printed for each standard input.
 
-    `language` is that of the solution.
+    `language` is that of the solution. `tests`: (input, output) of each, or texts as LiveCodeBench packs
+    them, which are read each time: all of its tests take 8 GB. `form`: whose protocol the record has, one of AGNOSTICS,
+    MULTI_LCB and OWN.
     """
 
     name: str
     language: str
     prompt: str
-    stdin: tuple[str, ...]
-    expected: tuple[str, ...]
+    tests: Pairs | tuple[str, ...]
     record: Mapping[str, Any]
+    form: str
 
     stop_tokens = ()
+
+    @property
+    def pairs(self) -> Pairs:
+        """(input, output) of each test."""
+        return packed.pairs_of(self.tests) if isinstance(self.tests[0], str) else self.tests  # pyright: ignore
+
+    @property
+    def stdin(self) -> tuple[str, ...]:
+        """The input of each test."""
+        return tuple(text for text, _ in self.pairs)
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """The output of each test."""
+        return tuple(text for _, text in self.pairs)
 
 
 AnyProblem = Problem | EvalPlusProblem | StdinProblem
@@ -166,6 +186,8 @@ def from_record(record: Any, suffix: str = "") -> AnyProblem:
         raise ValueError(f"a problem is a JSON object, not {type(record).__name__}")
     if "task_id" in record and "test" in record and "base_input" not in record:
         return _mceval(record, suffix)
+    if "private_test_cases" in record:
+        return _lcb_problem(record, suffix)
     if "task_id" in record and not isinstance(record.get("tests"), list | dict):
         return _evalplus(record)
     if isinstance(record.get("tests"), list | dict) or "question_content" in record:
@@ -212,9 +234,26 @@ def _stdin_problem(record: dict[str, Any], suffix: str) -> StdinProblem:
         raise ValueError(f"field 'tests' holds no inputs and outputs: {error!r}") from None
     if not pairs or not all(isinstance(text, str) for pair in pairs for text in pair):
         raise ValueError(f"field 'tests' is {tests!r:.60}: at least one test, each of two texts")
-    inputs, outputs = zip(*pairs, strict=True)
     kept = {field: value for field, value in record.items() if field != "tests"}
-    return StdinProblem(str(name), suffix, statement, inputs, outputs, kept)
+    return StdinProblem(str(name), suffix, statement, tuple(pairs), kept, OWN)
+
+
+_LCB_TESTS = ("public_test_cases", "private_test_cases")
+
+
+def _lcb_problem(record: dict[str, Any], suffix: str) -> StdinProblem:
+    """A problem of LiveCodeBench; of its fields Ag-LiveCodeBench-X keeps three, the private tests among them."""
+    for field in ("question_id", "question_content"):
+        if not isinstance(record.get(field), str) or not record[field]:
+            raise ValueError(f"field {field!r} is {record.get(field)!r:.60}: LiveCodeBench's problems have text there")
+    tests = tuple(record[field] for field in _LCB_TESTS if field in record)
+    if not all(isinstance(text, str) for text in tests):
+        raise ValueError(f"fields {' and '.join(_LCB_TESTS)}: LiveCodeBench's problems have text there")
+    if not packed.pairs_of(tests):
+        raise ValueError(f"field {_LCB_TESTS[1]!r} holds no test")
+    kept = {field: value for field, value in record.items() if field not in _LCB_TESTS}
+    form = MULTI_LCB if _LCB_TESTS[0] in record else AGNOSTICS
+    return StdinProblem(record["question_id"], suffix, record["question_content"], tests, kept, form)
 
 
 def _evalplus(record: dict[str, Any]) -> EvalPlusProblem:

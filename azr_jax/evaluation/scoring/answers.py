@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from azr_jax.evaluation.judging import assertions
 from azr_jax.evaluation.judging.judge import Completion
 from azr_jax.evaluation.languages.record import BenchmarkLanguage
-from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem, Problem, StdinProblem
+from azr_jax.evaluation.problems.records import AGNOSTICS, MULTI_LCB, AnyProblem, EvalPlusProblem, Problem, StdinProblem
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.selfplay import parsing, prompts
 from azr_jax.selfplay.fences import loose_blocks
@@ -27,6 +27,20 @@ MENDED, PUBLISHED, BOTH = "mended", "multipl-e", "both"
 STOPS = (MENDED, PUBLISHED, BOTH)
 _ANSWER_END = "</answer>"
 _STDIN = "Write a whole program that reads standard input and writes its answer to standard output."
+_AGNOSTICS_MESSAGE = (
+    "# Problem\n{statement}\n\n# Task\n"
+    "Provide a full implementation of the specified program in a Markdown code block.\n"
+    "Use the following programming language: {language}\n"
+)
+_MULTI_LCB_MESSAGE = (
+    "You are an expert {language} programmer. You will be given a question (problem specification) and will generate a"
+    " correct {language} program that matches the specification and passes all tests.\n\n"
+    "### Question:\n{statement}\n\n"
+    "### Format: Read the inputs from stdin solve the problem and write the answer to stdout (do not directly test on"
+    " the sample inputs). Enclose your code within delimiters as follows. Ensure that when the {tag} program runs, it"
+    " reads the inputs, runs the algorithm and writes output to STDOUT.\n\n\n"
+    "```{tag}\n{comment}\n```\n\n### Answer: (use the provided format with backticks)\n\n"
+)
 _INSTRUCTION = "Complete this {language} program. Answer with the whole program in one fenced block.\n\n"
 _MOST_PROGRAM_CHARS = 1 << 20
 # A definition of a function: by any language's keyword, by assignment (R), or by an equation (Julia).
@@ -55,9 +69,20 @@ def prompt_of(problem: AnyProblem, language: Language, mode: str) -> str:
         return prompts.evaluation_chat(language, text)
     if mode == INSTRUCT:
         if isinstance(problem, StdinProblem):
-            return f"{text} Answer with a {language.full_name} program in one fenced block."
+            return _instruction_of(problem, language)
         return _INSTRUCTION.format(language=language.full_name) + prompts.fenced(language.fence, text)
     return text + "\n" if isinstance(problem, EvalPlusProblem) else text
+
+
+def _instruction_of(problem: StdinProblem, language: Language) -> str:
+    """The user's message: Agnostics' (arXiv 2508.04865), Multi-LCB's with its system message in front, or our own."""
+    name, tag = language.full_name, language.fence
+    if problem.form == AGNOSTICS:
+        return _AGNOSTICS_MESSAGE.format(statement=problem.prompt, language=name)
+    if problem.form == MULTI_LCB:
+        comment = language.commented("YOUR CODE HERE")
+        return _MULTI_LCB_MESSAGE.format(statement=problem.prompt, language=name, tag=tag, comment=comment)
+    return f"{problem.prompt.strip()}\n\n{_STDIN} Answer with a {name} program in one fenced block."
 
 
 def prompt_ids_of(tokenizer: Tokenizer, problem: AnyProblem, language: Language, mode: str) -> tuple[int, ...]:
