@@ -293,7 +293,7 @@ def from_mapping(mapping: Mapping[str, Any]) -> Config:
 def located(path: str) -> str:
     """A path from the settings, or the package's file if the working directory has none of that name.
 
-    The package has `azr_jax/...` and, by name alone, the content of azr_jax/embedded, such as `azr-tiny`.
+    The package has `azr_jax/...` and, under a bare name, the content of azr_jax/embedded, such as `azr-tiny`.
     """
     if not path or Path(path).exists():
         return path

@@ -255,7 +255,7 @@ def _check_pass_at_k(settings: EvaluationSettings) -> None:
     if min(ks) < 1 or len(set(ks)) < len(ks):
         raise ValueError(f"evaluation.pass_at_k={ks!r}: name each k once, from 1, as in (1, 8, 64)")
     if not settings.benchmarks:
-        raise ValueError(f"evaluation.pass_at_k={ks!r}: is of benchmarks; name some in evaluation.benchmarks")
+        raise ValueError(f"evaluation.pass_at_k={ks!r}: it needs benchmarks; name some in evaluation.benchmarks")
     if max(ks) > 1 and settings.pass_at_k_temperature == 0.0:
         raise ValueError(
             f"evaluation.pass_at_k_temperature=0.0: the {max(ks)} samples of a problem would be equal; set it above 0"

@@ -2,7 +2,7 @@
 
     engine = open_engine(config)                                     # a run: the model that its settings name
     engine = open_directory(path, compute_dtype="bfloat16")          # evaluation: a Hugging Face directory
-    engine = describe_engine(config, model_config, devices, bytes)   # plan and speed: sizes alone, no files
+    engine = describe_engine(config, model_config, devices, bytes)   # plan and speed: only sizes, no files
 
     params = engine.load_params()              # or an array tree of `engine.shapes` with `engine.shardings`
     learner, sampler = engine.learner(config), engine.sampler(config.sampler)

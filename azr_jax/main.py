@@ -37,7 +37,7 @@ _ALLOW_CONFIG_CHANGE = flags.DEFINE_bool("allow_config_change", False, "Resume a
 def train(run: OpenRun) -> None:
     """The whole run: score the starting model, seed, then steps of play, update, evaluation and saving.
 
-    A step depends on `state` and `session` alone. Work that a signal cuts short does not change them: the run saves
+    A step depends only on `state` and `session`. Work that a signal cuts short does not change them: the run saves
     them, and a resumed run does that work again.
     """
     from azr_jax.loop import stages  # imports jax: --help and errors in flags come before it

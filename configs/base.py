@@ -173,7 +173,7 @@ def get_config() -> ml_collections.ConfigDict:
             "compute_dtype": "bfloat16",  # float32 on a CPU, or to debug numerical differences
             "remat": "auto",  # auto | full | attention | gate | dots | none: what the backward pass recomputes
             "attention": "auto",  # auto | xla | cudnn | splash
-            # none | model: training prompts as they are, or as a user's message in the model's own chat template
+            # none | model: training prompts unchanged, or as a user's message in the model's own chat template
             # (instruct models; a base model has seen none).
             "chat_template": "none",
             # Added tokens the model never trained on, as ("<think>", "</think>") of a base Qwen3: never sampled, no
@@ -245,8 +245,8 @@ def get_config() -> ml_collections.ConfigDict:
             "benchmark_prompt": "chat",
             "benchmark_base_prompt": "completion",  # of the starting model, as in the paper; none: it is not scored
             "benchmark_limit": 0,  # score only this many problems of each; 0: all
-            # pass@k for these k, such as 1,8,64, before and after the run, from as many samples of each benchmark
-            # problem as the greatest k: does training add solutions, or make known ones likelier?
+            # pass@k for these k, such as 1,8,64, before and after the run, from max(k) samples of each benchmark
+            # problem: does training add solutions, or make known ones likelier?
             "pass_at_k": (),
             "pass_at_k_temperature": 0.8,  # of those samples
             "benchmark_missing": "error",  # if data is missing: error | skip: warn at the start and leave it out

@@ -89,7 +89,7 @@ class Language:
     code blocks; comment: its line-comment marker, and comment_end the end marker if a comment needs one; extension: of
     source files, with the dot.
     find: the interpreter, or None if it is not installed; install_hint: the command that installs it.
-    harness: the harness file, None for a language of whole programs alone (identity is one then); harness_argv: from
+    harness: the harness file, None for a language of whole programs only (identity is one then); harness_argv: from
     interpreter, harness path (as seen inside) and mode ("--once", "--serve") to argv. serves: whether `--serve` is
     supported; once: whether `--once` is: without it a cold start is a serving harness that is asked once. hosted.py
     makes harness_argv for an interpreter that can't contain itself.
@@ -100,7 +100,7 @@ class Language:
     arguments and of its input, with words in <angle brackets> so that neither runs.
     tested: versions of the interpreter, or their beginnings ("1.5"), that the warm server was tested with. sample:
     programs with inputs that any other version is tried on, warm and cold, when a pool opens.
-    forbidden: source substrings or reader-level names refused before running, only where the language needs it.
+    forbidden: source substrings or reader-level names refused before running, only if the language needs it.
     memory_overhead_mib: address space that the bare interpreter needs on top of a job's limit (PROGRAM jobs).
     memory_errors: substrings of stderr that mark a whole program's end for lack of memory.
     build: compiles what makes the language start faster, once per machine, and returns its path; None: nothing to do.

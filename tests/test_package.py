@@ -116,7 +116,7 @@ SUBCOMMANDS = {
     ("executors", "batch"): "(default: 512)",
     ("executors", "speed"): "(default: 4.0)",
     ("azr_jax.evaluation", "run"): "(default: completion)",
-    ("azr_jax.evaluation", "check"): "(default: one a core)",
+    ("azr_jax.evaluation", "check"): "(default: one per core)",
     ("azr_jax.checkpoint", "export"): "(default: the newest)",
 }
 

@@ -52,7 +52,7 @@ apt_install() {
   return "$status"
 }
 
-# The archive addresses that this machine's own apt sources name for component main, one a line.
+# The archive addresses that this machine's own apt sources name for component main, one per line.
 debian_archives() {
   # shellcheck disable=SC2016  # the dollar names are apt's format fields
   apt-get indextargets --format '$(COMPONENT) $(RELEASE) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |

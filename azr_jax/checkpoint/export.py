@@ -25,7 +25,7 @@ def export(workdir: str, out: str | Path, step: int | None = None, model: str = 
 
     Raises:
       ValueError: no run, nothing saved, no such step, a damaged save, or an `out` that holds something else.
-      FileNotFoundError: the model directory is not there.
+      FileNotFoundError: the model directory does not exist.
     """
     chosen = chosen_step(location(workdir), step)
     config = read_config(workdir, chosen)

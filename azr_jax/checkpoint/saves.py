@@ -45,8 +45,8 @@ from azr_jax.workdir.saved import host_file, is_whole, saved_steps, step_of
 from azr_jax.workdir.settings import location
 
 _REMOVE_ATTEMPTS = 50
-# A save of tens of GB to a bucket takes longer than Orbax' own 20 minutes where the network is slow; hosts wait as long
-# for one that failed amid a save.
+# A save of tens of GB to a bucket takes longer than Orbax' own 20 minutes if the network is slow; hosts wait as long
+# for one that failed during a save.
 _WRITE_TIMEOUT_S = 1800
 _LEFTOVER = re.compile(r"\d+\.(orbax-checkpoint-tmp.*|deleted)")
 

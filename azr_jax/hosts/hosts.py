@@ -99,7 +99,7 @@ class Hosts:
         return [frame[3] for frame in told]
 
     def first(self, what: str, make: Callable[[], Value]) -> Value:
-        """Calls `make` on the first host alone; every host returns its result, which is JSON."""
+        """Calls `make` only on the first host; every host returns its result, which is JSON."""
         return self.exchange(what, make() if self.is_first else None)[0]
 
     def any(self, what: str, flag: bool) -> bool:
@@ -200,7 +200,7 @@ def _watch_ends(index: int) -> None:
         while (client := distributed.global_state.client) is not None:
             try:
                 text = client.blocking_key_value_get(_END_KEY, 1000 * _END_POLL_S)
-            except Exception as error:  # noqa: BLE001 - nobody has ended yet, or the coordinator has
+            except Exception as error:  # noqa: BLE001 - no host has ended yet, or the coordinator has
                 if "DEADLINE_EXCEEDED" not in str(error):
                     return
                 continue

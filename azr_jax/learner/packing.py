@@ -28,7 +28,7 @@ def task_group(role: Role, kind: TaskType) -> int:
 class TrainSequence:
     """A response to learn from.
 
-    `id` names it in errors. `sampler_logprobs` has one entry a response token, the stop token included where there is
+    `id` names it in errors. `sampler_logprobs` has one entry per response token, the stop token included where there is
     one. `advantage` is one number, or one a response token. `group` is `task_group(role, type)`. `weight` is that of
     each of its tokens in the loss (aggregation.py).
     """
@@ -105,7 +105,7 @@ def pack(sequences: Sequence[TrainSequence], row_tokens: int, rows_multiple: int
 
 
 def empty_rows(rows: int, row_tokens: int, pad_id: int) -> Batch:
-    """A batch of padding alone, [rows, row_tokens]."""
+    """A batch of only padding, [rows, row_tokens]."""
     integers = {"tokens_RT", "targets_RT", "positions_RT", "segment_ids_RT", "group_RT"}
     fills = {"tokens_RT": pad_id, "targets_RT": pad_id}
     return Batch(
@@ -133,12 +133,12 @@ def _check(sequence: TrainSequence, row_tokens: int) -> None:
         )
     if len(sequence.sampler_logprobs) != count:
         raise ValueError(
-            f"{name} has {len(sequence.sampler_logprobs)} sampler_logprobs for {count} tokens: give one a token"
+            f"{name} has {len(sequence.sampler_logprobs)} sampler_logprobs for {count} tokens: give one per token"
         )
     if np.ndim(sequence.advantage) and np.shape(sequence.advantage) != (count,):
         raise ValueError(
             f"{name} has advantages of shape {np.shape(sequence.advantage)} for {count} response tokens: give one"
-            " number or one a token"
+            " number or one per token"
         )
     if not (np.isfinite(sequence.weight) and sequence.weight >= 0.0):
         raise ValueError(f"{name} has weight={sequence.weight}: give a finite number, 0 or above")

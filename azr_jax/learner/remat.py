@@ -19,7 +19,7 @@ AUTO = "auto"
 # norms and activations in float32, more than all others.
 _POLICIES = ("gate", "attention", "full")
 # Safety margin above the estimate: the compiler's peak is up to 2% higher (tests/plan/test_compiled_for_gpu.py);
-# libraries have buffers of their own, and the allocator cannot move what it has allocated.
+# libraries have their own buffers, and the allocator cannot move what it has allocated.
 _SPARE = 0.05
 
 
@@ -86,7 +86,7 @@ def choose(
     room = (1 - _SPARE) * device_bytes
     chosen = next((policy for policy, parts in counts.items() if sum(parts.values()) <= room), _POLICIES[-1])
     parts = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in counts[chosen].items())
-    logging.info("update: remat=%s for %.1f GiB a device: %s", chosen, device_bytes / 2**30, parts)
+    logging.info("update: remat=%s for %.1f GiB per device: %s", chosen, device_bytes / 2**30, parts)
     return chosen
 
 

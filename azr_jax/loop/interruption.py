@@ -1,4 +1,4 @@
-"""Signals that end a run: after its step or, on a preemption notice, amid work that can be repeated."""
+"""Signals that end a run: after its step or, on a preemption notice, during work that can be repeated."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Signals:
         """Work that SIGTERM may abandon, because a resumed run does it again; with `allowed` False a plain block.
 
         Raises:
-          Preempted: SIGTERM came amid the work, or a signal of either kind came to any host before it.
+          Preempted: SIGTERM came during the work, or a signal of either kind came to any host before it.
         """
         if not allowed:
             yield
@@ -82,7 +82,7 @@ class Signals:
                 self._may_cut = False
                 raise Preempted
             return
-        # A signal amid a write to the same stream must not end the run: Python refuses a nested write.
+        # A signal during a write to the same stream must not end the run: Python refuses a nested write.
         with contextlib.suppress(RuntimeError, OSError):
             self._say("stopping after this step; once more to stop at once")
 

@@ -1,7 +1,7 @@
 """The host's side of a step: tasks through the sampler, the parser and the executors, as coroutines on one event loop.
 
 Each task is a coroutine that awaits its response and its verdict; meanwhile the pump advances the sampler by chunks, so
-that programs run while the device decodes. The result depends on the tasks alone, never on the order of arrival.
+that programs run while the device decodes. The result depends only on the tasks, never on the order of arrival.
 With several hosts, each has such a loop and all do the same: see pools.py.
 """
 
@@ -161,7 +161,7 @@ class Player:
             await asyncio.gather(playing, *beside, return_exceptions=True)
 
     async def _watch(self, stall_s: float) -> None:
-        """Raises StalledError when no chunk is decoded and no program ends for `stall_s`."""
+        """Raises StalledError if no chunk is decoded and no program ends for `stall_s`."""
         self._got_on = time.monotonic()
         while (silent_s := time.monotonic() - self._got_on) < stall_s:
             await asyncio.sleep(stall_s - silent_s)

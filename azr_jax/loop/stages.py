@@ -26,7 +26,7 @@ from azr_jax.types import InductionProblem, Rollout, Scored, TaskType, Triplet
 class Played:
     """One step's responses: proposals with the estimation samples of each, and solutions.
 
-    `buffers` have the step's valid proposals, `clock` says where the time went. Seeding has proposals alone.
+    `buffers` have the step's valid proposals, `clock` says where the time went. Seeding has only proposals.
     `compared`: by language, the programs that were compared (comparing.py).
     """
 
@@ -119,7 +119,7 @@ def note_solves(config: Config, solutions: Iterable[Solution], buffers: Buffers)
 
 
 def check_infrastructure(config: Config, clock: Clock) -> None:
-    """Raises RuntimeError when the executors themselves failed on too large a share of the step's programs."""
+    """Raises RuntimeError if the executors themselves failed on too large a share of the step's programs."""
     most = config.executor.max_infrastructure_share
     if clock.programs and clock.infrastructure / clock.programs > most:
         raise RuntimeError(

@@ -104,8 +104,8 @@ def attend_cache(
     """One query a row against cached keys 0 .. positions_B (inclusive). Returns BNH.
 
     `key` and `value` have the axis order that CACHE_LAYOUTS gives; the step is bound by reading them. On one H100 a
-    decode loop with the einsum took 4.5 ms a step at 64 slots x 768 and 8.4 at 128 x 2,048; cuDNN, which reads a row's
-    keys no further than its position, took 4.2 and 7.3. On TPU "paged" does likewise.
+    decode loop with the einsum took 4.5 ms per step at 64 slots x 768 and 8.4 at 128 x 2,048; cuDNN, which reads a
+    row's keys no further than its position, took 4.2 and 7.3. On TPU "paged" does likewise.
     """
     if implementation == "cudnn":
         return cudnn_attention.one_query(query_BNH, key, value, positions_B)

@@ -1,7 +1,7 @@
 """The chosen attention kernel against plain XLA, on the device that will run it: a wrong kernel is an error at start.
 
-Some versions of libraries had silently wrong kernels, or left NaN where they write nothing; training would drift
-without an error. The check takes seconds, most of them compiling.
+Some versions of libraries had silently wrong kernels, or left NaN in entries that they do not write; training would
+drift without an error. The check takes seconds, most of them compiling.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TOLERANCE = 0.05  # bfloat16 gives some thousandths
 def errors(config: ModelConfig, dtype: Any, kernel: str) -> dict[str, float]:
     """Largest differences of output and gradients on a packed row, each over the reference's largest value.
 
-    Keys: out, query, key, value. Raises RuntimeError when one is beyond what bfloat16 explains, or not a number.
+    Keys: out, query, key, value. Raises RuntimeError if one is beyond what bfloat16 explains, or not a number.
     """
     keys = jax.random.split(jax.random.key(0), 4)
     heads = (config.heads, config.kv_heads, config.kv_heads)

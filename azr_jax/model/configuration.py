@@ -19,7 +19,7 @@ class Family:
       qkv_bias: the query, key and value projections add a bias.
       query_key_norms: each head's query and key have an RMS norm before they are rotated.
       head_dim, max_positions: transformers' defaults, for a config.json that leaves them out (0: embed_dim / heads).
-      hf: keys of config.json that this family alone has, as `to_hf` writes them.
+      hf: keys of config.json that only this family has, as `to_hf` writes them.
     """
 
     architecture: str

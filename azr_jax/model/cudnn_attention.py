@@ -56,7 +56,7 @@ def packed(query_BTNH: jax.Array, key_BSKH: jax.Array, value_BSKH: jax.Array, se
 
 
 def segments(segment_ids_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(starts_BM, lengths_BM) int32 tokens of each row's segments 1 .. M = MOST_SEGMENTS; -1 where there is none."""
+    """(starts_BM, lengths_BM) int32 tokens of each row's segments 1 .. M = MOST_SEGMENTS; -1 if there is none."""
     ids_M = jnp.arange(1, MOST_SEGMENTS + 1, dtype=jnp.int32)
     member_BTM = segment_ids_BT[:, :, None] == ids_M
     lengths_BM = member_BTM.sum(axis=1, dtype=jnp.int32)

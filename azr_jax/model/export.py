@@ -118,7 +118,7 @@ def _write_weights(
 
 
 def _shards(config: ModelConfig, dtype: Any, shard_bytes: int) -> Iterator[list[FileTensor]]:
-    """The model's tensors in files of at most `shard_bytes` (a larger tensor gets a file of its own)."""
+    """The model's tensors in files of at most `shard_bytes` (a larger tensor gets its own file)."""
     shard: list[FileTensor] = []
     size = 0
     for tensor in file_tensors(config):

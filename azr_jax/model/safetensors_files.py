@@ -42,7 +42,7 @@ class TensorFiles:
                 raise ValueError(f"{path}: tensor {name} is named by {INDEX_FILE} but absent; download the model again")
 
     def check(self, name: str, shape: tuple[int, ...]) -> None:
-        """Raises ValueError when the tensor has another shape or is no plain floating-point tensor."""
+        """Raises ValueError if the tensor has another shape or is no plain floating-point tensor."""
         part = self._handles[self.files[name]].get_slice(name)
         if tuple(part.get_shape()) != shape:
             raise ValueError(

@@ -163,7 +163,7 @@ def readable(array: jax.Array, mesh: Mesh | None) -> jax.Array:
 def param_shardings(abstract_params: Any, mesh: Mesh, config: ModelConfig, serving: bool = False) -> Any:
     """A NamedSharding for every leaf of a Transformer's parameters (arrays, or the shapes of them), in the same tree.
 
-    `serving` keeps weights whole over fsdp (split by tensor alone): decoding would otherwise gather all of them for
+    `serving` keeps weights whole over fsdp (split only by tensor): decoding would otherwise gather all of them for
     every token.
 
     Raises:
@@ -184,7 +184,7 @@ def leaf_name(path: tuple[Any, ...]) -> str:
 
 
 def check_divisible(config: ModelConfig, mesh: Mesh | AbstractMesh) -> None:
-    """Raises ValueError when a mesh axis does not divide the model's sizes that are sharded over it."""
+    """Raises ValueError if a mesh axis does not divide the model's sizes that are sharded over it."""
     sizes = {"tensor": ("heads", "kv_heads", "ffn_dim", "vocab_size"), "fsdp": ("embed_dim",)}
     for axis, fields in sizes.items():
         for field in fields:

@@ -255,7 +255,7 @@ def _from_transformers(path: Path) -> tuple[tokenizers.Tokenizer, dict[str, Any]
 
     try:
         converted = transformers.AutoTokenizer.from_pretrained(str(path), local_files_only=True)
-    except Exception as error:  # each converter raises a kind of its own
+    except Exception as error:  # each converter raises its own kind
         raise ValueError(
             f"{path}: its tokenizer can't be read ({type(error).__name__}: {error}); download its files again"
         ) from error

@@ -1,4 +1,4 @@
-"""The display of a run in progress: live on a terminal, else one line a step. No jax."""
+"""The display of a run in progress: live on a terminal, else one line per step. No jax."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m azr_jax.status WORKDIR`: how a run is doing, from its files alone; WORKDIR may be on gs://. No jax.
+"""`python -m azr_jax.status WORKDIR`: how a run is doing, only from its files; WORKDIR may be on gs://. No jax.
 
 With --finished it prints nothing and ends with 0 when the run has finished, with 3 when it has not.
 """
@@ -128,7 +128,7 @@ def _times(rows: list[dict[str, Any]]) -> str:
         f"play {mean('time/play_s'):.1f} ({mean('time/sampling_s'):.1f} sampling, {mean('time/waiting_s'):.1f} waiting)"
     )
     parts = [play, *(f"{name} {mean(f'time/{name}_s'):.1f}" for name in ("update", "evaluate", "save"))]
-    return f"seconds a step: {', '.join(parts)}"
+    return f"seconds per step: {', '.join(parts)}"
 
 
 def _memory(row: dict[str, Any]) -> str:

@@ -16,9 +16,9 @@ class Chip:
     Attributes:
       hbm_gib: memory that the compiler lets programs use, by its message if a program is too large; of a GPU, the
         memory that `devices.prepare` lets jax take.
-      tflops: peak of bfloat16 matrix products, 10^12 a second.
-      hbm_gbps: peak memory bandwidth, 10^9 bytes a second.
-      ici_gbps: bandwidth from one device to its neighbours, 10^9 bytes a second (half of "bidirectional").
+      tflops: peak of bfloat16 matrix products, 10^12 per second.
+      hbm_gbps: peak memory bandwidth, 10^9 bytes per second.
+      ici_gbps: bandwidth from one device to its neighbours, 10^9 bytes per second (half of "bidirectional").
       devices: jax devices of one chip.
       shapes: slices of this generation that this command knows; of GPUs, their number in one machine.
       config_name: for the topology description.

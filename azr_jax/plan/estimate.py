@@ -16,7 +16,7 @@ from azr_jax.plan.counts import Work
 COMPUTE_EFFICIENCY = 0.5  # of a device's peak
 MEMORY_EFFICIENCY = 0.75  # of its memory's bandwidth
 COLLECTIVE_S = 5e-6  # least time of an exchange between the devices of a tensor group
-HOST_GBPS = 10.0  # between a device and its host's memory, 10^9 bytes a second
+HOST_GBPS = 10.0  # between a device and its host's memory, 10^9 bytes per second
 ROW_FILL = 0.95  # of a packed row's tokens
 
 

@@ -46,7 +46,7 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Lengths:
-    """The lengths of a simulated step. `source` says in words where they are from."""
+    """The lengths of a simulated step. `source` describes their origin."""
 
     responses: LogNormal | Measured
     prompt_tokens: int

@@ -80,7 +80,7 @@ class _Array:
 
 @dataclasses.dataclass(frozen=True)
 class _Buffer:
-    """A cache's keys or values: its shape alone."""
+    """A cache's keys or values: only its shape."""
 
     shape: tuple[int, ...]
 
@@ -252,5 +252,5 @@ class SimulatedSampler:
         return tree
 
     def replicate(self, tree: Any) -> Any:
-        """Host arrays, as they are."""
+        """Host arrays, unchanged."""
         return tree

@@ -29,7 +29,7 @@ def memory_text(topology: str, plan: Setup, sharing: Sharing, chip: Chip) -> str
             "sampler: "
             + (" and ".join(f"{slots} slots of {length} positions" for slots, length in sharing.tiers) or "no slots")
             + f" ({sharing.beside} fit with the learner's state, {sharing.alone} without)",
-            f"learner's state: {sharing.state_bytes / GIB:.2f} GiB a device, {place}"
+            f"learner's state: {sharing.state_bytes / GIB:.2f} GiB per device, {place}"
             f" (mesh.resting_state={config.mesh.resting_state}); served weights: {sharing.served_bytes / GIB:.2f} GiB",
         )
     )
@@ -56,7 +56,7 @@ def programs_text(plan: Setup, sharing: Sharing, chip: Chip, programs: Sequence[
     notes = (
         "GiB of one device; beside = all else in memory at that time; total = the compiler's peak + beside."
         " TFLOP of all devices, GB moved of one, by counting.",
-        f"Decode is one token for every slot, slots full. Estimates at {estimate.COMPUTE_EFFICIENCY:.0%} of the chip's"
+        f"Decode is one token per slot, slots full. Estimates at {estimate.COMPUTE_EFFICIENCY:.0%} of the chip's"
         f" TFLOP/s and {estimate.MEMORY_EFFICIENCY:.0%} of its memory bandwidth, without interconnect; not measured.",
     )
     return "\n".join((*lines, *notes))

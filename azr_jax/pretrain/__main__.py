@@ -22,7 +22,7 @@ _PROBLEMS = flags.DEFINE_string("problems", "", "Write only the problem sets of 
 
 
 def main(argv: Sequence[str]) -> None:
-    """Reads flags and settings, then makes the model, or the problem sets alone."""
+    """Reads flags and settings, then makes the model, or only the problem sets."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: settings are --config.KEY=VALUE")
     try:

@@ -9,7 +9,7 @@ from azr_jax.report.curves import BAD, FAIR, POOR, Case, Figure, Panel, joined, 
 from azr_jax.types import TaskType
 
 _PROGRAM = (
-    ("tokens a program", "tokens", False),
+    ("tokens per program", "tokens", False),
     ("nodes of its syntax tree", "nodes", False),
     ("depth", "depth", False),
     ("difference of two programs", "distance", True),

@@ -289,8 +289,8 @@ def _time(arms: Sequence[Arm]) -> Figure:
             label: (COLORS[number], tuple(f"time/{name}_s" for name in names), function)
             for number, (label, (names, function)) in enumerate(_TIME_CASES.items())
         }
-        time_panels.append(stack(joined("seconds a step", arm, arms), arm, cases, share=False))
-    time_panels += panels("programs a second", arms, {"programs": "exec/programs_per_s"})
+        time_panels.append(stack(joined("seconds per step", arm, arms), arm, cases, share=False))
+    time_panels += panels("programs per second", arms, {"programs": "exec/programs_per_s"})
     time_panels += panels("tokens sampled a second", arms, {"tokens": "sample/tokens_per_s"})
     caption = (
         "Time of each phase of a step, and of waiting for the save before it. Waiting: the device was idle until"

@@ -14,7 +14,7 @@ _HIDDEN = re.compile(
 
 
 def text(value: object) -> str:
-    """Text as HTML shows it, wherever it stands; characters that UTF-8 can't hold are replaced."""
+    """Text escaped for any place in HTML; characters that UTF-8 can't hold are replaced."""
     return html.escape(str(value).encode("utf-8", "replace").decode("utf-8"))
 
 

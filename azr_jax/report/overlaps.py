@@ -4,7 +4,7 @@ Both texts are made canonical: NFKC, case folded; comment and doctest marks at t
 and commas dropped; the problem's function called `f`, as programs here call theirs; split into words, numbers and
 operators. The overlap of an item and a problem is the number of different n-grams that both have, divided by the number
 that the shorter one has (the overlap coefficient), the largest over the item's texts (its program, and an induction
-problem's message) and the problem's (its prompt, and its reference solution where the data has one: MultiPL-E has none,
+problem's message) and the problem's (its prompt, and its reference solution if the data has one: MultiPL-E has none,
 EvalPlus does). Renamed variables and translations into another language are not found. A text of fewer than n tokens is
 not compared.
 """

@@ -61,7 +61,7 @@ def load(workdir: Path, name: str) -> RunData:
 
 
 def read_summary(workdir: Path) -> dict[str, Any]:
-    """summary.json, or {} before the run's end. Raises ValueError when it is damaged."""
+    """summary.json, or {} before the run's end. Raises ValueError if it is damaged."""
     return json_object(workdir / SUMMARY_FILE)
 
 

@@ -17,7 +17,7 @@ MODES = ("greedy", "sampled")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Counts:
-    """Answers to held-out problems: how many, right, well-formatted (None when that was not counted)."""
+    """Answers to held-out problems: how many, right, well-formatted (None if that was not counted)."""
 
     n: int
     correct: int

@@ -185,7 +185,7 @@ def open_run(
 ) -> Iterator[OpenRun]:
     """Checks the workdir, builds the engine and starts the pools; closes all at the end.
 
-    Every one of several `hosts` opens the run; the first alone writes its files, saves excepted.
+    Every one of several `hosts` opens the run; only the first writes its files, except saves.
 
     Raises:
       ValueError: a workdir of another run or in use, settings that differ from its own, files that do not fit.

@@ -11,7 +11,7 @@ _GROUPS = ("propose", "solve", "ppo", "sample", "exec", "time", "buffer", "rewar
 
 
 def check_best_metric(config: Config) -> None:
-    """Raises ValueError when no step of the run can have `checkpoint.best_metric`."""
+    """Raises ValueError if no step of the run can have `checkpoint.best_metric`."""
     name, settings = config.checkpoint.best_metric, config.evaluation
     group, _, rest = name.partition("/")
     if not name or (group in _GROUPS and rest):

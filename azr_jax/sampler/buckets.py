@@ -84,7 +84,7 @@ def padded_count(count: int) -> int:
 
 
 def largest_prefill(longest: int, prefill_tokens: int, parts: int) -> tuple[int, int]:
-    """(rows, tokens a row) of the largest prefill with a row for each prompt, of up to `longest` tokens each."""
+    """(rows, tokens per row) of the largest prefill with a row for each prompt, of up to `longest` tokens each."""
     sizes, tokens = [], 0
     while tokens < longest:
         tokens = length_bucket(tokens + 1, longest)

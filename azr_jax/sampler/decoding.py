@@ -2,7 +2,7 @@
 
 The layers are unrolled and every layer has its own buffers, so that attention reads them in place: with one buffer
 stacked over layers, each step first copies its layer out (measured on 2 CPU cores, 1.4M parameters, 64 slots, 512
-positions: 16 ms a step stacked and scanned, 8 ms with separate buffers).
+positions: 16 ms per step stacked and scanned, 8 ms with separate buffers).
 
 Slots may come in tiers of different lengths: the matrix products see all rows together, attention sees a tier at a
 time. Slots of one length would all be as long as the longest response allowed, which few responses reach.

@@ -33,7 +33,7 @@ def slot_bytes(config: ModelConfig, length: int, dtype: Any) -> int:
 
 
 def prefill_bytes(config: ModelConfig, tokens: int, dtype: Any) -> int:
-    """Bytes of a prefill of `tokens`: keys and values twice (as they are made, and waiting for slots), activations."""
+    """Bytes of a prefill of `tokens`: keys and values twice (as computed, and waiting for slots), activations."""
     keys = 2 * 2 * config.layers * config.kv_heads * config.head_dim
     activations = 6 * config.embed_dim + 3 * config.ffn_dim + 4 * config.heads * config.head_dim
     return tokens * (keys + activations) * jnp.dtype(dtype).itemsize
@@ -145,7 +145,7 @@ def _too_small(
     slot, prefill = slot_bytes(config, length, dtype), prefill_bytes(config, settings.prefill_tokens, dtype)
     return ValueError(
         f"sampler.slots={settings.slots}: {max(0, free) // slot} slots of {length} tokens fit in the"
-        f" {(free + prefill) / 2**30:.2f} GiB there are ({slot / 2**20:.1f} MiB a slot, {prefill / 2**30:.2f} GiB for"
+        f" {(free + prefill) / 2**30:.2f} GiB available ({slot / 2**20:.1f} MiB per slot, {prefill / 2**30:.2f} GiB for"
         f" one prefill), at least data x fsdp = {parts} are needed; lower sampler.slots, sampler.max_response_tokens or"
         " sampler.prefill_tokens, or use more devices"
     )

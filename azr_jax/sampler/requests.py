@@ -1,4 +1,4 @@
-"""`Request`: one prompt to be sampled once; its id alone names its random stream."""
+"""`Request`: one prompt to be sampled once; only its id chooses its random stream."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def id_words(request_id: str) -> tuple[int, int]:
 
 
 def check(request: Request, settings: SamplerSettings, vocab_size: int) -> None:
-    """Raises ValueError, naming the request, when the sampler's lengths or the vocabulary do not allow it."""
+    """Raises ValueError, naming the request, if the sampler's lengths or the vocabulary do not allow it."""
     name = f"request {request.id!r}"
     if not request.prompt_ids:
         raise ValueError(f"{name}: prompt_ids is empty; a prompt needs at least one token")

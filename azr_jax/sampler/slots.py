@@ -29,7 +29,7 @@ class Row:
     ended: bool = False
 
     def needed(self, more: int) -> int:
-        """Cache positions the row may have written after `more` tokens besides those sent."""
+        """Cache positions the row may have written after `more` tokens in addition to those sent."""
         prompt = len(self.request.prompt_ids)
         return min(prompt + len(self.token_ids) + self.sent + more, prompt + self.request.max_tokens)
 

@@ -23,7 +23,7 @@ class Tuning:
       overlaps: a chunk is sent before the host has seen the last one's tokens. Rows that have ended (the device
         knows it) then keep their slots for one more chunk.
       fixed_steps: a chunk always runs to its end. A loop that may end early asks the host after each step on a GPU.
-      unstacks: each layer's served weights have buffers of their own (serving.unstacked).
+      unstacks: each layer's served weights have separate buffers (serving.unstacked).
       tiers: slots of several lengths where memory chooses their number.
       slices_inside: stacked weights are sliced in each step: before the loop, the TPU compiler would copy them all.
       layouts: of served weights by name, most major axis first; others have jax's default. With few rows the TPU

@@ -33,7 +33,7 @@ def without_comments(language: Language, program: str) -> str:
         return program
     pieces: list[str] = []
     for kind, text in lexer.get_tokens(program):
-        # A NUL for each line of a comment: it marks lines that may hold comments alone.
+        # A NUL for each line of a comment: it marks lines that may hold only comments.
         pieces.append("\0" + "\n\0" * text.count("\n") if _is_comment(kind) else text)
     lines = "".join(pieces).split("\n")
     kept = [line for line in lines if "\0" not in line or line.strip("\0 \t")]

@@ -36,7 +36,7 @@ def strict_blocks(body: str) -> Iterator[tuple[str, str | None]]:
 
 
 def loose_blocks(body: str, tags: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """(tag in lower case, text) of each block as models write them; the tag is "" where there is none.
+    """(tag in lower case, text) of each block as models write them; the tag is "" if there is none.
 
     Besides what `strict_blocks` takes: fences may be of tildes; they may be indented, and as much indentation is then
     taken off each line (CommonMark); a block may open and close on one line, where its first word is a tag if it is one
@@ -69,7 +69,7 @@ def loose_blocks(body: str, tags: frozenset[str]) -> Iterator[tuple[str, str]]:
 
 
 def _tag_and_text(rest: str, tags: frozenset[str], closed: bool) -> tuple[str, str]:
-    """What follows the backticks of an opening fence: its tag, and the text that stands on the same line."""
+    """What follows the backticks of an opening fence: its tag, and the text on the same line."""
     word, _, text = rest.strip().partition(" ")
     if word.lower() in tags:
         return word.lower(), "" if not closed and _ATTRIBUTE.fullmatch(text.strip()) else text.strip()

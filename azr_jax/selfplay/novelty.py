@@ -14,7 +14,7 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 # Two programs are near copies when they share more than half of their 4-grams of tokens.
 _NEAR = 0.5
 
-# The value texts of a program on the probe inputs, in their order; "" where it gave none.
+# The value texts of a program on the probe inputs, in their order; "" if it gave none.
 Behaviour = tuple[str, ...]
 
 

@@ -148,7 +148,7 @@ def _parsed(role: Role, task_type: TaskType, text: str, form: Form, ask_format: 
 
 
 def _strict_body(text: str) -> str | Invalid:
-    """What stands between the answer's tags, after which nothing may follow."""
+    """The text between the answer's tags; nothing may follow them."""
     start = _answer_start(text)
     if isinstance(start, Invalid):
         return start

@@ -46,7 +46,7 @@ class RingBuffer(Generic[Entry]):
     Entries are numbered from 0 in the order they were added and entry s is stored in slot (s - first) % capacity, where
     first is 0 or, in a restored buffer, the number of the oldest. Only the oldest is ever evicted, so the entries
     present are always those numbered `added - len` to `added - 1`: any of them can be looked up, uniformly drawn or
-    known to be gone by its number alone.
+    recognised as evicted by its number.
     """
 
     def __init__(self, capacity: int, queues: Iterable[TaskType], duplicates: bool = False):

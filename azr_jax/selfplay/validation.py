@@ -7,7 +7,7 @@ Outcomes: `valid`, `correct`, `wrong`, a parsing reason, an executor status, or 
   was made. It is not valid (reward -1): the task is to write a new, different one, and a copy of a reference would earn
   one. Two equal proposals of the same step are both valid, since neither could know of the other; the buffer keeps one.
 - `several_entry_functions`: with `selfplay.entry_functions=one`, a program that defines f more than once.
-- `redefines_given`, `does_not_call_given`: a program that was given a function and does not build upon it.
+- `redefines_given`, `does_not_call_given`: a program that was given a function and does not use it.
 - `repeated_inputs`: an induction proposal with the same input twice, by canonical text. AZR accepts these; here they
   are not valid, because a held-out pair that is also shown is no test, and the prompt asks for different inputs.
 """
@@ -63,7 +63,7 @@ def copy_of_example(
 
 
 def several_entry_functions(task: Task, answer: Answer, language: Language) -> Invalid | None:
-    """`several_entry_functions` when a proposed program defines f more than once at its top level.
+    """`several_entry_functions` if a proposed program defines f more than once at its top level.
 
     Only the last would run, so that the first one misleads the solver. A language with methods or unknown definitions
     is not checked.
@@ -125,7 +125,7 @@ def problem_from(task: Task, answer: Answer, verdict: Verdict, step: int, *, sho
       when two expressions have the same value.
 
     Raises:
-      ValueError: another kind of task, or an ok verdict without one value an input.
+      ValueError: another kind of task, or an ok verdict without one value per input.
     """
     _require(task, Role.PROPOSE, TaskType.INDUCTION)
     if not verdict.ok:

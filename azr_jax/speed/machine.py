@@ -85,7 +85,7 @@ def copy_bandwidth(size: Size, repeats: int) -> float:
 
 
 def matmul_flops(size: Size, repeats: int) -> float:
-    """FLOPs a second of a large square product in the size's compute dtype."""
+    """FLOPs per second of a large square product in the size's compute dtype."""
     dtype = jnp.dtype(size.compute_dtype)
     product = jax.jit(lambda left, right: jnp.dot(left, right, preferred_element_type=dtype))
     right = jax.random.normal(jax.random.key(0), (size.matmul, size.matmul), dtype) / size.matmul**0.5

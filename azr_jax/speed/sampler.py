@@ -97,7 +97,7 @@ def _prompts(report: machine.Report, subject: Subject, params: Any, bandwidth: f
 
 
 def _decode(report: machine.Report, subject: Subject, params: Any, bandwidth: float, repeats: int) -> None:
-    """The decode program alone, all slots live, at the end of a context: bytes it must read, over time."""
+    """Only the decode program, all slots live, at the end of a context: bytes it must read, over time."""
     size = subject.size
     slots, context, chunk = size.decode_slots, size.decode_context, size.chunk
     sampler = subject.sampler(context - chunk, chunk, slots=slots)

@@ -62,7 +62,7 @@ def append(file: Path, content: bytes) -> None:
 def folder(place: Path, writes: bool = True) -> Iterator[Path]:
     """An empty folder to fill: it replaces `place` at the end and is deleted after an OSError.
 
-    Only a process that `writes` touches the disk; the run's other processes get the name alone.
+    Only a process that `writes` touches the disk; the run's other processes only get the name.
 
     Raises:
       OSError: it can't be made; what was at `place` before stays.

@@ -50,7 +50,7 @@ def row(line: bytes, place: str) -> dict[str, Any]:
 
 
 def json_object(file: epath.PathLike) -> dict[str, Any]:
-    """The object of a whole file, {} when there is no such file. Raises ValueError naming a damaged file."""
+    """The object of a whole file, {} if there is no such file. Raises ValueError naming a damaged file."""
     path = epath.Path(file)
     return _object(path.read_bytes(), str(path)) if path.is_file() else {}
 

@@ -57,13 +57,13 @@ class Writers:
         self.show(step, metrics)
 
     def show(self, step: int, values: Mapping[str, float]) -> None:
-        """Sends numbers to TensorBoard and Weights & Biases alone, such as scores before and after the run."""
+        """Sends numbers only to TensorBoard and Weights & Biases, such as scores before and after the run."""
         finite = {key: float(value) for key, value in values.items() if math.isfinite(value)}
         if not finite:
             return
         if self._settings.tensorboard:
             if self._events is None:
-                # tensorboardX imports torch where there is one, which takes seconds.
+                # tensorboardX imports torch if it is installed, which takes seconds.
                 from azr_jax.workdir.tensorboard import Events
 
                 self._events = Events(self._workdir / TENSORBOARD, self._purge_step)

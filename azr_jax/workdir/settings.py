@@ -81,7 +81,7 @@ def read_settings(workdir: epath.PathLike) -> dict[str, Any]:
 
 
 def location(workdir: epath.PathLike) -> epath.Path:
-    """The workdir as an absolute local path, or as it is when it is remote (gs://...).
+    """The workdir as an absolute local path, or unchanged if it is remote (gs://...).
 
     Raises:
       ValueError: a remote place other than gs://, or gs:// without the package gcsfs.

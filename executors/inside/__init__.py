@@ -1,1 +1,1 @@
-"""What runs inside the sandbox for every language, shown there at /azr/inside. Imports the standard library alone."""
+"""Code that runs inside the sandbox for every language, at /azr/inside. Imports only the standard library."""

@@ -1,6 +1,6 @@
 """How a Python process inside the sandbox contains its child further: the steps that language.py lists.
 
-Used by the Python harness and by the probe; imports the standard library alone, because it runs inside.
+Used by the Python harness and by the probe; imports only the standard library, because it runs inside.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def hide() -> None:
 
 
 def leave_parent(reply: int) -> None:
-    """Step 1: a new session, death with the parent, /dev/null on 0 to 3 and `reply` as REPLY_DESCRIPTOR alone."""
+    """Step 1: a new session, death with the parent, /dev/null on 0 to 3 and only `reply` as REPLY_DESCRIPTOR."""
     detach()
     close_descriptors(reply)
 

@@ -25,7 +25,7 @@ def encode(fields: Sequence[bytes]) -> bytes:
 def spans(data: bytes | bytearray | memoryview, max_bytes: int) -> tuple[list[tuple[int, int]], int] | None:
     """Where the fields of the frame at the start of `data` begin and end, and its length; None while it is incomplete.
 
-    Raises FrameError when the frame would hold more than `max_bytes` bytes or an absurd number of fields.
+    Raises FrameError if the frame would hold more than `max_bytes` bytes or an absurd number of fields.
     """
     size = len(data)
     if size < 4:

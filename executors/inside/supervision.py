@@ -1,6 +1,6 @@
 """How a serving Python process in the sandbox starts, watches, ends and judges its children.
 
-Used by the Python harness and by the host of other interpreters; imports the standard library alone, because it runs
+Used by the Python harness and by the host of other interpreters; imports only the standard library, because it runs
 inside.
 """
 

@@ -1,1 +1,1 @@
-"""One folder a language: a package that binds LANGUAGE, with every file that its interpreter reads."""
+"""One folder per language: a package that binds LANGUAGE, with every file that its interpreter reads."""

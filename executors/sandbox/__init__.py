@@ -1,1 +1,1 @@
-"""Starts one contained process: what it is, what it sees, what it may do, and its end."""
+"""Starts one contained process: its command, what it sees, what it may do, and its end."""

@@ -50,7 +50,7 @@ def test_a_run_that_goes_on(run):
         "saves: 0, 2",
         "azr_jax/embedded/azr-tiny, python",
         "step 3/500 left 8:17:00 valid 41% solve 40/-/-%",
-        "seconds a step: play 40.0 (30.0 sampling, 9.5 waiting), update 19.0, evaluate 0.0, save 1.0",
+        "seconds per step: play 40.0 (30.0 sampling, 9.5 waiting), update 19.0, evaluate 0.0, save 1.0",
         "memory: host 812 MiB, 40 open files, 5 processes",
         "no alerts",
     ]

@@ -41,7 +41,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--timeout", type=float, default=0.0, metavar="S", help="seconds for a program (default: MultiPL-E's)"
     )
-    parser.add_argument("--workers", type=int, default=None, metavar="N", help="programs at once (default: one a core)")
+    parser.add_argument(
+        "--workers", type=int, default=None, metavar="N", help="programs at once (default: one per core)"
+    )
     parser.set_defaults(command_function=main)
 
 

@@ -1,7 +1,7 @@
 """`python -m azr_jax.evaluation compare A B`: a paired test between two results of the same problems.
 
-With several samples a problem it also prints pass@k of both. If a trained model is ahead of its base model at 1 but not
-at the largest k, it only samples more often what the base model could do already.
+With several samples per problem it also prints pass@k of both. If a trained model is ahead of its base model at 1 but
+not at the largest k, it only samples more often what the base model could do already.
 """
 
 from __future__ import annotations

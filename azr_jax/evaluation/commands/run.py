@@ -71,7 +71,9 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--compute_dtype", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--slots", type=int, default=0, help="samples decoded together (default: from memory)")
-    parser.add_argument("--workers", type=int, default=None, metavar="N", help="programs at once (default: one a core)")
+    parser.add_argument(
+        "--workers", type=int, default=None, metavar="N", help="programs at once (default: one per core)"
+    )
     parser.add_argument(
         "--timeout", type=float, default=0.0, metavar="S", help="seconds for a program (default: MultiPL-E's)"
     )

@@ -41,7 +41,7 @@ def parse(form: Form | None, tests: str) -> Tests | None:
 
 
 def _call_and_value(text: str, at: int, form: Form) -> tuple[str, str, int] | None:
-    """The call, the expected value after it and where that ends; None if they are not there."""
+    """The call, the expected value after it and where that ends; None if they are missing."""
     call_end = _end_of_call(text, at, form)
     between = form.between.match(text, call_end) if call_end else None
     end = _end_of_value(text, between.end(), form) if between else None

@@ -70,7 +70,7 @@ class ExpectedCache:
         self._known: dict[str, Expected | Verdict] = {}
 
     def get(self, run: Run, problem: EvalPlusProblem) -> Expected | Verdict:
-        """The reference's outputs, or the verdict when it does not run."""
+        """The reference's outputs, or the verdict if it does not run."""
         with self._lock:
             lock = self._locks.setdefault(problem.name, threading.Lock())
         with lock:

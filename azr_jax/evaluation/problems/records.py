@@ -264,7 +264,7 @@ def _evalplus(record: dict[str, Any]) -> EvalPlusProblem:
         if not isinstance(record[field], str):
             raise ValueError(f"field {field!r} is {record[field]!r:.60}, not text")
     for field in ("base_input", "plus_input"):
-        # MBPP+ has {} where a problem has no further inputs.
+        # MBPP+ has {} if a problem has no further inputs.
         if record[field] != {} and not (
             isinstance(record[field], list) and all(isinstance(inputs, list) for inputs in record[field])
         ):

@@ -78,7 +78,7 @@ def _check(name: str, value: Any) -> None:
 
 
 def check_languages(config: Config, problems: Sequence[HeldoutProblem]) -> None:
-    """Raises ValueError when a problem is in a language that the run does not have."""
+    """Raises ValueError if a problem is in a language that the run does not have."""
     for language in dict.fromkeys(item.language for _, item in problems):
         if language not in config.languages:
             raise ValueError(

@@ -42,7 +42,7 @@ def interval(counts: Sequence[tuple[int, int]], k: int) -> tuple[float, float, f
 
 
 def bootstrap(values: Sequence[float], resamples: int = 10_000) -> tuple[float, float]:
-    """The 95% percentile interval of the mean of one value a problem, problems drawn with replacement.
+    """The 95% percentile interval of the mean of one value per problem, problems drawn with replacement.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13. The draws are the same each time.
     """

@@ -146,7 +146,7 @@ def result_of(judgement: Judgement, more: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """The manifest of a results folder. Raises ValueError when there is none or it is damaged."""
+    """The manifest of a results folder. Raises ValueError if there is none or it is damaged."""
     path = Path(folder) / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))

@@ -35,7 +35,7 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sampling:
-    """How each problem is sampled. A response ends after `max_tokens`, or where the sampler's lengths end.
+    """How each problem is sampled. A response ends after `max_tokens`, or at the sampler's longest length.
 
     stop: one of answers.STOPS.
     """
@@ -69,7 +69,7 @@ def judged_samples(
     """(problem, number, sample) of each sample as it is judged, but for the numbers `done` of a problem's name.
 
     A prompt that is too long for the sampler, and a response without an answer, are outcomes (`PromptTooLong`,
-    `NoAnswer`), not errors. A sample depends on seed, problem and its own number alone. Each of several `hosts` samples
+    `NoAnswer`), not errors. A sample depends only on seed, problem and its number. Each of several `hosts` samples
     all problems, by one program on all devices, and judges and yields its share.
     """
     hosts = hosts or Hosts()

@@ -17,7 +17,7 @@ from executors.language import Interpreter, Language, output_of
 
 _HERE = Path(__file__).resolve().parent
 _OLDEST = (1, 5)
-# One thread each: a forked child has only the thread that forked. No folder of packages: the standard library alone.
+# One thread each: a forked child has only the thread that forked. No folder of packages: only the standard library.
 _ENVIRONMENT = (
     ("JULIA_NUM_THREADS", "1"),
     ("OPENBLAS_NUM_THREADS", "1"),

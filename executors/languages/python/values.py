@@ -187,7 +187,7 @@ def _default_dict(arguments: list[ast.expr]) -> object:
 
 
 def evaluate_arguments(text: str, names: dict[str, object]) -> tuple[tuple[object, ...], dict[str, object]]:
-    """The arguments that `text` gives when it is evaluated, as in a call of f, with `names` as globals.
+    """Evaluates the arguments in `text`, as in a call of f, with `names` as globals.
 
     Runs the text's code: only for a separate process. Raises NotAValueError, and whatever the text raises.
     """
