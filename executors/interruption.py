@@ -10,7 +10,7 @@ from types import FrameType
 from typing import NoReturn
 
 _STATUS = 128 + signal.SIGINT
-_SAID = "interrupted\n"
+_MESSAGE = "interrupted\n"
 # Seconds until a swallowed interruption is raised again; seconds until one that came too soon is.
 _AGAIN_S, _SOON_S = 1.0, 0.05
 
@@ -22,7 +22,7 @@ def expect() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    os.write(2, _SAID.encode())
+    os.write(2, _MESSAGE.encode())
     os._exit(_STATUS)  # an exception while an extension is imported is reported as the extension's failure
 
 
@@ -77,7 +77,7 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
     except BaseException:
         if not came:
             raise
-        sys.stderr.write(_SAID)
+        sys.stderr.write(_MESSAGE)
         sys.exit(_STATUS)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -75,7 +75,7 @@ def difference(language: Language, interpreter: Interpreter, tier: Tier, guardia
             texts = [text.encode() for text in inputs]
             fresh = cold.ask(Request.EVALUATE, source.encode(), texts, FIRST_SEED)
             served = warm.ask(Request.EVALUATE, source.encode(), texts, FIRST_SEED)
-            if served.status is Status.INFRASTRUCTURE or _told(fresh) != _told(served):
+            if served.status is Status.INFRASTRUCTURE or _outcome(fresh) != _outcome(served):
                 return (
                     f"{source!r} gives {_words(served)} in the warm server and {_words(fresh)} in a fresh interpreter"
                 )
@@ -85,7 +85,7 @@ def difference(language: Language, interpreter: Interpreter, tier: Tier, guardia
         cold.close()
 
 
-def _told(reply: Reply) -> tuple[object, ...]:
+def _outcome(reply: Reply) -> tuple[object, ...]:
     return reply.status, reply.error_kind, reply.values
 
 

@@ -80,11 +80,11 @@ delete() {
 }
 
 create() {
-  local state=NOT_FOUND said=""
+  local state=NOT_FOUND last=""
   while true; do
     [[ -n $DRY_RUN ]] || state="$(slice_state)"
-    [[ $state == "$said" || -n $DRY_RUN ]] || say "$NAME: $state"
-    said="$state"
+    [[ $state == "$last" || -n $DRY_RUN ]] || say "$NAME: $state"
+    last="$state"
     case "$state" in
       READY) return ;;
       STOPPED) must gcloud compute tpus tpu-vm start "$NAME" "--project=$PROJECT" "--zone=$ZONE" ;;

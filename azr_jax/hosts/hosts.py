@@ -88,15 +88,15 @@ class Hosts:
         number = self._exchanges
         self._exchanges += 1
         frames = self.gather(json.dumps([self.index, number, what, value]).encode("ascii"))
-        told = sorted(map(json.loads, frames), key=lambda frame: frame[0])
-        first = told[0]
-        for host, frame in enumerate(told):
+        ordered = sorted(map(json.loads, frames), key=lambda frame: frame[0])
+        first = ordered[0]
+        for host, frame in enumerate(ordered):
             if frame[1:3] != first[1:3]:
                 raise RuntimeError(
                     f"hosts: host {host} is at {frame[2]!r} ({frame[1]}) where host 0 is at {first[2]!r} ({first[1]}):"
                     " they diverged; every host needs the same code, configuration and command"
                 )
-        return [frame[3] for frame in told]
+        return [frame[3] for frame in ordered]
 
     def first(self, what: str, make: Callable[[], Value]) -> Value:
         """Calls `make` only on the first host; every host returns its result, which is JSON."""
@@ -193,7 +193,7 @@ def tell_end(text: str) -> None:
 
 
 def _watch_ends(index: int) -> None:
-    """Ends this process when another host has told its end: the main thread may hang in a device program."""
+    """Ends this process when another host has reported its end: the main thread may hang in a device program."""
     from jax._src import distributed
 
     def watch() -> None:

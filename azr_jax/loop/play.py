@@ -117,9 +117,9 @@ class Player:
         self._submitted = asyncio.Event()
         self._clock = Clock()
         self._executing: dict[str, str] = {}
-        self._got_on = 0.0
+        self._progressed_at = 0.0
         # Called after each chunk with a text: what is done, and what is still to come.
-        self.tell: Callable[[str], None] = lambda text: None
+        self.show: Callable[[str], None] = lambda text: None
 
     def run(self, params: Any, seed: int, play: Callable[[], Coroutine[Any, Any, Result]]) -> tuple[Result, Clock]:
         """Runs a coroutine with these parameters (float32) and this sampling seed; its result and its clock."""
@@ -162,8 +162,8 @@ class Player:
 
     async def _watch(self, stall_s: float) -> None:
         """Raises StalledError if no chunk is decoded and no program ends for `stall_s`."""
-        self._got_on = time.monotonic()
-        while (silent_s := time.monotonic() - self._got_on) < stall_s:
+        self._progressed_at = time.monotonic()
+        while (silent_s := time.monotonic() - self._progressed_at) < stall_s:
             await asyncio.sleep(stall_s - silent_s)
         raise StalledError(
             f"nothing was sampled or executed for monitoring.stall_s={stall_s:g} seconds; waiting for"
@@ -199,10 +199,10 @@ class Player:
             await self._turns()
 
     def _note_progress(self) -> None:
-        self._got_on = time.monotonic()
+        self._progressed_at = time.monotonic()
         stall.alive(self.config.monitoring.stall_s)
         clock, waiting, running = self._clock, len(self._waiting), len(self._executing)
-        self.tell(
+        self.show(
             f"{clock.responses} responses, {waiting} to come in {self.sampler.slots} slots; {clock.programs} programs,"
             f" {running} running"
         )
@@ -256,7 +256,7 @@ class Player:
         else:
             verdict = await asyncio.wrap_future(self._pools[language].submit(job))
         del self._executing[job.id]
-        self._got_on = time.monotonic()
+        self._progressed_at = time.monotonic()
         self._clock.programs += 1
         self._clock.timeouts += verdict.status == "timeout"
         self._clock.infrastructure += verdict.status == "infrastructure"

@@ -74,16 +74,16 @@ class SharedPools:
           HostLostError: a host has ended.
         """
         own = [self._fingerprint, self._must_cut(), self._take(_WAIT_S if wait and self._running else 0.0)]
-        told = self._hosts.exchange("verdicts", own)
-        fingerprints = [fingerprint for fingerprint, _, _ in told]
+        received = self._hosts.exchange("verdicts", own)
+        fingerprints = [fingerprint for fingerprint, _, _ in received]
         if len(set(fingerprints)) > 1:
             raise RuntimeError(
                 f"hosts: their loops diverged (fingerprints {fingerprints}); every host needs the same"
                 " code, configuration and command. If they have, it is a bug: keep the logs"
             )
-        if any(cut for _, cut, _ in told):
+        if any(cut for _, cut, _ in received):
             raise Preempted
-        for number, fields in sorted((number, fields) for _, _, verdicts in told for number, fields in verdicts):
+        for number, fields in sorted((number, fields) for _, _, verdicts in received for number, fields in verdicts):
             if isinstance(fields, str):
                 raise RuntimeError(f"executors on host {number % self._hosts.count} of {self._hosts.count}: {fields}")
             waiting = self._waiting.pop(number)

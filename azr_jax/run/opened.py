@@ -208,7 +208,7 @@ def open_run(
         signals = Signals(progress.message, agreed=hosts.are_many)
         shared = SharedPools(pools, hosts, lambda: signals.must_cut) if hosts.are_many else None
         player = Player(config, sampler, engine.tokenizer, languages, pools, shared, examples)
-        player.tell = progress.detail
+        player.show = progress.detail
         heldout_tasks = heldout.tasks(player, heldout_problems)
         saves, mirror, writers = _open_workdir(config, workdir, hosts, stack)
         saves.check_space(learner.abstract_state)

@@ -38,7 +38,7 @@ class Saving:
         self._saves, self._writers, self._mirror = saves, writers, mirror
         self._say, self._best_metric = say, best_metric
         self._hosts = hosts or Hosts()
-        self._said_absent = not best_metric
+        self._warned_absent = not best_metric
         self._unwritten: list[StepRecord] = []
         self._metrics_written = False  # of _unwritten[0], whose transcripts are not
         self._failing_since: float | None = None
@@ -97,8 +97,8 @@ class Saving:
         name = self._best_metric
         group = name.partition("/")[0] + "/"
         others = [key for key in values if key.startswith(group)]
-        if others and name not in values and not self._said_absent:
-            self._said_absent = True
+        if others and name not in values and not self._warned_absent:
+            self._warned_absent = True
             near = difflib.get_close_matches(name, others, 1)
             advice = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(others)[:3])} and others"
             self._say(f"checkpoint.best_metric={name!r}: step {step} has no such metric; {advice}")

@@ -134,12 +134,12 @@ def _order(arms: dict[str, list[Result]]) -> list[str]:
     means = dict(ranked)
     holds = all(means[a] > means[b] for a, b in pairs)
     gaps = [paired(arms[a], arms[b]) for a, b in pairs]
-    told = [f"{a} less {b} {_points(gap)}" for (a, b), gap in zip(pairs, gaps, strict=True)]
+    texts = [f"{a} less {b} {_points(gap)}" for (a, b), gap in zip(pairs, gaps, strict=True)]
     clear = sum(p < 0.05 and gap.mean > 0 for p, gap in zip(holm([gap.p for gap in gaps]), gaps, strict=True))
     return [
         *sentences,
         f"The paper's order ({' > '.join(PAPER_ORDER)}) {'shows' if holds else 'does not show'} in the means"
-        f" ({'; '.join(told)}); {clear} of its 2 differences are larger than noise.",
+        f" ({'; '.join(texts)}); {clear} of its 2 differences are larger than noise.",
     ]
 
 

@@ -83,7 +83,7 @@ class Guardian:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _tell(self, sign: str, entry: str) -> None:
+    def _write(self, sign: str, entry: str) -> None:
         assert self._shell.stdin is not None
         # Without its shell the pool still works; only the clean-up after a SIGKILL is lost.
         with self._lock, contextlib.suppress(OSError, ValueError):
@@ -91,11 +91,11 @@ class Guardian:
 
     def add(self, entry: str) -> None:
         """Add an entry that `process`, `folder` or `group` made."""
-        self._tell("+", entry)
+        self._write("+", entry)
 
     def remove(self, entry: str) -> None:
         """Remove an entry: it no longer exists."""
-        self._tell("-", entry)
+        self._write("-", entry)
 
     def close(self) -> None:
         """End the shell; it cleans up what is still listed."""

@@ -30,13 +30,13 @@ def progress(responses: int, problems: int) -> Iterator[tuple[_Advance, _Advance
 
 def _lines(responses: int, problems: int) -> tuple[_Advance, _Advance]:
     done = {"sampled": 0, "judged": 0}
-    told = time.monotonic()
+    printed_at = time.monotonic()
 
     def advance(what: str) -> None:
-        nonlocal told
+        nonlocal printed_at
         done[what] += 1
-        if done["judged"] == problems or time.monotonic() - told > _LINE_EVERY_S:
-            told = time.monotonic()
+        if done["judged"] == problems or time.monotonic() - printed_at > _LINE_EVERY_S:
+            printed_at = time.monotonic()
             sys.stderr.write(f"sampled {done['sampled']} of {responses}, judged {done['judged']} of {problems}\n")
             sys.stderr.flush()
 
