@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # imports jax: flags and data are checked before
     from azr_jax.evaluation.scoring.model import EvaluatedModel
 
 _UNSATISFIABLE = "unsatisfiable.json"
-# Samples and temperature of the published scores; of other benchmarks one greedy sample.
+# Samples and temperature of the published scores; other benchmarks have one greedy sample.
 _PUBLISHED = {files.AG_LCB_X: (20, 0.2)}
 _PROMPT_HELP = (
     "completion: MultiPL-E's beginning of a program | chat: Listing 1, in plain text and not in the model's own chat"
@@ -58,9 +58,9 @@ def add_parser(commands: Any) -> None:
         default=answers.MENDED,
         help="stop tokens of Lua, Julia and OCaml: without the empty line, as MultiPL-E published them, or both scores",
     )
-    parser.add_argument("--n", type=int, help="samples of each problem (default: 1; of ag-lcb-x 20, as published)")
+    parser.add_argument("--n", type=int, help="samples per problem (default: 1; for ag-lcb-x 20, as published)")
     parser.add_argument("--k", type=_ks, default=[], metavar="K,K", help="of pass@k (default: 1, 10 and 100 up to n)")
-    parser.add_argument("--temperature", type=float, help="0 is greedy (default: 0; of ag-lcb-x 0.2, as published)")
+    parser.add_argument("--temperature", type=float, help="0 is greedy (default: 0; for ag-lcb-x 0.2, as published)")
     parser.add_argument("--top_p", type=float, default=1.0)
     parser.add_argument("--max_tokens", type=int, default=1024, help="tokens of a response")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N problems")

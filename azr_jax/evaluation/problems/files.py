@@ -132,7 +132,7 @@ def data_version(source: Path) -> str:
 
 
 def _data_files(folder: Path) -> list[Path]:
-    """The data files below a folder, in the order of their names; of the hub's cache none."""
+    """The data files below a folder, sorted by name, without the hub's cache."""
     files = sorted(path for end in ("jsonl", "jsonl.gz", "parquet") for path in folder.glob(f"**/*.{end}"))
     return [file for file in files if ".cache" not in file.parts]
 

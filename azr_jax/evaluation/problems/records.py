@@ -242,7 +242,7 @@ _LCB_TESTS = ("public_test_cases", "private_test_cases")
 
 
 def _lcb_problem(record: dict[str, Any], suffix: str) -> StdinProblem:
-    """A problem of LiveCodeBench; of its fields Ag-LiveCodeBench-X keeps three, the private tests among them."""
+    """A problem of LiveCodeBench; of its fields Ag-LiveCodeBench-X keeps three, including the private tests."""
     for field in ("question_id", "question_content"):
         if not isinstance(record.get(field), str) or not record[field]:
             raise ValueError(f"field {field!r} is {record.get(field)!r:.60}: LiveCodeBench's problems have text there")
