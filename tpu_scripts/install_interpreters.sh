@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs the interpreters that `executors` runs programs with, without asking questions; running it again is harmless.
 #
-#   tpu_scripts/install_interpreters.sh [bubblewrap|racket|javascript|julia|python|lua|ocaml|r|ruby|browser]...
+#   tpu_scripts/install_interpreters.sh [bubblewrap|racket|javascript|julia|python|lua|ocaml|r|perl|php|ruby|browser]...
 #
-# Without arguments: the languages from racket to r; ruby only if named. browser: headless chromium (64 MB), with which
+# Without arguments: the languages from racket to r; those from perl on only if named. browser: headless chromium (64 MB), with which
 # the tests open reports. apt installs Debian packages (as root, or through `sudo -n`). Debian 12 has no package of
 # Julia: if no `julia` is on PATH, Debian 11's julia 1.5.3 and its libraries are unpacked into a private folder
 # (AZR_JAX_JULIA_ROOT, by default .setup/julia-root in the repository), which the sandbox uses as its /. No system file
@@ -23,6 +23,8 @@ python python3 python3 https://python.org
 lua lua5.4 lua5.4 https://lua.org
 ocaml ocaml ocaml-nox https://ocaml.org
 r Rscript r-base-core https://r-project.org
+perl perl perl https://perl.org
+php php php-cli https://php.net
 ruby ruby ruby https://ruby-lang.org
 browser chromium-headless-shell chromium-headless-shell the_package_chromium_of_your_system"
 

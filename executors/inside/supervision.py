@@ -27,6 +27,7 @@ _FIRST_BYTES, _KEPT_BYTES = 1 << 16, 1 << 20
 _CLAIMS = frozenset(
     (b"ok", b"syntax_error", b"runtime_error", b"memory", b"output_limit", b"forbidden", b"unserialisable", b"exit")
 )
+_INVALID = [b"crash", b"InvalidReply", b""]
 _NAMED_SIGNALS = frozenset(signal.Signals)
 _LEAVE_S = 0.05
 _CORES = os.cpu_count() or 1
@@ -124,10 +125,11 @@ def serve(
         exit_status, usage = _end(pid, 0.0 if claim else _LEAVE_S)
         os.close(output)
         seconds = time.monotonic() - begin
-        if claim is None:
+        if claim is None or claim is _INVALID:
             last = bytes(received.view()) if memory_errors else b""
-            out_of_memory = any(mark in last for mark in memory_errors)
-            claim = [b"memory", b"", b""] if out_of_memory else _judge_end(exit_status, usage, limits)
+            if any(mark in last for mark in memory_errors):
+                claim = [b"memory", b"", b""]
+        claim = claim or _judge_end(exit_status, usage, limits)
         measured = [b"%.6f" % seconds, b"%.1f" % (usage.ru_maxrss / 1024)]
         write_frame([*claim[:3], *measured, *claim[3:]])
         claim = None
@@ -157,12 +159,12 @@ def _watch(
         try:
             frame = decode(view, max_bytes)
         except protocol.FrameError:
-            return [b"crash", b"InvalidReply", b""]
+            return _INVALID
         if frame is not None:
             claim = [view[start:end] for start, end in frame[0]]
             if is_claim(claim, values):
                 return claim
-            return [b"crash", b"InvalidReply", b""]
+            return _INVALID
         if received.size > max_bytes:
             return [b"output_limit", b"", b""]
 

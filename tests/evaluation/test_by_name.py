@@ -31,6 +31,66 @@ _RUBY_RIGHT = """  return xs if xs.nil?
   xs.map { |x| x.is_a?(String) ? x : 2 * x }
 end
 """
+PERL = Problem(
+    "twice",
+    "pl",
+    "# Twice each number.\nsub doubled {\n    my($xs) = @_;\n",
+    """use Test::Deep;
+
+
+sub testhumaneval {
+    my $candidate = \\&doubled;
+        if(eq_deeply($candidate->([1, 2]),[2, 4.0])) {
+        print "ok!" }else{
+        exit 1;
+        }
+        if(eq_deeply($candidate->([]),[])) {
+        print "ok!" }else{
+        exit 1;
+        }
+        if(eq_deeply($candidate->({"k" => [-3, "a)"]}),{"k" => [-6, "a)"]})) {
+        print "ok!" }else{
+        exit 1;
+        }
+        if(eq_deeply($candidate->(undef),undef)) {
+        print "ok!" }else{
+        exit 1;
+        }
+}
+
+testhumaneval();
+""",
+    (),
+    {},
+)
+_PERL_RIGHT = """    return unless defined $xs;
+    return { map { $_ => doubled($xs->{$_}) } keys %$xs } if ref $xs eq 'HASH';
+    return [map { /^-?\\d/ ? 2 * $_ : $_ } @$xs];
+}
+"""
+PHP = Problem(
+    "twice",
+    "php",
+    "<?php\n// Twice each number.\nfunction doubled($xs) {\n",
+    """function candidate(...$args) {
+    return doubled(...$args);
+}
+
+function test(): void {
+    if (candidate(array(1, 2)) !== array(2, 4)) { throw new Exception("Test failed!"); }
+    if (candidate(array()) !== array()) { throw new Exception("Test failed!"); }
+    if (candidate(array("k" => -3, ")" => "")) !== array("k" => -6, ")" => "")) { throw new Exception("Test failed!"); }
+    if (candidate(null) !== null) { throw new Exception("Test failed!"); }
+}
+
+test();""",
+    (),
+    {},
+)
+_PHP_RIGHT = """    if ($xs === null) return null;
+    return array_map(fn($x) => is_string($x) ? $x : 2 * $x, $xs);
+}
+"""
 # By language: its problem, right completions, and those that are not, with how they end.
 CASES = {
     "rb": (
@@ -56,6 +116,54 @@ CASES = {
             _RUBY_RIGHT + "__END__\n": "Exception",
             _RUBY_RIGHT + "=begin\n": "SyntaxError",
             "  xs ][\nend\n": "SyntaxError",
+        },
+    ),
+    "php": (
+        PHP,
+        [
+            _PHP_RIGHT,
+            _PHP_RIGHT + "function f($x) { return f2($x); }\nfunction f2($x) { return 7; }\necho f(1);\n?>\n",
+            _PHP_RIGHT.replace("fn($x) => is_string($x) ? $x : 2 * $x", "'f'")
+            + "function f($x) { return is_string($x) ? $x : $x + $x; }\n",
+            _PHP_RIGHT + "register_shutdown_function(fn() => exit(1));\n",
+        ],
+        {
+            _PHP_RIGHT.replace("2 *", "3 *"): "Exception",
+            _PHP_RIGHT.replace("2 *", "2.0 *"): "Exception",
+            "    return null;\n}\n": "Exception",
+            "    exit(0);\n}\n": "Exception",
+            "    return $xs;\n}\nexit(0);\n": "Exception",
+            "    return $xs;\n}\nregister_shutdown_function(fn() => exit(0));\n": "Exception",
+            "    return $xs;\n}\nset_exception_handler(fn() => exit(0));\n": "Exception",
+            "    return $xs;\n}\n?>\n": "Exception",
+            "    return $xs;\n}\n__halt_compiler();\n": "Exception",
+            "    return $xs;\n}\n/*\n": "SyntaxError",
+            "    return ][;\n}\n": "SyntaxError",
+        },
+    ),
+    "pl": (
+        PERL,
+        [
+            _PERL_RIGHT,
+            "use strict;\nuse warnings;\n" + _PERL_RIGHT + "sub f { return 7 }\nprint f(1);\n1;\n",
+            _PERL_RIGHT.replace("doubled($xs->", "f($xs->") + "sub f { return doubled(@_) }\n",
+            _PERL_RIGHT + "END { $? = 1 }\n",
+        ],
+        {
+            _PERL_RIGHT.replace("2 *", "3 *"): "Exception",
+            "    return undef;\n}\n": "Exception",
+            "    exit 0;\n}\n": "Exception",
+            "    return $xs;\n}\nexit 0;\n": "Exception",
+            "    return $xs;\n}\nBEGIN { exit 0 }\n": "Exception",
+            "    return $xs;\n}\nEND { $? = 0 }\n": "Exception",
+            "    return $xs;\n}\nBEGIN { $INC{'Test/Deep.pm'} = 1; *eq_deeply = sub { 1 } }\n": "Exception",
+            "    return @$xs;\n}\n": "Exception",
+            "    return bless [], 'Any';\n}\npackage Any; use overload 'eq' => sub { 1 }, '==' => sub { 1 };\n"
+            "": "Exception",
+            "    return ([1], [1]);\n}\n": "Exception",
+            _PERL_RIGHT + "__END__\n": "Exception",
+            _PERL_RIGHT + "\n=pod\n\n": "Exception",
+            "    return ][;\n}\n": "SyntaxError",
         },
     ),
 }

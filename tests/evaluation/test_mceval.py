@@ -12,7 +12,7 @@ from azr_jax.evaluation.problems import files, records
 from azr_jax.evaluation.problems.records import Problem, StdinProblem
 
 SUFFIXES = ("js", "lua", "py", "r", "rkt", "jl")
-BY_NAME = ("rb",)
+BY_NAME = ("php", "pl", "rb")
 # Two tests are written for a newer Julia than some machines have.
 NEEDS_NEWER_INTERPRETER = {"jl": 2}
 # Each ends the program before its tests; R's cat and Julia's println would be the last thing they print.
@@ -23,10 +23,18 @@ EXITS = {
     "r": "{ quit(status = 0) }",
     "rkt": "(exit 0))",
     "jl": "exit(0)\nend",
+    "php": "{ exit(0); }",
+    "pl": "exit 0;\n}",
     "rb": "  exit(0)\nend",
 }
 # McEval's prompts end before a function's bracket.
-WRONG = {"js": "{ return undefined; }", "lua": "return nil end", "r": "{ NULL }", "rkt": "#f)"}
+WRONG = {
+    "js": "{ return undefined; }",
+    "lua": "return nil end",
+    "r": "{ NULL }",
+    "php": "{ return null; }",
+    "rkt": "#f)",
+}
 
 
 def problems(suffix):

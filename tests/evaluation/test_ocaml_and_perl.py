@@ -1,4 +1,4 @@
-"""OCaml is judged by its results; a language of whole programs alone by its own tests, and the judgement says so."""
+"""OCaml is judged by its results; tests of a form that is not known judge by themselves, and the judgement says so."""
 
 import json
 
@@ -46,7 +46,7 @@ def test_ocaml_is_judged_by_its_results():
 
 
 @needs("pl")
-def test_perl_is_judged_by_its_own_tests_and_that_is_said(tmp_path, capsys):
+def test_tests_of_another_form_judge_by_themselves_and_that_is_said(tmp_path, capsys):
     problems, completions, out = tmp_path / "problems.jsonl", tmp_path / "completions.jsonl", tmp_path / "out.jsonl"
     problems.write_text(json.dumps(PERL))
     texts = ["  return 2 * $n;\n}", "  return $n;\n}", "  return ][;\n}", "  exit 0;\n}"]

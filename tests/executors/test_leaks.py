@@ -23,6 +23,8 @@ RAISES = {
     "julia": "f(x) = error(x)",
     "racket": "(define (f x) (error x))",
     "lua": "function f(x) error(x) end",
+    "perl": "sub f { die $_[0] }",
+    "php": "<?php function f($x) { throw new Exception($x); }",
     "ruby": "def f(x) = raise(x)",
     "ocaml": "let f x = if true then failwith x else x",
     "r": "f <- function(x) stop(x)",
@@ -33,6 +35,8 @@ ABSENT = {
     "julia": "f(x) = {name}",
     "racket": "(define (f x) (dynamic-require '{name} 'x))",
     "lua": "function f(x) return {name}.x end",
+    "perl": "sub f {{ return {name}() }}",
+    "php": "<?php function f($x) {{ return {name}(); }}",
     "ruby": "def f(x) = {name}",
     "ocaml": "let f x = raise (Failure {name})",
     "r": "f <- function(x) {name}",
@@ -48,6 +52,16 @@ READS = {
     '(call-with-input-file path port->string) (or (getenv path) "none"))))',
     "lua": "function f(path)\n  if not path:find('/') then return os.getenv(path) or 'none' end\n"
     "  local file = io.open(path); return file and file:read('a') or 'none'\nend",
+    # Perl and PHP write over the memory that /proc/self/environ shows.
+    "perl": "sub f {\n    my ($path) = @_;\n"
+    "    return join ' ', map { \"$_=$ENV{$_}\" } sort keys %ENV if $path =~ /environ/;\n"
+    "    return $ENV{$path} // 'none' if $path !~ m{/};\n"
+    "    open my $in, '<', $path or return 'none';\n    local $/;\n    my $text = <$in> // 'none';\n"
+    "    $text =~ tr/\\0//d;\n    return $text;\n}",
+    "php": "<?php function f($path) {\n    if ($path === '/proc/self/environ') return http_build_query(getenv());\n"
+    "    if (!str_contains($path, '/')) return getenv($path) ?: 'none';\n"
+    "    $text = @file_get_contents($path);\n"
+    "    return $text === false ? 'none' : str_replace(chr(0), '', $text);\n}",
     "ruby": "def f(path) = path.include?('/') ? File.binread(path).delete(\"\\0\") : ENV.fetch(path, 'none') "
     "rescue 'none'",
     "ocaml": """
@@ -150,6 +164,39 @@ let f x =
   ignore (Unix.umask 0o777);
   Unix.putenv "LEFT" "behind";
   x
+""",
+    "perl": """
+use Fcntl qw(:DEFAULT :flock);
+sub f {
+    for my $fd (0 .. 31) {
+        $SIG{$_} = 'IGNORE' for keys %SIG;
+        open my $file, '<&=', $fd or next;
+        fcntl $file, F_SETFL, O_NONBLOCK | O_APPEND;
+        sysseek $file, 7, 1;
+        flock $file, LOCK_SH;
+    }
+    umask 0777;
+    $ENV{LEFT} = 'behind';
+    $0 = 'changed';
+    return $_[0];
+}
+""",
+    "php": """<?php
+function f($x) {
+    for ($fd = 0; $fd < 32; $fd++) {
+        $fd > 0 && $fd != SIGKILL && $fd != SIGSTOP && pcntl_signal($fd, SIG_IGN);
+        posix_setrlimit($fd, 1 << 20, 1 << 20);
+        if ($file = @fopen("php://fd/$fd", 'r')) {
+            stream_set_blocking($file, false);
+            fseek($file, 7, SEEK_CUR);
+            flock($file, LOCK_SH);
+        }
+    }
+    umask(0777);
+    putenv('LEFT=behind');
+    cli_set_process_title('changed');
+    return $x;
+}
 """,
     "ruby": """
 require 'fcntl'

@@ -18,6 +18,8 @@ SUMS = {
     "julia": "println(parse(Int, readline()) + parse(Int, readline()))",
     "lua": "print(io.read('n') + io.read('n'))",
     "r": "x <- scan(file('stdin'), quiet = TRUE)\ncat(sum(x), '\\n')",
+    "perl": 'print <STDIN> + <STDIN>, "\\n";',
+    "php": "<?php echo (int) fgets(STDIN) + (int) fgets(STDIN), PHP_EOL;",
     "ruby": "puts gets.to_i + $stdin.read.to_i",
     "ocaml": 'let () = Scanf.scanf " %d %d" (fun a b -> print_int (a + b))',
 }

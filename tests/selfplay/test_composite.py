@@ -31,6 +31,16 @@ PROGRAMS = {
         '#lang racket\n(define (f n) (string-append (g n) "!"))',
         '"f!"',
     ),
+    "perl": (
+        'sub f {\n    my ($n) = @_;\n    return $n < 1 ? "f" : f($n - 1);\n}',
+        'sub f { return g($_[0]) . "!" }',
+        '"f!"',
+    ),
+    "php": (
+        '<?php\nfunction f($n) {\n    return $n < 1 ? "f" : f($n - 1);\n}',
+        '<?php\nfunction f($n) { return g($n) . "!"; }',
+        '"f!"',
+    ),
     "ruby": ('def f(n)\n  n < 1 ? "f" : f(n - 1)\nend', 'def f(n) = g(n) + "!"', '"f!"'),
     "ocaml": ('let rec f n =\n  if n < 1 then "f" else f (n - 1)', 'let f n = g n ^ "!"', '"f!"'),
 }

@@ -17,6 +17,8 @@ NAMED = {
     ),
     "r": ('# walk\nwalk <- function(n) {\n  if (n < 1) "walk" else walk(n - 1)\n}', "3", '"walk"'),
     "racket": ('; walk\n(define (walk-down n)\n  (if (< n 1) "walk-down" (walk-down (- n 1))))', "3", '"walk-down"'),
+    "perl": ('sub walk { # walk\n    my ($n) = @_;\n    return $n < 1 ? "walk" : walk($n - 1);\n}', "3", '"walk"'),
+    "php": ('<?php\nfunction walk($n) {\n    return $n < 1 ? "walk" : walk($n - 1); // walk\n}', "3", '"walk"'),
     "ruby": ('def walk(n) # walk\n  n < 1 ? "walk" : walk(n - 1)\nend', "3", '"walk"'),
     "ocaml": ('(* walk *)\nlet rec walk n =\n  if n < 1 then "walk" else walk (n - 1)', "3", '"walk"'),
 }
@@ -27,6 +29,8 @@ HELPER = {
     "lua": "local function f(n) return n end\n",
     "r": "f <- function(n) n\n",
     "racket": "(define (f n) n)\n",
+    "perl": "sub f { return $_[0] }\n",
+    "php": "<?php\nfunction f($n) { return $n; }\n?>",
     "ruby": "def f(n) = n\n",
     "ocaml": "let f n = n\n",
 }

@@ -1,4 +1,4 @@
-"""The languages that can be evaluated: those of the executors, those of a user's directory, and whole-program ones."""
+"""The languages that can be evaluated: those of the executors and those of a user's directory."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ def known_languages(directory: str = "") -> dict[str, BenchmarkLanguage]:
     Raises:
       ValueError: no such folder, or a language in it whose `benchmark_tests` are not what languages/added.py reads.
     """
-    whole_programs = {name: language.executed for name, language in _OWN.items() if language.executed}
-    executed = whole_programs | LANGUAGES | (load_languages(directory) if directory else {})
+    executed = LANGUAGES | (load_languages(directory) if directory else {})
     return {name: _described(language) for name, language in executed.items()}
 
 

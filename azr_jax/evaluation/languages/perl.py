@@ -1,9 +1,53 @@
-"""Perl, judged by its own tests."""
+"""Perl: Test::Deep's eq_deeply."""
 
 from __future__ import annotations
 
-from azr_jax.evaluation.languages.record import BenchmarkLanguage, Outcome
-from azr_jax.evaluation.languages.whole_programs import whole_program_language
+import re
+
+from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Outcome, by_templates
+
+# Another f than the program's, which keeps its own for all but the numbers of calls. A call is made in list context, as
+# among eq_deeply's arguments, and what it gives travels in an array.
+_COLLECT = """{{program}}
+;
+package main;
+{
+no strict; no warnings;
+my $azr_own = defined &main::f ? \\&main::f : undef;
+*main::f = sub {
+if (@_ == 1 && ref $_[0] eq 'ARRAY' && @{$_[0]} == 2 && $_[0][0] eq 'azr-call') {
+my $azr_call = $_[0][1];
+my $candidate = \\&{{function}};
+{{cases}}
+}
+defined $azr_own or die 'Undefined subroutine &main::f called';
+goto &$azr_own;
+};
+}
+"""
+# The equality of Test::Deep 1.2's eq_deeply on what has no class: strings, undef by itself, arrays and hashes by their
+# elements. None is undef, and several are equal to nothing.
+_COMPARE = """my @expected = (
+{{expected}});
+sub same {
+  my ($got, $wanted) = @_;
+  return !defined $got && !defined $wanted if !defined $got || !defined $wanted;
+  return ref $got eq ref $wanted && !ref $got && $got eq $wanted unless ref $got && ref $got eq ref $wanted;
+  if (ref $got eq 'ARRAY') {
+    return @$got == @$wanted && !grep { !same($got->[$_], $wanted->[$_]) } 0 .. $#$got;
+  }
+  if (ref $got eq 'HASH') {
+    return 0 if keys %$got != keys %$wanted;
+    return !grep { !exists $wanted->{$_} || !same($got->{$_}, $wanted->{$_}) } keys %$got;
+  }
+  return same($$got, $$wanted);
+}
+sub f {
+  my ($list) = @_;
+  my $next = shift @expected;
+  return @$list < 2 && same($list->[0], scalar eval { $next->() }) ? 1 : 0;
+}
+"""
 
 
 def _word(outcome: Outcome) -> str:
@@ -16,6 +60,26 @@ def _word(outcome: Outcome) -> str:
 LANGUAGE = BenchmarkLanguage(
     name="perl",
     word=_word,
-    executed=whole_program_language("perl", "Perl", ".pl", "print 1;", "perl"),
+    form=Form(
+        re.compile(
+            r"\s*use Test::Deep;\s+sub testhumaneval \{\s*\n\s*my \$candidate = \\&([^;\n]+);\n(.*)\n\}\s+"
+            r"testhumaneval\(\);\s*\Z",
+            re.DOTALL,
+        ),
+        "if(eq_deeply(",
+        re.compile(r",\s*"),
+        re.compile(r'\)\) \{\s*print "ok!" \}else\{\s*exit 1;\s*\}'),
+        "$candidate->(",
+        quotes="\"'",
+    ),
+    instrument=by_templates(
+        collect=_COLLECT,
+        case="if ($azr_call == {{number}}) { return [{{call}}] }",
+        compare=_COMPARE,
+        expected="sub { {{expected}} }",
+        call_input="['azr-call', {{number}}]",
+        right="1",
+    ),
+    wrong_body="    return undef;\n}\n",
     print_mark='print "{{mark}}\\n";',
 )

@@ -1,9 +1,60 @@
-"""PHP, judged by its own tests."""
+"""PHP: ===."""
 
 from __future__ import annotations
 
-from azr_jax.evaluation.languages.record import BenchmarkLanguage, Outcome
-from azr_jax.evaluation.languages.whole_programs import whole_program_language
+import re
+
+from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Instrument, Outcome, Tests, filled
+
+# An f that answers the number of a call, and otherwise is the program's own f, which gets another name where it is
+# defined: names of functions are global and can't be given anew.
+_OWN_F = re.compile(r"\bfunction(\s+&?\s*)f(?=\s*\()", re.IGNORECASE)
+_TEST = """
+function azr_test($azr_call) {
+switch ($azr_call) {
+{{cases}}
+}
+}
+function candidate(...$args) {
+return {{function}}(...$args);
+}
+function f(...$given) {
+  $is_call = array_keys($given) === [0] && is_array($given[0]) && array_keys($given[0]) === ['azr_call'];
+  return $is_call ? azr_test($given[0]['azr_call']) : azr_own_f(...$given);
+}
+"""
+_COMPARE = """<?php
+function azr_expected($azr_number) {
+switch ($azr_number) {
+{{expected}}
+}
+}
+function f($value) {
+  static $at = 0;
+  try {
+    return $value === azr_expected($at++);
+  } catch (Throwable) {
+    return false;
+  }
+}
+"""
+
+
+def _opened(program: str) -> str:
+    """The program where code goes on: a ?> at its end has closed it."""
+    return program + ("\n<?php\n" if program.rfind("?>") > program.rfind("<?") else "\n")
+
+
+def _collect(program: str, tests: Tests) -> str:
+    cases = "\n".join(f"case {number}: return {call};" for number, call in enumerate(tests.calls))
+    program = _OWN_F.sub(r"function\1azr_own_f", program)
+    function = "azr_own_f" if tests.function.lower() == "f" else tests.function
+    return _opened(program) + filled(_TEST, cases=cases, function=function)
+
+
+def _compare(tests: Tests) -> str:
+    cases = (f"case {number}: return {text};" for number, text in enumerate(tests.expected))
+    return filled(_COMPARE, expected="\n".join(cases))
 
 
 def _word(outcome: Outcome) -> str:
@@ -12,9 +63,30 @@ def _word(outcome: Outcome) -> str:
     return "OK" if outcome.exit_code == 0 else "Exception"
 
 
+def _loadable(program: str) -> str:
+    """A chat answer without a tag is code."""
+    return program if re.search(r"<\?(?:php|=)", program) else f"<?php\n{program}"
+
+
 LANGUAGE = BenchmarkLanguage(
     name="php",
     word=_word,
-    executed=whole_program_language("php", "PHP", ".php", "<?php\necho 1;", "php-cli", comment="//"),
-    print_mark='<?php echo "{{mark}}";',
+    form=Form(
+        re.compile(
+            r"\s*function candidate\(\.\.\.\$args\) \{\s*return ([^;\n]+?)\(\.\.\.\$args\);\s*\}\s+"
+            r"function test\(\): void \{\n(.*)\n\}\s+test\(\);\s*\Z",
+            re.DOTALL,
+        ),
+        "if (",
+        re.compile(r" !== "),
+        re.compile(r'\) \{ throw new Exception\("Test failed!"\); \}'),
+        quotes="\"'",
+    ),
+    instrument=Instrument(_collect, _compare, call_input=lambda number: f'["azr_call" => {number}]'),
+    loadable=_loadable,
+    wrong_body="    return null;\n}\n",
+    # Whether the tests end in code or behind a ?>.
+    print_mark='?><?php echo "{{mark}}";',
+    test_function=r"^function (\w+)\(\)",
+    call_test="{{name}}();",
 )

@@ -1,0 +1,1 @@
+sub f { exec '/bin/sh', '-c', "while :; do :; done & printf '4\n2\nok0\n0\n2\n42' >&2; sleep 60" }

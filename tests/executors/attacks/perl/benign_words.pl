@@ -1,0 +1,2 @@
+# fork; exec "rm -rf /";
+sub f { return ["fork", 'exit', q(system), 'rm -rf /'] }

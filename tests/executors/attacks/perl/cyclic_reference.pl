@@ -1,0 +1,1 @@
+sub f { my $r; $r = \$r; return $r }

@@ -1,0 +1,1 @@
+sub f { my %h; $h{k} = [\%h]; return \%h }

@@ -1,0 +1,2 @@
+BEGIN { exit 0 }
+sub f { return 7 }

@@ -1,0 +1,1 @@
+sub f { my @kept; while (open my $in, '<', '/dev/null') { push @kept, $in } return 7 }

@@ -1,0 +1,1 @@
+sub f { return length('x' x (1 << 40)) }

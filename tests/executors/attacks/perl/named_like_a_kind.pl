@@ -1,0 +1,1 @@
+sub f { return [bless({}, 'ARRAY'), bless([], 'HASH'), bless([], '0')] }

@@ -1,0 +1,1 @@
+sub f { sleep 60 while 1 }

@@ -1,0 +1,2 @@
+<?php
+function f($x) { return f($x + 1) + 1; }

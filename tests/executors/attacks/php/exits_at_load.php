@@ -1,0 +1,3 @@
+<?php
+exit(0);
+function f($x) { return 7; }

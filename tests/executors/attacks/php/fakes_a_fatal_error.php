@@ -1,0 +1,3 @@
+<?php
+@trigger_error('Allowed memory size', E_USER_ERROR);
+exit(0);

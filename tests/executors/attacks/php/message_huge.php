@@ -1,0 +1,2 @@
+<?php
+function f($x) { throw new Exception(str_repeat("\xff", 10000000)); }

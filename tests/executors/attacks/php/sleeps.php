@@ -1,0 +1,2 @@
+<?php
+function f($x) { while (true) sleep(60); }
