@@ -53,7 +53,7 @@ LONGEST = (
 
 
 # Languages whose interpreters are installed by name; CI runs their tests and `make test` does not.
-BY_NAME = ("perl", "php", "ruby")
+BY_NAME = ("perl", "php", "ruby", "scheme")
 
 
 def _known_to_xla(flag: str) -> bool:

@@ -79,7 +79,7 @@ PHP = Problem(
 function test(): void {
     if (candidate(array(1, 2)) !== array(2, 4)) { throw new Exception("Test failed!"); }
     if (candidate(array()) !== array()) { throw new Exception("Test failed!"); }
-    if (candidate(array("k" => -3, ")" => "")) !== array("k" => -6, ")" => "")) { throw new Exception("Test failed!"); }
+    if (candidate(array("k)" => -3, 0 => "")) !== array("k)" => -6, 0 => "")) { throw new Exception("Test failed!"); }
     if (candidate(null) !== null) { throw new Exception("Test failed!"); }
 }
 
@@ -90,6 +90,24 @@ test();""",
 _PHP_RIGHT = """    if ($xs === null) return null;
     return array_map(fn($x) => is_string($x) ? $x : 2 * $x, $xs);
 }
+"""
+SCHEME = Problem(
+    "twice",
+    "scm",
+    '(define (doubled xs)\n  "Twice each number."\n  ',
+    """(import (srfi srfi-64))
+(define candidate doubled)
+(test-begin "HumanEval")
+(test-equal (candidate (list 1 2)) (list 2 4))
+(test-equal (candidate (list )) (list ))
+(test-equal (candidate (list -3 "a)")) (list -6 "a)"))
+(test-equal (candidate #f) #f)
+(test-end)
+""",
+    (),
+    {},
+)
+_SCHEME_RIGHT = """(if xs (map (lambda (x) (if (string? x) x (* 2 x))) xs) #f))
 """
 # By language: its problem, right completions, and those that are not, with how they end.
 CASES = {
@@ -139,6 +157,26 @@ CASES = {
             "    return $xs;\n}\n__halt_compiler();\n": "Exception",
             "    return $xs;\n}\n/*\n": "SyntaxError",
             "    return ][;\n}\n": "SyntaxError",
+        },
+    ),
+    "scm": (
+        SCHEME,
+        [
+            _SCHEME_RIGHT,
+            _SCHEME_RIGHT + "(define (f x) 7)\n(display (f 1))\n",
+            _SCHEME_RIGHT.replace("(* 2 x)", "(f x)") + "(define (f x) (+ x x))\n",
+        ],
+        {
+            _SCHEME_RIGHT.replace("* 2", "* 3"): "Exception",
+            "#f)\n": "Exception",
+            "(exit 0))\n": "Exception",
+            "xs)\n(exit 0)\n": "Exception",
+            "xs)\n(set! equal? (lambda _ #t))\n": "Exception",
+            "xs)\n(define-syntax test-equal (syntax-rules () ((_ . a) #t)))\n": "Exception",
+            "xs)\n(set! exit (lambda _ (primitive-_exit 0)))\n(set! error exit)\n": "Exception",
+            "(call/cc (lambda (k) (abort-to-prompt 'none 1))))\n": "Exception",
+            _SCHEME_RIGHT + "#|\n": "SyntaxError",
+            "xs))))\n": "SyntaxError",
         },
     ),
     "pl": (

@@ -25,6 +25,7 @@ RAISES = {
     "lua": "function f(x) error(x) end",
     "perl": "sub f { die $_[0] }",
     "php": "<?php function f($x) { throw new Exception($x); }",
+    "scheme": "(define (f x) (error x))",
     "ruby": "def f(x) = raise(x)",
     "ocaml": "let f x = if true then failwith x else x",
     "r": "f <- function(x) stop(x)",
@@ -37,6 +38,7 @@ ABSENT = {
     "lua": "function f(x) return {name}.x end",
     "perl": "sub f {{ return {name}() }}",
     "php": "<?php function f($x) {{ return {name}(); }}",
+    "scheme": "(define (f x) {name})",
     "ruby": "def f(x) = {name}",
     "ocaml": "let f x = raise (Failure {name})",
     "r": "f <- function(x) {name}",
@@ -62,6 +64,9 @@ READS = {
     "    if (!str_contains($path, '/')) return getenv($path) ?: 'none';\n"
     "    $text = @file_get_contents($path);\n"
     "    return $text === false ? 'none' : str_replace(chr(0), '', $text);\n}",
+    "scheme": "(use-modules (ice-9 textual-ports))\n(define (f path)\n  (if (not (string-index path #\\/))\n"
+    '      (or (getenv path) "none")\n      (catch #t (lambda () (string-delete #\\nul (call-with-input-file path '
+    'get-string-all))) (lambda _ "none"))))',
     "ruby": "def f(path) = path.include?('/') ? File.binread(path).delete(\"\\0\") : ENV.fetch(path, 'none') "
     "rescue 'none'",
     "ocaml": """
@@ -197,6 +202,20 @@ function f($x) {
     cli_set_process_title('changed');
     return $x;
 }
+""",
+    "scheme": """
+(define (f x)
+  (do ((fd 0 (+ fd 1))) ((= fd 32))
+    (for-each
+     (lambda (change) (catch #t change (lambda _ #f)))
+     (list (lambda () (setrlimit fd 1048576 1048576))
+           (lambda () (sigaction fd SIG_IGN))
+           (lambda () (seek (fdopen fd "r") 7 SEEK_CUR))
+           (lambda () (fcntl (fdopen fd "r") F_SETFL (logior O_NONBLOCK O_APPEND)))
+           (lambda () (flock fd LOCK_SH)))))
+  (umask #o777)
+  (setenv "LEFT" "behind")
+  x)
 """,
     "ruby": """
 require 'fcntl'

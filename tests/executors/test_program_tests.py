@@ -20,6 +20,7 @@ SUMS = {
     "r": "x <- scan(file('stdin'), quiet = TRUE)\ncat(sum(x), '\\n')",
     "perl": 'print <STDIN> + <STDIN>, "\\n";',
     "php": "<?php echo (int) fgets(STDIN) + (int) fgets(STDIN), PHP_EOL;",
+    "scheme": "(display (+ (read) (read)))",
     "ruby": "puts gets.to_i + $stdin.read.to_i",
     "ocaml": 'let () = Scanf.scanf " %d %d" (fun a b -> print_int (a + b))',
 }

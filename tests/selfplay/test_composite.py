@@ -41,6 +41,11 @@ PROGRAMS = {
         '<?php\nfunction f($n) { return g($n) . "!"; }',
         '"f!"',
     ),
+    "scheme": (
+        '(define (f n)\n  (if (< n 1) "f" (f (- n 1))))',
+        '(define (f n) (string-append (g n) "!"))',
+        '"f!"',
+    ),
     "ruby": ('def f(n)\n  n < 1 ? "f" : f(n - 1)\nend', 'def f(n) = g(n) + "!"', '"f!"'),
     "ocaml": ('let rec f n =\n  if n < 1 then "f" else f (n - 1)', 'let f n = g n ^ "!"', '"f!"'),
 }

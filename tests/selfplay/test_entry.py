@@ -19,6 +19,7 @@ NAMED = {
     "racket": ('; walk\n(define (walk-down n)\n  (if (< n 1) "walk-down" (walk-down (- n 1))))', "3", '"walk-down"'),
     "perl": ('sub walk { # walk\n    my ($n) = @_;\n    return $n < 1 ? "walk" : walk($n - 1);\n}', "3", '"walk"'),
     "php": ('<?php\nfunction walk($n) {\n    return $n < 1 ? "walk" : walk($n - 1); // walk\n}', "3", '"walk"'),
+    "scheme": ('; walk\n(define (walk n)\n  (if (< n 1) "walk" (walk (- n 1))))', "3", '"walk"'),
     "ruby": ('def walk(n) # walk\n  n < 1 ? "walk" : walk(n - 1)\nend', "3", '"walk"'),
     "ocaml": ('(* walk *)\nlet rec walk n =\n  if n < 1 then "walk" else walk (n - 1)', "3", '"walk"'),
 }
@@ -31,6 +32,7 @@ HELPER = {
     "racket": "(define (f n) n)\n",
     "perl": "sub f { return $_[0] }\n",
     "php": "<?php\nfunction f($n) { return $n; }\n?>",
+    "scheme": "(define (f n) n)\n",
     "ruby": "def f(n) = n\n",
     "ocaml": "let f n = n\n",
 }

@@ -128,6 +128,7 @@ TWICE = {
     "lua": "function f(x) return 1 end\nlocal function g(x) return x end\nf = function(x) return g(x) end",
     "perl": "sub f { return 1 }\nmy $g = sub { sub f1 { 1 } };\nsub f {\n    return $_[0];\n}",
     "php": "<?php\nfunction f($x) { return 1; }\n$g = function ($f) { return $f(1); };\nfunction f($x) { return $x; }",
+    "scheme": "(define (f x) 1)\n(define (g f) (f 1))\n(define f (lambda (x) x))",
     "ruby": "def f(x) = 1\ndef g(x)\n  def x.f = 2\nend\ndef f(x)\n  x\nend",
     "ocaml": "let f x = 1\nlet g f = f 1\nlet rec f x = x",
     "r": "f <- function(x) 1\ng <- function(f) f(1)\nf = function(x) x",

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 
-from azr_jax.evaluation.languages import added, javascript, julia, lua, ocaml, perl, php, python, r, racket, ruby
+from azr_jax.evaluation.languages import (
+    added,
+    javascript,
+    julia,
+    lua,
+    ocaml,
+    perl,
+    php,
+    python,
+    r,
+    racket,
+    ruby,
+    scheme,
+)
 from azr_jax.evaluation.languages.record import BenchmarkLanguage
 from executors import LANGUAGES, Language, load_languages
 
 _OWN = {
     module.LANGUAGE.name: module.LANGUAGE
-    for module in (racket, julia, javascript, lua, r, ocaml, php, perl, ruby, python)
+    for module in (racket, julia, javascript, lua, r, ocaml, php, perl, ruby, scheme, python)
 }
 
 

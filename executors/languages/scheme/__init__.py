@@ -1,0 +1,76 @@
+"""Scheme: Guile 3, started afresh for each program. Tested with 3.0.8.
+
+Programs are files as `guile FILE` runs them, form by form in the module (guile-user), uncompiled. f may be a `lambda*`
+with keywords; of several results the first counts.
+
+Values: numbers of the whole tower (`1`, `1.0` and `1/1` by `eqv?`: an exact and an inexact number differ), booleans,
+characters, strings, symbols, pairs and lists, vectors, bytevectors, and the unspecified value by itself
+(`*unspecified*`). Lists and symbols are written with a quotation mark, `'(1 "a" (b . c))`. Hash tables, records,
+procedures, cyclic lists and ports are no values; strings hold no bytes that are no text.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from executors import canonical, hosted
+from executors.language import Interpreter, Language, output_of
+
+# What the bare interpreter maps.
+_OVERHEAD_MIB = 128
+_MEMORY_ERRORS = ("Out of Memory", "out-of-memory", "out of memory")
+_FLAGS = ("--no-auto-compile", "-q")
+# A collector of one thread.
+_ENVIRONMENT = (("GC_MARKERS", "1"), ("GUILE_AUTO_COMPILE", "0"), ("GUILE_WARN_DEPRECATED", "no"))
+
+
+def find() -> Interpreter | None:
+    """`guile-3.0` or `guile` on PATH, of version 3."""
+    for name in ("guile-3.0", "guile"):
+        command = shutil.which(name)
+        version = re.match(r"guile \(GNU Guile\) (3\.[.\d]+)", output_of(command, "--version") if command else "")
+        if command and version:
+            return hosted.interpreter((command,), version[1], environment=_ENVIRONMENT)
+    return None
+
+
+_ATOM = (
+    r'(?:#t|#f|0|-?[1-9][0-9]{0,400}|"[ !#-\[\]-~]*"'
+    # At most 14 digits, so that the shortest text that reads back is this one; from 1e-4 on there is no exponent.
+    r"|-?(?:0\.(?!0000)|[1-9][0-9]{0,6}\.)(?:0|[0-9]{0,6}[1-9]))"
+)
+
+LANGUAGE = Language(
+    name="scheme",
+    full_name="Scheme",
+    fence="scheme",
+    fence_aliases=("scm", "guile"),
+    comment=";",
+    extension=".scm",
+    find=find,
+    install_hint="install Guile 3 (tpu_scripts/install_interpreters.sh scheme) so that `guile` is on PATH",
+    harness=Path(__file__).with_name("harness.scm"),
+    harness_argv=hosted.harness_argv(
+        lambda _, harness: [*_FLAGS, harness],
+        memory_overhead_mib=_OVERHEAD_MIB,
+        memory_errors=(),
+    ),
+    program_argv=lambda interpreter, file: [*interpreter.argv, *_FLAGS, file],
+    identity="(define (f x)\n  x)",
+    identity_input='"Hello World"',
+    identity_output='"Hello World"',
+    example="(define (f a)\n  a)",
+    skeleton="(define (f first second)\n  <state that changes step by step>\n  <result>)",
+    skeleton_input="<first> <second>",
+    definition=r"^\(define\s+(?:\(NAME[\s)]|NAME\s+\((?:lambda|case-lambda)\b)",
+    canonical_program=canonical.folder("scheme"),
+    serves=True,
+    once=False,
+    syntax_errors=("Syntax error:", "unexpected end of input", 'unexpected ")"', "unknown location: "),
+    memory_errors=_MEMORY_ERRORS,
+    memory_overhead_mib=_OVERHEAD_MIB,
+    benchmark_suffix="scm",
+    plain_value=rf"{_ATOM}|'\((?:{_ATOM}(?: {_ATOM})*)?\)",
+)

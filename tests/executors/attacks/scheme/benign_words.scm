@@ -1,0 +1,2 @@
+; (system "rm -rf /")
+(define (f x) '("fork" exit system "rm -rf /"))

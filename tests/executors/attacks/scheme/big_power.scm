@@ -1,0 +1,1 @@
+(define (f x) (expt 7 (expt 7 9)))

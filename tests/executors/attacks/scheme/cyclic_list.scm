@@ -1,0 +1,1 @@
+(define (f x) (let ((l (list 1 2))) (set-cdr! (cdr l) l) l))

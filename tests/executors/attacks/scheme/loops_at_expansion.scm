@@ -1,0 +1,2 @@
+(define-syntax m (lambda (form) (let loop () (loop))))
+(define (f x) (m))

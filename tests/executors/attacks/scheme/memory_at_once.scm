@@ -1,0 +1,1 @@
+(define (f x) (vector-length (make-vector (expt 2 40) 0)))

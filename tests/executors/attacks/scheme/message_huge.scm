@@ -1,0 +1,1 @@
+(define (f x) (error (make-string 1000000 #\x)))

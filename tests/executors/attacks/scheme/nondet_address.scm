@@ -1,0 +1,1 @@
+(define (f x) (object->string (list car (current-time) (gettimeofday))))

@@ -1,0 +1,2 @@
+(read-hash-extend #\! (lambda (char port) 42))
+(define (f x) 7)

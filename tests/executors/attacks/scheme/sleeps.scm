@@ -1,0 +1,1 @@
+(define (f x) (sleep 60) (f x))

@@ -1,0 +1,1 @@
+(define (f x) (map string->symbol '("" "a b" "1" "#f" "'" "(" "|" "a\nb" "#{" "}#" "." "\\")))
