@@ -6,8 +6,8 @@ import re
 
 from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Outcome, by_templates
 
-# Another f than the program's, which keeps its own for all but the numbers of calls. A call is made in list context, as
-# among eq_deeply's arguments, and what it gives travels in an array.
+# A new f that makes the call of a given number, and otherwise is the program's own f. A call is made in list context,
+# as in eq_deeply's arguments, and its results are passed in an array.
 _COLLECT = """{{program}}
 ;
 package main;
@@ -25,8 +25,8 @@ goto &$azr_own;
 };
 }
 """
-# The equality of Test::Deep 1.2's eq_deeply on what has no class: strings, undef by itself, arrays and hashes by their
-# elements. None is undef, and several are equal to nothing.
+# The equality of Test::Deep 1.2's eq_deeply on values without a class: strings, undef only to itself, arrays and hashes
+# by their elements. No result is undef, and several are equal to nothing.
 _COMPARE = """my @expected = (
 {{expected}});
 sub same {

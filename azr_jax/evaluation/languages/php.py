@@ -6,8 +6,8 @@ import re
 
 from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Instrument, Outcome, Tests, filled
 
-# An f that answers the number of a call, and otherwise is the program's own f, which gets another name where it is
-# defined: names of functions are global and can't be given anew.
+# An f that makes the call of a given number, and otherwise is the program's own f, which gets another name at its
+# definition: names of functions are global and can't be defined again.
 _OWN_F = re.compile(r"\bfunction(\s+&?\s*)f(?=\s*\()", re.IGNORECASE)
 _TEST = """
 function azr_test($azr_call) {
@@ -41,7 +41,7 @@ function f($value) {
 
 
 def _opened(program: str) -> str:
-    """The program where code goes on: a ?> at its end has closed it."""
+    """The program with code still open at its end, where a ?> may have closed it."""
     return program + ("\n<?php\n" if program.rfind("?>") > program.rfind("<?") else "\n")
 
 
@@ -85,7 +85,7 @@ LANGUAGE = BenchmarkLanguage(
     instrument=Instrument(_collect, _compare, call_input=lambda number: f'["azr_call" => {number}]'),
     loadable=_loadable,
     wrong_body="    return null;\n}\n",
-    # Whether the tests end in code or behind a ?>.
+    # Whether the tests end in code or after a ?>.
     print_mark='?><?php echo "{{mark}}";',
     test_function=r"^function (\w+)\(\)",
     call_test="{{name}}();",

@@ -1,6 +1,6 @@
-"""Scheme: SRFI 64's test-equal, which is equal? of what is expected and what is there.
+"""Scheme: SRFI 64's test-equal, which is equal? of the expected and the actual value.
 
-McEval's problems in Scheme all begin with `#lang racket`: they are Racket's, and none is one of Guile's.
+McEval's problems in Scheme all begin with `#lang racket`: they are for Racket, none for Guile.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, by_templates
 
-# An f after the program that answers the number of a call, and otherwise is the program's own f, if it has one.
+# An f after the program that makes the call of a given number, and otherwise is the program's own f, if it has one.
 _COLLECT = """{{program}}
 (define azr-own-f (if (defined? 'f) f #f))
 (define candidate {{function}})

@@ -1,14 +1,14 @@
 r"""Perl 5: `perl`, started afresh for each program. Tested with 5.36.0.
 
-Programs are files as `perl FILE` runs them; f is a subroutine of package main, called in list context. `caller` is not
-empty at the top level, and there is no DATA.
+Programs are files as `perl FILE` runs them, except that `caller` is not empty at the top level and there is no DATA. f
+is a subroutine of package main, called in list context.
 
-Values: undef, strings, numbers, and references to arrays, hashes and scalars, also of no object. To Perl a number and
-the string that it prints are one, and so they are here: `1`, `"1"` and `1.0` are written as 1, `"1.0"` is a string,
-true is 1 and false "". Strings are the bytes of a program without `use utf8`, written as UTF-8 where they are that,
-characters above 255 as `"\x{...}"`. A result of several values, or of none, is written in parentheses. Hashes are in
-the order of their keys, since Perl's own differs from process to process: a program that depends on it is found out
-only where two processes disagree. Objects, code, globs and what is tied are no values.
+Values: undef, strings, numbers, and unblessed references to arrays, hashes and scalars. As in Perl, a number equals the
+string that it prints: `1`, `"1"` and `1.0` are written as 1, `"1.0"` is a string, true is 1 and false "". Strings are
+the bytes of a program without `use utf8`, written as UTF-8 if they are valid, characters above 255 as `"\x{...}"`. A
+result of several values, or of none, is written in parentheses. Hashes are in the order of their keys, since Perl's
+order differs between processes: a program that depends on it is detected only if two processes disagree. Objects,
+code, globs and tied variables are not values.
 """
 
 from __future__ import annotations

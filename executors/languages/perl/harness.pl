@@ -1,13 +1,13 @@
 package main;
-# Here nothing of the harness is in sight: no pragma and no lexical variable of it.
+# Nothing of the harness is visible here: no pragma and no lexical variable.
 sub Azr::run { eval $_[0] }
 
 package Azr;
 use strict;
 no warnings;
 
-# The handle STDERR of a program: what it writes there goes nowhere, as its output does. Perl's own last words still go
-# to the descriptor, which is the reply's.
+# The program's handle STDERR: what it writes there is discarded, as its output is. Perl's own fatal messages still go to
+# the descriptor, which is the reply's.
 sub Azr::Nowhere::TIEHANDLE { bless [], $_[0] }
 sub Azr::Nowhere::AUTOLOAD { 1 }
 
@@ -25,7 +25,7 @@ my $refuse = sub { $culprit = $_[0]; die $UNSERIALISABLE };
 my %ESCAPES = ("\n" => '\n', "\t" => '\t', "\r" => '\r', '"' => '\"', '\\' => '\\\\', '$' => '\$', '@' => '\@');
 my $UTF8 = qr/[\xC2-\xDF][\x80-\xBF]|\xE0[\xA0-\xBF][\x80-\xBF]|[\xE1-\xEC\xEE\xEF][\x80-\xBF]{2}|\xED[\x80-\x9F][\x80-\xBF]
   |\xF0[\x90-\xBF][\x80-\xBF]{2}|[\xF1-\xF3][\x80-\xBF]{3}|\xF4[\x80-\x8F][\x80-\xBF]{2}/x;
-# No-break and zero-width spaces and what changes the direction of text.
+# No-break and zero-width spaces and marks that change the direction of text.
 my $INVISIBLE = qr/\xC2[\x80-\xA0\xAD]|\xE2\x80[\x8B-\x8F\xA8-\xAE]|\xE2\x81[\xA0-\xAF]|\xEF\xBB\xBF/;
 
 my $bytes_text = sub {
@@ -34,8 +34,7 @@ my $bytes_text = sub {
   return join '', map { sprintf '\x%02x', $_ } unpack 'C*', $bytes;
 };
 
-# The bytes of a string as they are where they are UTF-8, as in a program without `use utf8`; characters above 255 by
-# number.
+# The bytes of a string, unchanged if they are UTF-8, as in a program without `use utf8`; characters above 255 by number.
 my $string_text = sub {
   my ($string) = @_;
   if ($string =~ /[^\x00-\xFF]/) {
@@ -47,10 +46,10 @@ my $string_text = sub {
   return "\"$string\"";
 };
 
-# A number with the digits that it takes. Whether Perl prints a whole one with an exponent depends on how it was made.
+# A number with as many digits as it needs. Whether Perl prints an integer with an exponent depends on how it was made.
 my $number_text = sub {
   my ($number) = @_;
-  # Of a string ^ gives as many bytes of 0.
+  # On strings ^ returns as many bytes of 0.
   my $copy = $number;
   my $text = "$number";
   return $text if $text !~ /^-?\d[\x00-\x7F]*\z/ || ($copy ^ $copy) ne '0';
@@ -63,7 +62,7 @@ my $number_text = sub {
   return $text;
 };
 
-# To Perl a number and the string that it prints are one: both are written as the number.
+# In Perl a number equals the string that it prints: both are written as the number.
 my $scalar_text = sub {
   my ($scalar) = @_;
   my $text = $number_text->($scalar);
@@ -116,10 +115,10 @@ $emit = sub {
   $refuse->("a reference to $kind");
 };
 
-# The text of a list: of one value, of several or none in brackets if it is f's result.
+# The text of a list: one value, or several or none, in parentheses if it is f's result.
 my $list_text = sub {
   my ($list, $is_result, $max) = @_;
-  # In bytes, and loosely with separators; exactly at the end.
+  # An estimate in bytes, with separators; the end checks exactly.
   $left = 4 * $max + 64;
   my $text = $items->($list, 0);
   $text = "($text)" if $is_result && @$list != 1;
@@ -129,7 +128,7 @@ my $list_text = sub {
   return $text;
 };
 
-# Values from text: literals alone, nothing is run ---------------------------------------------------------------------
+# Values from text: only literals, nothing is run ----------------------------------------------------------------------
 
 my %SIMPLE = (n => "\n", t => "\t", r => "\r", f => "\f", a => "\a", e => "\e", 0 => "\0");
 my $fail = sub { die $NOT_A_VALUE };
@@ -155,7 +154,7 @@ my $read_string = sub {
 };
 my $skip = sub { ${$_[0]} =~ /\G(?:\s+|#[^\n]*(?:\n|\z))+/gc };
 
-# The values that one expression gives: one, or those of a list in parentheses.
+# The values of one expression: one, or those of a list in parentheses.
 my $read_value;
 $read_value = sub {
   my ($text, $depth) = @_;
@@ -234,7 +233,7 @@ my $failure = sub {
     return ['runtime_error', ref $problem, 'the exception is a reference'];
   }
   my $class = $class_of->($problem);
-  # How an object shows itself is the program's own.
+  # The program defines how its objects are shown.
   my $shown = eval { "$problem" };
   return ['runtime_error', $clean->(defined $class ? $class : 'die', $max), $clean->($shown, $max)];
 };

@@ -1,10 +1,10 @@
 """PHP: `php`, started afresh for each program. Tested with 8.2.
 
-Programs are files as `php FILE` runs them, with assertions on (`zend.assertions=1`); one without any `<?php` is taken
-for code. f is called with positional and named arguments.
+Programs are files as `php FILE` runs them, with assertions on (`zend.assertions=1`); one without any `<?php` is read as
+code. f is called with positional and named arguments.
 
 Values: null, booleans, integers, floats (`INF`, `NAN` for what has no literal), strings of any bytes, and arrays in
-their order, which `===` compares too. `1`, `1.0`, `true` and `"1"` differ. Objects, closures and resources are no
+their order, which `===` compares too. `1`, `1.0`, `true` and `"1"` differ. Objects, closures and resources are not
 values, and there are no big integers.
 """
 

@@ -1,6 +1,6 @@
 <?php
-// What a program can't replace: PHP's own functions and a class that is there before it. In the global scope, where the
-// program runs, is nothing else.
+// A program can't replace PHP's own functions, nor a class that exists before it. The global scope, where the program
+// runs, has nothing else.
 final class AzrRefused extends Exception
 {
     public function __construct(public readonly array $claim)
@@ -91,7 +91,7 @@ final class AzrHarness
     private static function argumentsText(array $arguments): string
     {
         ini_set('serialize_precision', '-1');
-        // In bytes, and loosely with separators; exactly at the end.
+        // An estimate in bytes, with separators; the end checks exactly.
         self::$left = 4 * self::$valueChars + 64;
         $texts = [];
         foreach ($arguments as $name => $value) {
@@ -105,7 +105,7 @@ final class AzrHarness
         return $text;
     }
 
-    // Values from text: literals alone, nothing is run ------------------------------------------------------------------
+    // Values from text: only literals, nothing is run -------------------------------------------------------------------
 
     private static function noValue(): never
     {
@@ -163,7 +163,7 @@ final class AzrHarness
     private static function number(string $word): int|float
     {
         $word = str_replace('_', '', $word);
-        // As PHP's own parser: what is too large for an integer is a float.
+        // As in PHP's parser: a number too large for an integer is a float.
         return match (true) {
             (bool) preg_match('/^0[xX]/', $word) => hexdec($word),
             (bool) preg_match('/^0[bB]/', $word) => bindec($word),
@@ -250,7 +250,7 @@ final class AzrHarness
         return $arguments;
     }
 
-    // Of any expressions, evaluated where nothing of a program is.
+    // The arguments, any expressions, evaluated without a program.
     private static function evaluateArguments(string $text): array
     {
         eval('function f() { throw new Error("an input can\'t call f: it is evaluated before and without the program"); }');
@@ -304,7 +304,7 @@ final class AzrHarness
         return ['runtime_error', get_class($error), $error->getMessage()];
     }
 
-    // Whether it is the text of the program that does not compile, and not one that the program evaluates.
+    // Whether the program's text does not compile, rather than a text that the program evaluates.
     private static function isOfProgram(string $file): bool
     {
         return !self::$running && substr_count($file, "eval()'d code") === 1;
@@ -330,7 +330,7 @@ final class AzrHarness
         exit(0);
     }
 
-    /** Errors that nothing can catch, told when PHP ends. */
+    /** Reports, when PHP ends, errors that nothing can catch. */
     public static function atEnd(): void
     {
         $error = error_get_last();
@@ -382,7 +382,7 @@ final class AzrHarness
         return self::$isProgram ? self::code($source) : '';
     }
 
-    // A fatal error of PHP's own, at which there is memory left to tell it.
+    // A fatal error of PHP itself; memory is left to report it.
     private static function boundMemory(): void
     {
         preg_match('/Max address space\s+(\d+)/', (string) @file_get_contents('/proc/self/limits'), $limit);
@@ -392,7 +392,7 @@ final class AzrHarness
         }
     }
 
-    // As eval takes it. What has no tag at all is taken for code, which a model may leave it out of.
+    // As eval reads it. A text without any tag is read as code: a model may leave the tag out.
     private static function code(string $source): string
     {
         $source = preg_replace('/^(?:\xEF\xBB\xBF)?(?:#![^\n]*\n)?/', '', $source);

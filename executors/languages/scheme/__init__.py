@@ -6,7 +6,7 @@ with keywords; of several results the first counts.
 Values: numbers of the whole tower (`1`, `1.0` and `1/1` by `eqv?`: an exact and an inexact number differ), booleans,
 characters, strings, symbols, pairs and lists, vectors, bytevectors, and the unspecified value by itself
 (`*unspecified*`). Lists and symbols are written with a quotation mark, `'(1 "a" (b . c))`. Hash tables, records,
-procedures, cyclic lists and ports are no values; strings hold no bytes that are no text.
+procedures, cyclic lists and ports are not values; strings hold only text, not other bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from executors.language import Interpreter, Language, output_of
 _OVERHEAD_MIB = 128
 _MEMORY_ERRORS = ("Out of Memory", "out-of-memory", "out of memory")
 _FLAGS = ("--no-auto-compile", "-q")
-# A collector of one thread.
+# A garbage collector of one thread.
 _ENVIRONMENT = (("GC_MARKERS", "1"), ("GUILE_AUTO_COMPILE", "0"), ("GUILE_WARN_DEPRECATED", "no"))
 
 

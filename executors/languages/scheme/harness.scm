@@ -1,6 +1,6 @@
 (define-module (azr harness) #:use-module (rnrs bytevectors) #:use-module (ice-9 binary-ports) #:export ())
-;; What is used after a program has run is bound in this `let`, in the scope of this file alone: a program that assigns
-;; to the names of Guile's own module changes nothing here.
+;; All procedures used after a program has run are bound in this `let`, in the scope of this file only: a program that
+;; assigns to the names of Guile's own module changes nothing here.
 (define-syntax-rule (with-own (name ...) body ...)
   (let ((name name) ...) body ...))
 
@@ -51,7 +51,7 @@
                   (else (loop (+ at 1) begin))))))
     (put! "\""))
 
-  ;; As `write` has it, if the reader gives the same symbol for that.
+  ;; As `write` writes it, if the reader returns the same symbol for that.
   (define (put-symbol! symbol)
     (let ((text (simple-format #f "~S" symbol)))
       (if (not (eq? symbol (catch #t (lambda () (read (open-input-string text))) (lambda _ #f)))) (refuse "symbol"))
@@ -72,7 +72,7 @@
           ((pair? value)
            (put! "(")
            (emit! (car value) (+ depth 1) #t)
-           ;; Whoever makes a list endless meets the limit on characters.
+           ;; An endless list reaches the limit on characters.
            (let loop ((rest (cdr value)))
              (cond ((null? rest) (put! ")"))
                    ((pair? rest) (put! " ") (emit! (car rest) (+ depth 1) #t) (loop (cdr rest)))
@@ -109,7 +109,7 @@
             (loop (cdr values) #f))))
     (apply string-append (reverse! pieces)))
 
-  ;; Values from text: what the reader gives, quotations and constructors; nothing is run ------------------------------
+  ;; Values from text: the reader's data, quotations and constructors; nothing is run ----------------------------------
 
   (define (no-value) (stop "forbidden" "NotAValue" ""))
   (define (read-all text)
@@ -132,7 +132,7 @@
           ((or (number? datum) (string? datum) (boolean? datum) (symbol? datum) (null? datum) (char? datum)) #t)
           (else (no-value)))
     (copied datum))
-  ;; Literals are constants; what a program gets it may change.
+  ;; Literals are constants, but a program may change its inputs.
   (define (copied datum)
     (cond ((pair? datum) (cons (copied (car datum)) (copied (cdr datum))))
           ((string? datum) (string-append datum))
@@ -159,7 +159,7 @@
       (if (or (null? data) (and single (pair? (cdr data)))) (no-value))
       (map (lambda (datum) (if (and (keyword? datum) (not single)) datum (build datum 0))) data)))
 
-  ;; Of any expressions, evaluated where nothing of a program is.
+  ;; The arguments, any expressions, evaluated without a program.
   (define (evaluate-arguments text max)
     (define data (catch claim-tag (lambda () (read-all text))
                    (lambda _ (stop "forbidden" "NotAValue" "no argument list: its parentheses are not balanced"))))
@@ -229,7 +229,7 @@
                    max-chars))
                 lists))))
       (lambda (key . arguments) (failure key arguments max))))
-  ;; Of several results the first counts; of none it is unspecified.
+  ;; The first of several results counts; without a result the value is unspecified.
   (define call-with-values*
     (let ((call-with-values call-with-values))
       (lambda (thunk) (call-with-values thunk (lambda results (if (pair? results) (car results) (if #f #f)))))))
@@ -249,7 +249,7 @@
             (set! at (+ at size))
             (loop (- count 1) (cons field fields))))))
 
-  ;; What is no UTF-8 becomes bytes of Latin-1 between marks, so that no other text is the same.
+  ;; Bytes that are not UTF-8 become Latin-1 between marks, so that no other text is the same.
   (define (text-of bytes)
     (catch #t (lambda () (utf8->string bytes))
       (lambda _ (string-append "\x00#" (apply string (map integer->char (bytevector->u8-list bytes)))))))
