@@ -39,6 +39,7 @@ TESTS = {
         "test_the_speed_of_judging_times_both_ways",
     ),
     ("azr_jax.plan", ""): ("tests/plan/test_simulation.py", "test_the_command_plans_without_compiling"),
+    ("azr_jax.plan.drafts", ""): ("tests/plan/test_drafts.py", "test_the_command_reads_a_run"),
     ("azr_jax.speed", "sampler"): (
         "tests/speed/test_speed_commands.py",
         "test_the_sampler_is_measured_at_the_tiny_size",
