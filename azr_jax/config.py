@@ -314,6 +314,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 
 
 def _build(kind: type, mapping: Mapping[str, Any], prefix: str) -> Any:
+    if not isinstance(mapping, Mapping):
+        raise ValueError(f"config key {prefix[:-1]}={mapping!r}: must be a section of keys")
     hints = typing.get_type_hints(kind)
     unknown = sorted(set(mapping) - set(hints))
     if unknown:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from azr_jax.report.markup import table, text, visible
 from azr_jax.report.runs import RunData
 from azr_jax.report.tables import Counts, heldout_rows
 from azr_jax.selfplay.parsing import REASONS
-from configs import base
+from azr_jax.workdir.settings import completed
 
 _HEAD = ("run", "seed", "step", "minutes", "rewards", "held-out before", "after", "change")
 _HELDOUT_HEAD = (
@@ -101,7 +100,7 @@ def _alerts(run: RunData) -> str:
     if not run.rows:
         return ""
     try:
-        watch = Watch(from_mapping(_of_this_version(run.config)))
+        watch = Watch(from_mapping(completed(run.config)))
     except (ValueError, KeyError, TypeError):
         return '<p class="note">Alerts: not known, the run is of another version.</p>'
     raised = []
@@ -112,16 +111,6 @@ def _alerts(run: RunData) -> str:
         return '<p class="note">No alerts.</p>'
     rows = [(f"step {step}", alert.finding, alert.meaning, alert.advice) for step, alert in raised]
     return f"<h3>Alerts</h3>{table(('when', 'what', 'usual cause', 'try'), rows, 'alerts')}"
-
-
-def _of_this_version(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run of any version: those added since as they are by default, without those that went."""
-    return {
-        key: value | {name: of[name] for name in value if name in (of := config.get(key, {}))}
-        if isinstance(value, dict)
-        else config.get(key, value)
-        for key, value in base.get_config().to_dict().items()
-    }
 
 
 def _reached(run: RunData) -> int:

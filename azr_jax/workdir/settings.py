@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from etils import epath
@@ -45,7 +45,7 @@ def _may_change(key: str, scores: bool) -> bool:
 
 def changed_settings(workdir: epath.PathLike, config: Config) -> list[str]:
     """`config.differences` of the workdir's settings and these. Raises ValueError as `read_settings`."""
-    return differences(read_settings(workdir), json.loads(config.to_json()))
+    return differences(completed(read_settings(workdir)), json.loads(config.to_json()))
 
 
 def read_config(workdir: epath.PathLike, step: int | None = None) -> Config:
@@ -58,9 +58,20 @@ def read_config(workdir: epath.PathLike, step: int | None = None) -> Config:
     if step is not None:
         file, settings = host_file(path, step), saved_settings(path, step) or settings
     try:
-        return from_mapping(settings)
+        return from_mapping(completed(settings))
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
+
+
+def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` as in config.json, and those that an earlier version did not have, as they are by default."""
+    from configs import base  # beside this package; no other function here needs it
+
+    every = dict(settings)
+    for key, default in json.loads(json.dumps(base.get_config().to_dict())).items():
+        own = settings.get(key, default)
+        every[key] = default | own if isinstance(default, dict) and isinstance(own, dict) else own
+    return every
 
 
 def read_settings(workdir: epath.PathLike) -> dict[str, Any]:

@@ -73,3 +73,16 @@ def test_a_workdir_that_cannot_be_written(tmp_path):
     for place in (tmp_path / "file" / "run", "/proc/azr_jax_run"):
         with pytest.raises(OSError, match=r"can't be written .*choose another --workdir"):
             open_workdir(place, config(), allow_config_change=False)
+
+
+def test_a_run_of_an_earlier_version_lacks_what_was_added_since(tmp_path):
+    """Status, export, evaluation and a resume take it as it is by default; another value is a change."""
+    open_workdir(tmp_path, config(), allow_config_change=False)
+    (tmp_path / "checkpoints").mkdir()
+    settings = json.loads((tmp_path / "config.json").read_text())
+    del settings["learner"]["kl_coef"], settings["languages"], settings["monitoring"]
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert read_config(tmp_path).learner == config().learner
+    with pytest.raises(ValueError, match=r"learner\.kl_coef: 0\.0 -> 0\.1"):
+        open_workdir(tmp_path, config(languages=read_config(tmp_path).languages, learner__kl_coef=0.1), False)
+    open_workdir(tmp_path, config(languages=read_config(tmp_path).languages), allow_config_change=False)
