@@ -42,7 +42,7 @@ setup-smollm2: setup-test
 
 # Interpreters that neither make demo nor make test installs.
 setup-by-name: setup-test
-	@tpu_scripts/install_interpreters.sh perl php ruby scheme || \
+	@tpu_scripts/install_interpreters.sh perl php ruby scheme fortran || \
 	  echo "setup: GOING ON WITHOUT what is named above; the tests that need it are skipped by name" >&2
 
 test-ci: setup-by-name setup-smollm2

@@ -291,6 +291,9 @@ def _speed(arguments: argparse.Namespace, output: TextIO) -> int:
                 output.write(f"{name:12} not installed: {LANGUAGES[name].install_hint}\n")
                 continue
             _require_installed(LANGUAGES[name])
+            if LANGUAGES[name].harness is None:
+                output.write(f"{name:12} has whole programs alone: there are no calls to count\n")
+                continue
             row = speed.rates(LANGUAGES[name], arguments.seconds)
             rows.append(row)
             output.write(f"{name:12} {_figures(row)}\n")

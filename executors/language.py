@@ -94,6 +94,8 @@ class Language:
     supported; once: whether `--once` is: without it a cold start is a serving harness that is asked once. hosted.py
     makes harness_argv for an interpreter that can't contain itself.
     program_argv: from interpreter and file to the argv of a whole program; by default the interpreter's with the file.
+    compile_argv: from interpreter and file to the argv of what compiles a whole program and writes the executable to
+    its standard output; program_argv then gets the executable. None: a program is run as its text.
     syntax_errors: substrings of stderr that mark a syntax error of a whole program.
     identity: a program whose f returns its argument; identity_input, identity_output: a value for it, canonical;
     example: a minimal program in the language, shown in prompts. skeleton, skeleton_input: the form of a program of two
@@ -136,6 +138,7 @@ class Language:
     example: str
     canonical_program: Callable[[str], str]
     program_argv: Callable[[Interpreter, str], Sequence[str]] = lambda interpreter, file: (*interpreter.argv, file)
+    compile_argv: Callable[[Interpreter, str], Sequence[str]] | None = None
     serves: bool = False
     tested: tuple[str, ...] = ()
     sample: tuple[tuple[str, tuple[str, ...]], ...] = ()

@@ -30,6 +30,8 @@ _RESIDENT_MIB, _OWN_TASKS = 256, 16
 _NEVER_CLAIMED = frozenset((Status.INFRASTRUCTURE, Status.NONDETERMINISTIC))
 _STATUSES = frozenset(Status)
 _CANCELLED = "the pool is closed"
+# Of a compiler: its executable is what it prints.
+_COMPILING = Limits(wall_s=60.0, cpu_s=30.0, memory_mib=2048, output_bytes=16 << 20, file_mib=16)
 
 
 class Request(enum.StrEnum):
@@ -105,6 +107,7 @@ class Worker:
         self._on_sleep = on_sleep
         self._is_cancelled = is_cancelled
         self._serving: dict[int, Contained] = {}
+        self._compiled: tuple[bytes, bytes] | None = None
         # A reply holds one value per input (at most 4 bytes per character), a message and a few short fields.
         self._value_bytes = 4 * limits.value_chars + 8
         self._fixed_bytes = 8 * limits.message_chars + 4096
@@ -215,7 +218,7 @@ class Worker:
     def _launch(self, mode: Mode, seed: int) -> Launch:
         harness = self._language.harness
         if harness is None:
-            raise StartError(f"language {self._language.name} has no harness")
+            raise StartError(f"{self._language.name} has whole programs alone: send it jobs of the kind program")
         launch = Launch(
             mode=mode,
             argv=lambda folder: self._language.harness_argv(self._interpreter, f"{folder}/{harness.name}", mode.value),
@@ -225,14 +228,14 @@ class Worker:
             harness_dir=harness.parent,
             file_mib=self._limits.file_mib,
         )
-        return self._bounded(launch)
+        return self._bounded(launch, self._limits)
 
-    def _bounded(self, launch: Launch) -> Launch:
+    def _bounded(self, launch: Launch, limits: Limits) -> Launch:
         """`launch` with the limits of the worker's control group, and whether its programs may start threads."""
         return dataclasses.replace(
             launch,
-            bound_mib=self._limits.memory_mib + self._language.memory_overhead_mib + _RESIDENT_MIB,
-            tasks=self._limits.processes + _OWN_TASKS,
+            bound_mib=limits.memory_mib + self._language.memory_overhead_mib + _RESIDENT_MIB,
+            tasks=limits.processes + _OWN_TASKS,
             threads=self._language.threads,
             hardens=self._language.hardens,
         )
@@ -257,32 +260,63 @@ class Worker:
 
     def run_program(self, job_id: str, source: bytes, stdin: bytes = b"") -> Verdict:
         """Run a whole program in a fresh process with the real interpreter, `stdin` on its standard input."""
-        name = f"program{self._language.extension}"
-        launch = Launch(
+        language, name = self._language, f"program{self._language.extension}"
+        if language.compile_argv is not None:
+            executable = self._compile(job_id, name, source)
+            if isinstance(executable, Verdict):
+                return executable
+            name, source = "program", executable
+        return self._run_file(job_id, self._program(name, source, stdin), self._limits)[0]
+
+    def _program(self, name: str, source: bytes, stdin: bytes) -> Launch:
+        return Launch(
             mode=Mode.PROGRAM,
             argv=lambda folder: self._language.program_argv(self._interpreter, f"{folder}/{name}"),
             interpreter=self._interpreter,
             tier=self._tier,
             hash_seed=FIRST_SEED,
-            memory_mib=self._limits.memory_mib + self._language.memory_overhead_mib,
-            cpu_s=self._limits.cpu_s,
             file_mib=self._limits.file_mib,
             source_name=name,
             source=source,
             stdin=stdin,
-            output_bytes=self._limits.output_bytes,
         )
-        launch = self._bounded(launch)
+
+    def _compile(self, job_id: str, name: str, source: bytes) -> bytes | Verdict:
+        """The executable of a program's text, kept for the next test of the same program; or why there is none."""
+        if self._compiled is None or self._compiled[0] != source:
+            compile_argv = self._language.compile_argv
+            assert compile_argv is not None
+            launch = dataclasses.replace(
+                self._program(name, source, b""),
+                argv=lambda folder: compile_argv(self._interpreter, f"{folder}/{name}"),
+                children=True,
+                file_mib=_COMPILING.file_mib,
+            )
+            verdict, executable = self._run_file(job_id, launch, _COMPILING)
+            if not verdict.ok:
+                failed = Status.SYNTAX_ERROR if verdict.status is Status.RUNTIME_ERROR else verdict.status
+                return dataclasses.replace(verdict, status=failed, stdout="")
+            self._compiled = source, executable
+        return self._compiled[1]
+
+    def _run_file(self, job_id: str, launch: Launch, limits: Limits) -> tuple[Verdict, bytes]:
+        """The verdict of a PROGRAM within `limits`, and what it printed."""
+        launch = dataclasses.replace(
+            self._bounded(launch, limits),
+            memory_mib=limits.memory_mib + self._language.memory_overhead_mib,
+            cpu_s=limits.cpu_s,
+            output_bytes=limits.output_bytes,
+        )
         for _ in range(2):
             if self._is_cancelled():
-                return Verdict(job_id, Status.INFRASTRUCTURE, message=_CANCELLED)
+                return Verdict(job_id, Status.INFRASTRUCTURE, message=_CANCELLED), b""
             begin = time.monotonic()
             try:
                 process = start(launch, self._guardian)
             except (OSError, ValueError) as error:
-                return Verdict(job_id, Status.INFRASTRUCTURE, message=f"the sandbox does not start: {error}")
+                return Verdict(job_id, Status.INFRASTRUCTURE, message=f"the sandbox does not start: {error}"), b""
             try:
-                status, outputs = _drain(process, self._limits, begin)
+                status, outputs = _drain(process, limits, begin)
                 code = None if status else process.exit_code(BACKUP_S)
                 if code == 128 + signal.SIGKILL and process.ran_out_of_memory():
                     status = Status.MEMORY
@@ -291,13 +325,12 @@ class Worker:
                 process.kill()
             if status is not None or code != 128 + signal.SIGKILL:
                 verdict = self._judge_program(job_id, status, code, outputs)
-                limit = self._limits.reached(
-                    verdict.status, seconds, f"{self._limits.output_bytes} bytes, or the folder is full"
-                )
-                return dataclasses.replace(
+                limit = limits.reached(verdict.status, seconds, f"{limits.output_bytes} bytes, or the folder is full")
+                verdict = dataclasses.replace(
                     verdict, message=limit or verdict.message, seconds=seconds, memory_mib=process.peak_memory_mib
                 )
-        return Verdict(job_id, Status.INFRASTRUCTURE, message="the program was killed from outside, twice")
+                return verdict, outputs[0]
+        return Verdict(job_id, Status.INFRASTRUCTURE, message="the program was killed from outside, twice"), b""
 
     def _judge_program(
         self, job_id: str, status: Status | None, code: int | None, outputs: tuple[bytes, bytes]

@@ -52,7 +52,8 @@ LONGEST = (
 )
 
 
-# Languages whose interpreters are installed by name; CI runs their tests and `make test` does not.
+# Languages with values whose interpreters are installed by name (Fortran has whole programs alone); CI runs their tests
+# and `make test` does not.
 BY_NAME = ("perl", "php", "ruby", "scheme")
 
 

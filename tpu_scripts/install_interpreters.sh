@@ -2,7 +2,7 @@
 # Installs the interpreters that `executors` runs programs with, without asking questions; running it again is harmless.
 #
 #   tpu_scripts/install_interpreters.sh [bubblewrap|racket|javascript|julia|python|lua|ocaml|r|browser]...
-#     or [perl|php|ruby|scheme]...
+#     or [perl|php|ruby|scheme|fortran]...
 #
 # Without arguments: the languages from racket to r; those from perl on only if named. browser: headless chromium (64 MB), with which
 # the tests open reports. apt installs Debian packages (as root, or through `sudo -n`). Debian 12 has no package of
@@ -28,6 +28,7 @@ perl perl perl https://perl.org
 php php php-cli https://php.net
 ruby ruby ruby https://ruby-lang.org
 scheme guile guile-3.0 https://gnu.org/software/guile
+fortran gfortran gfortran https://gcc.gnu.org/fortran
 browser chromium-headless-shell chromium-headless-shell the_package_chromium_of_your_system"
 
 say() { printf '%s\n' "install_interpreters: $*" >&2; }

@@ -20,7 +20,7 @@ def run_languages(config: Config) -> dict[str, Language]:
     """The run's languages by name.
 
     Raises:
-      ValueError: a language that no file describes.
+      ValueError: a language that no file describes, or of which only whole programs run.
       RuntimeError: an interpreter that is not installed, with how to install it.
     """
     known = dict(LANGUAGES)
@@ -35,6 +35,11 @@ def run_languages(config: Config) -> dict[str, Language]:
         if known[name].find() is None:
             raise RuntimeError(
                 f"languages={config.languages!r}: no {name} interpreter found; {known[name].install_hint}"
+            )
+        if known[name].harness is None:
+            raise ValueError(
+                f"languages={config.languages!r}: {name} has whole programs alone and no values to play with; "
+                "evaluate in it, and train in another"
             )
         chosen[name] = known[name]
     return chosen

@@ -66,6 +66,7 @@ class Launch:
     bound_mib, tasks: limits of its control group, if there is one; 0: none.
     threads: whether the process that runs untrusted code may start threads of the operating system. hardens: whether
     the harness puts the child filter on it.
+    children: whether a PROGRAM may start processes, as a compiler does, which runs nothing of what it reads.
     file_mib: largest file that can be written. source_name, source: the file of a PROGRAM; stdin: its standard input;
     output_bytes: how much it may print.
     """
@@ -82,6 +83,7 @@ class Launch:
     tasks: int = 0
     threads: bool = True
     hardens: bool = True
+    children: bool = False
     file_mib: int = 1
     source_name: str = ""
     source: bytes = b""

@@ -85,7 +85,7 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) 
     """
     program = launch.mode is Mode.PROGRAM
     namespaces = launch.tier is Tier.NAMESPACES
-    if launch.mode is Mode.SERVE:
+    if launch.mode is Mode.SERVE or launch.children:
         outer = seccomp.worker_filter()
     else:
         read_only = launch.tier is Tier.LIMITS if program else not launch.hardens

@@ -1,6 +1,7 @@
 """McEval's canonical solutions pass and mutants of them do not; problems of standard input in any language."""
 
 import json
+import re
 
 import pytest
 from recorded import DATA, needs, needs_data
@@ -12,7 +13,7 @@ from azr_jax.evaluation.problems import files, records
 from azr_jax.evaluation.problems.records import Problem, StdinProblem
 
 SUFFIXES = ("js", "lua", "py", "r", "rkt", "jl")
-BY_NAME = ("php", "pl", "rb")
+BY_NAME = ("f90", "php", "pl", "rb")
 # Two tests are written for a newer Julia than some machines have.
 NEEDS_NEWER_INTERPRETER = {"jl": 2}
 # Each ends the program before its tests; R's cat and Julia's println would be the last thing they print.
@@ -27,6 +28,13 @@ EXITS = {
     "pl": "exit 0;\n}",
     "rb": "  exit(0)\nend",
 }
+
+
+def ending(solution, statement):
+    """A solution in Fortran that ends the program where it would return."""
+    return re.sub(r"(?i)^(\s*)(end (?:function|subroutine))|\breturn\b", rf"\1{statement}\n\1\2", solution, flags=re.M)
+
+
 # McEval's prompts end before a function's bracket.
 WRONG = {
     "js": "{ return undefined; }",
@@ -51,7 +59,15 @@ def check(suffix, chosen):
     """Canonical solutions pass; wrong bodies, and those that end the program, do not."""
     right = [(problem, Completion(problem.name, problem.record["canonical_solution"])) for problem in chosen]
     wrong = WRONG.get(suffix) or known_language(suffix).wrong_body
-    mutants = [(problem, Completion(problem.name, text)) for problem in chosen for text in (wrong, EXITS[suffix])]
+    mutants = [
+        (problem, Completion(problem.name, text))
+        for problem in chosen
+        for text in (
+            (wrong, EXITS[suffix])
+            if suffix in EXITS
+            else (ending(problem.record["canonical_solution"], how) for how in ("stop", "error stop"))
+        )
+    ]
     judgements = judged(suffix, [*right, *mutants])
     failed = [(item.name, item.status, item.stderr[-300:]) for item in judgements[: len(right)] if not item.passed]
     passed = [item.name for item in judgements[len(right) :] if item.passed]

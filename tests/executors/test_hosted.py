@@ -1,8 +1,11 @@
 """What programs of hosted languages can't do to their harness: they are all given the same files of it."""
 
 import pytest
+from conftest import BY_NAME
 
 from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status
+from executors.sandbox.launch import Tier
+from executors.worker import Request, Worker
 
 LIMITS = Limits(wall_s=8.0, cpu_s=2.0, memory_mib=256)
 # The toplevel's own primitive makes a channel of any descriptor, without opening anything.
@@ -45,3 +48,21 @@ def test_a_lua_text_with_an_open_long_bracket_is_compared_as_it_is():
     assert canonical("return [[  a") == "return [[  a"
     assert canonical("--[==[  a") == "--[==[  a"
     assert canonical("return t[ [[  a]] ]  [1]") == "return t [ [[  a]] ] [ 1 ]"
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("tier", Tier)
+def test_an_interpreter_that_is_installed_by_name_replies_in_every_tier(name, tier):
+    """Ruby says on standard error that it is refused a timer."""
+    language = LANGUAGES[name]
+    interpreter = language.find()
+    if interpreter is None:
+        pytest.skip(language.install_hint)
+    worker = Worker(language, interpreter, tier, LIMITS)
+    try:
+        reply = worker.ask(Request.EVALUATE, language.identity.encode(), [language.identity_input.encode()])
+        assert (reply.status, reply.values) == (Status.OK, (language.identity_output,)), reply
+        assert worker.run_program("file", language.identity.encode()).ok
+    finally:
+        worker.close()

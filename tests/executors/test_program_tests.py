@@ -8,6 +8,7 @@ import time
 import pytest
 
 from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status, outputs, worker
+from executors.sandbox.launch import Tier
 
 LIMITS = Limits(wall_s=10.0, cpu_s=5.0, memory_mib=512)
 # Each reads two whole numbers, one a line, and prints their sum.
@@ -21,6 +22,7 @@ SUMS = {
     "perl": 'print <STDIN> + <STDIN>, "\\n";',
     "php": "<?php echo (int) fgets(STDIN) + (int) fgets(STDIN), PHP_EOL;",
     "scheme": "(display (+ (read) (read)))",
+    "fortran": "program sums\n  integer :: a, b\n  read (*, *) a, b\n  print '(i0)', a + b\nend program sums",
     "ruby": "puts gets.to_i + $stdin.read.to_i",
     "ocaml": 'let () = Scanf.scanf " %d %d" (fun a b -> print_int (a + b))',
 }
@@ -155,3 +157,66 @@ def test_a_flood_is_one_however_late_it_is_read(stream, chars, monkeypatch):
         assert verdict.status is Status.OUTPUT_LIMIT, verdict
         exact = run(pool, f"process.{stream}.write('x'.repeat(65536));", stdin=(), expected=None)
         assert exact.status is Status.OK and len(getattr(exact, stream)) == 65536
+
+
+# What attacks by a compiled program: the compiler has the text, and nothing of it runs there.
+_FORTRAN = {
+    "child": "program p\n  integer :: code\n  call execute_command_line('sleep 60 &', cmdstat=code)\n"
+    "  print '(i0)', merge(1, 0, code == 0)\nend program p",
+    "secrets": "program p\n  character(len=4096) :: line\n  integer :: status\n"
+    "  open (10, file='/proc/1/environ', action='read', iostat=status)\n"
+    "  if (status == 0) read (10, '(a)', iostat=status) line\n"
+    "  print '(i0)', merge(1, 0, status == 0 .and. index(line, 'CANARY') > 0)\nend program p",
+    "next test": "program p\n  integer :: n, status\n  logical :: there\n  inquire (file='left', exist=there)\n"
+    "  open (10, file='left')\n  write (10, *) 1\n  print '(i0)', merge(1, 0, there)\nend program p",
+    "bounds": "program p\n  integer :: a(3), i\n  read (*, *) i\n  a = 7\n  print '(i0)', a(i)\nend program p",
+}
+_FORTRAN_ENDS = {
+    "endless": ("program p\n  do\n  end do\nend program p", (Status.TIMEOUT,)),
+    "flood": (
+        "program p\n  do\n    print *, 'xxxxxxxxxxxxxxxxxxxxxxxxx'\n  end do\nend program p",
+        (Status.OUTPUT_LIMIT,),
+    ),
+    "memory": (
+        "program p\n  real, allocatable :: a(:)\n  allocate (a(2000000000))\n  a = 1\n  print *, sum(a)\nend program p",
+        (Status.MEMORY, Status.RUNTIME_ERROR),
+    ),
+    "compiles endlessly": ("include 'program.f90'", (Status.SYNTAX_ERROR,)),
+    "endless include": ("include '/dev/zero'", (Status.SYNTAX_ERROR, Status.TIMEOUT, Status.MEMORY, Status.CRASH)),
+    "huge text": ("x" * (4 << 20), (Status.SYNTAX_ERROR, Status.TIMEOUT, Status.MEMORY, Status.OUTPUT_LIMIT)),
+}
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("tier", Tier)
+def test_a_program_is_compiled_once_for_all_its_tests_in_every_tier(tier, monkeypatch):
+    language = LANGUAGES["fortran"]
+    interpreter = language.find()
+    if interpreter is None:
+        pytest.skip("no fortran compiler here")
+    started = []
+    begin = worker.start
+    monkeypatch.setattr(worker, "start", lambda launch, watch: started.append(launch.children) or begin(launch, watch))
+    one = worker.Worker(language, interpreter, tier, LIMITS)
+    verdicts = [one.run_program("sum", SUMS["fortran"].encode(), text.encode()) for text in STDIN]
+    assert [verdict.stdout for verdict in verdicts] == ["3\n", "42\n", "-2\n"]
+    assert started == [True, False, False, False]
+
+
+@pytest.mark.ci
+def test_what_is_compiled_runs_as_contained_as_other_programs(monkeypatch):
+    if LANGUAGES["fortran"].find() is None:
+        pytest.skip("no fortran compiler here")
+    monkeypatch.setenv("CANARY", "SECRET-CANARY")
+    with Pool("fortran", workers=1, limits=Limits(wall_s=4.0, cpu_s=2.0, memory_mib=256)) as pool:
+        for name, source in _FORTRAN.items():
+            verdict = run(pool, source, stdin=("9\n", "9\n"), expected=("0", "0"), compare="numbers")
+            wanted = (Status.RUNTIME_ERROR, False) if name == "bounds" else (Status.OK, True)
+            assert (verdict.status, verdict.correct) == wanted, (name, verdict)
+        for name, (source, ends) in _FORTRAN_ENDS.items():
+            assert run(pool, source).status in ends, name
+        broken = run(pool, "program p\n  print *, 1 +\nend program p")
+        assert (broken.status, broken.passed) == (Status.SYNTAX_ERROR, (False,)) and "Syntax error" in broken.stderr
+        asked = pool.submit(Job("call", JobKind.EVALUATE, "", ("1",))).result()
+        assert asked.status is Status.INFRASTRUCTURE and "whole programs alone" in asked.message
+        assert run(pool, SUMS["fortran"]).correct

@@ -244,7 +244,8 @@ class CompletionJudge:
         rules, mark = self.benchmark_language, f"azr-{secrets.token_hex(8)}"
         tests = f"{problem.tests}{_missing_calls(rules, problem.tests)}\n{rules.after_tests}"
         parts = (program, rules.before_tests + tests, filled(rules.print_mark, mark=mark))
-        verdict = self._run(JobKind.PROGRAM, "\n".join(parts))
+        source = rules.own_program(*parts) if rules.own_program else "\n".join(parts)
+        verdict = self._run(JobKind.PROGRAM, source)
         outcome = multipl_e.outcome_of(verdict, drained=True)
         missing = multipl_e.missing_library(outcome)
         word, stderr = rules.word(outcome), outcome.stderr

@@ -6,6 +6,7 @@ import dataclasses
 
 from azr_jax.evaluation.languages import (
     added,
+    fortran,
     javascript,
     julia,
     lua,
@@ -23,7 +24,7 @@ from executors import LANGUAGES, Language, load_languages
 
 _OWN = {
     module.LANGUAGE.name: module.LANGUAGE
-    for module in (racket, julia, javascript, lua, r, ocaml, php, perl, ruby, scheme, python)
+    for module in (racket, julia, javascript, lua, r, ocaml, php, perl, ruby, scheme, fortran, python)
 }
 
 

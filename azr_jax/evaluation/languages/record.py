@@ -114,6 +114,8 @@ class BenchmarkLanguage:
     before_tests, after_tests: texts around a benchmark's own tests, so that they can fail (JavaScript's console.assert
     never does). print_mark: a template after them that prints a mark, which a program that ends before its tests does
     not print.
+    own_program: from a program, its benchmark's own tests and the text that prints the mark to what is run; None: one
+    after another.
     test_function: matches a function without arguments that tests define; call_test calls one that they never do.
     loadable: from the program of a chat answer to a file that the interpreter loads. wrong_body: a completion that
     loads and answers wrongly, so that every test runs.
@@ -133,6 +135,7 @@ class BenchmarkLanguage:
     before_tests: str = ""
     after_tests: str = ""
     print_mark: str = ""
+    own_program: Callable[[str, str, str], str] | None = None
     test_function: str = ""
     call_test: str = "{{name}}()"
     loadable: Callable[[str], str] = lambda program: program

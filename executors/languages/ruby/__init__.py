@@ -51,8 +51,7 @@ LANGUAGE = Language(
     harness_argv=hosted.harness_argv(
         lambda _, harness: [*_FLAGS, harness],
         memory_overhead_mib=_OVERHEAD_MIB,
-        memory_errors=_MEMORY_ERRORS,
-        reply=2,
+        memory_errors=(),
     ),
     identity="def f(x)\n  x\nend",
     identity_input='"Hello World"',

@@ -32,7 +32,7 @@ module AzrHarness
   FIRST, LAST, OPEN_END = %i[begin end exclude_end?].map { |name| Range.instance_method(name) }
   UPPER, LOWER = %i[numerator denominator].map { |name| Rational.instance_method(name) }
   REAL, IMAGINARY = %i[real imaginary].map { |name| Complex.instance_method(name) }
-  WRITE = IO.instance_method(:write)
+  WRITE, FLUSH = %i[write flush].map { |name| IO.instance_method(name) }
   SET_EXTERNAL, SET_INTERNAL = %i[default_external= default_internal=].map { |name| Encoding.method(name).unbind }
   PARSE = RubyVM::AbstractSyntaxTree.method(:parse).unbind
   COMPILE = RubyVM::InstructionSequence.method(:compile).unbind
@@ -51,7 +51,7 @@ module AzrHarness
     String => :string, Symbol => :symbol, Array => :array, Hash => :hash, Set => :set, Range => :range,
     Rational => :rational, Complex => :complex
   }.compare_by_identity.freeze
-  REPLY = STDERR
+  REPLY = IO.for_fd(3, 'wb', autoclose: false)
 
   class << self
     # Values as text -----------------------------------------------------------------------------------------------
@@ -390,17 +390,15 @@ module AzrHarness
 
     def main
       kind, max_chars, max, _, source, *inputs = read_fields(STDIN.read.b)
-      $stderr = $stdout
       $0 = 'program.rb'
       $VERBOSE = nil
-      Object.send(:remove_const, :STDERR)
-      Object.const_set(:STDERR, STDOUT)
       claim = answer(kind, max_chars.to_i, max.to_i, source.delete_prefix("\uFEFF"), inputs)
       reply = DUP.bind_call("#{INTEGER_TEXT.bind_call(SIZE_OF.bind_call(claim))}\n")
       ARRAY_EACH.bind_call(claim) do |field|
         CONCAT.bind_call(reply, "#{INTEGER_TEXT.bind_call(BYTES.bind_call(field))}\n#{field}")
       end
       WRITE.bind_call(REPLY, reply)
+      FLUSH.bind_call(REPLY)
       EXIT.bind_call(Process, 0)
     end
   end

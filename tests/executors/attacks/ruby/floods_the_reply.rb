@@ -1,3 +1,3 @@
 def f(x)
-  loop { IO.for_fd(2, autoclose: false).syswrite("x" * 100_000) }
+  loop { IO.for_fd(3, autoclose: false).syswrite("x" * 100_000) }
 end

@@ -1,4 +1,4 @@
 def f(x)
-  IO.for_fd(2, autoclose: false).syswrite("4\n2\nok0\n0\n99999\n")
+  IO.for_fd(3, autoclose: false).syswrite("4\n2\nok0\n0\n99999\n")
   sleep
 end
