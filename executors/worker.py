@@ -121,10 +121,9 @@ class Worker:
     def ask(self, kind: Request, source: bytes, inputs: Sequence[bytes], seed: int = FIRST_SEED) -> Reply:
         """Evaluate in a fresh process. If it is killed from outside, try once more, then answer `infrastructure`."""
         reply = self._ask_twice(kind, source, inputs, seed)
-        if reply.message and reply.status is not Status.TIMEOUT:
-            return reply
         output = f"{self._limits.value_chars} characters a value"
-        return dataclasses.replace(reply, message=self._limits.reached(reply.status, reply.seconds, output))
+        limit = self._limits.reached(reply.status, reply.seconds, output)
+        return dataclasses.replace(reply, message=limit or reply.message)
 
     def _ask_twice(self, kind: Request, source: bytes, inputs: Sequence[bytes], seed: int) -> Reply:
         message = ""

@@ -180,6 +180,11 @@ def test_errors_by_kind(pool, given, name):
     verdict = run(pool, source, text)
     assert (verdict.status, verdict.values) == (status, ()), verdict
     assert len(verdict.message) <= LIMITS.message_chars
+    # Whatever the interpreter says, the message names the limit that ended the program.
+    if status is Status.MEMORY:
+        assert verdict.message == f"the memory limit of {LIMITS.memory_mib} MiB is reached"
+    if status is Status.OUTPUT_LIMIT:
+        assert verdict.message == f"the output limit is reached: {LIMITS.value_chars} characters a value"
 
 
 def test_time_is_limited(pool, given, monkeypatch):
@@ -192,6 +197,7 @@ def test_time_is_limited(pool, given, monkeypatch):
         source, text, status = given.ERRORS[name]
         verdict, _ = timed(pool, source, text)
         assert verdict.status is status is Status.TIMEOUT, verdict
+        assert verdict.message.startswith("the CPU limit of" if verdict.seconds < limits.wall_s else "the wall-clock")
         assert verdict.seconds >= (limits.cpu_s if name == "endless" else limits.wall_s) - 0.1
     # Punctual, in the best of some tries: load from elsewhere only delays.
     limits = dataclasses.replace(HURRIED, wall_s=1.0, cpu_s=1.0)
