@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from azr_jax import config_checks
+from azr_jax.types import TASK_TYPES
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -71,6 +72,15 @@ class SelfplaySettings:
     program_tags: str
     prompt_template: str
     worked_examples: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProblemsSettings:
+    """Problems of a file that are solved beside self-play."""
+
+    path: str
+    share: float
+    reward: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -159,7 +169,7 @@ class LearnerSettings:
 
     @property
     def minibatch_count(self) -> int:
-        """Optimizer steps of an epoch: as many as `minibatches` says, or one for each task type."""
+        """Optimizer steps of an epoch: as many as `minibatches` says, or one for each task type of self-play."""
         return 3 if self.minibatches == "task_type" else int(self.minibatches)
 
 
@@ -263,6 +273,7 @@ class Config:
     model: ModelSettings
     mesh: MeshSettings
     selfplay: SelfplaySettings
+    problems: ProblemsSettings
     sampler: SamplerSettings
     reward: RewardSettings
     learner: LearnerSettings
@@ -272,6 +283,14 @@ class Config:
     metrics: MetricsSettings
     monitoring: MonitoringSettings
     pretrain: PretrainSettings
+
+    @property
+    def problems_per_step(self) -> int:
+        """Tasks of `problems.path` in a step: `problems.share` of all its solver tasks, those of self-play besides."""
+        if not self.problems.path:
+            return 0
+        odds = self.problems.share / (1.0 - self.problems.share)
+        return round(len(TASK_TYPES) * self.selfplay.batch_per_task * odds)
 
     def to_json(self) -> str:
         """The resolved config as indented JSON text."""

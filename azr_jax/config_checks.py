@@ -21,6 +21,7 @@ CHOICES = {
     "selfplay.format": ("azr", "strict"),
     "selfplay.program_tags": ("own", "any"),
     "selfplay.prompt_template": ("paper", "brief"),
+    "problems.reward": ("all", "share"),
     "reward.proposer": ("eq3", "eq4", "switch", "linear", "adaptive", "learnability", "uncertainty"),
     "reward.solver": ("plain", "graded", "graded_shift"),
     "reward.novelty_by": ("tokens", "behaviour"),
@@ -191,6 +192,7 @@ def _check_combinations(config: Config) -> None:
             f"learner.estimator={config.learner.estimator!r}: every prompt has one response, so nothing would be"
             " learned; set selfplay.train_on_estimates=True with selfplay.estimate_samples above 1, or use 'trrpp'"
         )
+    _check_problems(config)
     _check_learner(config.learner)
     if config.reward.overlong_tokens >= config.sampler.max_response_tokens and config.reward.overlong == "penalty":
         raise ValueError(
@@ -259,6 +261,26 @@ def _check_pass_at_k(settings: EvaluationSettings) -> None:
     if max(ks) > 1 and settings.pass_at_k_temperature == 0.0:
         raise ValueError(
             f"evaluation.pass_at_k_temperature=0.0: the {max(ks)} samples of a problem would be equal; set it above 0"
+        )
+
+
+def _check_problems(config: Config) -> None:
+    if not 0.0 < config.problems.share < 1.0:
+        raise ValueError(
+            f"problems.share={config.problems.share}: is the share of problems among a step's solver tasks, above 0 and"
+            " below 1; problems.path='' leaves them out"
+        )
+    if not config.problems.path:
+        return
+    if not config.problems_per_step:
+        raise ValueError(
+            f"problems.share={config.problems.share}: is no problem a step beside 3 x selfplay.batch_per_task="
+            f"{config.selfplay.batch_per_task} solver tasks; raise it"
+        )
+    if config.learner.estimator in ("grpo", "dr_grpo"):
+        raise ValueError(
+            f"problems.path={config.problems.path!r}: a problem has one response, of which learner.estimator="
+            f"{config.learner.estimator!r} learns nothing; use 'trrpp', or set problems.path to ''"
         )
 
 

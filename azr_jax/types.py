@@ -10,11 +10,12 @@ import enum
 
 
 class TaskType(enum.StrEnum):
-    """The three kinds of reasoning about a triplet (p, i, o)."""
+    """The three kinds of reasoning about a triplet (p, i, o), and the problems of a file, which are only solved."""
 
     DEDUCTION = "deduction"
     ABDUCTION = "abduction"
     INDUCTION = "induction"
+    PROBLEMS = "problems"
 
 
 class Role(enum.StrEnum):
@@ -32,7 +33,8 @@ class StopReason(enum.StrEnum):
     LENGTH = "length"
 
 
-TASK_TYPES: tuple[TaskType, ...] = tuple(TaskType)
+# The types of self-play: each has a proposer and a solver.
+TASK_TYPES: tuple[TaskType, ...] = (TaskType.DEDUCTION, TaskType.ABDUCTION, TaskType.INDUCTION)
 ROLES: tuple[Role, ...] = tuple(Role)
 
 
@@ -61,11 +63,22 @@ class InductionProblem:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class VerifiedProblem:
+    """A problem of `problems.path`: a statement, and what a program in any language prints for each standard input."""
+
+    name: str
+    statement: str
+    stdin: tuple[str, ...]
+    expected: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Task:
     """One prompt for the model. `id` is unique in a run and names the request's random stream.
 
     `source` is what the task was made of: the triplet or problem a solver answers, the program (as a Triplet) an
-    induction proposer annotates, for deduction and abduction proposers the function g that they are given, or None.
+    induction proposer annotates, for deduction and abduction proposers the function g that they are given, or None; for
+    the solver of a problem of `problems.path`, that problem.
     `prompt_ids` is the prompt tokenised, once, when the task is made; a task without them cannot be sampled.
     """
 
@@ -74,7 +87,7 @@ class Task:
     type: TaskType
     language: str
     prompt: str
-    source: Triplet | InductionProblem | None = None
+    source: Triplet | InductionProblem | VerifiedProblem | None = None
     prompt_ids: tuple[int, ...] = ()
 
 

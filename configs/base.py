@@ -192,6 +192,15 @@ def get_config() -> ml_collections.ConfigDict:
         }
     )
     config.selfplay = _selfplay()
+    config.problems = ml_collections.ConfigDict(
+        {
+            # A JSON-lines file of statements with tests of standard input and output, such as problems.jsonl (50 of
+            # ours), solved beside self-play; "": none, as in the paper.
+            "path": "",
+            "share": 0.25,  # of a step's solver tasks; they come in addition: 0.25 is selfplay.batch_per_task of them
+            "reward": "all",  # all: reward.solver, all tests passed or not | share: rises with the tests passed, to 1
+        }
+    )
     config.sampler = _sampler()
     config.reward = ml_collections.ConfigDict(
         {

@@ -20,6 +20,7 @@ PAGE = Path(__file__).with_name("configuration.md")
 # Upper bounds, which config_checks.py checks apart from the lower ones.
 BOUNDS = {
     "seed": "0 to 2**32 - 1",
+    "problems.share": "above 0, below 1",
     "sampler.top_p": "above 0, at most 1",
     "learner.beta1": "0 to below 1",
     "learner.beta2": "0 to below 1",
@@ -35,6 +36,7 @@ SECTIONS = {
     "model": "Model",
     "mesh": "Devices",
     "selfplay": "Self-play",
+    "problems": "Problems",
     "sampler": "Sampler",
     "reward": "Rewards",
     "learner": "Learner",

@@ -8,7 +8,14 @@ from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
 # Files whose tests share a fixture of the session that takes long to make: an open run, a page.
-OPENED = ("test_sampled_is_trained.py", "test_acc.py", "test_stages.py", "test_play.py", "test_heldout.py")
+OPENED = (
+    "test_sampled_is_trained.py",
+    "test_acc.py",
+    "test_stages.py",
+    "test_play.py",
+    "test_heldout.py",
+    "test_problem_tasks.py",
+)
 TOGETHER = dict.fromkeys(OPENED, "opened") | dict.fromkeys(("test_page.py", "test_browser.py"), "page")
 
 

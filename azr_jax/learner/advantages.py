@@ -22,7 +22,7 @@ _EQUAL_REWARDS = 1e-6
 
 
 def trrpp(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike, lengths_B: ArrayLike) -> jax.Array:
-    """Task-relative REINFORCE++: rewards whitened within each of the six (role, task type) groups.
+    """Task-relative REINFORCE++: rewards whitened within each (role, task type) group.
 
     A_b = (r_b - mean_g) / std_g over the responses of b's task g, std of the population; 0 where std_g is 0.
 
@@ -66,11 +66,12 @@ def trrpp_tokens(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike,
 
 
 def role(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike, lengths_B: ArrayLike) -> jax.Array:
-    """As `trrpp`, but whitened within each role: proposer and solver, the three task types together.
+    """As `trrpp`, but whitened within each role: proposer and solver, the task types (and problems) together.
 
     A task type whose responses do better than the others' is pushed up as a whole. Arguments as in `trrpp`.
     """
-    return trrpp(rewards_B, jnp.asarray(tasks_B) // len(TASK_TYPES), prompts_B, lengths_B)
+    roles_B = jnp.minimum(jnp.asarray(tasks_B) // len(TASK_TYPES), 1)  # -1 of what fills up stays apart
+    return trrpp(rewards_B, roles_B, prompts_B, lengths_B)
 
 
 def grpo(rewards_B: ArrayLike, tasks_B: ArrayLike, prompts_B: ArrayLike, lengths_B: ArrayLike) -> jax.Array:

@@ -83,13 +83,14 @@ def balanced_shares(groups_B: np.ndarray) -> np.ndarray:
     Eq. 1 maximises E[r_propose] + lambda E[r_solve]: two means of equal weight. With `selfplay.train_on_estimates` a
     type has 64 proposals and up to 64 + 64 * 8 solutions, and without shares the proposer's part falls from a half to a
     tenth. A group of k responses gets the share k_propose / k for each, where k_propose counts the type's proposals; a
-    type without proposals keeps 1.
+    type without proposals keeps 1, and so do problems, which have none.
 
     Args:
-      groups_B: [B] index in TASK_GROUPS: the types of the proposer, then those of the solver.
+      groups_B: [B] index in TASK_GROUPS: the types of the proposer, then those of the solver, then problems.
     """
     types = len(TASK_TYPES)
     counts = np.bincount(groups_B, minlength=len(TASK_GROUPS))
-    proposals = counts[np.arange(len(TASK_GROUPS)) % types]
+    groups = np.arange(len(TASK_GROUPS))
+    proposals = np.where(groups < 2 * types, counts[groups % types], 0)
     shares = np.where((counts > 0) & (proposals > 0), proposals / np.maximum(counts, 1), 1.0)
     return shares[groups_B]

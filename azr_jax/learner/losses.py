@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from azr_jax.learner.packing import TASK_GROUPS
+from azr_jax.learner.packing import SELFPLAY_GROUPS
 from azr_jax.model.cudnn_attention import MOST_SEGMENTS
 
 # exp overflows float32 above 88; past this log-ratio it is continued by its tangent.
@@ -186,6 +186,6 @@ def masked_max(values_RT: jax.Array, mask_RT: jax.Array) -> jax.Array:
 
 
 def group_sums(values_RT: jax.Array, mask_RT: jax.Array, group_RT: jax.Array) -> jax.Array:
-    """Masked sums by task group, [6]."""
-    chosen_RT6 = jax.nn.one_hot(group_RT, len(TASK_GROUPS), dtype=jnp.float32) * mask_RT[..., None]
+    """Masked sums by task group of self-play, [6]; what is left of all is that of problems."""
+    chosen_RT6 = jax.nn.one_hot(group_RT, len(SELFPLAY_GROUPS), dtype=jnp.float32) * mask_RT[..., None]
     return jnp.where(chosen_RT6 != 0.0, values_RT[..., None] * chosen_RT6, 0.0).sum(axis=(0, 1))

@@ -60,13 +60,17 @@ def update_metrics(
 
 
 def _group_metrics(statistics: list[dict[str, Any]]) -> dict[str, float]:
-    sums_6 = {name: np.sum([step["group"][name] for step in statistics], axis=0) for name in statistics[0]["group"]}
-    tokens_6 = sums_6.pop("tokens")
+    sums_7 = {}
+    for name in statistics[0]["group"]:
+        own_6 = np.sum([step["group"][name] for step in statistics], axis=0)
+        # The device sums the groups of self-play and all together: the rest is of problems.
+        sums_7[name] = [*own_6, sum(float(step["sum"][name]) for step in statistics) - own_6.sum(dtype=np.float64)]
+    tokens_7 = sums_7.pop("tokens")
     metrics = {}
     for group, label in enumerate(TASK_GROUP_NAMES):
-        if not tokens_6[group]:
+        if not tokens_7[group]:
             continue
-        metrics[f"ppo/{label}/tokens"] = float(tokens_6[group])
-        for name, values_6 in sums_6.items():
-            metrics[f"ppo/{label}/{_RENAMED.get(name, name)}"] = float(values_6[group] / tokens_6[group])
+        metrics[f"ppo/{label}/tokens"] = float(tokens_7[group])
+        for name, values_7 in sums_7.items():
+            metrics[f"ppo/{label}/{_RENAMED.get(name, name)}"] = float(values_7[group] / tokens_7[group])
     return metrics

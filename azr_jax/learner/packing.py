@@ -15,12 +15,13 @@ from azr_jax.types import ROLES, TASK_TYPES, Role, TaskType
 # A pytree's leaves are arrays of NumPy or JAX, and shapes or shardings when it is traced or placed.
 Leaf = Any
 
-TASK_GROUPS: tuple[tuple[Role, TaskType], ...] = tuple((role, kind) for role in ROLES for kind in TASK_TYPES)
+SELFPLAY_GROUPS: tuple[tuple[Role, TaskType], ...] = tuple((role, kind) for role in ROLES for kind in TASK_TYPES)
+TASK_GROUPS = (*SELFPLAY_GROUPS, (Role.SOLVE, TaskType.PROBLEMS))
 TASK_GROUP_NAMES: tuple[str, ...] = tuple(f"{role.value}_{kind.value}" for role, kind in TASK_GROUPS)
 
 
 def task_group(role: Role, kind: TaskType) -> int:
-    """The index of a (role, type) pair in TASK_GROUPS: 0 to 5."""
+    """The index of a (role, type) pair in TASK_GROUPS."""
     return TASK_GROUPS.index((role, kind))
 
 

@@ -10,15 +10,15 @@ import numpy as np
 from azr_jax.config import Config
 from azr_jax.learner.advantages import sequence_advantages
 from azr_jax.learner.aggregation import LOSS_AGGREGATIONS, balanced_shares
-from azr_jax.learner.packing import Batch, TrainSequence, pack, task_group
+from azr_jax.learner.packing import TASK_GROUPS, Batch, TrainSequence, pack, task_group
 from azr_jax.learner.state import TrainState
 from azr_jax.learner.update import Learner
 from azr_jax.selfplay import rewards
 from azr_jax.selfplay.randomness import stream
-from azr_jax.types import ROLES, Role, Scored, StopReason, TaskType
+from azr_jax.types import Role, Scored, StopReason, TaskType
 
-# The order in which AZR's trainer updates on the task types.
-_TYPE_ORDER = (TaskType.ABDUCTION, TaskType.DEDUCTION, TaskType.INDUCTION)
+# The order in which AZR's trainer updates on the task types; problems, which it does not have, come last.
+_TYPE_ORDER = (TaskType.ABDUCTION, TaskType.DEDUCTION, TaskType.INDUCTION, TaskType.PROBLEMS)
 
 
 def learn(
@@ -92,11 +92,12 @@ def minibatches(config: Config, sequences: Sequence[TrainSequence], step: int) -
     """The responses of each optimizer step; none is empty.
 
     `learner.minibatches=task_type`: one for each task type that has a response, in AZR's order (abduction, deduction,
-    induction), proposals before solutions. A number n: n of nearly equal size, shuffled; 1: all, in order.
+    induction), proposals before solutions, and a last one for problems. A number n: n of nearly equal size, shuffled;
+    1: all, in order.
     """
     settings = config.learner
     if settings.minibatches == "task_type":
-        by_type = [[task_group(role, kind) for role in ROLES] for kind in _TYPE_ORDER]
+        by_type = [[task_group(*group) for group in TASK_GROUPS if group[1] is kind] for kind in _TYPE_ORDER]
         parts = [[seq for group in groups for seq in sequences if seq.group == group] for groups in by_type]
         return [part for part in parts if part]
     order = list(range(len(sequences)))

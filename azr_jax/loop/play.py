@@ -25,7 +25,8 @@ from azr_jax.selfplay.buffers import LanguageBuffers
 from azr_jax.selfplay.composite import composed
 from azr_jax.selfplay.entry import with_entry_named_f
 from azr_jax.selfplay.estimates import accuracy
-from azr_jax.types import Answer, InductionProblem, Invalid, Role, Rollout, Task, TaskType, Triplet
+from azr_jax.selfplay.problems import ProblemSet
+from azr_jax.types import Answer, InductionProblem, Invalid, Role, Rollout, Task, TaskType, Triplet, VerifiedProblem
 from executors import Job, Language, Pool, Verdict
 
 Result = TypeVar("Result")
@@ -92,7 +93,7 @@ class Player:
     """Plays tasks with one set of parameters. Use `run` with a coroutine that awaits the methods below.
 
     `shared` are the pools of all hosts, if there are several; `pools` are this host's. `examples`, with their answers,
-    precede every prompt.
+    precede every prompt of self-play; `problems` are solved besides.
     """
 
     def __init__(
@@ -104,10 +105,12 @@ class Player:
         pools: Mapping[str, Pool],
         shared: SharedPools | None = None,
         examples: worked.Examples | None = None,
+        problems: ProblemSet | None = None,
     ) -> None:
         self.config = config
         self.languages = languages
         self.sampler = sampler
+        self.problems = problems or ProblemSet()
         self._tokenizer = tokenizer
         self._pools = pools
         self._shared = shared
@@ -283,6 +286,12 @@ class Player:
         prompt = shown + prompts.solve(language, kind, item, *how)
         return Task(task_id, Role.SOLVE, kind, item.language, prompt, item, self.encode(prompt))
 
+    def problem_task(self, task_id: str, language: str, problem: VerifiedProblem) -> Task:
+        """The task of a problem in a language, in the config's template."""
+        template = self.config.selfplay.prompt_template
+        prompt = prompts.solve_problem(self.languages[language], problem.statement, template)
+        return Task(task_id, Role.SOLVE, TaskType.PROBLEMS, language, prompt, problem, self.encode(prompt))
+
     def examples(self, language: str, role: Role, kind: TaskType) -> Sequence[Triplet | InductionProblem]:
         """The worked examples of a task, at most `selfplay.references`."""
         return worked.role_examples(self._examples, language, role, kind)[: self.config.selfplay.references]
@@ -292,6 +301,9 @@ class Player:
         tags = (language.fence, *language.fence_aliases) if settings.program_tags == "own" else parsing.ANY_TAG
         form = parsing.Form(settings.format, tags, settings.induction_inputs, settings.max_program_chars)
         reading = parsing.read(task.role, task.type, rollout.text, form)
+        if task.type is TaskType.PROBLEMS:
+            loadable = self.problems.loadable[task.language]
+            return parsing.Reading(*(_loadable(loadable, answer) for answer in (reading.checked, reading.answer)))
         if settings.format == "strict":
             return reading
         return parsing.Reading(*(_entry_named_f(language, answer) for answer in (reading.checked, reading.answer)))
@@ -370,7 +382,8 @@ class Player:
         answer = reading.checked if ask_format else reading.answer
         if isinstance(answer, Invalid):
             return Solution(task, rollout, False, False, answer.reason, None, answer.detail)
-        verdict = await self.execute(task.language, validation.solver_job(task, answer, task.id + sample_id))
+        all_tests = self.config.problems.reward == "share"
+        verdict = await self.execute(task.language, validation.solver_job(task, answer, task.id + sample_id, all_tests))
         correct, outcome = validation.solver_outcome(verdict)
         return Solution(task, rollout, reading.formatted, correct, outcome, verdict)
 
@@ -379,6 +392,10 @@ def _entry_named_f(language: Language, answer: Answer | Invalid) -> Answer | Inv
     if isinstance(answer, Invalid) or not answer.program:
         return answer
     return dataclasses.replace(answer, program=with_entry_named_f(language, answer.program))
+
+
+def _loadable(loadable: Callable[[str], str], answer: Answer | Invalid) -> Answer | Invalid:
+    return answer if isinstance(answer, Invalid) else dataclasses.replace(answer, program=loadable(answer.program))
 
 
 def mean_accuracy(solutions: Iterable[Solution]) -> float | None:

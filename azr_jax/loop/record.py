@@ -12,10 +12,14 @@ from azr_jax.loop.stages import Played, rollouts, values_of
 from azr_jax.selfplay.curriculum import program_metrics
 from azr_jax.selfplay.estimates import accuracy_histogram, accuracy_metrics
 from azr_jax.selfplay.novelty import alike_by_behaviour, copied_share
+from azr_jax.selfplay.problems import passed_share
 from azr_jax.selfplay.rewards import ERROR_KINDS, error_kind
 from azr_jax.selfplay.validation import is_dropped
-from azr_jax.types import InductionProblem, Role, Scored, StopReason, TaskType, Triplet
+from azr_jax.types import TASK_TYPES, InductionProblem, Role, Scored, StopReason, TaskType, Triplet, VerifiedProblem
 from executors.language import Language
+
+# Of a problem's tests, what a transcript shows: an output may have megabytes.
+_SHOWN_TESTS, _SHOWN_CHARS = 20, 500
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ def record_of(
             metrics |= _proposals(own, f"propose/{name}", by_type=False)
             solved = [solution for solution in played.solutions if solution.task.language == name]
             metrics |= _solutions(solved, f"solve/{name}", by_type=False)
+            metrics |= _problems([tried for tried in played.problems if tried.task.language == name], name)
+    metrics |= _problems(played.problems)
     metrics |= _rewards(scored) | _sampling(played)
     metrics |= {f"buffer/{name}": float(value) for name, value in played.buffers.counters().items()}
     return StepRecord(step, metrics, _transcripts(scored, transcripts))
@@ -88,7 +94,7 @@ def seeding_record(number: int, played: Played, transcripts: int) -> StepRecord:
 def _proposals(pairs: Sequence[tuple[Proposal, Sequence[Solution]]], prefix: str, *, by_type: bool) -> dict[str, float]:
     """Metrics of proposals with the estimation samples of each: acc, validity, outcomes and errors."""
     metrics: dict[str, float] = {}
-    for kind in (*TaskType, None) if by_type else (None,):
+    for kind in (*TASK_TYPES, None) if by_type else (None,):
         chosen = [(proposal, samples) for proposal, samples in pairs if kind is None or proposal.task.type is kind]
         name = prefix if kind is None else f"{prefix}/{kind}"
         # As in the batch: neither counts a valid proposal if the executors failed on all its samples.
@@ -120,7 +126,7 @@ def _programs(played: Played, language: Language) -> dict[str, float]:
 
 def _solutions(solutions: Sequence[Solution], prefix: str, *, by_type: bool) -> dict[str, float]:
     metrics: dict[str, float] = {}
-    for kind in (*TaskType, None) if by_type else (None,):
+    for kind in (*TASK_TYPES, None) if by_type else (None,):
         of_kind = [solution for solution in solutions if kind is None or solution.task.type is kind]
         judged = [solution for solution in of_kind if not is_dropped(solution.outcome)]
         formatted = [solution for solution in judged if solution.formatted]
@@ -133,6 +139,18 @@ def _solutions(solutions: Sequence[Solution], prefix: str, *, by_type: bool) -> 
     metrics |= _outcome_shares((solution.outcome for solution in solutions), prefix)
     outcomes = [(solution.formatted, solution.correct, solution.outcome) for solution in solutions]
     return metrics | _error_shares(outcomes, prefix)
+
+
+def _problems(solutions: Sequence[Solution], language: str = "") -> dict[str, float]:
+    """`solve/problems/...` of problems of `problems.path`, and of one language; nothing without them."""
+    prefix = f"solve/problems/{language}".rstrip("/")
+    metrics = _solutions(solutions, prefix, by_type=False)
+    shares = [
+        passed_share(solution.task.source, solution.verdict)
+        for solution in solutions
+        if isinstance(solution.task.source, VerifiedProblem) and not is_dropped(solution.outcome)
+    ]
+    return metrics | ({f"{prefix}/tests_passed": sum(shares) / len(shares)} if shares else {})
 
 
 def _error_shares(responses: Iterable[tuple[bool, bool, str]], prefix: str) -> dict[str, float]:
@@ -151,10 +169,9 @@ def _rewards(scored: Sequence[Scored]) -> dict[str, float]:
     metrics = {}
     for role in Role:
         for kind in (*TaskType, None):
+            kinds = TASK_TYPES if kind is None else (kind,)
             earned = [
-                response.reward
-                for response in scored
-                if response.task.role is role and kind in (None, response.task.type)
+                response.reward for response in scored if response.task.role is role and response.task.type in kinds
             ]
             if earned:
                 metrics[f"{role}/reward" if kind is None else f"{role}/{kind}/reward"] = sum(earned) / len(earned)
@@ -185,7 +202,7 @@ def _sampling(played: Played) -> dict[str, float]:
 
 
 def _transcripts(scored: Sequence[Scored], wanted: int) -> list[dict[str, Any]]:
-    """`wanted` of the step's responses, spread over the six tasks."""
+    """`wanted` of the step's responses, spread over the tasks."""
     by_task: dict[tuple[Role, TaskType], list[Scored]] = {}
     for response in scored:
         by_task.setdefault((response.task.role, response.task.type), []).append(response)
@@ -199,9 +216,9 @@ def _transcripts(scored: Sequence[Scored], wanted: int) -> list[dict[str, Any]]:
 
 def _transcript(response: Scored) -> dict[str, Any]:
     task, rollout = response.task, response.rollout
-    expected: tuple[str, ...] = ()
-    if task.role is Role.SOLVE and task.source is not None:
-        expected = task.source.outputs if isinstance(task.source, InductionProblem) else (task.source.output,)
+    expected, claimed = _expected(response), response.claimed
+    if isinstance(task.source, VerifiedProblem):
+        expected, claimed = ([text[:_SHOWN_CHARS] for text in texts[:_SHOWN_TESTS]] for texts in (expected, claimed))
     return {
         "task_id": task.id,
         "role": task.role.value,
@@ -214,8 +231,17 @@ def _transcript(response: Scored) -> dict[str, Any]:
         "outcome": response.outcome,
         "detail": response.detail,
         "expected": list(expected),  # for the reader: no program ever sees it
-        "claimed": list(response.claimed),
+        "claimed": list(claimed),
         "correct": response.correct,
         "reward": response.reward,
         "acc": response.acc,
     }
+
+
+def _expected(response: Scored) -> tuple[str, ...]:
+    source = response.task.source
+    if response.task.role is Role.PROPOSE or source is None:
+        return ()
+    if isinstance(source, VerifiedProblem):
+        return source.expected
+    return source.outputs if isinstance(source, InductionProblem) else (source.output,)

@@ -7,25 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any
 
 from azr_jax.config import Config
 from azr_jax.loop.comparing import Compared, compare
 from azr_jax.loop.play import Clock, Player, Proposal, Solution, mean_accuracy
-from azr_jax.loop.tasks import proposer_tasks, solver_tasks
+from azr_jax.loop.tasks import problem_tasks, proposer_tasks, solver_tasks
 from azr_jax.selfplay import rewards
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.composite import composite_share
+from azr_jax.selfplay.problems import passed_share
 from azr_jax.selfplay.ring import draw_rule
 from azr_jax.selfplay.validation import is_dropped
-from azr_jax.types import InductionProblem, Rollout, Scored, TaskType, Triplet
+from azr_jax.types import TASK_TYPES, InductionProblem, Rollout, Scored, Task, TaskType, Triplet, VerifiedProblem
+from executors import Verdict
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Played:
     """One step's responses: proposals with the estimation samples of each, and solutions.
 
+    `problems`: the solutions to problems of `problems.path`, which no number of self-play counts.
     `buffers` have the step's valid proposals, `clock` says where the time went. Seeding has only proposals.
     `compared`: by language, the programs that were compared (comparing.py).
     """
@@ -36,12 +39,13 @@ class Played:
     buffers: Buffers
     clock: Clock
     compared: Mapping[str, Compared] = dataclasses.field(default_factory=dict)
+    problems: Sequence[Solution] = ()
 
 
 def seeding_round(config: Config, player: Player, params: Any, buffers: Buffers, number: int) -> Played:
     """One round of proposals without rewards or updates, of the task types whose seeds are missing."""
     missing = seeds_missing(config, buffers)
-    types = [kind for kind in TaskType if missing["problems" if kind is TaskType.INDUCTION else "triplets"]]
+    types = [kind for kind in TASK_TYPES if missing["problems" if kind is TaskType.INDUCTION else "triplets"]]
     tasks = proposer_tasks(config, player, buffers, f"seed{number}", types)
 
     async def play() -> list[Proposal]:
@@ -66,17 +70,17 @@ def play_step(config: Config, player: Player, params: Any, buffers: Buffers, ste
 
     Estimation of a proposal starts as soon as it is valid. With `selfplay.solver_tasks=before` solving starts at once,
     from the buffers before the step, so that all share one queue; with `after`, when all proposals are validated.
+    Problems of `problems.path` start at once.
     """
     samples, temperature = config.selfplay.estimate_samples, config.selfplay.estimate_temperature
     draws_before = config.selfplay.solver_tasks == "before"
 
-    def solving(buffers: Buffers) -> list[asyncio.Task[Solution]]:
-        asked = solver_tasks(config, player, buffers, step)
+    def solving(asked: Sequence[Task]) -> list[asyncio.Task[Solution]]:
         return [asyncio.create_task(player.solve(task, config.sampler.temperature)) for task in asked]
 
     async def play() -> Played:
         share = composite_share(config.selfplay, step)
-        tasks = proposer_tasks(config, player, buffers, str(step), list(TaskType), share)
+        tasks = proposer_tasks(config, player, buffers, str(step), TASK_TYPES, share)
         if redraws := config.selfplay.redraws:
             pairs = [
                 asyncio.create_task(
@@ -90,15 +94,18 @@ def play_step(config: Config, player: Player, params: Any, buffers: Buffers, ste
             estimating = [
                 asyncio.create_task(player.estimate(proposal, samples, temperature)) for proposal in proposing
             ]
+        beside = solving(problem_tasks(config, player, step))
         drawn = buffers.copy()  # drawing advances its queues of new entries
-        early = solving(drawn) if draws_before else []
+        early = solving(solver_tasks(config, player, drawn, step)) if draws_before else []
         proposals = list(await asyncio.gather(*proposing))
         after = with_valid(drawn, proposals)
         comparing = asyncio.create_task(compare(config, player, buffers, proposals, step))
-        solutions = list(await asyncio.gather(*(early if draws_before else solving(after))))
+        late = [] if draws_before else solving(solver_tasks(config, player, after, step))
+        solutions = list(await asyncio.gather(*early, *late))
         estimates = list(await asyncio.gather(*estimating))
         note_solves(config, [*solutions, *(sample for samples in estimates for sample in samples)], after)
-        return Played(proposals, estimates, solutions, after, Clock(), await comparing)
+        problems = list(await asyncio.gather(*beside))
+        return Played(proposals, estimates, solutions, after, Clock(), await comparing, problems)
 
     played, clock = player.run(params, config.seed, play)
     return dataclasses.replace(played, clock=clock)
@@ -114,7 +121,7 @@ def note_solves(config: Config, solutions: Iterable[Solution], buffers: Buffers)
         return
     for solution in solutions:
         task = solution.task
-        if task.source is not None and not is_dropped(solution.outcome):
+        if isinstance(task.source, Triplet | InductionProblem) and not is_dropped(solution.outcome):
             buffers[task.language].note_solves(task.type, task.source, int(solution.correct), 1)
 
 
@@ -163,7 +170,7 @@ def score(config: Config, played: Played, state: rewards.RewardState) -> list[Sc
     solutions = list(played.solutions)
     if config.selfplay.train_on_estimates:
         solutions += [solution for samples in played.estimates for solution in samples]
-    for solution in solutions:
+    for solution in (*solutions, *played.problems):
         if not is_dropped(solution.outcome):
             reward = rewards.SOLVER_REWARDS[config.reward.solver](
                 solution.formatted,
@@ -173,11 +180,18 @@ def score(config: Config, played: Played, state: rewards.RewardState) -> list[Sc
                 state,
                 config.reward,
             )
-            verdict = solution.verdict
+            verdict, source = solution.verdict, solution.task.source
+            if isinstance(source, VerifiedProblem) and config.problems.reward == "share":
+                reward = rewards.by_tests(reward, passed_share(source, verdict))
             base = (solution.task, solution.rollout, reward, solution.formatted, solution.correct, solution.outcome)
-            detail, claimed = (solution.detail, ()) if verdict is None else (verdict.message, verdict.values)
+            detail, claimed = (solution.detail, ()) if verdict is None else (verdict.message, _claimed(verdict))
             scored.append(Scored(*base, detail=detail, claimed=claimed))
     return scored
+
+
+def _claimed(verdict: Verdict) -> tuple[str, ...]:
+    """What a solution claims: its values; of a whole program, what it printed in the test that decided."""
+    return (verdict.stdout,) if verdict.passed else verdict.values
 
 
 def values_of(item: Triplet | InductionProblem | None) -> tuple[str, ...]:
@@ -212,4 +226,5 @@ def next_reward_state(config: Config, played: Played, state: rewards.RewardState
 def rollouts(played: Played) -> list[Rollout]:
     """Every response of the step, estimation samples included."""
     solutions = [*played.solutions, *(solution for samples in played.estimates for solution in samples)]
+    solutions += played.problems
     return [response.rollout for response in (*played.proposals, *solutions)]

@@ -12,12 +12,12 @@ from absl import logging
 
 from azr_jax.config import Config
 from azr_jax.loop.play import Player
-from azr_jax.selfplay import prompts, worked
+from azr_jax.selfplay import problems, prompts, worked
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.composite import given_function
 from azr_jax.selfplay.randomness import stream
 from azr_jax.selfplay.ring import draw_rule
-from azr_jax.types import Role, Task, TaskType, Triplet
+from azr_jax.types import TASK_TYPES, Role, Task, TaskType, Triplet
 
 
 def starting_buffers(config: Config, player: Player) -> Buffers:
@@ -32,7 +32,7 @@ def starting_buffers(config: Config, player: Player) -> Buffers:
     for name, language in player.languages.items():
         identity = Triplet(name, language.identity, language.identity_input, language.identity_output)
         buffers[name].add_triplet(identity, new_for=())
-        for kind in TaskType:
+        for kind in TASK_TYPES:
             source = identity if kind is TaskType.INDUCTION else None
             if not player.fits(_proposer_task(config, player, "shortest", name, kind, source, ()).prompt_ids):
                 raise ValueError(
@@ -109,12 +109,25 @@ def solver_tasks(config: Config, player: Player, buffers: Buffers, step: int) ->
     how = draw_rule(config.selfplay)
     rng = stream(config.seed, 0, f"{step}/solve")
     tasks = []
-    for kind in TaskType:
+    for kind in TASK_TYPES:
         drawn = rng.choices(config.languages, config.language_weights, k=config.selfplay.batch_per_task)
         for language in config.languages:
             items = buffers[language].draw_solver_tasks(kind, drawn.count(language), rng, how)
             for number, item in enumerate(items):
                 tasks.append(player.solver_task(f"{step}/solve/{kind}/{language}/{number}", kind, item))
+    return _fitting(player, tasks)
+
+
+def problem_tasks(config: Config, player: Player, step: int) -> list[Task]:
+    """The step's problems of `problems.path`, over languages by their weights; none without a file."""
+    count = config.problems_per_step
+    rng = stream(config.seed, 0, f"{step}/problems")
+    languages = rng.choices(config.languages, config.language_weights, k=count)
+    drawn = problems.draw(player.problems.problems, count, step, config.seed)
+    tasks = [
+        player.problem_task(f"{step}/solve/problems/{language}/{number}", language, problem)
+        for number, (language, problem) in enumerate(zip(languages, drawn, strict=True))
+    ]
     return _fitting(player, tasks)
 
 

@@ -84,7 +84,8 @@ class Progress:
     def line(self) -> str:
         """The last step in at most 100 columns.
 
-        `solve` is the accuracy in deduction, abduction and induction, `reward` the proposer's and the solver's mean.
+        `solve` is the accuracy in deduction, abduction and induction, `problems` that in problems of problems.path,
+        `reward` the proposer's and the solver's mean.
         """
         got = self._metrics
         parts = [f"step {self._step}/{self._total}", f"left {self.time_left()}"]
@@ -94,6 +95,8 @@ class Progress:
             parts.append(f"acc {_decimal(acc)}")
         solved = "/".join(_percent(got.get(f"solve/{kind}/accuracy")).rstrip("%") for kind in TYPES)
         parts.append(f"solve {solved}%")
+        if (problems := got.get("solve/problems/accuracy")) is not None:
+            parts.append(f"problems {_percent(problems)}")
         if "propose/reward" in got or "solve/reward" in got:
             parts.append(f"reward {_signed(got.get('propose/reward'))}/{_signed(got.get('solve/reward'))}")
         for key, unit in (("sample/tokens_per_s", "tok/s"), ("exec/programs_per_s", "prog/s")):
@@ -135,7 +138,8 @@ class Progress:
     def _task_table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         table.add_column("")
-        for name in ("all", *TYPES):
+        types = (*TYPES, *(("problems",) if "solve/problems/formatted" in self._metrics else ()))
+        for name in ("all", *types):
             table.add_column(name, justify="right")
         rows = (
             ("solver accuracy", "solve", "accuracy", _percent),
@@ -146,7 +150,7 @@ class Progress:
             ("reward of solver", "solve", "reward", _signed),
         )
         for title, role, key, form in rows:
-            keys = (f"{role}/{key}", *(f"{role}/{kind}/{key}" for kind in TYPES))
+            keys = (f"{role}/{key}", *(f"{role}/{kind}/{key}" for kind in types))
             table.add_row(title, *(form(self._metrics.get(name)) for name in keys))
         return table
 

@@ -90,7 +90,8 @@ def update_s(plan: Setup, chip: Chip, tokens: int) -> float:
     microbatches = math.ceil(rows / plan.learner.rows_per_microbatch)
     accumulate_s = seconds(_accumulate(plan), plan, chip)
     apply_s = seconds(counts.apply(plan.model, plan.mesh.size), plan, chip)
-    return settings.epochs * (microbatches * accumulate_s + settings.minibatch_count * apply_s)
+    steps = settings.minibatch_count + (settings.minibatches == "task_type" and plan.config.problems_per_step > 0)
+    return settings.epochs * (microbatches * accumulate_s + steps * apply_s)
 
 
 def reshard_s(plan: Setup, chip: Chip) -> float:

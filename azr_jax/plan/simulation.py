@@ -113,6 +113,7 @@ class Queue:
     def __init__(self, plan: Setup, lengths: Lengths, solver_tasks: str, seed: int) -> None:
         settings, sampler = plan.config.selfplay, plan.config.sampler
         self._proposals = 3 * settings.batch_per_task
+        self._problems = plan.config.problems_per_step
         self._samples = settings.estimate_samples
         self._vocab_size = plan.model.vocab_size
         self._most = sampler.max_response_tokens
@@ -123,6 +124,7 @@ class Queue:
         self._valid = {n * self._proposals // valid for n in range(valid)}
         names = [f"propose/{n}" for n in range(self._proposals)] + [f"solve/{n}" for n in range(self._proposals)]
         names += [f"estimate/{n}/{m}" for n in sorted(self._valid) for m in range(self._samples)]
+        names += [f"problem/{n}" for n in range(self._problems)]
         self.lengths = dict(zip(names, lengths.responses.draw(len(names), seed), strict=True))
         self._unvalidated = self._proposals
         trains = settings.train_on_estimates
@@ -132,7 +134,8 @@ class Queue:
 
     def first(self) -> list[Request]:
         """The requests at the beginning of the step."""
-        return self._all("propose", 0) + (self._all("solve", self._proposals) if self._before else [])
+        requests = self._all("propose", 0, self._proposals) + self._all("problem", 3 * self._proposals, self._problems)
+        return requests + (self._solves() if self._before else [])
 
     def after(self, name: str) -> list[Request]:
         """The requests after the verdict on the response of this id."""
@@ -145,11 +148,14 @@ class Queue:
             prompt = self._prompt(2 * self._proposals + int(number))
             requests = [self._request(f"estimate/{number}/{m}", prompt) for m in range(self._samples)]
         if not self._unvalidated and not self._before:
-            requests += self._all("solve", self._proposals)
+            requests += self._solves()
         return requests
 
-    def _all(self, role: str, first: int) -> list[Request]:
-        return [self._request(f"{role}/{n}", self._prompt(first + n)) for n in range(self._proposals)]
+    def _solves(self) -> list[Request]:
+        return self._all("solve", self._proposals, self._proposals)
+
+    def _all(self, role: str, first: int, count: int) -> list[Request]:
+        return [self._request(f"{role}/{n}", self._prompt(first + n)) for n in range(count)]
 
     def _request(self, name: str, prompt: tuple[int, ...]) -> Request:
         return Request(name, prompt, self._most, 1.0)

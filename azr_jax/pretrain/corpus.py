@@ -17,7 +17,7 @@ from azr_jax.pretrain import transcripts
 from azr_jax.pretrain.operations import Value
 from azr_jax.pretrain.programs import Program, literal, random_inputs, random_program
 from azr_jax.pretrain.transcripts import Example, Transcript
-from azr_jax.types import InductionProblem, Role, TaskType, Triplet
+from azr_jax.types import TASK_TYPES, InductionProblem, Role, TaskType, Triplet
 from executors import LANGUAGES, Job, JobKind, Limits, Pool
 
 CHUNK_PROGRAMS = 200
@@ -169,7 +169,7 @@ def problem_lines(examples: Sequence[Example], shown: int, seed: str) -> list[st
     rng = random.Random(seed)
     lines = []
     for number, example in enumerate(examples):
-        kind = list(TaskType)[number % 3]
+        kind = TASK_TYPES[number % 3]
         source: Triplet | InductionProblem = (
             example.problem(shown, rng) if kind is TaskType.INDUCTION else example.triplet()
         )

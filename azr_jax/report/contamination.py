@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from azr_jax.config import located
 from azr_jax.evaluation.languages.known import known_languages
 from azr_jax.evaluation.languages.record import BenchmarkLanguage
-from azr_jax.evaluation.problems import files
+from azr_jax.evaluation.problems import files, records
 from azr_jax.evaluation.problems.records import AnyProblem
 from azr_jax.report import overlaps
 from azr_jax.report.arms import Arm
@@ -55,7 +56,7 @@ def _of_run(run: RunData, data_dir: str) -> str:
         return f"{heading}<p class='note'>Not checked: {text(visible(str(error)))}</p>"
     if isinstance(checked, str):
         return f"{heading}<p class='note'>Not checked: {text(checked)}</p>"
-    step, names, findings = checked
+    step, names, beside, findings = checked
     short = f", {findings.short_items} of them too short to compare" if findings.short_items else ""
     share = f"{len(findings.matches)} of {findings.items} items match"
     chip = "bad" if findings.matches else "good"
@@ -64,13 +65,13 @@ def _of_run(run: RunData, data_dir: str) -> str:
     return (
         f'{heading}<p><span class="chip {chip}">{text(share)}</span></p>'
         f'<p class="note">The {findings.items} triplets and'
-        f" induction problems that the buffers keep at step {step}{short}, against {findings.problems} problems"
-        f" ({text(', '.join(names))}).{nearest}</p>{_rows(findings)}"
+        f" induction problems that the buffers keep at step {step}{text(visible(beside))}{short}, against"
+        f" {findings.problems} problems ({text(', '.join(names))}).{nearest}</p>{_rows(findings)}"
     )
 
 
-def _check(run: RunData, directory: Path) -> tuple[int, list[str], Findings] | str:
-    """(step, benchmark files with their sizes, findings), or why there is nothing to compare."""
+def _check(run: RunData, directory: Path) -> tuple[int, list[str], str, Findings] | str:
+    """(step, benchmark files with their sizes, what is compared besides the buffers, findings), or why nothing is."""
     saved = saved_buffers(run.workdir)
     if saved is None:
         return "the run has no save with buffers"
@@ -91,8 +92,16 @@ def _check(run: RunData, directory: Path) -> tuple[int, list[str], Findings] | s
             )
     if not benchmarks:
         raise FileNotFoundError(f"{directory}: {'; '.join(absent)}")
+    beside = ""
+    if path := run.config.get("problems", {}).get("path", ""):
+        try:
+            items += _statements(Path(located(path)))
+            beside = f", and the statements of {path}"
+        except (OSError, ValueError) as error:
+            absent.append(f"problems.path, {error}")
     names = [f"{name}: {len(problems)}" for name, problems in benchmarks]
-    return step, names + [f"not checked: {reason}" for reason in absent], overlaps.find(items, benchmarks)
+    names += [f"not checked: {reason}" for reason in absent]
+    return step, names, beside, overlaps.find(items, benchmarks)
 
 
 def _benchmarks(directory: Path, language: BenchmarkLanguage) -> list[tuple[str, Sequence[AnyProblem]]]:
@@ -112,6 +121,11 @@ def _items(buffer: dict[str, Any]) -> Iterator[Item]:
         yield Item("induction problem", entry["step"], entry["program"], entry["message"])
 
 
+def _statements(path: Path) -> Iterator[Item]:
+    for problem in records.load_stdin(path):
+        yield Item(f"problem {problem.name}", 0, "", problem.prompt)
+
+
 def _rows(findings: Findings) -> str:
     shown = [*findings.matches[:_SHOWN], *findings.nearest] if findings.matches else list(findings.nearest)
     if not shown:
@@ -125,7 +139,8 @@ def _row(match: Match, matches: bool) -> str:
     chip = '<span class="chip bad">match</span>' if matches else '<span class="chip">below</span>'
     item = match.item
     head = f"{match.overlap:.0%} · {match.problem}, {match.part} · {item.kind} of step {item.step}"
-    body = item.program + (f"\n\nmessage: {item.message}" if item.message else "")
+    message = f"message: {item.message}" if item.message and item.program else item.message
+    body = "\n\n".join(filter(None, (item.program, message)))
     return (
         f"<details><summary>{chip} {text(visible(head))}</summary>"
         f"<h4>longest shared run ({text(match.benchmark)})</h4><pre>{text(visible(match.shared))}</pre>"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from azr_jax.report.arms import Arm
 from azr_jax.report.curves import BAD, FAIR, POOR, Case, Figure, Panel, joined, names_with, panels, stack
-from azr_jax.types import TaskType
+from azr_jax.types import TASK_TYPES
 
 _PROGRAM = (
     ("tokens per program", "tokens", False),
@@ -33,7 +33,7 @@ def curriculum(arms: Sequence[Arm]) -> Figure:
         keys = {name.removesuffix(suffix): f"propose/{name}" for name in names_with(arms, "propose/", suffix)}
         if keys:
             program_panels += panels(title, arms, keys, share=share)
-    for kind in TaskType:
+    for kind in TASK_TYPES:
         suffix = f"/band_{kind.value}"
         keys = {name.removesuffix(suffix): f"buffer/{name}" for name in names_with(arms, "buffer/", suffix)}
         if keys:

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from azr_jax.report.arms import Arm
-from azr_jax.types import TaskType
+from azr_jax.types import TASK_TYPES
 
-TYPES = tuple(kind.value for kind in TaskType)
+TYPES = tuple(kind.value for kind in TASK_TYPES)
 COLORS = ("#3566c8", "#df7a2e", "#2a9a70", "#a64d9c", "#8a6d3b", "#4fa6d8", "#cf4a5e", "#7d8492", "#c2a01f", "#6b5fc4")
 DARK = "#2b303b"
 TYPE_COLORS = {"all": DARK, **dict(zip(TYPES, COLORS, strict=False))}

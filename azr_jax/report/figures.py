@@ -149,6 +149,11 @@ def _solver(arms: Sequence[Arm]) -> Figure:
     ):
         accuracy_panels += panels(title, arms, {kind: f"solve/{kind}/{key}" for kind in TYPES}, TYPE_COLORS, share=True)
     caption = "Solver accuracy for each task type, on problems from the buffers."
+    if names_with(arms, "solve/problems/"):
+        keys = {"right": "accuracy", "tests passed": "tests_passed", "well-formatted": "formatted"}
+        keys = {label: f"solve/problems/{key}" for label, key in keys.items()}
+        accuracy_panels += panels("problems of problems.path", arms, keys, share=True)
+        caption += " Problems of problems.path are apart: their tests are of whole programs."
     return Figure("fig4_solver", "Fig. 4: solver accuracy by step", caption, tuple(accuracy_panels))
 
 
@@ -200,6 +205,8 @@ def _rewards(arms: Sequence[Arm]) -> Figure:
     for title, role in (("proposer", "propose"), ("solver", "solve")):
         keys = {"all": f"{role}/reward", **{kind: f"{role}/{kind}/reward" for kind in TYPES}}
         reward_panels += panels(f"{title}: mean reward", arms, keys, TYPE_COLORS)
+    if names_with(arms, "solve/problems/"):
+        reward_panels += panels("problems: mean reward", arms, {"problems": "solve/problems/reward"})
     valid = {"all": "propose/valid", **{kind: f"propose/{kind}/valid" for kind in TYPES}}
     reward_panels += panels("valid proposals", arms, valid, TYPE_COLORS, share=True)
     return Figure("rewards", "Rewards by step", "Mean reward of a step's responses.", tuple(reward_panels))

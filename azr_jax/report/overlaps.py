@@ -30,7 +30,10 @@ _NUMBERED = re.compile(r"[A-Za-z]+_\d+_(\w+)")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Item:
-    """Something that was trained on: a triplet or an induction problem (then with a message), from `step`."""
+    """Something that was trained on: a triplet or an induction problem (then with a message), from `step`.
+
+    A problem of `problems.path` has its statement as message, no program, and step 0.
+    """
 
     kind: str
     step: int

@@ -62,6 +62,8 @@ def _settings(run: RunData) -> str:
         prompts, samples = 6 * selfplay["batch_per_task"], selfplay.get("estimate_samples", "?")
         words.append(f"batch: {prompts} prompts a step (6 x {selfplay['batch_per_task']})")
         words.append(f"{samples} samples for each valid proposal")
+    if (problems := run.config.get("problems", {})).get("path"):
+        words.append(f"problems of {problems['path']}: a share of {problems['share']:g} of the solver tasks")
     words += [f"{name} {learner[name]}" for name in ("epochs", "minibatches", "row_tokens") if name in learner]
     parts = [f'<p class="facts">{text(" · ".join(words))}</p>'] if words else []
     if run.started:

@@ -29,11 +29,12 @@ from azr_jax.monitor.alerts import Watch
 from azr_jax.monitor.display import Progress
 from azr_jax.monitor.whereabouts import Whereabouts
 from azr_jax.run.interpreters import open_pool, run_languages
+from azr_jax.run.problems import check_problems, load_problems, most_printed
 from azr_jax.run.remarks import check_best_metric, remarks
 from azr_jax.run.saving import Saving
 from azr_jax.run.session import SessionState
 from azr_jax.selfplay import worked
-from azr_jax.types import Task, TaskType
+from azr_jax.types import TASK_TYPES, Task
 from azr_jax.workdir import metrics
 from azr_jax.workdir.files import PROGRESS_FILE
 from azr_jax.workdir.mirror import Mirror
@@ -46,7 +47,8 @@ _WRITTEN_EVERY_S, _PUSHED_EVERY_S = 5.0, 60.0
 class OpenRun:
     """Everything that a run works with and no step changes; made by `open_run`.
 
-    `workdir` is the local folder: a mirror if the run is on gs://.
+    `workdir` is the local folder: a mirror if the run is on gs://. `allow_config_change`: whether a resumed run may
+    differ from what it was.
     """
 
     config: Config
@@ -65,6 +67,7 @@ class OpenRun:
     signals: Signals
     hosts: Hosts
     clock: telemetry.StepClock
+    allow_config_change: bool = False
     started: float = dataclasses.field(default_factory=time.monotonic)
 
     @property
@@ -170,7 +173,7 @@ def load_examples(config: Config) -> worked.Examples:
     path = config.selfplay.worked_examples
     examples = worked.by_language(heldout.load(path, key="selfplay.worked_examples")) if path else {}
     for language in config.languages if path else ():
-        for kind in TaskType:
+        for kind in TASK_TYPES:
             if kind not in examples.get(language, {}):
                 raise ValueError(
                     f"selfplay.worked_examples={path!r}: has no {kind} problem in {language}; it needs one of each type"
@@ -196,18 +199,20 @@ def open_run(
     check_best_metric(config)
     checkpoint.open_on_all_hosts(workdir, config, allow_config_change, hosts)
     languages = run_languages(config)
-    heldout_problems, examples = load_heldout(config), load_examples(config)
+    heldout_problems, examples, problems = load_heldout(config), load_examples(config), load_problems(config)
     engine = open_engine(config)
     with contextlib.ExitStack() as stack:
         benchmarks = stack.enter_context(Benchmarks.open(config))
         learner, sampler = engine.learner(config), engine.sampler(config.sampler)
         if hosts.is_first:
             stack.enter_context(checkpoint.held(workdir))
-        pools = {name: stack.enter_context(open_pool(config, language)) for name, language in languages.items()}
+        printed = most_printed(problems)
+        pools = {name: stack.enter_context(open_pool(config, own, printed)) for name, own in languages.items()}
         progress = Progress(config.steps, None if hosts.is_first else Console(quiet=True))
         signals = Signals(progress.message, agreed=hosts.are_many)
         shared = SharedPools(pools, hosts, lambda: signals.must_cut) if hosts.are_many else None
-        player = Player(config, sampler, engine.tokenizer, languages, pools, shared, examples)
+        player = Player(config, sampler, engine.tokenizer, languages, pools, shared, examples, problems)
+        check_problems(player)
         player.show = progress.detail
         heldout_tasks = heldout.tasks(player, heldout_problems)
         saves, mirror, writers = _open_workdir(config, workdir, hosts, stack)
@@ -246,6 +251,7 @@ def open_run(
             signals=signals,
             hosts=hosts,
             clock=telemetry.StepClock(),
+            allow_config_change=allow_config_change,
         )
 
 

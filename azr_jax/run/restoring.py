@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from absl import logging
@@ -18,7 +19,8 @@ def restore(run: OpenRun) -> tuple[TrainState, SessionState]:
     """The states of the newest save, or those of a fresh start; metrics of later steps are deleted.
 
     Raises:
-      ValueError: a save of a later step than `steps`, or one that is not what this version saves.
+      ValueError: a save of a later step than `steps`, or one that is not what this version saves, or one of a run that
+        drew from other problems, unless a change of settings is allowed.
       FileNotFoundError: a fresh start without weights, with the command that downloads them.
     """
     newest = max(run.hosts.first("saves", run.saves.steps), default=None)
@@ -31,7 +33,7 @@ def restore(run: OpenRun) -> tuple[TrainState, SessionState]:
     if newest is not None:
         restored = run.saves.restore(run.learner.abstract_state, run.learner.shardings, newest)
     if restored is None:
-        session = SessionState(0, starting_buffers(run.config, run.player))
+        session = SessionState(0, starting_buffers(run.config, run.player), problems=run.player.problems.digest)
         if run.hosts.is_first:
             run.writers.truncate_after(-1)
             json_lines.keep_until(run.workdir / SEEDING_FILE, 0)
@@ -45,6 +47,7 @@ def restore(run: OpenRun) -> tuple[TrainState, SessionState]:
             f"{run.saves.directory / str(step)}: its host item is not what this version of azr_jax saves"
             f" ({error!r}); resume with the version that made it, or delete it to go on from an older save"
         ) from error
+    session = _with_problems(run, session)
     if run.hosts.is_first:
         run.writers.truncate_after(step if session.unfinished is None else step - 1)
         json_lines.keep_until(run.workdir / SEEDING_FILE, session.seeding_rounds)
@@ -52,6 +55,17 @@ def restore(run: OpenRun) -> tuple[TrainState, SessionState]:
             run.mirror.forget(REPORT_FILE)  # of a run of fewer steps: tpu.sh would take the run for finished
     run.progress.message(f"resumed {run.workdir} at step {step}")
     return state, session
+
+
+def _with_problems(run: OpenRun, session: SessionState) -> SessionState:
+    """The session with the digest of the run's problems, which have to be those of the save."""
+    digest = run.player.problems.digest
+    if digest != session.problems and not run.allow_config_change:
+        raise ValueError(
+            f"problems.path={run.config.problems.path!r}: its problems are not those that {run.workdir} was started"
+            " with; put that file back, choose another --workdir, or accept the change with --allow_config_change"
+        )
+    return dataclasses.replace(session, problems=digest)
 
 
 def resting(run: OpenRun, state: TrainState) -> Callable[[TrainState], TrainState]:

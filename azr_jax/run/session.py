@@ -23,6 +23,7 @@ class SessionState:
       scores_before: the starting model's scores; None until it is scored.
       seconds: wall time of the earlier starts of this run.
       unfinished: the record of `step`, until the step is evaluated and its record written.
+      problems: the digest of the problems that steps draw from (`problems.path`); empty for none.
     """
 
     step: int
@@ -32,6 +33,7 @@ class SessionState:
     scores_before: Mapping[str, Any] | None = None
     seconds: float = 0.0
     unfinished: StepRecord | None = None
+    problems: str = ""
 
     def with_scores(self, scores_before: Mapping[str, Any]) -> SessionState:
         """After the starting model is scored."""
@@ -59,6 +61,7 @@ class SessionState:
             "reward_state": dataclasses.asdict(self.rewards),
             "before": self.scores_before,
             "seconds": self.seconds + elapsed_s,
+            "problems": self.problems,
         }
 
     @classmethod
@@ -80,4 +83,5 @@ class SessionState:
             scores_before=saved["before"],
             seconds=saved["seconds"],
             unfinished=None if unfinished is None else StepRecord.from_json(step, unfinished),
+            problems=saved.get("problems", ""),
         )

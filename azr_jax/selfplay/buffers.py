@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from azr_jax.selfplay.ring import DrawRule, RingBuffer
-from azr_jax.types import InductionProblem, TaskType, Triplet
+from azr_jax.types import TASK_TYPES, InductionProblem, TaskType, Triplet
 
 _TRIPLET_TYPES = (TaskType.DEDUCTION, TaskType.ABDUCTION)
 
@@ -119,7 +119,7 @@ class LanguageBuffers:
 
     def band_shares(self, how: DrawRule) -> dict[str, float]:
         """Share of the entries with noted tries that are in the band, for each task type that has any."""
-        shares = {kind: self._buffer_of(kind).band_share(kind, how) for kind in TaskType}
+        shares = {kind: self._buffer_of(kind).band_share(kind, how) for kind in TASK_TYPES}
         return {f"band_{kind.value}": share for kind, share in shares.items() if share is not None}
 
     def _buffer_of(self, kind: TaskType) -> RingBuffer[Any]:
@@ -133,7 +133,7 @@ class LanguageBuffers:
             counts[f"{name}_added"] = sum(buffer.added for buffer in buffers)
             counts[f"{name}_refused_duplicates"] = sum(buffer.refused_duplicates for buffer in buffers)
             counts[f"{name}_evicted"] = sum(buffer.evicted for buffer in buffers)
-        return counts | {f"new_{kind.value}": self._buffer_of(kind).new_count(kind) for kind in TaskType}
+        return counts | {f"new_{kind.value}": self._buffer_of(kind).new_count(kind) for kind in TASK_TYPES}
 
     def copy(self) -> LanguageBuffers:
         """Independent buffers, as `RingBuffer.copy`."""

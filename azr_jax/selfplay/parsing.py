@@ -65,6 +65,7 @@ _BLOCKS: dict[tuple[Role, TaskType], tuple[str, ...]] = {
     (Role.SOLVE, TaskType.DEDUCTION): ("output",),
     (Role.SOLVE, TaskType.ABDUCTION): ("input",),
     (Role.SOLVE, TaskType.INDUCTION): ("program",),
+    (Role.SOLVE, TaskType.PROBLEMS): ("program",),
 }
 
 
@@ -98,7 +99,7 @@ class Reading:
 
 
 def parse(role: Role, task_type: TaskType, text: str, form: Form) -> Answer | Invalid:
-    """What a response to one of the six tasks answers, if it keeps the format.
+    """What a response to a task answers, if it keeps the format.
 
     Args:
       role: who answers.

@@ -1,4 +1,6 @@
-"""The prompts of the six tasks (Listing 2's sections) and the evaluation prompt (Listing 1). Text in, text out.
+"""The prompts of the six tasks (Listing 2's sections), of problems, and the evaluation prompt (Listing 1).
+
+Text in, text out.
 
 Two templates: `paper` with instructions in prose, for pretrained models, and `brief` without the prose, for small
 models, where prompt tokens are dear. The proposer prompts of `paper` say, in words of our own, what those of the
@@ -99,6 +101,8 @@ _BRIEF = {
     (Role.SOLVE, TaskType.ABDUCTION): "# Task: {language}, find input",
     (Role.SOLVE, TaskType.INDUCTION): "# Task: {language}, find program",
 }
+# What is added to a statement whose tests are of standard input and output.
+WHOLE_PROGRAM = "Write a whole program that reads standard input and writes its answer to standard output."
 _BACKTICKS = re.compile(r"`{3,}")
 
 
@@ -188,6 +192,13 @@ def solve(
     return (
         _headline(_SOLVE[kind], language) + requirements + sections + f"# Example Output:\n{example}" + wanted + OPENING
     )
+
+
+def solve_problem(language: Language, statement: str, template: str) -> str:
+    """The prompt of a problem of whole programs: with `paper` that of an evaluation on such problems."""
+    if template == "brief":
+        return f"# Task: {language.full_name}, find program from standard input\n{statement.strip()}\n{OPENING}"
+    return evaluation_chat(language, f"{statement.strip()}\n\n{WHOLE_PROGRAM}")
 
 
 def evaluation_chat(language: Language, question: str) -> str:

@@ -270,6 +270,14 @@ SOLVER_REWARDS: dict[str, SolverReward] = {
 }
 
 
+def by_tests(reward: float, passed: float) -> float:
+    """The reward of a whole program that passes a share `passed` of its tests: reward + passed (1 - reward).
+
+    From the solver's `reward` of a well-formatted failure, with no test passed, up to 1 with all.
+    """
+    return reward + passed * (1.0 - reward)
+
+
 def weighted(role: Role, value: float, lambda_solve: float) -> float:
     """Eq. 1: maximise E[r_propose + lambda r_solve]; a solver's value times lambda, a proposer's as it is.
 

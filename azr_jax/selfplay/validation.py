@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from azr_jax.selfplay.buffers import LanguageBuffers
 from azr_jax.selfplay.entry import ENTRY, definitions
-from azr_jax.types import Answer, InductionProblem, Invalid, Role, Task, TaskType, Triplet
+from azr_jax.types import Answer, InductionProblem, Invalid, Role, Task, TaskType, Triplet, VerifiedProblem
 from executors.jobs import Job, JobKind, Status, Verdict
 from executors.language import Language
 
@@ -143,11 +143,12 @@ def problem_from(task: Task, answer: Answer, verdict: Verdict, step: int, *, sho
     )
 
 
-def solver_job(task: Task, answer: Answer, job_id: str) -> Job:
+def solver_job(task: Task, answer: Answer, job_id: str, all_tests: bool = False) -> Job:
     """The job that checks a solution. The process that runs the answer never sees `expect`, the right values.
 
     Deduction: the answer's value is the output. Abduction: f of the answered input is the output, whichever input it
-    is. Induction: the answered program gives every output, shown and held out.
+    is. Induction: the answered program gives every output, shown and held out. Problems: the answered whole program
+    prints what each test expects; the first that fails is the last, unless `all_tests`.
 
     Raises:
       ValueError: the task is no solver's, or its source is not what its type is made of.
@@ -160,6 +161,9 @@ def solver_job(task: Task, answer: Answer, job_id: str) -> Job:
         return Job(job_id, JobKind.EVALUATE, source=source.program, inputs=(answer.input,), expect=(source.output,))
     if task.type is TaskType.DEDUCTION and isinstance(source, Triplet):
         return Job(job_id, JobKind.VALUE, inputs=(answer.output,), expect=(source.output,))
+    if task.type is TaskType.PROBLEMS and isinstance(source, VerifiedProblem):
+        tests = {"stdin": source.stdin, "expect_stdout": source.expected, "all_tests": all_tests}
+        return Job(job_id, JobKind.PROGRAM, source=answer.program, **tests)
     raise ValueError(f"task {task.id}: a {task.type} solver's source cannot be a {type(source).__name__}")
 
 

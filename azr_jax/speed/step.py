@@ -19,7 +19,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from azr_jax.learner.packing import TASK_GROUPS, TrainSequence, pack
+from azr_jax.learner.packing import SELFPLAY_GROUPS, TrainSequence, pack
 from azr_jax.learner.state import TrainState
 from azr_jax.learner.update import Learner
 from azr_jax.sampler.engine import Sampler
@@ -165,7 +165,7 @@ def _sequences(rollouts: list[Rollout]) -> list[TrainSequence]:
                 response_ids=rollout.token_ids,
                 sampler_logprobs=rollout.logprobs,
                 advantage=advantage,
-                group=number % len(TASK_GROUPS),
+                group=number % len(SELFPLAY_GROUPS),
                 reward=advantage,
             )
         )

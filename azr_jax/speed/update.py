@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from azr_jax.learner.packing import TASK_GROUPS, TrainSequence, pack
+from azr_jax.learner.packing import SELFPLAY_GROUPS, TrainSequence, pack
 from azr_jax.learner.remat import update_bytes
 from azr_jax.model import attention_check
 from azr_jax.speed import counts, machine
@@ -85,7 +85,7 @@ def sequences(size: Size, count: int, length: int) -> list[TrainSequence]:
         ids = rng.integers(0, size.model.vocab_size, length).tolist()
         prompt = max(1, length // 5)
         logprobs = (-rng.random(length - prompt)).tolist()
-        group = number % len(TASK_GROUPS)
+        group = number % len(SELFPLAY_GROUPS)
         advantage = 1.0 if number % 2 else -1.0
         sequences.append(TrainSequence(str(number), ids[:prompt], ids[prompt:], logprobs, advantage, group, advantage))
     return sequences

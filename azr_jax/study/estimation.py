@@ -29,7 +29,7 @@ from azr_jax.loop.tasks import proposer_tasks, starting_buffers
 from azr_jax.selfplay import rewards
 from azr_jax.selfplay.estimates import accuracy, accuracy_metrics
 from azr_jax.selfplay.validation import is_dropped
-from azr_jax.types import TaskType
+from azr_jax.types import TASK_TYPES
 
 HEAD = (
     "temperature",
@@ -114,7 +114,7 @@ def measure(
             check_rounds(config.selfplay.seed_rounds, rounds, missing)
             rounds += 1
             buffers = stages.seeding_round(config, player, params, buffers, rounds).buffers
-        tasks = proposer_tasks(config, player, buffers, "estimation", list(TaskType))
+        tasks = proposer_tasks(config, player, buffers, "estimation", TASK_TYPES)
 
         async def propose() -> list[Proposal]:
             return list(await asyncio.gather(*(player.propose(task, buffers[task.language], 1) for task in tasks)))

@@ -11,7 +11,7 @@ from azr_jax.loop import tasks as drawing
 from azr_jax.loop.play import Player
 from azr_jax.selfplay import validation
 from azr_jax.selfplay.rewards import SOLVER_REWARDS, RewardState, error_kind
-from azr_jax.types import Answer, InductionProblem, Role, Task, TaskType, Triplet
+from azr_jax.types import TASK_TYPES, Answer, InductionProblem, Role, Task, TaskType, Triplet
 from executors import LANGUAGES, Limits, Pool
 
 TWO = {"languages": ("python", "racket"), "language_weights": (3.0, 1.0)}
@@ -32,10 +32,10 @@ def test_tasks_follow_the_weights_and_stay_with_their_own_buffers(player):
     for name, program in programs.items():
         buffers[name].add_triplet(Triplet(name, program, "1", "[1]"))
         buffers[name].add_problem(InductionProblem(name, program, "m", ("1", "2"), ("[1]", "[2]"), 1))
-    tasks = drawing.proposer_tasks(config, player, buffers, "1", list(TaskType))
+    tasks = drawing.proposer_tasks(config, player, buffers, "1", TASK_TYPES)
     tasks += drawing.solver_tasks(config, player, buffers, 1)
     for role in Role:
-        for kind in TaskType:
+        for kind in TASK_TYPES:
             chosen = [task.language for task in tasks if (task.role, task.type) == (role, kind)]
             # Six standard deviations of 200 draws with a chance of 3/4 are 0.18.
             assert len(chosen) == 200 and chosen.count("python") / 200 == pytest.approx(0.75, abs=0.18)

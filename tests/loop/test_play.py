@@ -13,7 +13,7 @@ from azr_jax.loop.play import Player, Proposal, Solution, mean_accuracy
 from azr_jax.loop.tasks import proposer_tasks, starting_buffers
 from azr_jax.monitor.stall import StalledError, ended
 from azr_jax.sampler.session import Session
-from azr_jax.types import Role, Rollout, StopReason, Task, TaskType, Triplet
+from azr_jax.types import TASK_TYPES, Role, Rollout, StopReason, Task, TaskType, Triplet
 from executors import Job, JobKind, Status
 
 TRIPLET = Triplet("python", "def f(x):\n    return x + 1", "1", "2")
@@ -181,8 +181,8 @@ def test_the_only_function_is_f_whatever_it_is_called_but_not_where_the_format_i
 
 def test_a_proposal_builds_upon_the_function_that_it_was_given(opened, monkeypatch):
     buffers = starting_buffers(opened.config, opened.player)
-    plain = proposer_tasks(opened.config, opened.player, buffers, "1", list(TaskType))
-    tasks = proposer_tasks(opened.config, opened.player, buffers, "1", list(TaskType), composite=1.0)
+    plain = proposer_tasks(opened.config, opened.player, buffers, "1", TASK_TYPES)
+    tasks = proposer_tasks(opened.config, opened.player, buffers, "1", TASK_TYPES, composite=1.0)
     for without, built in zip(plain, tasks, strict=True):
         if built.type is TaskType.INDUCTION:
             assert built == without

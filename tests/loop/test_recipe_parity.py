@@ -16,13 +16,13 @@ import pytest
 from flax import nnx
 
 from azr_jax.config import from_mapping
-from azr_jax.learner.packing import TASK_GROUPS
+from azr_jax.learner.packing import SELFPLAY_GROUPS
 from azr_jax.learner.update import make_learner
 from azr_jax.loop import learning
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.sharding import leaf_name, make_mesh
 from azr_jax.model.transformer import abstract
-from azr_jax.types import Role, Rollout, Scored, StopReason, Task, TaskType
+from azr_jax.types import TASK_TYPES, Role, Rollout, Scored, StopReason, Task
 from configs import paper
 
 MODEL = ModelConfig(
@@ -39,7 +39,7 @@ def made_step() -> list[Scored]:
     rng = np.random.default_rng(0)
     scored = []
     for role in Role:
-        for kind in TaskType:
+        for kind in TASK_TYPES:
             for number in range(64):
                 length = int(rng.integers(1, LONGEST + 1))
                 ids = tuple(rng.integers(1, 32, length).tolist())
@@ -57,7 +57,7 @@ class Transcription:
 
     def __init__(self, scored: list[Scored]) -> None:
         self.advantages = {}
-        for role, kind in TASK_GROUPS:
+        for role, kind in SELFPLAY_GROUPS:
             group = [response for response in scored if (response.task.role, response.task.type) == (role, kind)]
             returns = np.concatenate([np.full(len(response.rollout.token_ids), response.reward) for response in group])
             mean, std = returns.mean(), np.sqrt(returns.var(ddof=1) + 1e-8)

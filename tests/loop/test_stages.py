@@ -17,7 +17,7 @@ from azr_jax.loop.play import Clock, Proposal, Solution
 from azr_jax.loop.record import _proposals, record_of
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.rewards import RewardState
-from azr_jax.types import InductionProblem, Role, Rollout, StopReason, Task, TaskType, Triplet
+from azr_jax.types import TASK_TYPES, InductionProblem, Role, Rollout, StopReason, Task, TaskType, Triplet
 
 BATCH = 3
 
@@ -50,7 +50,7 @@ def test_seeding_fills_the_buffers_without_rewards(step):
 def test_a_step_asks_the_six_tasks_and_estimates_the_valid(step):
     opened, _, _, played, *_ = step
     kinds = collections.Counter(response.task.type for response in played.proposals)
-    assert kinds == dict.fromkeys(TaskType, BATCH)
+    assert kinds == dict.fromkeys(TASK_TYPES, BATCH)
     for proposal, tries in zip(played.proposals, played.estimates, strict=True):
         assert len(tries) == (opened.config.selfplay.estimate_samples if proposal.item is not None else 0)
         assert all(response.task.source == proposal.item for response in tries)
@@ -111,7 +111,7 @@ def test_the_record_counts_this_step(step):
         if row["outcome"] == "wrong":
             assert row["claimed"] != row["expected"]
     assert {(response["role"], response["type"]) for response in record.transcripts} == {
-        (role.value, kind.value) for role in Role for kind in TaskType
+        (role.value, kind.value) for role in Role for kind in TASK_TYPES
     }
 
 
@@ -124,7 +124,7 @@ def test_the_same_step_again_is_the_same_step(step):
     assert [response.outcome for response in replayed.solutions] == [response.outcome for response in played.solutions]
     assert replayed.buffers.to_json() == played.buffers.to_json() != given
     assert before.to_json() == given  # what a cut step goes back to
-    other = drawing.proposer_tasks(opened.config, opened.player, replayed.buffers, "2", list(TaskType))
+    other = drawing.proposer_tasks(opened.config, opened.player, replayed.buffers, "2", TASK_TYPES)
     assert [task.id for task in other] != [response.task.id for response in played.proposals]
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from azr_jax.config import Config, from_mapping
-from azr_jax.learner.packing import TASK_GROUPS
+from azr_jax.learner.packing import SELFPLAY_GROUPS, TASK_GROUPS
 from azr_jax.loop import learning
-from azr_jax.types import Role, Rollout, Scored, StopReason, Task, TaskType
+from azr_jax.types import TASK_TYPES, Role, Rollout, Scored, StopReason, Task, TaskType
 from configs import base, paper
 
 
@@ -26,7 +26,7 @@ def response(number, role, kind, reward=1.0, length=3, stop=StopReason.EOS, prom
 
 def step_of(per_group: int, **changes) -> list[Scored]:
     """`per_group` responses of each of the six tasks, in the order that a step has them, rewards 1 and -1 in turn."""
-    groups = [(role, kind) for role, kind in TASK_GROUPS for _ in range(per_group)]
+    groups = [(role, kind) for role, kind in SELFPLAY_GROUPS for _ in range(per_group)]
     return [response(n, role, kind, reward=(-1.0) ** n, **changes) for n, (role, kind) in enumerate(groups)]
 
 
@@ -105,7 +105,7 @@ def test_estimates_keep_the_balance_of_proposer_and_solver(aggregation):
     }
     config = config_of(**changes)
     scored = step_of(4)
-    scored += [response(100 + n, Role.SOLVE, kind, 1.0, prompt=f"e{n // 8}") for kind in TaskType for n in range(32)]
+    scored += [response(100 + n, Role.SOLVE, kind, 1.0, prompt=f"e{n // 8}") for kind in TASK_TYPES for n in range(32)]
     sequences = learning.train_sequences(config, scored, 1)
     batch, denominator = learning.weighted_batch(config, sequences, 1, 0)
     shares = [batch.weights_RT[(batch.loss_mask_RT == 1) & (batch.group_RT // 3 == role)].sum() for role in (0, 1)]

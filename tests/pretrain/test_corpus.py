@@ -13,7 +13,7 @@ from azr_jax.pretrain import corpus, transcripts
 from azr_jax.pretrain.operations import LANGUAGE_ORDER
 from azr_jax.pretrain.programs import Program, random_inputs, random_program
 from azr_jax.selfplay.parsing import Form, parse
-from azr_jax.types import Answer, Role, TaskType
+from azr_jax.types import TASK_TYPES, Answer, Role
 from configs import tiny
 from executors import LANGUAGES
 
@@ -61,7 +61,7 @@ def test_the_shipped_held_out_problems_are_those_of_the_split(splits):
     canonical = LANGUAGES["racket"].canonical_program
     problems = heldout.load("azr_jax/embedded/heldout_racket.jsonl")
     assert len(problems) >= 300
-    assert collections.Counter(kind for kind, _ in problems).keys() == set(TaskType)
+    assert collections.Counter(kind for kind, _ in problems).keys() == set(TASK_TYPES)
     shipped = {canonical(item.program) for _, item in problems}
     assert shipped == {canonical(item.program.source("racket")) for item in splits["heldout"]}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from azr_jax.selfplay.buffers import Buffers, LanguageBuffers
 from azr_jax.selfplay.randomness import stream
 from azr_jax.selfplay.ring import DrawRule, RingBuffer
-from azr_jax.types import InductionProblem, TaskType, Triplet
+from azr_jax.types import TASK_TYPES, InductionProblem, TaskType, Triplet
 from executors import LANGUAGES
 
 DEDUCTION, ABDUCTION, INDUCTION = TaskType
@@ -138,7 +138,7 @@ _ACTIONS = st.lists(
             st.just("add"), st.integers(0, 12), st.sampled_from([(DEDUCTION,), (ABDUCTION,), (DEDUCTION, ABDUCTION)])
         ),
         st.tuples(st.just("problem"), st.integers(0, 8), st.none()),
-        st.tuples(st.just("draw"), st.integers(0, 6), st.sampled_from(TaskType)),
+        st.tuples(st.just("draw"), st.integers(0, 6), st.sampled_from(TASK_TYPES)),
     ),
     max_size=60,
 )

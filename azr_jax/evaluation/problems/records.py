@@ -7,9 +7,9 @@ import dataclasses
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from azr_jax.evaluation.problems import packed
 from azr_jax.evaluation.problems.evalplus_inputs import arguments_of
@@ -98,6 +98,7 @@ class StdinProblem:
 
 
 AnyProblem = Problem | EvalPlusProblem | StdinProblem
+_Kind = TypeVar("_Kind", bound=AnyProblem)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
@@ -142,15 +143,25 @@ def load(path: str | Path) -> list[AnyProblem]:
     return of_records(path, "line", read_lines(path))
 
 
+def load_stdin(path: str | Path) -> list[StdinProblem]:
+    """The problems of whole programs of a file, in no language. Raises as `load`."""
+    path = Path(path)
+    return _numbered(path, "line", read_lines(path), stdin_problem)
+
+
 def of_records(path: Path, unit: str, records: Iterable[tuple[int, Any]], suffix: str = "") -> list[AnyProblem]:
     """The problems of numbered records, each `unit` NUMBER of `path`. Raises ValueError as `load`.
 
     `suffix`: the language of those that name none.
     """
-    problems: dict[str, AnyProblem] = {}
+    return _numbered(path, unit, records, lambda record: from_record(record, suffix))
+
+
+def _numbered(path: Path, unit: str, records: Iterable[tuple[int, Any]], read: Callable[[Any], _Kind]) -> list[_Kind]:
+    problems: dict[str, _Kind] = {}
     for number, record in records:
         try:
-            problem = from_record(record, suffix)
+            problem = read(record)
         except ValueError as error:
             raise ValueError(f"{path}, {unit} {number}: {error}") from None
         if problem.name in problems:
@@ -187,11 +198,11 @@ def from_record(record: Any, suffix: str = "") -> AnyProblem:
     if "task_id" in record and "test" in record and "base_input" not in record:
         return _mceval(record, suffix)
     if "private_test_cases" in record:
-        return _lcb_problem(record, suffix)
-    if "task_id" in record and not isinstance(record.get("tests"), list | dict):
+        return stdin_problem(record, suffix)
+    if "task_id" in record and not record.get("tests"):
         return _evalplus(record)
-    if isinstance(record.get("tests"), list | dict) or "question_content" in record:
-        return _stdin_problem(record, suffix)
+    if isinstance(record.get("tests"), list | dict) or "question_content" in record or "task_id" in record:
+        return stdin_problem(record, suffix)
     for field in _TEXT_FIELDS:
         if not isinstance(record.get(field), str):
             raise ValueError(f"field {field!r} is {record.get(field)!r:.60}: MultiPL-E's problems have text there")
@@ -216,8 +227,15 @@ _NAMES = ("question_id", "task_id", "name", "id")
 _STATEMENTS = ("question_content", "prompt", "statement", "problem")
 
 
-def _stdin_problem(record: dict[str, Any], suffix: str) -> StdinProblem:
-    """A statement with tests [{"input", "output"}, ...] or {"inputs": [...], "outputs": [...]}, or JSON of them."""
+def stdin_problem(record: Any, suffix: str = "") -> StdinProblem:
+    """A statement with tests [{"input", "output"}, ...] or {"inputs": [...], "outputs": [...]}, or JSON of them.
+
+    Or a problem of LiveCodeBench, its tests packed. Raises ValueError for anything else.
+    """
+    if not isinstance(record, dict):
+        raise ValueError(f"a problem is a JSON object, not {type(record).__name__}")
+    if "private_test_cases" in record:
+        return _lcb_problem(record, suffix)
     name = next((record[field] for field in _NAMES if isinstance(record.get(field), str | int)), None)
     statement = next((record[field] for field in _STATEMENTS if isinstance(record.get(field), str)), None)
     if name is None or not statement:

@@ -26,7 +26,6 @@ MODES = (COMPLETION, CHAT, INSTRUCT)
 MENDED, PUBLISHED, BOTH = "mended", "multipl-e", "both"
 STOPS = (MENDED, PUBLISHED, BOTH)
 _ANSWER_END = "</answer>"
-_STDIN = "Write a whole program that reads standard input and writes its answer to standard output."
 _AGNOSTICS_MESSAGE = (
     "# Problem\n{statement}\n\n# Task\n"
     "Provide a full implementation of the specified program in a Markdown code block.\n"
@@ -64,12 +63,12 @@ def prompt_of(problem: AnyProblem, language: Language, mode: str) -> str:
     """
     text = problem.prompt.strip()
     if isinstance(problem, StdinProblem):
-        text = f"{text}\n\n{_STDIN}"
+        if mode == CHAT:
+            return prompts.solve_problem(language, text, "paper")
+        return _instruction_of(problem, language)
     if mode == CHAT:
         return prompts.evaluation_chat(language, text)
     if mode == INSTRUCT:
-        if isinstance(problem, StdinProblem):
-            return _instruction_of(problem, language)
         return _INSTRUCTION.format(language=language.full_name) + prompts.fenced(language.fence, text)
     return text + "\n" if isinstance(problem, EvalPlusProblem) else text
 
@@ -82,7 +81,7 @@ def _instruction_of(problem: StdinProblem, language: Language) -> str:
     if problem.form == MULTI_LCB:
         comment = language.commented("YOUR CODE HERE")
         return _MULTI_LCB_MESSAGE.format(statement=problem.prompt, language=name, tag=tag, comment=comment)
-    return f"{problem.prompt.strip()}\n\n{_STDIN} Answer with a {name} program in one fenced block."
+    return f"{problem.prompt.strip()}\n\n{prompts.WHOLE_PROGRAM} Answer with a {name} program in one fenced block."
 
 
 def prompt_ids_of(tokenizer: Tokenizer, problem: AnyProblem, language: Language, mode: str) -> tuple[int, ...]:

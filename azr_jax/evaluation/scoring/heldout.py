@@ -12,7 +12,7 @@ from azr_jax.config import Config, located
 from azr_jax.evaluation.problems.records import read_lines
 from azr_jax.loop.play import Player, Solution
 from azr_jax.selfplay.validation import is_dropped
-from azr_jax.types import InductionProblem, Task, TaskType, Triplet
+from azr_jax.types import TASK_TYPES, InductionProblem, Task, TaskType, Triplet
 
 HeldoutProblem = tuple[TaskType, Triplet | InductionProblem]
 Counts = dict[str, dict[str, int]]
@@ -52,6 +52,8 @@ def load(path: str | Path, limit: int = 0, key: str = "evaluation.heldout") -> l
 
 def _problem(fields: dict[str, Any]) -> HeldoutProblem:
     kind = TaskType(fields.pop("type"))
+    if kind not in _FIELDS:
+        raise ValueError(f"type is {kind.value!r}: use one of {', '.join(_FIELDS)}")
     missing = _FIELDS[kind] - set(fields)
     if missing:
         raise ValueError(f"{kind} problem lacks {sorted(missing)}")
@@ -109,7 +111,7 @@ def solve_all(player: Player, params: Any, asked: Sequence[Task], temperature: f
 
 def count(solutions: Sequence[Solution]) -> Counts:
     """{task type: {"n", "correct", "formatted"}}; answers that the executors failed on are not counted."""
-    counts: Counts = {kind.value: {"n": 0, "correct": 0, "formatted": 0} for kind in TaskType}
+    counts: Counts = {kind.value: {"n": 0, "correct": 0, "formatted": 0} for kind in TASK_TYPES}
     for solution in solutions:
         if is_dropped(solution.outcome):
             continue
