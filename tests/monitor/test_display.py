@@ -3,6 +3,7 @@
 import contextlib
 import io
 import math
+import re
 
 import pytest
 from rich.console import Console
@@ -42,6 +43,16 @@ def test_a_log_has_a_line_a_step_of_at_most_100_columns():
     assert [line.split(" left")[0] for line in lines[2:4]] == ["step 4998/5000", "step 4999/5000"]
     assert lines[4:] == ["saved", "[bold]at[/bold] step 4999", "save"]
     assert max(map(len, lines)) <= 100
+
+
+def test_problems_are_shown_where_a_step_has_them(monkeypatch):
+    assert "problems" not in played(terminal=False) and "problems" not in played(terminal=True)
+    monkeypatch.setitem(FULL, "solve/problems/accuracy", 0.25)
+    monkeypatch.setitem(FULL, "solve/problems/formatted", 0.5)
+    assert "problems 25%" in played(terminal=False)
+    shown = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", played(terminal=True)).splitlines()
+    assert any(line.split()[-2:-1] == ["problems"] for line in shown) and any("25%" in line for line in shown)
+    assert max(map(len, shown)) <= 100
 
 
 def test_how_far_a_phase_is_shows_on_a_terminal_and_once_a_minute_in_a_log(monkeypatch):

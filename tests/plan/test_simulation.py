@@ -57,6 +57,16 @@ def test_solver_tasks_drawn_at_the_start_share_the_queue(planned):
     assert before.decode_steps < after.decode_steps and before.occupancy > after.occupancy
 
 
+def test_problems_are_asked_from_the_start(planned):
+    plan, shared = planned
+    mapping = json.loads(plan.config.to_json())
+    mapping["problems"] |= {"path": "problems.jsonl", "share": 0.25}
+    more = dataclasses.replace(plan, config=from_mapping(mapping))
+    asked = [request.id for request in simulation.Queue(more, FEW_VALID, "after", 0).first()]
+    assert asked[48:] == [f"problem/{n}" for n in range(16)]
+    assert simulation.step(more, shared, CHIP, FIXED, "after").responses == 48 + 96 + 48 + 16
+
+
 def test_slow_programs_are_waited_for(planned):
     plan, shared = planned
     slow = simulation.step(plan, shared, CHIP, FIXED, "after", executors=Executors(program_s=5.0, workers=48))

@@ -61,3 +61,22 @@ def test_what_was_not_checked_is_said_with_the_reason(tmp_path, data, monkeypatc
     (workdir / "checkpoints/8/host/metadata").write_text("{}")
     with pytest.raises(ValueError, match="not the JSON part of step 8"):
         section(workdir, data)
+
+
+def test_the_statements_of_problems_are_compared_too(tmp_path, data):
+    file = tmp_path / "problems.jsonl"
+    close = PROMPT.partition(";; ")[2] + EVIL
+    tests = [{"input": "", "output": ""}]
+    lines = [
+        {"name": "close", "statement": close, "tests": tests},
+        {"name": "far", "statement": "Add.", "tests": tests},
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    workdir = run_folder(tmp_path / "tiny", steps=1, problems__path=str(file))
+    save(workdir, 8, ["(define (f x) (+ x 1))"])
+    text = section(workdir, data)
+    assert "1 of 3 items match" in text and f"and the statements of {file}" in text
+    assert "problem close of step 0" in text and "<script>" not in text
+    file.unlink()
+    text = section(workdir, data)
+    assert "0 of 1 items match" in text and f"not checked: problems.path, {file}: no such file" in text

@@ -174,6 +174,20 @@ def test_languages_trained_together_have_a_figure_of_their_own(tmp_path, whole):
     assert "languages" not in {figure.name for figure in figures(arms_of([runs.load(whole, "tiny")]))}
 
 
+def test_problems_beside_selfplay_have_panels_of_their_own(tmp_path, whole):
+    workdir = run_folder(tmp_path / "tiny", problems__path="problems.jsonl")
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        line |= {f"solve/problems/{key}": 0.25 for key in ("accuracy", "tests_passed", "formatted", "reward")}
+    (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    titles, without = (
+        {figure.name: [panel.title for panel in figure.panels] for figure in figures(arms_of([run]))}
+        for run in (runs.load(workdir, "tiny"), runs.load(whole, "whole"))
+    )
+    for name, title in (("fig4_solver", "problems of problems.path"), ("rewards", "problems: mean reward")):
+        assert title in titles[name] and title not in without[name]
+
+
 def test_fourteen_outcomes_have_fourteen_looks_and_the_same_in_both_panels(tmp_path):
     workdir = run_folder(tmp_path / "tiny", steps=2)
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
