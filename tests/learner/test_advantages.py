@@ -192,6 +192,14 @@ def test_role_whitens_each_role_over_its_three_types():
     np.testing.assert_allclose(role(rewards, tasks, prompts, lengths), expected, atol=1e-5)
 
 
+def test_problems_are_a_group_of_their_own_and_in_the_solvers_role():
+    rewards, tasks, prompts, lengths = [1.0, -1.0, 0.5, -0.5, 1.0, 0.0], [3, 3, 6, 6, 0, 0], [0] * 6, [1] * 6
+    np.testing.assert_allclose(trrpp(rewards, tasks, prompts, lengths), [1, -1] * 3, atol=1e-5)
+    solvers = np.array([1.0, -1.0, 0.5, -0.5])
+    expected = [*(solvers / solvers.std()), 1, -1]
+    np.testing.assert_allclose(role(rewards, tasks, prompts, lengths), expected, atol=1e-5)
+
+
 def test_dr_grpo_by_hand_divides_by_no_deviation():
     advantages = dr_grpo([1.0, 0.0, 0.0, 0.4, 0.4, 7.0], [0] * 6, [5, 5, 5, 6, 6, 8], [1] * 6)
     np.testing.assert_allclose(advantages, [2 / 3, -1 / 3, -1 / 3, 0, 0, 0], atol=1e-6)

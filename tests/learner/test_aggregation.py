@@ -65,5 +65,12 @@ def test_balanced_shares_give_both_roles_of_a_type_the_same_weight():
     np.testing.assert_allclose((groups < 3).mean(), 0.1)
 
 
+def test_problems_count_as_what_they_are_and_take_no_share_of_a_type():
+    groups = np.array([0, 0, 3, 3, 3, 3, 6, 6, 6])
+    shares = balanced_shares(groups)
+    np.testing.assert_allclose(shares, [1, 1, 0.5, 0.5, 0.5, 0.5, 1, 1, 1])
+    np.testing.assert_allclose(balanced_shares(groups[:6]), shares[:6])
+
+
 def test_the_configs_names_are_the_aggregations():
     assert set(CHOICES["learner.loss_aggregation"]) == set(LOSS_AGGREGATIONS)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from azr_jax.selfplay.buffers import Buffers, LanguageBuffers
 from azr_jax.selfplay.randomness import stream
 from azr_jax.selfplay.ring import DrawRule, RingBuffer
-from azr_jax.types import TASK_TYPES, InductionProblem, TaskType, Triplet
+from azr_jax.types import TASK_TYPES, InductionProblem, Triplet
 from executors import LANGUAGES
 
-DEDUCTION, ABDUCTION, INDUCTION = TaskType
+DEDUCTION, ABDUCTION, INDUCTION = TASK_TYPES
 
 
 def fold(program):
