@@ -102,7 +102,7 @@ def test_packing_is_deterministic():
         ({"advantage": [1.0, 2.0]}, r"'r7' has advantages of shape \(2,\) for 3"),
         ({"reward": float("nan")}, "'r7' has a reward, advantage or sampler logprob that is not finite"),
         ({"sampler_logprobs": [-1.0, float("-inf"), -1.0]}, "'r7' .*not finite"),
-        ({"group": 6}, "'r7' has group=6"),
+        ({"group": 7}, "'r7' has group=7"),
         ({"weight": -1.0}, "'r7' has weight=-1.0"),
     ],
 )
