@@ -40,8 +40,9 @@ def test_the_published_forms_are_read(tmp_path):
         {"id": "c", "problem": "Add.", "tests": columns, "difficulty": 800},
         {"question_id": "d", "question_content": "Add.", "tests": json.dumps(columns)},
     ]
+    lines.append({"question_id": "e", "question_content": "Add.", "private_test_cases": json.dumps(pairs)})
     problems = problems_in(tmp_path, *lines)
-    assert [problem.name for problem in problems] == ["sum", "7", "c", "d"]
+    assert [problem.name for problem in problems] == ["sum", "7", "c", "d", "e"]
     assert {(problem.statement, problem.stdin, problem.expected) for problem in problems} == {
         ("Add.", ("1\n2\n",), ("3\n",))
     }
