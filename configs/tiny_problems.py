@@ -2,9 +2,9 @@
 
 Command: `python -m azr_jax.main --config=configs/tiny_problems.py`
 Hardware: 2 CPU cores, 3 GiB of memory.
-Time and expected result: 4 minutes on 2 busy cores. It shows the mechanism and teaches nothing: the embedded model has seen
-no statement in English and no program that reads input, and passed none of the tests. What moved is the share of answers in
-the format, from 50% of 16 in step 1 to all in step 4 (seed 0).
+Time and expected result: 4 minutes on 2 busy cores. It shows the mechanism and teaches nothing: the embedded model has
+seen no statement in English and no program that reads input, and passed none of the tests. What moved is the share of
+answers in the format, from 50% of 16 in step 1 to all in step 4 (seed 0).
 """
 
 import ml_collections
