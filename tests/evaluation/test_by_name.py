@@ -1,5 +1,7 @@
 """Languages whose interpreters are installed by name: judged by their results, whatever a completion does."""
 
+import dataclasses
+
 import pytest
 from recorded import needs
 
@@ -215,3 +217,16 @@ def test_completions_are_judged_by_their_results(suffix):
     told = [(judgement.program[:300], judgement.status, judgement.stderr) for judgement in judgements]
     assert [status for _, status, _ in told] == [*["OK"] * len(right), *wrong.values()], told
     assert not any(judgement.infrastructure or judgement.own_way for judgement in judgements)
+
+
+@pytest.mark.parametrize("suffix", [pytest.param(suffix, marks=needs(suffix)) for suffix in CASES])
+def test_a_tested_function_that_is_called_f_itself(suffix):
+    problem, (right, *_), (wrong, *_) = CASES[suffix]
+    problem = dataclasses.replace(
+        problem, prompt=problem.prompt.replace("doubled", "f"), tests=problem.tests.replace("doubled", "f")
+    )
+    with CompletionJudge(suffix, timeout_s=20) as judge:
+        texts = (right.replace("doubled", "f"), wrong.replace("doubled", "f"))
+        judgements = [judge.judge(problem, Completion("p", text)) for text in texts]
+    assert [judgement.status for judgement in judgements] == ["OK", "Exception"], judgements
+    assert not any(judgement.own_way for judgement in judgements)

@@ -14,10 +14,10 @@ package main;
 {
 no strict; no warnings;
 my $azr_own = defined &main::f ? \\&main::f : undef;
+my $candidate = \\&{{function}};
 *main::f = sub {
 if (@_ == 1 && ref $_[0] eq 'ARRAY' && @{$_[0]} == 2 && $_[0][0] eq 'azr-call') {
 my $azr_call = $_[0][1];
-my $candidate = \\&{{function}};
 {{cases}}
 }
 defined $azr_own or die 'Undefined subroutine &main::f called';
