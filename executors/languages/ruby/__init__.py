@@ -1,7 +1,8 @@
 """Ruby: `ruby`, started afresh for each program, without RubyGems. Tested with 3.1.2.
 
 Programs are files as `ruby FILE` runs them; f is a method of the main object, called with positional and keyword
-arguments. The standard library is available, bundled gems (matrix, prime) are not; `set` is loaded.
+arguments. The standard library is available, with those of Ruby's bundled gems that programs use; `set` is
+loaded.
 
 Values: nil, booleans, integers of all sizes, floats (`Float::INFINITY`, `Float::NAN` for what has no literal),
 rationals and complex numbers, strings in UTF-8 (of other bytes `"...".b`), symbols, arrays, hashes, sets, and ranges of
@@ -23,13 +24,22 @@ from executors.language import Interpreter, Language, output_of
 _OVERHEAD_MIB = 96
 _MEMORY_ERRORS = ("failed to allocate memory",)
 _FLAGS = ("--disable=gems", "--disable=rubyopt")
+# Without RubyGems, whose start takes longer than most programs, these are found by the load path.
+_BUNDLED = "%w[matrix prime bigdecimal csv base64 observer abbrev mutex_m getoptlong]"
+_FOLDERS = f"""
+specs = {_BUNDLED}.map {{ |name| Gem::Specification.find_by_name(name) rescue nil }}.compact.reject(&:default_gem?)
+puts specs.flat_map(&:full_require_paths).uniq.join(':')
+"""
 
 
 def find() -> Interpreter | None:
     """`ruby` on PATH, of version 3.0 or later."""
     command = shutil.which("ruby")
     version = re.match(r"ruby ((?:[3-9]|\d\d)\.[.\d]+)", output_of(command, "--version") if command else "")
-    return hosted.interpreter((command,), version[1]) if command and version else None
+    if command is None or version is None:
+        return None
+    folders = output_of(command, "-e", _FOLDERS).strip()
+    return hosted.interpreter((command,), version[1], environment=[("RUBYLIB", folders)] if folders else [])
 
 
 _ATOM = (

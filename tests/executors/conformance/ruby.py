@@ -169,6 +169,9 @@ PROGRAMS = (
     ("def f(x) = <<~TEXT\n  a\n    b #{x}\nTEXT", "3"),
     ("require 'set'\nrequire 'json'\ndef f(x) = JSON.parse(JSON.generate(x.to_a)) + Set.new([1, 1]).to_a", "[1, "
      "nil, 'a']"),
+    ("require 'prime'\nrequire 'matrix'\ndef f(x) = [x.prime?, Prime.first(3), 12.prime_division, Matrix[[1, "
+     "2], [3, 4]].det]",
+     "7"),
     ("require 'bigdecimal'\ndef f(x) = (BigDecimal('0.1') + BigDecimal('0.2')).to_s", "0"),
     ("BEGIN { $order = [1] }\n$order << 2\nEND { $order << 3 }\ndef f(x) = $order", "0"),
     ("def f(x) = [__method__, defined?(x), defined?(zzz), __FILE__ == $0, self.to_s]", "0"),
