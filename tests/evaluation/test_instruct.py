@@ -1,6 +1,7 @@
 """`--prompt=instruct`: each form of an answer is judged for the program that it holds."""
 
 import pytest
+from conftest import ci_in
 from recorded import needs
 from test_cheats import JAVASCRIPT, JULIA, PYTHON, RACKET
 
@@ -102,7 +103,7 @@ def _judged(judge: CompletionJudge, name: str, text: str) -> str:
     return judge.judge(PROBLEMS[name], completion).status
 
 
-@pytest.mark.parametrize("name", _IN_LANGUAGES)
+@pytest.mark.parametrize("name", ci_in(_IN_LANGUAGES, "julia"))
 def test_every_form_of_an_answer_is_judged_for_what_it_is(name):
     forms = _forms(name)
     assert len(forms) == 16

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from argument_lists import CASES, CHECKS
-from conftest import REPOSITORY
+from conftest import BY_NAME, REPOSITORY, ci_in
 
 from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status
 
@@ -38,7 +38,7 @@ def assert_as_the_interpreter(name, cases):
     assert [(ran.id, ran.stderr) for ran in checked if not ran.ok or ran.stdout.strip()] == []
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ci_in(CASES, "r", "julia", *BY_NAME))
 def test_values_are_those_of_the_interpreter(name):
     assert_as_the_interpreter(name, CASES[name][::SAMPLE])
 
@@ -75,7 +75,7 @@ def of_identity(name, texts):
         return pool.run_all(Job(text[:9], JobKind.EVALUATE, language.identity, (text,)) for text in texts)
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", ci_in(REFUSED, "julia", *BY_NAME))
 def test_what_is_no_argument_list_is_refused_with_the_reason(name):
     verdicts = of_identity(name, REFUSED[name])
     assert {verdict.status for verdict in verdicts} == {Status.FORBIDDEN, Status.UNSERIALISABLE}
@@ -100,7 +100,7 @@ MISUSED = {
 }
 
 
-@pytest.mark.parametrize("name", MISUSED)
+@pytest.mark.parametrize("name", ci_in(MISUSED, "julia", *BY_NAME))
 def test_a_large_input_and_an_unknown_keyword_are_verdicts_with_a_reason(name):
     verdicts = of_identity(name, MISUSED[name])
     assert verdicts[0].status in (Status.OUTPUT_LIMIT, Status.MEMORY)

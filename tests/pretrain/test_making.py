@@ -13,7 +13,7 @@ from azr_jax.model.sharding import make_mesh
 from azr_jax.model.tokenizer import load_tokenizer
 
 SIZES = {
-    **{"languages": "python", "programs": 60, "transcripts": 1200, "heldout": 6, "vocab_size": 600, "layers": 2},
+    **{"languages": "python", "programs": 60, "transcripts": 400, "heldout": 6, "vocab_size": 600, "layers": 2},
     **{"embed_dim": 32, "ffn_dim": 64, "heads": 2, "copying_steps": 2},
 }
 

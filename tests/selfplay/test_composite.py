@@ -1,6 +1,7 @@
 """Composite proposals: an earlier program's function, as g, before a new program that calls it."""
 
 import pytest
+from conftest import ci_in
 
 from azr_jax.selfplay.composite import composed, composite_share, given_function
 from azr_jax.types import Answer, Invalid
@@ -51,7 +52,7 @@ PROGRAMS = {
 }
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", ci_in(PROGRAMS, "julia"))
 def test_the_new_program_runs_with_the_given_function_before_it(name):
     language, (earlier, new, value) = LANGUAGES[name], PROGRAMS[name]
     given = given_function(language, earlier)
