@@ -1,7 +1,6 @@
 """`--prompt=instruct`: each form of an answer is judged for the program that it holds."""
 
 import pytest
-from conftest import ci_in
 from recorded import needs
 from test_cheats import JAVASCRIPT, JULIA, PYTHON, RACKET
 
@@ -92,7 +91,7 @@ def _forms(name: str) -> dict[str, str]:
 
 # What the others leave of the default run's time; CI has them too.
 _IN_LANGUAGES = [
-    pytest.param(name, marks=[needs(name), *([pytest.mark.ci] if name in ("lua", "r", "ocaml") else [])])
+    pytest.param(name, marks=[needs(name), *([pytest.mark.ci] if name in ("julia", "lua", "r", "ocaml") else [])])
     for name in PROBLEMS
 ]
 
@@ -103,7 +102,7 @@ def _judged(judge: CompletionJudge, name: str, text: str) -> str:
     return judge.judge(PROBLEMS[name], completion).status
 
 
-@pytest.mark.parametrize("name", ci_in(_IN_LANGUAGES, "julia"))
+@pytest.mark.parametrize("name", _IN_LANGUAGES)
 def test_every_form_of_an_answer_is_judged_for_what_it_is(name):
     forms = _forms(name)
     assert len(forms) == 16
