@@ -23,7 +23,7 @@ class TrainState:
     Attributes:
       params: the policy's float32 parameters, as `nnx.split(Transformer)` gives them.
       value_head: {"kernel_D", "bias"} float32 for the "gae" estimator, else None.
-      reference: the starting policy in the compute dtype when kl_coef > 0, else None.
+      reference: the starting policy in the compute dtype (norm scales in float32) when kl_coef > 0, else None.
       opt_state: AdamW moments of params and value head.
       step: int32, optimizer steps taken.
       skipped_updates: int32, optimizer steps skipped since a loss or gradient was not finite.
@@ -72,7 +72,7 @@ def init_state(params: Any, config: ModelConfig, settings: LearnerSettings, dtyp
     head = None
     if settings.estimator == "gae":
         head = {"kernel_D": jnp.zeros(config.embed_dim, jnp.float32), "bias": jnp.zeros((), jnp.float32)}
-    reference = jax.tree.map(lambda x: jnp.array(x, dtype, copy=True), params) if settings.kl_coef > 0 else None
+    reference = _reference(params, dtype) if settings.kl_coef > 0 else None
     return TrainState(
         params=float32_params,
         value_head=head,
@@ -81,6 +81,18 @@ def init_state(params: Any, config: ModelConfig, settings: LearnerSettings, dtyp
         step=jnp.zeros((), jnp.int32),
         skipped_updates=jnp.zeros((), jnp.int32),
     )
+
+
+def _reference(params: Any, dtype: Any) -> Any:
+    """A copy of `params` as the model casts them to compute: all but the norms' scales, which it takes as they are.
+
+    So the KL to a policy that has not moved is 0.
+    """
+
+    def copied(path: Any, leaf: Any) -> jax.Array:
+        return jnp.array(leaf, jnp.float32 if "norm" in leaf_name(path) else dtype, copy=True)
+
+    return jax.tree_util.tree_map_with_path(copied, params)
 
 
 def state_shardings(abstract: TrainState, config: ModelConfig, mesh: Mesh) -> TrainState:

@@ -14,7 +14,7 @@ from azr_jax.learner.objective import Experience
 from azr_jax.learner.packing import pack
 from azr_jax.learner.state import decay_mask, trainable
 from azr_jax.learner.update import make_learner
-from azr_jax.model.sharding import make_mesh
+from azr_jax.model.sharding import leaf_name, make_mesh
 
 # With epsilon 1 an AdamW step is smooth in the gradient; with 1e-8 it is lr * sign(gradient), rounding noise included.
 SMOOTH = {"lr": 1.0, "epsilon": 1.0, "gradient_clip": 1e9, "weight_decay": 0.0}
@@ -191,6 +191,21 @@ def test_reference_policy_is_kept_and_pulls():
     assert divergences[0] > 0.01
     assert divergences[-1] < 0.5 * divergences[0]
     assert largest_difference(state.reference, transformer()[1]) == 0.0
+
+
+def test_the_kl_to_an_untouched_reference_is_0_in_bfloat16():
+    """Norm scales are no sums of powers of two, as after training: cast, they are others."""
+    trainer, _ = learner(settings(kl_coef=1.0), compute_dtype=jnp.bfloat16)
+    rng = np.random.default_rng(0)
+
+    def trained(path, leaf):
+        return (
+            jnp.asarray(1 + 0.3 * rng.standard_normal(leaf.shape), jnp.float32) if "norm" in leaf_name(path) else leaf
+        )
+
+    params = jax.tree_util.tree_map_with_path(trained, transformer()[1])
+    _, metrics = trainer.update(trainer.init(params), batch())
+    assert metrics["ppo/kl_ref"] == 0.0
 
 
 def test_temperature_divides_the_logits():
