@@ -197,8 +197,8 @@ def test_a_program_is_compiled_once_for_all_its_tests_in_every_tier(tier, monkey
     started = []
     begin = worker.start
     monkeypatch.setattr(worker, "start", lambda launch, watch: started.append(launch.children) or begin(launch, watch))
-    one = worker.Worker(language, interpreter, tier, LIMITS)
-    verdicts = [one.run_program("sum", SUMS["fortran"].encode(), text.encode()) for text in STDIN]
+    judging = worker.Worker(language, interpreter, tier, LIMITS)
+    verdicts = [judging.run_program("sum", SUMS["fortran"].encode(), text.encode()) for text in STDIN]
     assert [verdict.stdout for verdict in verdicts] == ["3\n", "42\n", "-2\n"]
     assert started == [True, False, False, False]
 
