@@ -8,6 +8,7 @@ import importlib.util
 import json
 import mmap
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -80,6 +81,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell without job control starts what it runs in the background with Ctrl-C ignored, and its children as well.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if count := config.getoption("--devices"):
         os.environ["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={count}"
 
