@@ -10,8 +10,10 @@ import importlib.util
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -209,12 +211,14 @@ class Runner:
         self._places: queue.SimpleQueue[int] = queue.SimpleQueue()
         for place in range(parallel):
             self._places.put(place)
+        self._lock = threading.Lock()  # of the two fields below
+        self._running: set[subprocess.Popen[bytes]] = set()
         self._stopping = False
 
     def run_all(self, cells: Sequence[Cell], on_end: Callable[[Cell, int], None]) -> dict[str, int]:
         """Runs the cells; `on_end` gets each with its exit status. Returns names and statuses of those that failed.
 
-        A failed run does not stop the others. Ctrl-C reaches the runs, which save and end; no new one starts then.
+        A failed run does not stop the others. At Ctrl-C each run gets one signal, saves and ends; no new one starts.
         """
         failed: dict[str, int] = {}
         with concurrent.futures.ThreadPoolExecutor(self._parallel) as threads:
@@ -226,15 +230,23 @@ class Runner:
                         failed[waiting[future].name] = status
                     on_end(waiting[future], status)
             except KeyboardInterrupt:
-                self._stopping = True
                 for future in waiting:
                     future.cancel()
+                self._interrupt()
+                try:
+                    concurrent.futures.wait(waiting)
+                except KeyboardInterrupt:
+                    self._interrupt()
                 raise
         return failed
 
+    def _interrupt(self) -> None:
+        with self._lock:
+            self._stopping = True
+            for process in self._running:
+                process.send_signal(signal.SIGINT)
+
     def _run(self, cell: Cell) -> int:
-        if self._stopping:
-            return 130
         place = self._places.get()
         try:
             return self._process(cell, place)
@@ -252,11 +264,23 @@ class Runner:
             environment["JAX_COMPILATION_CACHE_DIR"] = str(self._compiled.absolute())
         log = cell.workdir.with_suffix(".log")
         with log.open("ab") as stream:
-            process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)
+            with self._lock:
+                if self._stopping:
+                    return 130
+                # In a group of its own: the terminal's Ctrl-C would miss a run that starts just then, and a second one
+                # would end a run that is saving.
+                process = subprocess.Popen(
+                    command, stdout=stream, stderr=subprocess.STDOUT, env=environment, process_group=0
+                )
+                self._running.add(process)
             if self._parallel > 1:
                 # Before the interpreter has made threads; processes that share cores would fight over them.
                 os.sched_setaffinity(process.pid, self._cores(place))
-            return process.wait()
+            try:
+                return process.wait()
+            finally:
+                with self._lock:
+                    self._running.discard(process)
 
     def _cores(self, place: int) -> set[int]:
         cores = sorted(os.sched_getaffinity(0))
