@@ -87,7 +87,7 @@ def test_cpu_limit_of_threads_on_two_cores_is_punctual(kind, monkeypatch):
 class UnboundedSpace(Worker):
     """A worker whose programs only the control group bounds."""
 
-    def _bounded(self, launch):
+    def _bounded(self, launch, limits):
         return dataclasses.replace(launch, memory_mib=0, bound_mib=128, tasks=40)
 
 
