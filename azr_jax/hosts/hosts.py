@@ -45,6 +45,7 @@ _END_KEY = "azr_jax/end"
 _END_POLL_S = 600
 # How long the first host, whose process is the coordinator, waits until the others have read why it ends.
 _TOLD_S = 2.0
+_WATCHER_S = 10.0  # until a watcher is left behind that JAX's shutdown should have woken
 # Errors that a user can fix: one line, no traceback.
 _PLAIN = (ValueError, RuntimeError, OSError)
 _RESUMES = "no host can go on without it: start the same command on every host again, it resumes from the newest save"
@@ -58,12 +59,13 @@ class HostLostError(RuntimeError):
 class Hosts:
     """Host `index` of `count`; a context manager. With one host everything is local and costs nothing.
 
-    `gather` carries the bytes of each host to all; None with one host.
+    `gather` carries the bytes of each host to all, and `watcher` waits for other hosts' ends; None with one host.
     """
 
     index: int = 0
     count: int = 1
     gather: Gather | None = None
+    watcher: threading.Thread | None = None
     _exchanges: int = 0
 
     @property
@@ -143,6 +145,8 @@ class Hosts:
             import jax
 
             jax.distributed.shutdown()
+            if self.watcher is not None:
+                self.watcher.join(_WATCHER_S)
         elif is_loss(error):
             _end_with_the_lost(self.count, error)
         else:
@@ -192,8 +196,12 @@ def tell_end(text: str) -> None:
         distributed.global_state.client.key_value_set(_END_KEY, text)
 
 
-def _watch_ends(index: int) -> None:
-    """Ends this process when another host has reported its end: the main thread may hang in a device program."""
+def _watch_ends(index: int) -> threading.Thread:
+    """Ends this process when another host has reported its end: the main thread may hang in a device program.
+
+    The thread ends when JAX's client is shut down. Wait for it: one that is still in JAX's C++ while Python ends aborts
+    the process.
+    """
     from jax._src import distributed
 
     def watch() -> None:
@@ -206,10 +214,15 @@ def _watch_ends(index: int) -> None:
                 continue
             if not text.startswith(f"host {index} "):
                 sys.stderr.write(f"error: {text}; {_RESUMES}\n")
+                sys.stderr.flush()
+                if index == 0:  # has the coordinator, without which JAX aborts hosts that are about to end
+                    time.sleep(_TOLD_S)
                 _exit()
             return
 
-    threading.Thread(target=watch, name="hosts-ends", daemon=True).start()
+    watcher = threading.Thread(target=watch, name="hosts-ends", daemon=True)
+    watcher.start()
+    return watcher
 
 
 def gather_bytes(frame: bytes) -> list[bytes]:
@@ -277,8 +290,7 @@ def connect(coordinator_address: str = "", num_processes: int = 0, process_id: i
     index, count = jax.process_index(), jax.process_count()
     if count == 1:
         return Hosts()
-    _watch_ends(index)
-    return Hosts(index, count, gather_bytes)
+    return Hosts(index, count, gather_bytes, _watch_ends(index))
 
 
 def is_tpu_machine(devices: Path = Path("/dev")) -> bool:
