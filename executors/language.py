@@ -62,9 +62,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+# A `plain_value` of floats in most languages. At most 14 digits, so that the shortest text that reads back is this one;
+# from 1e-4 on there is no exponent.
+PLAIN_FLOAT = r"-?(?:0\.(?!0000)|[1-9][0-9]{0,6}\.)(?:0|[0-9]{0,6}[1-9])"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -165,6 +171,16 @@ class Language:
     def commented(self, text: str) -> str:
         """`text`, one line, as a comment."""
         return f"{self.comment} {text} {self.comment_end}".rstrip()
+
+
+def installed(names: Sequence[str], pattern: str, flag: str = "--version") -> tuple[str, str] | None:
+    """The first command on PATH with an accepted version, and the version: the group of `pattern` in its output."""
+    for name in names:
+        command = shutil.which(name)
+        version = re.search(pattern, output_of(command, flag) if command else "")
+        if command and version:
+            return command, version[1]
+    return None
 
 
 @functools.cache

@@ -14,11 +14,10 @@ the other keys in order. Not values: tables with a metatable or that contain the
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 from executors import hosted
-from executors.language import Interpreter, Language, output_of
+from executors.language import PLAIN_FLOAT, Interpreter, Language, installed
 
 # What the bare interpreter maps, its C library's locale included.
 _OVERHEAD_MIB = 16
@@ -27,12 +26,8 @@ _MEMORY_ERRORS = ("not enough memory",)
 
 def find() -> Interpreter | None:
     """`lua5.4` or `lua` on PATH, of version 5.4."""
-    for name in ("lua5.4", "lua"):
-        command = shutil.which(name)
-        version = re.match(r"Lua (5\.4[.\d]*)", output_of(command, "-v") if command else "")
-        if command and version:
-            return hosted.interpreter((command,), version[1])
-    return None
+    installation = installed(("lua5.4", "lua"), r"\ALua (5\.4[.\d]*)", "-v")
+    return hosted.interpreter((installation[0],), installation[1]) if installation else None
 
 
 # An unclosed long bracket is no token, so that no text is searched for its end repeatedly.
@@ -61,8 +56,7 @@ def canonical_program(source: str) -> str:
 
 _ATOM = (
     r'(?:true|false|0|-?[1-9][0-9]{0,17}|"[ !#-\[\]-~]*"'
-    # At most 14 digits, so that the shortest text that reads back is this one; from 1e-4 on there is no exponent.
-    r"|-?(?:0\.(?!0000)|[1-9][0-9]{0,6}\.)(?:0|[0-9]{0,6}[1-9]))"
+    rf"|{PLAIN_FLOAT})"
 )
 
 LANGUAGE = Language(

@@ -13,12 +13,10 @@ code, globs and tied variables are not values.
 
 from __future__ import annotations
 
-import re
-import shutil
 from pathlib import Path
 
 from executors import canonical, hosted
-from executors.language import Interpreter, Language, output_of
+from executors.language import Interpreter, Language, installed
 
 # What the bare interpreter maps.
 _OVERHEAD_MIB = 24
@@ -27,9 +25,8 @@ _MEMORY_ERRORS = ("Out of memory", "panic: memory wrap")
 
 def find() -> Interpreter | None:
     """`perl` on PATH, of version 5.30 or later."""
-    command = shutil.which("perl")
-    version = re.search(r"\(v(5\.(?:[3-9]\d)[.\d]*)\)", output_of(command, "--version") if command else "")
-    return hosted.interpreter((command,), version[1]) if command and version else None
+    installation = installed(("perl",), r"\(v(5\.(?:[3-9]\d)[.\d]*)\)")
+    return hosted.interpreter((installation[0],), installation[1]) if installation else None
 
 
 _ATOM = (

@@ -10,12 +10,10 @@ values, and there are no big integers.
 
 from __future__ import annotations
 
-import re
-import shutil
 from pathlib import Path
 
 from executors import canonical, hosted
-from executors.language import Interpreter, Language, output_of
+from executors.language import PLAIN_FLOAT, Interpreter, Language, installed
 
 # What the bare interpreter maps; its harness ends a program a little earlier, by PHP's own limit.
 _OVERHEAD_MIB = 160
@@ -28,17 +26,15 @@ _FLAGS = tuple(word for setting in _SETTINGS for word in ("-d", setting))
 
 def find() -> Interpreter | None:
     """`php` on PATH, of version 8.1 or later."""
-    command = shutil.which("php")
-    version = re.match(r"PHP ((?:8\.[1-9]|8\.\d\d|9\.)[.\d]*)", output_of(command, "--version") if command else "")
-    if command is None or version is None:
+    installation = installed(("php",), r"\APHP ((?:8\.[1-9]|8\.\d\d|9\.)[.\d]*)")
+    if installation is None:
         return None
-    return hosted.interpreter((command,), version[1], [_CONFIG] if _CONFIG.is_dir() else [])
+    return hosted.interpreter((installation[0],), installation[1], [_CONFIG] if _CONFIG.is_dir() else [])
 
 
 _ATOM = (
     r'(?:null|true|false|0|-?[1-9][0-9]{0,17}|"[ !#%-\[\]-~]*"'
-    # At most 14 digits, so that the shortest text that reads back is this one; from 1e-4 on there is no exponent.
-    r"|-?(?:0\.(?!0000)|[1-9][0-9]{0,6}\.)(?:0|[0-9]{0,6}[1-9]))"
+    rf"|{PLAIN_FLOAT})"
 )
 
 LANGUAGE = Language(

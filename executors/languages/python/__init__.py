@@ -11,12 +11,11 @@ import sys
 import tokenize
 from pathlib import Path
 
-from executors.language import Interpreter, Language
+from executors.language import PLAIN_FLOAT, Interpreter, Language
 
 _ATOM = (
     r"(?:True|False|None|0|-?[1-9][0-9]{0,400}|'[ !-&(-\[\]-~]*'"
-    # At most 14 digits, so that the shortest text that reads back is this one; from 1e-4 on repr has no exponent.
-    r"|-?(?:0\.(?!0000)|[1-9][0-9]{0,6}\.)(?:0|[0-9]{0,6}[1-9]))"
+    rf"|{PLAIN_FLOAT})"
 )
 _PLAIN_VALUE = rf"{_ATOM}|\[(?:{_ATOM}(?:, {_ATOM})*)?\]|\((?:{_ATOM},|{_ATOM}(?:, {_ATOM})+)?\)"
 # What programs may import besides the standard library, if the environment of this process has it.

@@ -13,12 +13,10 @@ refused. 1 and 1.0, which are == in Ruby, differ. Other objects and instances of
 
 from __future__ import annotations
 
-import re
-import shutil
 from pathlib import Path
 
 from executors import canonical, hosted
-from executors.language import Interpreter, Language, output_of
+from executors.language import PLAIN_FLOAT, Interpreter, Language, installed, output_of
 
 # What the bare interpreter maps.
 _OVERHEAD_MIB = 96
@@ -34,18 +32,18 @@ puts specs.flat_map(&:full_require_paths).uniq.join(':')
 
 def find() -> Interpreter | None:
     """`ruby` on PATH, of version 3.0 or later."""
-    command = shutil.which("ruby")
-    version = re.match(r"ruby ((?:[3-9]|\d\d)\.[.\d]+)", output_of(command, "--version") if command else "")
-    if command is None or version is None:
+    installation = installed(("ruby",), r"\Aruby ((?:[3-9]|\d\d)\.[.\d]+)")
+    if installation is None:
         return None
-    folders = output_of(command, "-e", _FOLDERS).strip()
-    return hosted.interpreter((command,), version[1], environment=[("RUBYLIB", folders)] if folders else [])
+    folders = output_of(installation[0], "-e", _FOLDERS).strip()
+    return hosted.interpreter(
+        (installation[0],), installation[1], environment=[("RUBYLIB", folders)] if folders else []
+    )
 
 
 _ATOM = (
     r'(?:nil|true|false|0|-?[1-9][0-9]{0,400}|"[ !$-\[\]-~]*"'
-    # At most 14 digits, so that the shortest text that reads back is this one; from 1e-4 on there is no exponent.
-    r"|-?(?:0\.(?!0000)|[1-9][0-9]{0,6}\.)(?:0|[0-9]{0,6}[1-9]))"
+    rf"|{PLAIN_FLOAT})"
 )
 
 LANGUAGE = Language(

@@ -11,12 +11,10 @@ procedures, cyclic lists and ports are not values; strings hold only text, not o
 
 from __future__ import annotations
 
-import re
-import shutil
 from pathlib import Path
 
 from executors import canonical, hosted
-from executors.language import Interpreter, Language, output_of
+from executors.language import PLAIN_FLOAT, Interpreter, Language, installed
 
 # What the bare interpreter maps.
 _OVERHEAD_MIB = 128
@@ -28,18 +26,13 @@ _ENVIRONMENT = (("GC_MARKERS", "1"), ("GUILE_AUTO_COMPILE", "0"), ("GUILE_WARN_D
 
 def find() -> Interpreter | None:
     """`guile-3.0` or `guile` on PATH, of version 3."""
-    for name in ("guile-3.0", "guile"):
-        command = shutil.which(name)
-        version = re.match(r"guile \(GNU Guile\) (3\.[.\d]+)", output_of(command, "--version") if command else "")
-        if command and version:
-            return hosted.interpreter((command,), version[1], environment=_ENVIRONMENT)
-    return None
+    installation = installed(("guile-3.0", "guile"), r"\Aguile \(GNU Guile\) (3\.[.\d]+)")
+    return hosted.interpreter((installation[0],), installation[1], environment=_ENVIRONMENT) if installation else None
 
 
 _ATOM = (
     r'(?:#t|#f|0|-?[1-9][0-9]{0,400}|"[ !#-\[\]-~]*"'
-    # At most 14 digits, so that the shortest text that reads back is this one; from 1e-4 on there is no exponent.
-    r"|-?(?:0\.(?!0000)|[1-9][0-9]{0,6}\.)(?:0|[0-9]{0,6}[1-9]))"
+    rf"|{PLAIN_FLOAT})"
 )
 
 LANGUAGE = Language(
