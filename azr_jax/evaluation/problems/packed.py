@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import functools
 import json
 import pickletools
@@ -17,7 +18,19 @@ _AROUND_A_TEXT = ("PROTO", "FRAME", "MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT", "
 Pairs = tuple[tuple[str, str], ...]
 
 
-# The samples of a problem come close together; all tests of LiveCodeBench take 8 GB.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Packed:
+    """Texts of tests, which are read each time: all tests of LiveCodeBench take 8 GB."""
+
+    texts: tuple[str, ...]
+
+    @property
+    def pairs(self) -> Pairs:
+        """As `pairs_of`."""
+        return pairs_of(self.texts)
+
+
+# The samples of a problem come close together.
 @functools.lru_cache(maxsize=4)
 def pairs_of(texts: tuple[str, ...]) -> Pairs:
     """(input, output) of each test in each of the texts.

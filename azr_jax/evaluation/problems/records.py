@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from azr_jax.evaluation.problems import packed
 from azr_jax.evaluation.problems.evalplus_inputs import arguments_of
-from azr_jax.evaluation.problems.packed import Pairs
+from azr_jax.evaluation.problems.packed import Packed, Pairs
 
 _TEXT_FIELDS = ("name", "language", "prompt", "tests")
 _EVALPLUS_FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "base_input", "plus_input", "atol")
@@ -67,15 +66,14 @@ class EvalPlusProblem:
 class StdinProblem:
     """A problem of whole programs in any language: a statement, and what is printed for each standard input.
 
-    `language` is that of the solution. `tests`: (input, output) of each, or texts as LiveCodeBench packs
-    them, which are read each time: all of its tests take 8 GB. `form`: whose protocol the record has, one of AGNOSTICS,
-    MULTI_LCB and OWN.
+    `language` is that of the solution. `tests`: (input, output) of each, or as LiveCodeBench packs them. `form`: whose
+    protocol the record has, one of AGNOSTICS, MULTI_LCB and OWN.
     """
 
     name: str
     language: str
     prompt: str
-    tests: Pairs | tuple[str, ...]
+    tests: Pairs | Packed
     record: Mapping[str, Any]
     form: str
 
@@ -84,7 +82,7 @@ class StdinProblem:
     @property
     def pairs(self) -> Pairs:
         """(input, output) of each test."""
-        return packed.pairs_of(self.tests) if isinstance(self.tests[0], str) else self.tests  # pyright: ignore
+        return self.tests.pairs if isinstance(self.tests, Packed) else self.tests
 
     @property
     def stdin(self) -> tuple[str, ...]:
@@ -264,10 +262,11 @@ def _lcb_problem(record: dict[str, Any], suffix: str) -> StdinProblem:
     for field in ("question_id", "question_content"):
         if not isinstance(record.get(field), str) or not record[field]:
             raise ValueError(f"field {field!r} is {record.get(field)!r:.60}: LiveCodeBench's problems have text there")
-    tests = tuple(record[field] for field in _LCB_TESTS if field in record)
-    if not all(isinstance(text, str) for text in tests):
+    texts = tuple(record[field] for field in _LCB_TESTS if field in record)
+    if not all(isinstance(text, str) for text in texts):
         raise ValueError(f"fields {' and '.join(_LCB_TESTS)}: LiveCodeBench's problems have text there")
-    if not packed.pairs_of(tests):
+    tests = Packed(texts)
+    if not tests.pairs:
         raise ValueError(f"field {_LCB_TESTS[1]!r} holds no test")
     kept = {field: value for field, value in record.items() if field not in _LCB_TESTS}
     form = MULTI_LCB if _LCB_TESTS[0] in record else AGNOSTICS
