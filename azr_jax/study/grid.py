@@ -21,8 +21,7 @@ from typing import Any
 
 from azr_jax.config import Config, differences, from_mapping
 from azr_jax.workdir.files import ended_steps
-from azr_jax.workdir.settings import binding, changed_settings
-from configs import base
+from azr_jax.workdir.settings import binding, changed_settings, completed
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -153,8 +152,7 @@ def config_of(study: Study, cell: Cell) -> Config:
 
 def made_by(config: Config) -> tuple[str, ...]:
     """The settings that a run's result depends on, where they differ from configs/base.py, as `key: base -> run`."""
-    default = json.loads(from_mapping(base.get_config().to_dict()).to_json())
-    return tuple(binding(differences(default, json.loads(config.to_json())), scores=True))
+    return tuple(binding(differences(completed({}), json.loads(config.to_json())), scores=True))
 
 
 @functools.cache
