@@ -103,7 +103,7 @@ def assemble(machine: str, shift_s: int = SHIFT_S) -> bytes:
 
 
 @functools.cache
-def library() -> Path:
+def shared_object() -> Path:
     """The library's file, made if missing: readable by all users, named by the digest of its content."""
     content = assemble(platform.machine())
     name = f"clock-{hashlib.sha256(content).hexdigest()[:12]}.so"

@@ -93,7 +93,7 @@ class Launch:
     @property
     def read_only(self) -> tuple[Path, ...]:
         """What the interpreter reads outside the system's folders, at the same paths inside."""
-        return (*self.interpreter.read_only, *((clock.library(),) if self.hash_seed else ()))
+        return (*self.interpreter.read_only, *((clock.shared_object(),) if self.hash_seed else ()))
 
     @property
     def folder_bytes(self) -> int:
@@ -114,7 +114,7 @@ def environment(launch: Launch, filter_path: str, inside: str) -> dict[str, str]
     seed = str(launch.hash_seed)
     if launch.hash_seed:
         variables["TZ"] = _TOMORROW
-        variables["LD_PRELOAD"] = str(clock.library())
+        variables["LD_PRELOAD"] = str(clock.shared_object())
     variables.update((name, value.replace("{hash_seed}", seed)) for name, value in launch.interpreter.environment)
     if launch.mode is not Mode.PROGRAM:
         variables["AZR_CHILD_FILTER"] = filter_path

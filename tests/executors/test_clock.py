@@ -40,7 +40,7 @@ def called(preload):
 
 
 def test_every_function_of_the_date_is_shifted_and_nothing_else():
-    (here, *ends), (there, *other_ends) = called(None), called(clock.library())
+    (here, *ends), (there, *other_ends) = called(None), called(clock.shared_object())
     assert ends == other_ends == [True, 0]
     for name, (result, number, seconds) in there.items():
         own_result, own_number, own_seconds = here[name]
@@ -77,6 +77,6 @@ def test_a_home_that_cannot_be_written(monkeypatch, tmp_path):
     blocked.write_text("")
     monkeypatch.setattr(clock.compiled, "folder", lambda name: blocked / name)
     monkeypatch.setattr(clock.tempfile, "gettempdir", lambda: str(tmp_path))
-    path = clock.library.__wrapped__()
+    path = clock.shared_object.__wrapped__()
     assert path.read_bytes() == clock.assemble(clock.platform.machine()) and path.is_relative_to(tmp_path)
     assert path.stat().st_mode & 0o777 == 0o644
