@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from azr_jax.evaluation.judging.evalplus_programs import COLLECT, COMPARE
+from azr_jax.evaluation.judging.once import Once
 from azr_jax.evaluation.problems.evalplus_inputs import arguments_of
 from azr_jax.evaluation.problems.records import EvalPlusProblem
 from executors import JobKind, Status, Verdict
@@ -61,27 +61,6 @@ class Expected:
     seconds: tuple[float, ...]
 
 
-class ExpectedCache:
-    """Reference outputs by problem; each is computed once, in the sandbox, unless the sandbox fails. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
-        self._known: dict[str, Expected | Verdict] = {}
-
-    def get(self, run: Run, problem: EvalPlusProblem) -> Expected | Verdict:
-        """The reference's outputs, or the verdict if it does not run."""
-        with self._lock:
-            lock = self._locks.setdefault(problem.name, threading.Lock())
-        with lock:
-            if problem.name not in self._known:
-                expected = _reference(run, problem)
-                if isinstance(expected, Verdict) and expected.status is Status.INFRASTRUCTURE:
-                    return expected  # the next try may succeed
-                self._known[problem.name] = expected
-            return self._known[problem.name]
-
-
 _NOT_NONE = ("check_str", "text_match_three", "text_starta_endb")
 
 
@@ -121,9 +100,14 @@ def _reference(run: Run, problem: EvalPlusProblem) -> Expected | Verdict:
     return Expected(arguments, outputs, tuple(json.loads(seconds)))
 
 
-def judge(run: Run, cache: ExpectedCache, problem: EvalPlusProblem, program: str) -> Result:
+def judge(run: Run, cache: Once[Expected | Verdict], problem: EvalPlusProblem, program: str) -> Result:
     """EvalPlus' verdict on a program: base inputs, then plus inputs."""
-    expected = cache.get(run, problem)
+    # After a failure of the sandbox the next try may succeed.
+    expected = cache.get(
+        problem.name,
+        lambda: _reference(run, problem),
+        keep=lambda value: isinstance(value, Expected) or value.status is not Status.INFRASTRUCTURE,
+    )
     if isinstance(expected, Verdict):
         return Result("Exception", "", "", f"the reference solution: {expected.status} {expected.message}", 0.0, True)
     arguments = expected.arguments

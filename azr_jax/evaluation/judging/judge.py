@@ -11,12 +11,12 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import os
-import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from azr_jax.evaluation.judging import assertions, evalplus, multipl_e
+from azr_jax.evaluation.judging import assertions, evalplus, multipl_e, own_tests
+from azr_jax.evaluation.judging.once import Once
 from azr_jax.evaluation.languages.known import check_installed, known_language
 from azr_jax.evaluation.languages.record import BenchmarkLanguage, Instrument, Tests, filled
 from azr_jax.evaluation.problems.records import AGNOSTICS, MULTI_LCB, AnyProblem, EvalPlusProblem, Problem, StdinProblem
@@ -128,7 +128,8 @@ class CompletionJudge:
         )
         cold = cold or self._own_way
         self._pool = Pool(self.language, workers=self.workers, limits=limits, cold=cold, allow_tier=allow_tier)
-        self._expected = evalplus.ExpectedCache()
+        self._expected: Once[evalplus.Expected | Verdict] = Once()
+        self._recorded: Once[own_tests.Recorded | own_tests.Printed | Judgement] = Once()
 
     @property
     def suffix(self) -> str:
@@ -191,12 +192,12 @@ class CompletionJudge:
         if isinstance(problem, StdinProblem):
             return self._judge_by_stdin(problem, program)
         if problem.own_tests:
-            return self._judge_by_own_tests(problem, program)
+            return self._judge_free_text(problem, program)
         rules = self.benchmark_language
         tests = None if self._own_way else assertions.parse(rules.form, problem.tests)
-        if tests is None or rules.instrument is None:
+        if tests is None or rules.instrument is None or rules.instrument.compare is None:
             return self._judge_in_own_way(problem, program)
-        return self._judge_soundly(problem, program, tests, rules.instrument)
+        return self._judge_soundly(problem, program, tests, rules.instrument, rules.instrument.compare(tests))
 
     def _run(self, kind: JobKind, source: str, inputs: Sequence[str] = ()) -> Verdict:
         together = kind is JobKind.EVALUATE
@@ -237,13 +238,54 @@ class CompletionJudge:
         status, code = ("OK", 0) if ran.correct else ("Exception", 1)
         return Judgement(problem.name, status, code, ran.stdout[:_MESSAGE_CHARS], ran.message, ran.seconds)
 
+    def _judge_free_text(self, problem: Problem, program: str) -> Judgement:
+        """Soundly if the tests are of a known form, which is tried once for each problem, with its own solution."""
+        if self.policy == MULTIPL_E:
+            return self._judge_by_own_tests(problem, program)
+        known = self._recorded.get(
+            problem.name,
+            lambda: self._record(problem),
+            # A machine that is too busy now, or an executor that fails, says nothing of the form.
+            keep=lambda value: (
+                not isinstance(value, Judgement) or not (value.infrastructure or value.status == "Timeout")
+            ),
+        )
+        if isinstance(known, Judgement):
+            return known if known.infrastructure else self._judge_by_own_tests(problem, program)
+        return self._judge_recorded(problem, program, known)
+
+    def _record(self, problem: Problem) -> own_tests.Recorded | own_tests.Printed | Judgement:
+        """The tests taken apart; if that can't be, or the published solution does not pass so, a judgement says why."""
+        known = own_tests.record(self._run, self.benchmark_language, problem)
+        if isinstance(known, Verdict):
+            return _not_run(problem.name, known, "")
+        judged = self._judge_recorded(problem, own_tests.solution_of(problem), known)
+        return known if judged.passed else judged
+
+    def _judge_recorded(
+        self, problem: Problem, program: str, known: own_tests.Recorded | own_tests.Printed
+    ) -> Judgement:
+        if isinstance(known, own_tests.Recorded):
+            instrument = self.benchmark_language.instrument
+            assert instrument is not None
+            return self._judge_soundly(problem, program, known.tests, instrument, known.replay)
+        ran, values = own_tests.printed(self._run, self.benchmark_language, problem, program)
+        if ran.status is not Status.OK:
+            return _not_run(problem.name, ran, ran.stdout)
+        right = values == known.values
+        text = (
+            "" if right else f"the calls of the tests give {list(values)!r:.300}, expected {list(known.values)!r:.300}"
+        )
+        return Judgement(
+            problem.name, "OK" if right else "Exception", int(not right), ran.stdout[:_MESSAGE_CHARS], text, ran.seconds
+        )
+
     def _judge_by_own_tests(self, problem: Problem, program: str) -> Judgement:
-        """McEval's tests after the program, then a mark, which is printed only if the program gets there."""
+        """The tests after the program, then a mark, which is printed only if the program gets there."""
         if reason := self._unloadable(program):
             return Judgement(problem.name, "Exception", 1, "", reason, 0.0)
         rules, mark = self.benchmark_language, f"azr-{secrets.token_hex(8)}"
-        tests = f"{problem.tests}{_missing_calls(rules, problem.tests)}\n{rules.after_tests}"
-        parts = (program, rules.before_tests + tests, filled(rules.print_mark, mark=mark))
+        parts = (program, own_tests.text_of(rules, problem.tests), filled(rules.print_mark, mark=mark))
         source = rules.own_program(*parts) if rules.own_program else "\n".join(parts)
         verdict = self._run(JobKind.PROGRAM, source)
         outcome = multipl_e.outcome_of(verdict, drained=True)
@@ -267,7 +309,10 @@ class CompletionJudge:
         instrument = self.benchmark_language.instrument
         return instrument.unloadable(program) if instrument else ""
 
-    def _judge_soundly(self, problem: Problem, program: str, tests: Tests, instrument: Instrument) -> Judgement:
+    def _judge_soundly(
+        self, problem: Problem, program: str, tests: Tests, instrument: Instrument, compare: str
+    ) -> Judgement:
+        """The calls of `tests` by the program, their values compared by the source `compare` in a clean process."""
         if reason := instrument.unloadable(program):
             return Judgement(problem.name, "Exception", 1, "", reason, 0.0)
         values: Sequence[str] | None
@@ -286,7 +331,7 @@ class CompletionJudge:
         if values is None:
             text = "the program ended without making every call of the tests"
             return Judgement(problem.name, "Exception", 1, stdout[:_MESSAGE_CHARS], text, ran.seconds)
-        compared = self._run(JobKind.EVALUATE, instrument.compare(tests), values)
+        compared = self._run(JobKind.EVALUATE, compare, values)
         seconds = ran.seconds + compared.seconds
         if compared.status is not Status.OK:
             # The expected values do not load in the language, or the values are too large to compare.
@@ -300,15 +345,6 @@ class CompletionJudge:
         return Judgement(
             problem.name, "Exception", 1, stdout[:_MESSAGE_CHARS], text + tests.expected[wrong[0]][:200], seconds
         )
-
-
-def _missing_calls(rules: BenchmarkLanguage, tests: str) -> str:
-    """Calls of test functions that published tests define and never call, such as McEval's Lua/1."""
-    calls = ""
-    for name in re.findall(rules.test_function, tests, re.MULTILINE) if rules.test_function else ():
-        if len(re.findall(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", tests)) == 1:
-            calls += "\n" + filled(rules.call_test, name=name)
-    return calls
 
 
 def _not_run(name: str, verdict: Verdict, stdout: str, prefix: str = "") -> Judgement:

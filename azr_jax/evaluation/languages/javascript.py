@@ -8,7 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Instrument, Outcome, Tests, WholeRun
+from azr_jax.evaluation.languages.record import (
+    BenchmarkLanguage,
+    Form,
+    Instrument,
+    Outcome,
+    Tests,
+    WholeRun,
+    replay_by_template,
+)
 
 
 def _collect(program: str, tests: Tests) -> str:
@@ -50,6 +58,30 @@ function f(value) {{
 """
 
 
+# The tests' calls reach a function of the same name in a scope of their own.
+_REPLAY = """let f;
+(function (azr_give, exports, require, module, __filename, __dirname) { {{program}}
+const azr_count = {{count}}, azr_calls = [];
+let azr_at = 0;
+const azr_real = {{name}};
+const azr_stand_in = (...given) => {
+  if (azr_count) return azr_calls[azr_at++];
+  azr_calls.push(structuredClone(given));
+  return azr_real(...given);
+};
+const azr_tests = ({{name}}) => {
+{{tests}}
+};
+if (!azr_count) azr_tests(azr_stand_in);
+azr_give((azr_value) => {
+  if (!azr_count) return azr_value < 0 ? azr_calls.length : azr_calls[azr_value];
+  azr_calls.push(require('node:v8').deserialize(Buffer.from(azr_value, 'base64')));
+  if (azr_calls.length < azr_count) return true;
+  azr_tests(azr_stand_in);
+  return azr_at === azr_count;
+});
+}).call(exports, (give) => { f = give; }, exports, require, module, __filename, __dirname);
+"""
 # A completion that names one of these may go on after its last call: `node FILE` runs it to its end.
 _GOES_ON = re.compile(
     r"setTimeout|setInterval|setImmediate|Promise|async|await|nextTick|queueMicrotask|Worker|process|import\b|\.on\b"
@@ -127,6 +159,7 @@ LANGUAGE = BenchmarkLanguage(
         re.compile(r"\);"),
     ),
     instrument=Instrument(_collect, _compare, whole_run=WholeRun(_needs_its_own_end, _whole, _values), readable=False),
+    replay=replay_by_template(_REPLAY, "candidate(...{{arguments}})"),
     wrong_body="    return undefined;\n}\n",
     print_mark='console.log("{{mark}}");',
     before_tests='console.assert = (right) => { if (!right) throw new Error("console.assert failed"); };\n',

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 
-from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Instrument, Outcome, Tests, by_templates
+from azr_jax.evaluation.languages.record import (
+    BenchmarkLanguage,
+    Form,
+    Instrument,
+    Outcome,
+    Tests,
+    by_templates,
+    replay_by_template,
+)
 
 _BINDS_F = re.compile(
     r"^\s*(?:(?:const|global)\s+)?(?:\w+\s*,\s*)*f\s*(?:,[\w\s,]+)?=(?![=>])|\b(?:struct|module|type|import|using)\b.*\bf\b",
@@ -37,6 +45,29 @@ _IN_MODULE = by_templates(
     **_PARTS,
 )
 
+_REPLAY = """module AzrProgram
+{{program}}
+const azr_count, azr_calls, azr_at = {{count}}, Any[], Ref(0)
+function azr_stand_in(given...)
+    azr_count > 0 && return azr_calls[azr_at[] += 1]
+    push!(azr_calls, deepcopy(given))
+    return {{name}}(given...)
+end
+function azr_tests({{name}})
+{{tests}}
+end
+azr_count == 0 && azr_tests(azr_stand_in)
+function azr_f(value)
+    azr_count == 0 && return value < 0 ? length(azr_calls) : azr_calls[value + 1]
+    push!(azr_calls, value)
+    length(azr_calls) < azr_count && return true
+    azr_tests(azr_stand_in)
+    return azr_at[] == azr_count
+end
+end
+f(value) = AzrProgram.azr_f(value)
+"""
+
 
 def _collect(program: str, tests: Tests) -> str:
     return (_IN_MODULE if _BINDS_F.search(program) else _BESIDE).collect(program, tests)
@@ -61,6 +92,7 @@ LANGUAGE = BenchmarkLanguage(
         re.compile(r"\)"),
     ),
     instrument=Instrument(_collect, _BESIDE.compare, _BESIDE.call_input),
+    replay=replay_by_template(_REPLAY, "candidate({{arguments}}...)"),
     faulty_stops=("\n\n",),
     wrong_body="    return nothing\nend\n",
     print_mark='println("{{mark}}")',

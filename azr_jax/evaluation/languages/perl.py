@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Outcome, by_templates
+from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Outcome, by_templates, replay_by_template
 
 # A new f that makes the call of a given number, and otherwise is the program's own f. A call is made in list context,
 # as in eq_deeply's arguments, and its results are passed in an array.
@@ -49,6 +49,42 @@ sub f {
 }
 """
 
+# A call is recorded with its context, which a subroutine can tell.
+_REPLAY = """{{program}}
+;
+package main;
+no strict; no warnings;
+use Storable ();
+our $azr_inside = 0;
+my ($azr_count, $azr_at, @azr_calls) = ({{count}}, 0);
+my $azr_real = \\&{{name}};
+*main::{{name}} = sub {
+if ($azr_count) { my $azr_list = $azr_calls[$azr_at++]; return wantarray ? @$azr_list : $azr_list->[-1] }
+goto &$azr_real if $main::azr_inside;
+push @azr_calls, [wantarray ? 1 : 0, Storable::dclone([@_])];
+local $main::azr_inside = 1;
+return $azr_real->(@_);
+};
+sub azr_tests {
+{{tests}}
+;
+!$INC{'Test/More.pm'} || Test::More->builder->is_passing or die 'a test of Test::More failed';
+}
+azr_tests() if !$azr_count;
+*main::f = sub {
+my ($azr_value) = @_;
+return $azr_value < 0 ? scalar @azr_calls : $azr_calls[$azr_value] if !$azr_count;
+push @azr_calls, $azr_value;
+return 1 if @azr_calls < $azr_count;
+azr_tests();
+return $azr_at == $azr_count ? 1 : 0;
+};
+"""
+_CALL = """do {
+my $azr = {{arguments}};
+$azr->[0] ? $candidate->(@{$azr->[1]}) : scalar $candidate->(@{$azr->[1]})
+}"""
+
 
 def _word(outcome: Outcome) -> str:
     if outcome.timeout:
@@ -80,6 +116,7 @@ LANGUAGE = BenchmarkLanguage(
         call_input="['azr-call', {{number}}]",
         right="1",
     ),
+    replay=replay_by_template(_REPLAY, _CALL),
     wrong_body="    return undef;\n}\n",
     print_mark='print "{{mark}}\\n";',
 )

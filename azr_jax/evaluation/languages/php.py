@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Instrument, Outcome, Tests, filled
+from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Instrument, Outcome, Replay, Tests, filled
 
 # An f that makes the call of a given number, and otherwise is the program's own f, which gets another name at its
 # definition: names of functions are global and can't be defined again.
@@ -39,6 +39,33 @@ function f($value) {
 }
 """
 
+_REPLAY = """
+class Azr {
+  static $count = {{count}};
+  static $calls = [];
+  static $at = 0;
+  static $inside = false;
+}
+function {{name}}(...$given) {
+  if (Azr::$count) return Azr::$calls[Azr::$at++];
+  if (Azr::$inside) return azr_real(...$given);
+  Azr::$calls[] = $given;
+  Azr::$inside = true;
+  try { return azr_real(...$given); } finally { Azr::$inside = false; }
+}
+function azr_tests() {
+{{tests}}
+}
+if (!Azr::$count) azr_tests();
+function f($value) {
+  if (!Azr::$count) return $value < 0 ? count(Azr::$calls) : Azr::$calls[$value];
+  Azr::$calls[] = $value;
+  if (count(Azr::$calls) < Azr::$count) return true;
+  azr_tests();
+  return Azr::$at === Azr::$count;
+}
+"""
+
 
 def _opened(program: str) -> str:
     """The program with code still open at its end, where a ?> may have closed it."""
@@ -55,6 +82,12 @@ def _collect(program: str, tests: Tests) -> str:
 def _compare(tests: Tests) -> str:
     cases = (f"case {number}: return {text};" for number, text in enumerate(tests.expected))
     return filled(_COMPARE, expected="\n".join(cases))
+
+
+def _replay(program: str, name: str, tests: str, count: int) -> str:
+    """The program's function gets another name at its definition, as for `f` above."""
+    program = re.sub(rf"\bfunction(\s+&?\s*){re.escape(name)}(?=\s*\()", r"function\1azr_real", program, flags=re.I)
+    return _opened(program) + filled(_REPLAY, name=name, tests=_opened(tests), count=count)
 
 
 def _word(outcome: Outcome) -> str:
@@ -83,6 +116,7 @@ LANGUAGE = BenchmarkLanguage(
         quotes="\"'",
     ),
     instrument=Instrument(_collect, _compare, call_input=lambda number: f'["azr_call" => {number}]'),
+    replay=Replay(_replay, "candidate(...{{arguments}})"),
     loadable=_loadable,
     wrong_body="    return null;\n}\n",
     # Whether the tests end in code or after a ?>.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Instrument, Outcome, Tests
+from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, Instrument, Outcome, Replay, Tests, filled
 
 _NAMES_F = re.compile(r"(?:^|[\s()\[\]{}'`,@])f(?=[\s()\[\]{}])")
 # What the reader skips before a #lang: space, comments of a line and of a (not nested) block, a shell's first line.
@@ -70,6 +70,44 @@ def _compare(tests: Tests) -> str:
 """
 
 
+# rackunit only prints what fails, unless its handler does more.
+_REPLAY = """(require (only-in rackunit current-check-handler))
+(define azr-calls '())
+(define azr-made 0)
+(define azr-at 0)
+(define (azr-keep value)
+  (set! azr-calls (append azr-calls (list value)))
+  (set! azr-made (add1 azr-made)))
+(define (azr-stand-in . given)
+  (cond
+    [(zero? {{count}}) (azr-keep given) (apply {{name}} given)]
+    [else (set! azr-at (add1 azr-at)) (list-ref azr-calls (sub1 azr-at))]))
+(define (azr-tests {{name}})
+{{tests}}
+(void))
+(when (zero? {{count}}) (azr-tests azr-stand-in))
+(define (azr-call value)
+  (cond
+    [(zero? {{count}}) (if (< value 0) azr-made (list-ref azr-calls value))]
+    [else
+     (azr-keep value)
+     (or (< azr-made {{count}})
+         (parameterize ([current-check-handler raise])
+           (azr-tests azr-stand-in)
+           (= azr-at {{count}})))]))
+(provide azr-call)
+"""
+
+
+def _replay(program: str, name: str, tests: str, count: int) -> str:
+    lang = _LANG.match(program)
+    if lang is None:
+        return program
+    body = filled(_REPLAY, name=name, tests=tests, count=count)
+    inner = f"(module azr-program {lang[1]}\n{program[lang.end() :]}\n{body})\n"
+    return f'#lang racket/base\n{inner}(require (rename-in (submod "." azr-program) [azr-call f]))\n'
+
+
 def _loadable(program: str) -> str:
     """A chat answer without a #lang line gets the one of the prompts."""
     return f"#lang racket\n{program}" if _unloadable(program) else program
@@ -98,6 +136,7 @@ LANGUAGE = BenchmarkLanguage(
         ends_at_space=True,
     ),
     instrument=Instrument(_collect, _compare, right="#t", unloadable=_unloadable),
+    replay=Replay(_replay, "(apply candidate {{arguments}})"),
     loadable=_loadable,
     wrong_body=" #f)\n",
     print_mark='(displayln "{{mark}}")',

@@ -68,18 +68,41 @@ class Instrument:
     """How a language's calls are collected and compared.
 
     collect: from program and tests to a source whose f(call_input(k)) makes call k. compare: from tests to a source
-    whose f gets the values one after another and answers `right` for each that is as expected.
+    whose f gets the values one after another and answers `right` for each that is as expected; None where no benchmark
+    has tests of a Form.
     unloadable: why the language's command can't load a program as a file, or an empty text.
     readable: whether a value's text is readable for a person.
     """
 
     collect: Callable[[str, Tests], str]
-    compare: Callable[[Tests], str]
+    compare: Callable[[Tests], str] | None = None
     call_input: Callable[[int], str] = str
     right: str = "true"
     unloadable: Callable[[str], str] = lambda program: ""
     whole_run: WholeRun | None = None
     readable: bool = True
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Replay:
+    """How tests of free text, which call a function by its name, are judged soundly (judging/own_tests.py).
+
+    source: from a right program, the name, the tests and a number of calls to a source. With no call it runs the tests
+    when it is loaded, and its f answers with the arguments of call k, or for -1 with the number of calls that the tests
+    made. Otherwise its f takes the values of the calls one after another. With the last one the tests run, and their
+    calls of that name give those values; f answers the instrument's `right` if all passed and used all values.
+    call: a template of one call as `Instrument.collect` takes it, with a place for arguments, as f answers them.
+    """
+
+    source: Callable[[str, str, str, int], str]
+    call: str
+
+
+def replay_by_template(template: str, call: str) -> Replay:
+    """A replay whose source has places for program, name, tests and count."""
+    return Replay(
+        lambda *values: filled(template, **dict(zip(("program", "name", "tests", "count"), values, strict=True))), call
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -109,6 +132,10 @@ class BenchmarkLanguage:
     come. in_multipl_e: whether MultiPL-E has problems in this language.
     clock_factor: wall seconds per CPU second. memory_mib and value_chars: limits of a program.
     form and instrument: how tests are taken apart and judged soundly; None if only the tests themselves judge.
+    replay: the same for tests of free text.
+    printed: the same in a language without values, whose tests compare with literals: from a program, the tests and a
+    secret mark to a whole program that writes the mark and the value instead of each comparison, and the mark at its
+    end; None if the tests have another form.
     faulty_stops: stop tokens of MultiPL-E's data that cut right completions short, as its maintainers say; they are
     left out unless the published way is requested.
     before_tests, after_tests: texts around a benchmark's own tests, so that they can fail (JavaScript's console.assert
@@ -131,6 +158,8 @@ class BenchmarkLanguage:
     value_chars: int = 1 << 16
     form: Form | None = None
     instrument: Instrument | None = None
+    replay: Replay | None = None
+    printed: Callable[[str, str, str], str | None] | None = None
     faulty_stops: tuple[str, ...] = ()
     before_tests: str = ""
     after_tests: str = ""

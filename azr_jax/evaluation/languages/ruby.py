@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, by_templates
+from azr_jax.evaluation.languages.record import BenchmarkLanguage, Form, by_templates, replay_by_template
 
 # A method f of the main object that makes the call of a given number, and otherwise is the program's own f, if any.
 _COLLECT = """{{program}}
@@ -30,6 +30,30 @@ rescue StandardError
   false
 end
 """
+_REPLAY = """{{program}}
+azr_count, azr_calls, azr_at, azr_inside = {{count}}, [], 0, false
+azr_real = method(:{{name}})
+define_singleton_method(:{{name}}) do |*given|
+  if azr_count > 0 then azr_calls[(azr_at += 1) - 1]
+  elsif azr_inside then azr_real.call(*given)
+  else
+    azr_calls << Marshal.load(Marshal.dump(given))
+    azr_inside = true
+    begin azr_real.call(*given) ensure azr_inside = false end
+  end
+end
+azr_tests = lambda do
+{{tests}}
+end
+azr_tests.call if azr_count == 0
+define_singleton_method(:f) do |value|
+  next value < 0 ? azr_calls.size : azr_calls[value] if azr_count == 0
+  azr_calls << value
+  next true if azr_calls.size < azr_count
+  azr_tests.call
+  azr_at == azr_count
+end
+"""
 LANGUAGE = BenchmarkLanguage(
     name="ruby",
     form=Form(
@@ -52,6 +76,7 @@ LANGUAGE = BenchmarkLanguage(
         expected="-> { {{expected}} }",
         call_input="azr_call: {{number}}",
     ),
+    replay=replay_by_template(_REPLAY, "candidate.call(*{{arguments}})"),
     wrong_body="  nil\nend\n",
     print_mark='puts "{{mark}}"',
 )
