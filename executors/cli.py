@@ -171,7 +171,7 @@ class _Lines:
 def _texts(value: object, key: str) -> tuple[str, ...]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"{key} is {value!r}: give a text in the language, or a list of them")
+        raise TypeError(f"{key} is {value!r:.60}: give a text in the language, or a list of them")
     return tuple(texts)
 
 
@@ -182,7 +182,7 @@ def _job(fields: Any, determinism: bool) -> Job:
     kind = JobKind(fields.get("kind", JobKind.EVALUATE))
     source = fields["source"] if kind is not JobKind.VALUE else fields.get("source", "")
     if not isinstance(source, str):
-        raise TypeError(f"source is {source!r}: give the program's text")
+        raise TypeError(f"source is {source!r:.60}: give the program's text")
     inputs = fields["inputs"] if "inputs" in fields else fields["input"] if kind is not JobKind.PROGRAM else []
     expect = fields.get("expect")
     return Job(

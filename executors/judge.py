@@ -94,7 +94,9 @@ class Judge:
             if verdict.ok and job.expect_stdout is not None:
                 passed[-1] = outputs.same(verdict.stdout, job.expect_stdout[number], job.compare)
             if not passed[-1]:
-                failed = failed or dataclasses.replace(verdict, message=verdict.message or _wrong(number))
+                failed = failed or dataclasses.replace(
+                    verdict, message=verdict.message or _wrong(number, verdict.stdout)
+                )
                 if not job.all_tests:
                     break
         correct = all(passed) if job.expect_stdout is not None else None
@@ -267,8 +269,8 @@ def _agreed(reply: Reply, again: Reply, words: str) -> Reply:
     return dataclasses.replace(reply, status=Status.NONDETERMINISTIC, values=(), message=f"{words} {how}")
 
 
-def _wrong(number: int) -> str:
-    return f"test {number}: it prints something else"
+def _wrong(number: int, stdout: str) -> str:
+    return f"test {number}: it prints something else" + (", not in UTF-8" if "\ufffd" in stdout else "")
 
 
 def _unreadable(expected: Reply) -> Reply:

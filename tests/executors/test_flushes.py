@@ -63,6 +63,35 @@ let f x =
   let file = Unix.openfile "/usr/bin/env" [Unix.O_RDONLY] 0 in
   try Unix.fsync file; 1 with Unix.Unix_error _ -> 0
 """,
+    "ruby": """
+def f(x)
+  file = File.open('/usr/bin/env')
+  [[1, :fsync], [2, :fdatasync]].sum do |bit, flush|
+    file.send(flush)
+    bit
+  rescue SystemCallError
+    0
+  end
+end
+""",
+    "perl": """
+use IO::Handle;
+sub f {
+  open my $file, '<', '/usr/bin/env' or die;
+  return $file->sync ? 1 : 0;
+}
+""",
+    "php": """
+function f($x) {
+  $file = fopen('/usr/bin/env', 'r');
+  return (@fsync($file) ? 1 : 0) + (@fdatasync($file) ? 2 : 0);
+}
+""",
+    "scheme": """
+(define (f x)
+  (let ((file (open-input-file "/usr/bin/env")))
+    (catch 'system-error (lambda () (fsync file) 1) (lambda _ 0))))
+""",
 }
 # Whole programs that save a file of their own as careful ones do, and print what it holds.
 SAVES = {
@@ -111,6 +140,23 @@ print(io.open('a.txt'):read('a'))
     "r": """
 file <- file('a.txt', 'w'); writeLines('kept', file); flush(file); close(file)
 writeLines(readLines('a.txt'))
+""",
+    "ruby": """
+File.open('a.txt', 'w') { |file| file.write('kept'); file.fsync; file.fdatasync }
+puts File.read('a.txt')
+""",
+    "perl": """
+use IO::Handle;
+open my $file, '>', 'a.txt' or die; print $file 'kept'; $file->flush; $file->sync or die 'sync'; close $file;
+open $file, '<', 'a.txt' or die; print <$file>, "\\n";
+""",
+    "php": """<?php
+$file = fopen('a.txt', 'w'); fwrite($file, 'kept'); if (!fsync($file)) exit(1); fclose($file);
+echo file_get_contents('a.txt'), "\\n";
+""",
+    "scheme": """
+(call-with-output-file "a.txt" (lambda (file) (display "kept" file) (force-output file) (fsync file)))
+(display (call-with-input-file "a.txt" read)) (newline)
 """,
 }
 
