@@ -86,7 +86,7 @@ class Judge:
         source, passed, seconds = _encode(job.source), [], 0.0
         failed = None
         for number, text in enumerate(job.stdin):
-            verdict = self._worker.run_program(job.id, source, _encode(text))
+            verdict = self._worker.run_program(job.id, source, _encode(text), fork=True)
             seconds += verdict.seconds
             if verdict.status is Status.INFRASTRUCTURE:
                 return dataclasses.replace(verdict, passed=tuple(passed), seconds=seconds)

@@ -88,6 +88,23 @@ class Interpreter:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Forking:
+    """How a started interpreter forks for each test of a whole program (sandbox/fork_server.py).
+
+    point: where it waits for a program: "start", before its own main function; "open", when it opens the program's
+    file; "read", when it reads the file's first line; "exec": a small process waits, and each fork of it starts the
+    interpreter. threads: how many threads it may have there; a fork has the first alone. argv: from interpreter and
+    file to the argv of the interpreter that waits, if it is not that of program_argv. programs: a regular expression
+    that the beginning of a program must match; any other one starts an interpreter for each test.
+    """
+
+    point: str
+    threads: int = 1
+    argv: Callable[[Interpreter, str], Sequence[str]] | None = None
+    programs: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Language:
     """One language: names for prompts, how to find and start its interpreter, limits, examples.
 
@@ -100,6 +117,7 @@ class Language:
     supported; once: whether `--once` is: without it a cold start is a serving harness that is asked once. hosted.py
     makes harness_argv for an interpreter that can't contain itself.
     program_argv: from interpreter and file to the argv of a whole program; by default the interpreter's with the file.
+    forking: how tests of a whole program run in forks; None: each starts a sandbox with an interpreter.
     compile_argv: from interpreter and file to the argv of what compiles a whole program and writes the executable to
     its standard output; program_argv then gets the executable. None: a program is run as its text.
     syntax_errors: substrings of stderr that mark a syntax error of a whole program.
@@ -144,6 +162,7 @@ class Language:
     example: str
     canonical_program: Callable[[str], str]
     program_argv: Callable[[Interpreter, str], Sequence[str]] = lambda interpreter, file: (*interpreter.argv, file)
+    forking: Forking | None = None
     compile_argv: Callable[[Interpreter, str], Sequence[str]] | None = None
     serves: bool = False
     tested: tuple[str, ...] = ()

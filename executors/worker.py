@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import math
 import os
+import re
 import select
 import signal
 import time
@@ -13,8 +14,9 @@ from collections.abc import Callable, Sequence
 
 from executors.inside import protocol
 from executors.jobs import Limits, Status, Verdict
-from executors.language import Interpreter, Language
+from executors.language import Forking, Interpreter, Language
 from executors.sandbox.contained import Contained, DeadlineExceededError, StreamClosedError, cpu_pause_s
+from executors.sandbox.fork_server import Forked, Forks, ForkServerError
 from executors.sandbox.guardian import Guardian
 from executors.sandbox.launch import Launch, Mode, Tier
 from executors.sandbox.start import start, start_error
@@ -103,6 +105,7 @@ class Worker:
         self._tier = tier
         self._limits = limits
         self._cold = cold or not language.serves
+        self._forks = Forks(language, interpreter, guardian, tier is Tier.NAMESPACES and not cold)
         self._guardian = guardian
         self._on_sleep = on_sleep
         self._is_cancelled = is_cancelled
@@ -117,6 +120,7 @@ class Worker:
         for process in self._serving.values():
             process.kill()
         self._serving.clear()
+        self._forks.close()
 
     def ask(self, kind: Request, source: bytes, inputs: Sequence[bytes], seed: int = FIRST_SEED) -> Reply:
         """Evaluate in a fresh process. If it is killed from outside, try once more, then answer `infrastructure`."""
@@ -257,15 +261,21 @@ class Worker:
         if process is not None:
             process.kill()
 
-    def run_program(self, job_id: str, source: bytes, stdin: bytes = b"") -> Verdict:
-        """Run a whole program in a fresh process with the real interpreter, `stdin` on its standard input."""
+    def run_program(self, job_id: str, source: bytes, stdin: bytes = b"", fork: bool = False) -> Verdict:
+        """Run a whole program in a fresh process with the real interpreter, `stdin` on its standard input.
+
+        With `fork` the process is a fork of a started interpreter, where the language and the tier allow it.
+        """
         language, name = self._language, f"program{self._language.extension}"
+        forking = language.forking if fork else None
+        if forking is not None and not re.match(forking.programs.encode(), source):
+            forking = None
         if language.compile_argv is not None:
             executable = self._compile(job_id, name, source)
             if isinstance(executable, Verdict):
                 return executable
             name, source = "program", executable
-        return self._run_file(job_id, self._program(name, source, stdin), self._limits)[0]
+        return self._run_file(job_id, self._program(name, source, stdin), self._limits, forking)[0]
 
     def _program(self, name: str, source: bytes, stdin: bytes) -> Launch:
         return Launch(
@@ -298,7 +308,9 @@ class Worker:
             self._compiled = source, executable
         return self._compiled[1]
 
-    def _run_file(self, job_id: str, launch: Launch, limits: Limits) -> tuple[Verdict, bytes]:
+    def _run_file(
+        self, job_id: str, launch: Launch, limits: Limits, forking: Forking | None = None
+    ) -> tuple[Verdict, bytes]:
         """The verdict of a PROGRAM within `limits`, and what it printed."""
         launch = dataclasses.replace(
             self._bounded(launch, limits),
@@ -311,7 +323,11 @@ class Worker:
                 return Verdict(job_id, Status.INFRASTRUCTURE, message=_CANCELLED), b""
             begin = time.monotonic()
             try:
-                process = start(launch, self._guardian)
+                if server := self._forks.server(launch, forking) if forking else None:
+                    begin = time.monotonic()
+                process = server.begin(launch) if server else start(launch, self._guardian)
+            except ForkServerError:
+                continue
             except (OSError, ValueError) as error:
                 return Verdict(job_id, Status.INFRASTRUCTURE, message=f"the sandbox does not start: {error}"), b""
             try:
@@ -372,11 +388,9 @@ def _judge_exit(code: int | None, seconds: float) -> Reply:
     return Reply(Status.EXIT, "", f"the process ended with exit code {code}", seconds)
 
 
-def _drain(process: Contained, limits: Limits, begin: float) -> tuple[Status | None, tuple[bytes, bytes]]:
+def _drain(process: Contained | Forked, limits: Limits, begin: float) -> tuple[Status | None, tuple[bytes, bytes]]:
     """Read both outputs until the program ends or reaches a limit, which the status then names."""
-    popen = process.process
-    assert popen.stdout is not None and popen.stderr is not None
-    outputs = {popen.stdout.fileno(): bytearray(), popen.stderr.fileno(): bytearray()}
+    outputs = {stream.fileno(): bytearray() for stream in process.outputs}
     streams = tuple(outputs)
     poll = select.poll()
     for descriptor in streams:
@@ -392,7 +406,7 @@ def _drain(process: Contained, limits: Limits, begin: float) -> tuple[Status | N
         left_s = min(wall_left_s, cpu_pause_s(cpu_left_s), process.folder_look_s)
         if not open_streams:
             # The outputs are closed but the process runs on.
-            time.sleep(min(left_s, 0.002))
+            process.pause(left_s)
             continue
         for descriptor, _ in poll.poll(int(left_s * 1000) + 1):
             chunk = os.read(descriptor, 1 << 16)

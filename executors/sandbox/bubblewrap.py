@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from executors.sandbox.launch import (
@@ -23,20 +24,26 @@ _DEVICES = ("null", "zero", "full", "random", "urandom")
 _ETC = ("/etc/ld.so.cache", "/etc/alternatives")
 
 
-def argv(launch: Launch, filter_fd: int, file_fd: int, info_fd: int) -> list[str]:
-    """The command that starts `launch`: seccomp program, file inside and bubblewrap's report on the descriptors.
+def argv(launch: Launch, filter_fd: int, file_fds: Sequence[int], info_fd: int, fork_fd: int) -> list[str]:
+    """The command that starts `launch`: seccomp program, files inside and bubblewrap's report on the descriptors.
+
+    The files are the program's, the child filter, or both (FORK). fork_fd: the socket of a FORK.
 
     Raises FileNotFoundError if bubblewrap is not installed.
     """
     path = shutil.which("bwrap")
     if path is None:
         raise FileNotFoundError("bwrap is not installed: install the package bubblewrap")
-    folder = PROGRAM_DIR if launch.mode is Mode.PROGRAM else HARNESS_DIR
-    arguments = [path, *_namespace_arguments(launch.mode is Mode.SERVE), *_mount_arguments(launch, file_fd)]
+    folder = PROGRAM_DIR if launch.runs_file else HARNESS_DIR
+    serves = launch.mode in (Mode.SERVE, Mode.FORK)
+    arguments = [path, *_namespace_arguments(serves), *_mount_arguments(launch, file_fds)]
     # A setuid bubblewrap loses its LD_* variables.
     for name, value in environment(launch, FILTER_PATH, INSIDE_DIR).items():
         if name.startswith("LD_"):
             arguments += ["--setenv", name, value]
+    if launch.library is not None and launch.forking is not None:
+        settings = f"{fork_fd} {launch.forking.point} {launch.forking.threads} {PROGRAM_DIR}/{launch.source_name}"
+        arguments += ["--setenv", "LD_PRELOAD", str(launch.library), "--setenv", "AZR_FORK_SERVER", settings]
     return [
         *arguments,
         "--seccomp",
@@ -55,7 +62,7 @@ def _namespace_arguments(serve: bool) -> list[str]:
     return [*arguments, *(("--cap-add", "CAP_SYS_ADMIN") if serve else ("--as-pid-1",))]
 
 
-def _mount_arguments(launch: Launch, file_fd: int) -> list[str]:
+def _mount_arguments(launch: Launch, file_fds: Sequence[int]) -> list[str]:
     arguments = _system_arguments(launch.interpreter.root)
     arguments += ["--proc", "/proc", "--dir", "/dev"]
     if launch.mode is Mode.PROGRAM:
@@ -66,18 +73,20 @@ def _mount_arguments(launch: Launch, file_fd: int) -> list[str]:
     for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         arguments += ["--symlink", f"/proc/self/fd{target}", f"/dev/{name}"]
     # Before the interpreter's folders, which may be below /tmp.
-    if launch.mode is Mode.PROGRAM:
+    if launch.runs_file:
         arguments += ["--size", str(launch.folder_bytes), "--tmpfs", PROGRAM_DIR]
     else:
         arguments += ["--dir", PROGRAM_DIR]
     for path in launch.read_only:
         arguments += ["--ro-bind", str(path), str(path)]
-    if launch.mode is Mode.PROGRAM:
-        arguments += ["--file", str(file_fd), f"{PROGRAM_DIR}/{launch.source_name}", "--chdir", PROGRAM_DIR]
+    if launch.runs_file:
+        arguments += ["--file", str(file_fds[0]), f"{PROGRAM_DIR}/{launch.source_name}", "--chdir", PROGRAM_DIR]
     else:
         assert launch.harness_dir is not None
         arguments += ["--ro-bind", str(launch.harness_dir), HARNESS_DIR, "--ro-bind", str(INSIDE), INSIDE_DIR]
-        arguments += ["--ro-bind-data", str(file_fd), FILTER_PATH, "--chdir", "/"]
+        arguments += ["--chdir", "/"]
+    if launch.mode is not Mode.PROGRAM:
+        arguments += ["--ro-bind-data", str(file_fds[-1]), FILTER_PATH]
     return [*arguments, "--remount-ro", "/"]
 
 

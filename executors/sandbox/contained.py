@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from executors.inside import protocol
 from executors.sandbox.cgroup import Group
@@ -182,11 +183,18 @@ class Contained:
                     raise
 
     def cpu_seconds(self) -> float:
-        """CPU time used so far by the process inside; 0 if it can't be read (it has ended)."""
-        try:
-            return time.clock_gettime((~self.pid << 3) | 2) if self.pid else 0.0
-        except OSError:
-            return 0.0
+        """As the function `cpu_seconds`, of the process inside."""
+        return cpu_seconds(self.pid)
+
+    @property
+    def outputs(self) -> tuple[IO[bytes], IO[bytes]]:
+        """Standard output and error of a PROGRAM."""
+        assert self.process.stdout is not None and self.process.stderr is not None
+        return self.process.stdout, self.process.stderr
+
+    def pause(self, seconds: float) -> None:
+        """Wait a moment for the end, at most `seconds`."""
+        time.sleep(min(seconds, 0.002))
 
     def ended(self, wait: bool = False) -> bool:
         """Whether the started process has ended; with `wait`, waits until it has."""
@@ -264,6 +272,14 @@ class Contained:
         if self._guardian is not None:
             for entry in self._listed:
                 self._guardian.remove(entry)
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time used so far by a process; 0 if it can't be read (it has ended) or `pid` is 0."""
+    try:
+        return time.clock_gettime((~pid << 3) | 2) if pid else 0.0
+    except OSError:
+        return 0.0
 
 
 def cpu_pause_s(left_s: float) -> float:

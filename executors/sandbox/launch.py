@@ -7,7 +7,7 @@ import enum
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from executors.language import Interpreter
+from executors.language import Forking, Interpreter
 from executors.sandbox import clock
 
 HARNESS_DIR = "/azr/harness"
@@ -20,6 +20,7 @@ _BASE_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "LANG"
 # The second process of a determinism check has another time zone and another clock.
 _TOMORROW = "AZR-23:59:59"
 OPEN_FILES = 256
+_REQUEST_MIB = 256
 
 
 class Tier(enum.IntEnum):
@@ -40,11 +41,15 @@ TIER_MEANING = {
 
 
 class Mode(enum.StrEnum):
-    """`SERVE`: a warm harness. `ONCE`: a harness for one request. `PROGRAM`: a file and its real interpreter."""
+    """`SERVE`: a warm harness. `ONCE`: a harness for one request. `PROGRAM`: a file and its real interpreter.
+
+    `FORK`: an interpreter that forks for each run of a program (fork_server.py).
+    """
 
     SERVE = "--serve"
     ONCE = "--once"
     PROGRAM = "program"
+    FORK = "fork"
 
 
 def parse_tier(name: str) -> Tier:
@@ -68,7 +73,7 @@ class Launch:
     the harness puts the child filter on it.
     children: whether a PROGRAM may start processes, as a compiler does, which runs nothing of what it reads.
     file_mib: largest file that can be written. source_name, source: the file of a PROGRAM; stdin: its standard input;
-    output_bytes: how much it may print.
+    output_bytes: how much it may print. library, forking: of a FORK.
     """
 
     mode: Mode
@@ -89,11 +94,26 @@ class Launch:
     source: bytes = b""
     stdin: bytes = b""
     output_bytes: int = 0
+    library: Path | None = None
+    forking: Forking | None = None
+
+    @property
+    def runs_file(self) -> bool:
+        """Whether the process gets a program's file in a folder that it can write."""
+        return self.mode in (Mode.PROGRAM, Mode.FORK)
+
+    @property
+    def file_blocks(self) -> int:
+        """Blocks of 512 bytes of the largest file that can be written."""
+        # A serving harness puts requests into memory files; its children write nothing.
+        file_mib = _REQUEST_MIB if self.mode in (Mode.SERVE, Mode.FORK) else self.file_mib
+        return max(file_mib * 2048, len(self.source) // 512 + 1, 64)
 
     @property
     def read_only(self) -> tuple[Path, ...]:
         """What the interpreter reads outside the system's folders, at the same paths inside."""
-        return (*self.interpreter.read_only, *((clock.shared_object(),) if self.hash_seed else ()))
+        libraries = ((clock.shared_object(),) if self.hash_seed else (), (self.library,) if self.library else ())
+        return (*self.interpreter.read_only, *libraries[0], *libraries[1])
 
     @property
     def folder_bytes(self) -> int:

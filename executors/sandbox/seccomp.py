@@ -23,8 +23,9 @@ _LD_ABS, _JA, _JEQ, _JGE, _JSET, _RET, _AND = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
 
 CLONE_THREAD = 0x00010000
 CLONE_NEWPID = 0x20000000
+_CLONE_NEWNS = 0x00020000
 # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWNET
-_OTHER_NAMESPACES = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x40000000
+_OTHER_NAMESPACES = _CLONE_NEWNS | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x40000000
 # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND, and the bit that O_TMPFILE adds to O_DIRECTORY
 _OPEN_WRITE = 0o1 | 0o2 | 0o100 | 0o1000 | 0o2000 | 0o20000000
 _TIOCSTI, _TIOCLINUX, _TIOCSCTTY, _TIOCSETD = 0x5412, 0x541C, 0x540E, 0x5423
@@ -230,10 +231,16 @@ def _finish(rules: Rules) -> bytes:
 
 
 @functools.cache
-def worker_filter() -> bytes:
-    """For a serving harness: no sockets, tracing, mounts, keys; new PID namespaces are the only ones allowed."""
+def worker_filter(mounts: bool = False) -> bytes:
+    """For a serving harness: no sockets, tracing, mounts, keys; new PID namespaces are the only ones allowed.
+
+    With `mounts` mount namespaces and mounts are too: its children get folders of their own.
+    """
     rules = Rules(_machine())
-    rules.add("clone", _by_value(0, _JSET, (_OTHER_NAMESPACES,), _error(errno.EPERM), _ALLOW))
+    others = _OTHER_NAMESPACES & ~_CLONE_NEWNS if mounts else _OTHER_NAMESPACES
+    rules.add("clone", _by_value(0, _JSET, (others,), _error(errno.EPERM), _ALLOW))
+    for name in ("mount", "umount2") if mounts else ():
+        rules.add(name, (_return(_ALLOW),))
     return _finish(rules)
 
 

@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from executors.inside import protocol
 from executors.sandbox import bubblewrap, cgroup, guardian, seccomp
@@ -39,7 +39,6 @@ from executors.sandbox.launch import (
 )
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
-_REQUEST_MIB = 256
 _PR_SET_DUMPABLE = 4
 # Linux's default of /proc/sys/fs/pipe-max-size.
 _WIDEST_PIPE_BYTES = 1 << 20
@@ -55,13 +54,13 @@ def close_memory() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
 
 
-def _high(descriptor: int) -> int:
+def high(descriptor: int) -> int:
     """A copy of `descriptor` above those that the contained process is given (0 to 3)."""
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
 
 
 @contextlib.contextmanager
-def _passed(contents: Sequence[bytes]) -> Iterator[list[int]]:
+def passed(contents: Sequence[bytes]) -> Iterator[list[int]]:
     """Descriptors of memory files that hold `contents`, closed at the end."""
     descriptors = []
     try:
@@ -70,27 +69,30 @@ def _passed(contents: Sequence[bytes]) -> Iterator[list[int]]:
                 file.write(content)
                 file.flush()
                 file.seek(0)
-                descriptors.append(_high(file.fileno()))
+                descriptors.append(high(file.fileno()))
         yield descriptors
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) -> Contained:
+def start(launch: Launch, watch: Guardian | None = None, explain: bool = False, fork_fd: int = -1) -> Contained:
     """Start a contained process; `Contained.receive` reads its replies (standard output for PROGRAM).
 
-    With `explain` its standard error is kept. Raises OSError if a program of the sandbox can't be started, ValueError
-    if the interpreter can't be used in the tier.
+    With `explain` its standard error is kept. fork_fd: the socket of a FORK. Raises OSError if a program of the sandbox
+    can't be started, ValueError if the interpreter can't be used in the tier.
     """
-    program = launch.mode is Mode.PROGRAM
+    program = launch.runs_file
     namespaces = launch.tier is Tier.NAMESPACES
-    if launch.mode is Mode.SERVE or launch.children:
-        outer = seccomp.worker_filter()
+    forks = launch.mode is Mode.FORK
+    if launch.mode is Mode.SERVE or forks or launch.children:
+        outer = seccomp.worker_filter(mounts=forks)
     else:
         read_only = launch.tier is Tier.LIMITS if program else not launch.hardens
         outer = seccomp.single_filter(namespaces, read_only, program)
-    inner = launch.source if program and namespaces else seccomp.child_filter(namespaces, launch.threads)
+    inner = [launch.source] if program and namespaces else [seccomp.child_filter(namespaces, launch.threads)]
+    if forks:
+        inner.append(seccomp.single_filter(program=True))
     listed: list[str] = []
 
     def list_entry(entry: str) -> None:
@@ -99,7 +101,7 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) 
             listed.append(entry)
 
     with (
-        _passed([outer, inner]) as (filter_fd, file_fd),
+        passed([outer, *inner]) as (filter_fd, *file_fds),
         _report_pipe() as (report_read, writer),
         _standard_input(launch) as stdin,
     ):
@@ -107,12 +109,12 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) 
         group = _make_group(launch, list_entry)
         folder = None
         if namespaces:
-            argv = bubblewrap.argv(launch, filter_fd, file_fd, report_write)
+            argv = bubblewrap.argv(launch, filter_fd, file_fds, report_write, fork_fd)
             filter_path = FILTER_PATH
         else:
             folder = _program_folder(launch, list_entry) if program else None
             argv = _launcher_argv(launch, filter_fd, folder)
-            filter_path = f"/proc/self/fd/{file_fd}"
+            filter_path = f"/proc/self/fd/{file_fds[0]}"
         process = subprocess.Popen(
             _with_limits(launch, argv, group),
             stdin=stdin,
@@ -120,29 +122,29 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False) 
             stderr=subprocess.PIPE if program or explain else subprocess.DEVNULL,
             env=environment(launch, filter_path, INSIDE_DIR if namespaces else str(INSIDE)),
             cwd="/",
-            pass_fds=(filter_fd, file_fd, report_write),
+            pass_fds=(filter_fd, *file_fds, report_write, *((fork_fd,) if forks else ())),
             bufsize=0,
             start_new_session=True,
         )
         list_entry(guardian.process(-process.pid))
-        _widen(process, launch.output_bytes)
+        widen((process.stdout, process.stderr), launch.output_bytes)
         writer.close()
         pid = _reported_pid(report_read) if namespaces else process.pid
         if pid:
             list_entry(guardian.process(pid))
     # With bubblewrap in serve mode the harness is a child of bubblewrap's init, hence depth 1.
-    harness_depth = 1 if namespaces and launch.mode is Mode.SERVE else 0
+    harness_depth = 1 if namespaces and launch.mode in (Mode.SERVE, Mode.FORK) else 0
     return Contained(process, pid, folder, group, watch, listed, harness_depth, launch.folder_bytes)
 
 
-def _widen(process: subprocess.Popen[bytes], output_bytes: int) -> None:
+def widen(outputs: Sequence[IO[bytes] | None], output_bytes: int) -> None:
     """Let both outputs hold more than a program may print, as far as this user may have such wide pipes.
 
     Node writes to a pipe without waiting and keeps what does not fit until the program is done: one that prints for
     ever would end by its limits on memory or time whenever this process reads a moment late. Small writes leave half of
     a pipe's pages empty.
     """
-    for stream in (process.stdout, process.stderr):
+    for stream in outputs:
         for size in (4 * output_bytes, _WIDEST_PIPE_BYTES) if output_bytes else ():
             if stream is None:
                 break
@@ -154,19 +156,26 @@ def _widen(process: subprocess.Popen[bytes], output_bytes: int) -> None:
 @contextlib.contextmanager
 def _standard_input(launch: Launch) -> Iterator[int]:
     """Popen's stdin: a pipe for a harness; for a program a read-only file or /dev/null."""
-    if launch.mode is not Mode.PROGRAM:
+    if not launch.runs_file:
         yield subprocess.PIPE
-    elif not launch.stdin:
+    elif not launch.stdin and launch.mode is Mode.PROGRAM:
         yield subprocess.DEVNULL
     else:
-        with tempfile.TemporaryFile() as file:
-            file.write(launch.stdin)
-            file.flush()
-            reader = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                yield reader
-            finally:
-                os.close(reader)
+        with input_file(launch.stdin) as reader:
+            yield reader
+
+
+@contextlib.contextmanager
+def input_file(text: bytes) -> Iterator[int]:
+    """A read-only descriptor of a file without a name that holds `text`, closed at the end."""
+    with tempfile.TemporaryFile() as file:
+        file.write(text)
+        file.flush()
+        reader = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield reader
+        finally:
+            os.close(reader)
 
 
 def _make_group(launch: Launch, list_entry: Callable[[str], None]) -> cgroup.Group | None:
@@ -184,7 +193,7 @@ def _make_group(launch: Launch, list_entry: Callable[[str], None]) -> cgroup.Gro
 def _report_pipe() -> Iterator[tuple[int, BinaryIO]]:
     """The read end, and the write end as a file: its number must never be closed twice, it may be another thread's."""
     read, low_write = os.pipe()
-    with os.fdopen(_high(low_write), "wb", buffering=0) as writer:
+    with os.fdopen(high(low_write), "wb", buffering=0) as writer:
         os.close(low_write)
         try:
             yield read, writer
@@ -234,18 +243,15 @@ def _with_limits(launch: Launch, argv: Sequence[str], group: cgroup.Group | None
     Nothing that this process inherited or set for itself changes a verdict: file modes, stack, signals. If the machine
     is short of memory, the kernel ends programs before their parents.
     """
-    # A serving harness puts requests into memory files; its children write nothing.
-    file_mib = _REQUEST_MIB if launch.mode is Mode.SERVE else launch.file_mib
-    blocks = max(file_mib * 2048, len(launch.source) // 512 + 1, 64)
     script = cgroup.join_script(group) if group is not None else ""
     script += "umask 022; { echo 1000 > /proc/self/oom_score_adj; "
     script += f"ulimit -S -s {_STACK_KIB}; }} 2>/dev/null; "
-    script += f"ulimit -c 0; ulimit -n {OPEN_FILES}; ulimit -f {blocks}; "
+    script += f"ulimit -c 0; ulimit -n {OPEN_FILES}; ulimit -f {launch.file_blocks}; "
     if launch.memory_mib:
         script += f"ulimit -v {launch.memory_mib * 1024}; "
     if launch.cpu_s:
         script += f"ulimit -t {int(launch.cpu_s) + 2}; "
-    if launch.mode is not Mode.PROGRAM:
+    if not launch.runs_file:
         script += "exec 3>&1 1>/dev/null; "
     return [*_default_signals(), *_own_personality(), "/bin/sh", "-c", script + 'exec "$@"', "sh", *argv]
 

@@ -12,7 +12,7 @@ import re
 import shutil
 
 from executors import canonical
-from executors.language import Interpreter, Language, output_of
+from executors.language import Forking, Interpreter, Language, output_of
 
 _HELLO = 'program hello\n  print *, "hello"\nend program hello'
 # Errors of bounds and of overflowing stacks end a program instead of changing its memory.
@@ -46,6 +46,7 @@ LANGUAGE = Language(
     harness_argv=lambda interpreter, harness, mode: [],
     program_argv=lambda interpreter, file: [interpreter.argv[1], file],
     compile_argv=_compile,
+    forking=Forking("exec"),
     identity=_HELLO,
     identity_input="",
     identity_output="",

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from executors import compiled
-from executors.language import Interpreter, Language, output_of
+from executors.language import Forking, Interpreter, Language, output_of
 
 _HERE = Path(__file__).resolve().parent
 _ADDON_SOURCE = _HERE / "clone.c"
@@ -222,6 +222,7 @@ LANGUAGE = Language(
     install_hint="install Node.js 18 or later (Debian: apt install nodejs) so that `node` is on PATH",
     harness=_HERE / "harness.js",
     harness_argv=harness_argv,
+    forking=Forking("start"),
     identity="function f(x) {\n    return x;\n}",
     identity_input='"Hello World"',
     identity_output='"Hello World"',

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from executors import canonical, compiled
-from executors.language import Interpreter, Language, output_of
+from executors.language import Forking, Interpreter, Language, output_of
 
 _HERE = Path(__file__).resolve().parent
 _OLDEST = (1, 5)
@@ -78,6 +78,8 @@ LANGUAGE = Language(
     harness=_HERE / "harness.jl",
     harness_argv=harness_argv,
     program_argv=lambda interpreter, file: [*interpreter.argv, *_FLAGS, file],
+    # The second thread waits for signals from outside, of which a whole program gets none.
+    forking=Forking("open", threads=2),
     identity="function f(x)\n    return x\nend",
     identity_input='"Hello World"',
     identity_output='"Hello World"',

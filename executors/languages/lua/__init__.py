@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 
 from executors import hosted
-from executors.language import PLAIN_FLOAT, Interpreter, Language, installed
+from executors.language import PLAIN_FLOAT, Forking, Interpreter, Language, installed
 
 # What the bare interpreter maps, its C library's locale included.
 _OVERHEAD_MIB = 16
@@ -74,6 +74,7 @@ LANGUAGE = Language(
         memory_errors=_MEMORY_ERRORS,
         reply=2,
     ),
+    forking=Forking("start"),
     identity="function f(x)\n  return x\nend",
     identity_input='"Hello World"',
     identity_output='"Hello World"',

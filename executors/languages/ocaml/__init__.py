@@ -25,7 +25,7 @@ import tempfile
 from pathlib import Path
 
 from executors import canonical, compiled, hosted
-from executors.language import Interpreter, Language, output_of
+from executors.language import Forking, Interpreter, Language, output_of
 
 # What the toplevel maps before the harness runs, and what type checking takes.
 _OVERHEAD_MIB = 96
@@ -115,6 +115,7 @@ LANGUAGE = Language(
         memory_errors=_MEMORY_ERRORS,
     ),
     program_argv=lambda interpreter, file: [*interpreter.argv, "-noinit", file],
+    forking=Forking("open"),
     identity="let f x = x",
     identity_input='"Hello World"',
     identity_output='"Hello World"',

@@ -16,7 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from executors import canonical, hosted
-from executors.language import Interpreter, Language, installed
+from executors.language import Forking, Interpreter, Language, installed
 
 # What the bare interpreter maps.
 _OVERHEAD_MIB = 24
@@ -52,6 +52,7 @@ LANGUAGE = Language(
         memory_errors=_MEMORY_ERRORS,
         reply=2,
     ),
+    forking=Forking("start"),
     identity="sub f {\n    my ($x) = @_;\n    return $x;\n}",
     identity_input='"Hello World"',
     identity_output='"Hello World"',

@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from executors import canonical, hosted
-from executors.language import PLAIN_FLOAT, Interpreter, Language, installed
+from executors.language import PLAIN_FLOAT, Forking, Interpreter, Language, installed
 
 # What the bare interpreter maps; its harness ends a program a little earlier, by PHP's own limit.
 _OVERHEAD_MIB = 160
@@ -52,6 +52,7 @@ LANGUAGE = Language(
         memory_errors=(),
     ),
     program_argv=lambda interpreter, file: [*interpreter.argv, *_FLAGS, file],
+    forking=Forking("open"),
     identity="<?php\nfunction f($x) {\n    return $x;\n}",
     identity_input='"Hello World"',
     identity_output='"Hello World"',

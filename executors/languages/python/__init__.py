@@ -11,7 +11,7 @@ import sys
 import tokenize
 from pathlib import Path
 
-from executors.language import PLAIN_FLOAT, Interpreter, Language
+from executors.language import PLAIN_FLOAT, Forking, Interpreter, Language
 
 _ATOM = (
     r"(?:True|False|None|0|-?[1-9][0-9]{0,400}|'[ !-&(-\[\]-~]*'"
@@ -97,6 +97,7 @@ LANGUAGE = Language(
     harness=Path(__file__).with_name("harness.py"),
     harness_argv=harness_argv,
     program_argv=lambda interpreter, file: [*interpreter.argv, "-s", "-B", "-X", "utf8", file],
+    forking=Forking("open"),
     identity="def f(x):\n    return x",
     identity_input="'Hello World'",
     identity_output="'Hello World'",

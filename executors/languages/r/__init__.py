@@ -20,7 +20,7 @@ import shutil
 from pathlib import Path
 
 from executors import canonical, hosted
-from executors.language import Interpreter, Language, output_of
+from executors.language import Forking, Interpreter, Language, output_of
 
 # What R maps with its default packages and locale.
 _OVERHEAD_MIB = 192
@@ -91,6 +91,7 @@ LANGUAGE = Language(
         value_environment={"R_DEFAULT_PACKAGES": "NULL"},
     ),
     program_argv=lambda interpreter, file: [*interpreter.argv, *_FLAGS, f"--file={file}"],
+    forking=Forking("read"),
     identity="f <- function(x) {\n  x\n}",
     identity_input='"Hello World"',
     identity_output='"Hello World"',

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from executors import compiled
-from executors.language import Interpreter, Language, output_of
+from executors.language import Forking, Interpreter, Language, output_of
 
 _HERE = Path(__file__).resolve().parent
 _HARNESS = _HERE / "harness.rkt"
@@ -99,6 +99,13 @@ def find() -> Interpreter | None:
 def harness_argv(interpreter: Interpreter, harness: str, mode: str) -> list[str]:
     """The argv of the harness in `mode`: the compiled one if there is one."""
     return [*interpreter.argv, dict(interpreter.environment).get("AZR_RACKET_HARNESS", harness), mode]
+
+
+def _waiting_argv(interpreter: Interpreter, file: str) -> list[str]:
+    """`racket FILE` after loading what programs need, if the harness is compiled."""
+    harness = dict(interpreter.environment).get("AZR_RACKET_HARNESS")
+    preload = ["-t", str(Path(harness).with_name("preload.rkt"))] if harness else []
+    return [*interpreter.argv, *preload, "-u", file]
 
 
 class _LexError(Exception):
@@ -245,6 +252,8 @@ LANGUAGE = Language(
     install_hint="install Racket CS 8 or later (Debian: apt install --no-install-recommends racket)",
     harness=_HARNESS,
     harness_argv=harness_argv,
+    # The waiting interpreter configures its run time as these languages do.
+    forking=Forking("open", argv=_waiting_argv, programs=r"\s*(?:;[^\n]*\s+)*#lang racket(?:/base)?\s"),
     identity="(define (f x)\n  x)",
     identity_input='"Hello World"',
     identity_output='"Hello World"',

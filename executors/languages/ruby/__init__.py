@@ -16,7 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from executors import canonical, hosted
-from executors.language import PLAIN_FLOAT, Interpreter, Language, installed, output_of
+from executors.language import PLAIN_FLOAT, Forking, Interpreter, Language, installed, output_of
 
 # What the bare interpreter maps.
 _OVERHEAD_MIB = 96
@@ -61,6 +61,7 @@ LANGUAGE = Language(
         memory_overhead_mib=_OVERHEAD_MIB,
         memory_errors=(),
     ),
+    forking=Forking("start"),
     identity="def f(x)\n  x\nend",
     identity_input='"Hello World"',
     identity_output='"Hello World"',

@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from executors import canonical, hosted
-from executors.language import PLAIN_FLOAT, Interpreter, Language, installed
+from executors.language import PLAIN_FLOAT, Forking, Interpreter, Language, installed
 
 # What the bare interpreter maps.
 _OVERHEAD_MIB = 128
@@ -51,6 +51,7 @@ LANGUAGE = Language(
         memory_errors=(),
     ),
     program_argv=lambda interpreter, file: [*interpreter.argv, *_FLAGS, file],
+    forking=Forking("open"),
     identity="(define (f x)\n  x)",
     identity_input='"Hello World"',
     identity_output='"Hello World"',
