@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     speed.add_argument("--language", action="append", help="only this language; may be repeated")
     speed.add_argument("--seconds", type=float, default=4.0, help="time for each figure (default: %(default)s)")
+    speed.add_argument("--tests", type=int, metavar="N", help="instead: whole programs with N tests, against cold ones")
     speed.add_argument("--soak", type=int, metavar="N", help="instead: N programs through one pool, to see if it grows")
     speed.add_argument("--hanging", type=int, metavar="N", help="instead: a batch of N of which 5%% run into limits")
     speed.add_argument("--json", action="store_true", help="the last line is a list of rows")
@@ -291,6 +292,11 @@ def _speed(arguments: argparse.Namespace, output: TextIO) -> int:
                 output.write(f"{name:12} not installed: {LANGUAGES[name].install_hint}\n")
                 continue
             _require_installed(LANGUAGES[name])
+            if arguments.tests:
+                rows.append(speed.tests_rates(LANGUAGES[name], arguments.seconds, arguments.tests))
+                output.write(f"{name:12} {_tests_figures(rows[-1])}\n")
+                output.flush()
+                continue
             if LANGUAGES[name].harness is None:
                 output.write(f"{name:12} has whole programs alone: there are no calls to count\n")
                 continue
@@ -310,6 +316,13 @@ def _figures(row: dict[str, Any]) -> str:
     text = f"cold {row['cold_per_s']}/s, warm {warm}/s, {row['cores']} cores {row['warm_per_s_all']}/s"
     text += f"  {warm / row['cold_per_s']:.1f}x"
     return text + (f"; core time {row['cold_core_ms'] / core_ms:.1f}x" if core_ms else "")
+
+
+def _tests_figures(row: dict[str, Any]) -> str:
+    cold, one, every = (row[f"{key}_per_s"] for key in ("cold", "forked_1", "forked_all"))
+    text = f"tests/s: cold {cold}, one core {one}, {row['cores']} cores {every}  {every / cold:.1f}x"
+    cold_ms, forked_ms = row["cold_core_ms"], row["forked_1_core_ms"]
+    return text + (f"; core ms a test: {cold_ms} {forked_ms}  {cold_ms / forked_ms:.1f}x" if forked_ms else "")
 
 
 def _require_installed(language: Language) -> None:

@@ -1,4 +1,6 @@
-"""What `python -m executors speed` measures: rates, a long run through one pool, a batch with hanging programs."""
+"""What `python -m executors speed` measures: rates of calls and of tests, a long run through one pool, a batch with
+hanging programs.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,22 @@ from executors.language import Language
 from executors.languages import julia
 from executors.pool import Pool
 from executors.sandbox import cgroup
+
+# Each reads two whole numbers, one a line, and prints their sum.
+SUMS: dict[str, str] = {
+    "python": "print(int(input()) + int(input()))",
+    "racket": "#lang racket\n(displayln (+ (string->number (read-line)) (string->number (read-line))))",
+    "javascript": "const [a, b] = require('fs').readFileSync(0, 'utf8').split('\\n').map(Number);\nconsole.log(a + b);",
+    "julia": "println(parse(Int, readline()) + parse(Int, readline()))",
+    "lua": "print(io.read('n') + io.read('n'))",
+    "r": "x <- scan(file('stdin'), quiet = TRUE)\ncat(sum(x), '\\n')",
+    "perl": 'print <STDIN> + <STDIN>, "\\n";',
+    "php": "<?php echo (int) fgets(STDIN) + (int) fgets(STDIN), PHP_EOL;",
+    "scheme": "(display (+ (read) (read)))",
+    "fortran": "program sums\n  integer :: a, b\n  read (*, *) a, b\n  print '(i0)', a + b\nend program sums",
+    "ruby": "puts gets.to_i + $stdin.read.to_i",
+    "ocaml": 'let () = Scanf.scanf " %d %d" (fun a b -> print_int (a + b))',
+}
 
 _PAGE_MIB = os.sysconf("SC_PAGESIZE") / 2**20
 
@@ -91,11 +109,26 @@ def _identity_job(language: Language, index: int) -> Job:
 
 
 def _require_ok(language: Language, verdict: Verdict) -> None:
-    if verdict.status is not Status.OK:
-        raise ValueError(f"{language.name}: the identity program gives {verdict.status} {verdict.message}")
+    if verdict.status is not Status.OK or verdict.correct is False:
+        raise ValueError(f"{language.name}: the measured program gives {verdict.status} {verdict.message}")
 
 
-def rate(language: Language, workers: int, cold: bool, seconds: float) -> tuple[float, float | None]:
+def _tested_job(tests: int, language: Language, index: int) -> Job:
+    source = f"{SUMS[language.name]}\n{language.commented(str(index))}\n"
+    stdin = tuple(f"{index}\n{number}\n" for number in range(tests))
+    return Job(
+        str(index), JobKind.PROGRAM, source, stdin=stdin, expect_stdout=tuple(str(index + n) for n in range(tests))
+    )
+
+
+def rate(
+    language: Language,
+    workers: int,
+    cold: bool,
+    seconds: float,
+    job_of: Callable[[Language, int], Job] = _identity_job,
+    limits: Limits | None = None,
+) -> tuple[float, float | None]:
     """Programs per second of `workers` workers over about `seconds`, and core milliseconds of each (None: not counted).
 
     Every program is different; one worker and the pool itself share one core.
@@ -103,24 +136,24 @@ def rate(language: Language, workers: int, cold: bool, seconds: float) -> tuple[
     with (
         _one_core() if workers == 1 else contextlib.nullcontext(),
         _CoreClock() as clock,
-        Pool(language, workers=workers, cold=cold) as pool,
+        Pool(language, workers=workers, cold=cold, limits=limits) as pool,
     ):
         # Every worker starts before the time is taken.
-        _keep_busy(pool, min(1.0, seconds))
+        _keep_busy(pool, min(1.0, seconds), job_of)
         begin, begin_core_s = time.monotonic(), clock.seconds()
-        count = _keep_busy(pool, seconds)
+        count = _keep_busy(pool, seconds, job_of)
         elapsed_s, core_s = time.monotonic() - begin, clock.seconds()
     core_ms = None if core_s is None or begin_core_s is None else round(1000 * (core_s - begin_core_s) / count, 2)
     return round(count / elapsed_s, 2), core_ms
 
 
-def _keep_busy(pool: Pool, seconds: float) -> int:
+def _keep_busy(pool: Pool, seconds: float, job_of: Callable[[Language, int], Job]) -> int:
     """Keeps the pool busy for about `seconds`; returns how many programs it finished."""
     end, count = time.monotonic() + seconds, 0
     waiting: collections.deque[Future[Verdict]] = collections.deque()
     while waiting or time.monotonic() < end:
         while len(waiting) < 3 * pool.workers and time.monotonic() < end:
-            waiting.append(pool.submit(_identity_job(pool.language, count + len(waiting))))
+            waiting.append(pool.submit(job_of(pool.language, count + len(waiting))))
         if waiting:
             _require_ok(pool.language, waiting.popleft().result())
             count += 1
@@ -143,6 +176,21 @@ def rates(language: Language, seconds: float) -> dict[str, Any]:
         compiled = dataclasses.replace(language, harness_argv=functools.partial(julia.harness_argv, tier="compiled"))
         row["warm_compiled_per_s_1"], row["warm_compiled_core_ms_1"] = rate(compiled, 1, False, seconds)
     row["cores"] = cores
+    return row
+
+
+def tests_rates(language: Language, seconds: float, tests: int) -> dict[str, Any]:
+    """Tests per second of whole programs with `tests` tests each, and core milliseconds of a test.
+
+    Of one cold interpreter a test, one after another; and of forks, with one worker and with one per core.
+    """
+    cores = len(os.sched_getaffinity(0))
+    row: dict[str, Any] = {"language": language.name, "tests": tests, "cores": cores}
+    patient = Limits(wall_s=60.0, cpu_s=20.0)
+    for key, workers, cold in (("cold", 1, True), ("forked_1", 1, False), ("forked_all", cores, False)):
+        per_s, core_ms = rate(language, workers, cold, seconds, functools.partial(_tested_job, tests), patient)
+        row[f"{key}_per_s"] = round(per_s * tests, 2)
+        row[f"{key}_core_ms"] = None if core_ms is None else round(core_ms / tests, 2)
     return row
 
 

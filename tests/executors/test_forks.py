@@ -14,14 +14,14 @@ LIMITS = Limits(wall_s=20.0, cpu_s=10.0)
 # What a program finds around it, how it ends, and what it prints where.
 LIKE_FRESH = {
     "python": (
-        "import os, sys\nprint(__name__, sys.argv, sys.path[0], os.getpid(), os.getcwd(), sorted(os.environ), __file__)\n"
+        "import os, sys\nprint(__name__, sys.argv, sys.path[0], os.getpid(), os.getcwd(), sorted(os.environ))\n"
         "print(os.listdir('.'), sorted(os.listdir('/proc/self/fd'))[:3], os.readlink('/proc/self'), sys.flags)\n"
         "print(sys.stdin.read().upper(), end='')",
         "import atexit, sys\natexit.register(print, 'bye')\nprint(input())\nsys.stderr.write('no\\n')\nsys.exit(3)",
-        "import threading\nt = threading.Thread(target=lambda: print('in thread', input()))\nt.start()\nt.join()\n1 / 0",
+        "import threading\nt = threading.Thread(target=lambda: print('thread', input()))\nt.start()\nt.join()\n1 / 0",
         "import sys\nsys.stdout.write('not flushed')\nfor line in sys.stdin:\n    pass\nprint(eval('1 +'))",
         "import os\nprint('lost')\nos._exit(7)",
-        "import os, signal\nsignal.signal(signal.SIGTERM, lambda *_: print('caught'))\nos.kill(os.getpid(), 15)\nos.abort()",
+        "import os, signal\nsignal.signal(signal.SIGTERM, lambda *_: print('got'))\nos.kill(1, 15)\nos.abort()",
         "x = (",
         "import subprocess, random\nrandom.seed(3)\nprint(random.random())\nsubprocess.run(['/bin/true'])",
         "open('left', 'w').write('x')\nimport os\nprint(os.listdir())\nprint(len(bytes(400 << 20)))",
@@ -31,7 +31,7 @@ LIKE_FRESH = {
         "f <- tempfile()\nwriteLines('kept', f)\nprint(readLines(f))\ninvisible(2)\nquit(status = 4)",
         "print(ls())\nprint(search())\nwarning('look')\nstop('no')",
         "print(1)\nprint(",
-        "options(error = NULL)\nx <- 5\nx\nset.seed(1)\nrunif(1)\nreg.finalizer(globalenv(), function(e) cat('end\\n'), TRUE)",
+        "x <- 5\nx\nset.seed(1)\nrunif(1)\nreg.finalizer(globalenv(), function(e) cat('end\\n'), TRUE)",
     ),
     "lua": (
         "print(arg[0], #arg, io.read('a'), os.getenv('HOME'), os.getenv('LD_PRELOAD'))\nio.write('not flushed')",
@@ -48,10 +48,10 @@ LIKE_FRESH = {
     ),
     "racket": (
         "#lang racket\n(displayln (current-command-line-arguments))\n(displayln (find-system-path 'run-file))\n"
-        "(write (port->string (current-input-port)))\n'(1 \"a\" #t)\n(module+ main (displayln \"main\"))\n(eval '(+ 1 2))",
+        "(write (port->string (current-input-port)))\n'(1 \"a\")\n(module+ main (displayln \"main\"))\n(eval '(+ 1 2))",
         "#lang racket\n(define (f x) (* x 2))\n(f 4)\n(display \"not flushed\")\n(eprintf \"e\")\n(exit 6)",
-        "#lang racket/base\n(with-output-to-file \"f\" (lambda () (display 1)))\n(directory-list)\n(error 'f \"no ~a\" 1)",
-        "#lang racket\n(thread-wait (thread (lambda () (displayln (read-line)))))\n(hash 'a 1)\n(current-directory)\n(car 1)",
+        "#lang racket/base\n(with-output-to-file \"f\" void)\n(directory-list)\n(error 'f \"no ~a\" 1)",
+        "#lang racket\n(thread-wait (thread (lambda () (displayln (read-line)))))\n(car (current-directory))",
         "#lang racket\n(define x",
         "(module program racket/base (display 5))",
     ),
@@ -63,7 +63,7 @@ LIKE_FRESH = {
         "write(\"f\", \"text\")\nprintln(read(\"f\", String))\nt = Timer(0.01)\nwait(t)\nprint(gcd(4, 6))",
     ),
     "javascript": (
-        "console.log(process.argv.slice(1), require.main === module, __filename, process.env.LD_PRELOAD, process.pid);\n"
+        "console.log(process.argv.slice(1), require.main === module, __filename, process.env, process.pid);\n"
         "process.stdin.on('data', (data) => console.log(String(data).length));",
         "process.on('exit', () => console.log('bye'));\nsetTimeout(() => { console.error('e'); process.exit(4); }, 5);",
         "const lines = require('readline').createInterface({ input: process.stdin });\n"
@@ -74,10 +74,12 @@ LIKE_FRESH = {
     "perl": ('print "@ARGV $0 $$ ", join("|", <STDIN>), "\\n";\nEND { print "bye" }\ndie "no\\n";', "exit 3"),
     "php": ("<?php print_r($argv); echo stream_get_contents(STDIN), getmypid(), getcwd();\nthrow new Exception('no');",
             "<?php register_shutdown_function(function () { echo 'bye'; });\nexit(3);"),
-    "scheme": ('(use-modules (ice-9 rdelim))\n(write (command-line))\n(display (read-string))\n(display (getpid))\n(error "no")',
+    "scheme": ('(use-modules (ice-9 rdelim))\n(write (command-line))\n(display (read-string))\n(error "no")',
                "(display \"not flushed\")\n(exit 3)"),
-    "fortran": ("program p\n  character(99) :: line\n  read (*, '(a)') line\n  print *, trim(line), command_argument_count()\n"
-                "  stop 3\nend program p",),
+    "fortran": (
+        "program p\n  character(99) :: line\n  read (*, '(a)') line\n  print *, line, command_argument_count()\n"
+        "  stop 3\nend program p",
+    ),
 }  # fmt: skip
 STDIN = "first line\nsecond\n"
 # Run in the default tests: quick in a fresh interpreter too.
@@ -106,3 +108,97 @@ def test_a_fork_behaves_as_a_fresh_interpreter(name):
         assert worker._forks._server is not None and worker._forks._server.usable
     finally:
         worker.close()
+
+
+def run(pool, source, stdin, expected=None, **more):
+    return pool.submit(Job("1", JobKind.PROGRAM, source, stdin=stdin, expect_stdout=expected, **more)).result()
+
+
+# Each prints `none` if it finds nothing of an earlier test: files, processes, descriptors, memory, what it inherited.
+_TRACES = """
+import glob, os, re, signal, socket, sys, time
+mark = re.compile(rb'MARKED[0-9]{6}')
+text = sys.stdin.read()
+found = []
+for path in glob.glob('/tmp/**', recursive=True) + ['/proc/self/environ']:
+    if os.path.isfile(path) and path != __file__ and mark.search(open(path, 'rb').read()):
+        found.append(path)
+found += [name for name in os.listdir('/proc') if name.isdigit() and int(name) != os.getpid()]
+found += [fd for fd in os.listdir('/proc/self/fd') if int(fd) > 2 and os.path.exists('/proc/self/fd/' + fd)]
+if not mark.search(text.encode()):
+    with open('/proc/self/mem', 'rb', 0) as memory:
+        for line in open('/proc/self/maps'):
+            begin, end = (int(edge, 16) for edge in line.split()[0].split('-'))
+            if line.split()[1].startswith('rw'):
+                memory.seek(begin)
+                found += mark.findall(memory.read(end - begin))
+for attempt in (os.fork, lambda: os.kill(-1, 9), lambda: open('/proc/sys/kernel/core_pattern', 'w'),
+                lambda: open('/azr/x', 'w'), lambda: socket.socket(), lambda: os.unshare(0x10000000),
+                lambda: os.mkdir('/new'), lambda: os.listdir('/home')):
+    try:
+        done = attempt()
+        found.append(repr(done))
+    except (OSError, AttributeError):
+        pass
+for name in ('left', 'deep/er'):
+    os.makedirs(name)
+    open(name + '/file', 'w').write(text)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print(found or 'none')
+"""
+# Ends of programs, after each of which the next test finds a working server.
+_ENDS = {
+    "while True: pass": (Status.TIMEOUT,),
+    "import time\ntime.sleep(60)": (Status.TIMEOUT,),
+    "import os, time\nos.close(0); os.close(1); os.close(2)\ntime.sleep(60)": (Status.TIMEOUT,),
+    "while True: print('x' * 1000)": (Status.OUTPUT_LIMIT,),
+    "x = bytearray(1 << 31)": (Status.MEMORY,),
+    "import os\nos._exit(137)": (Status.CRASH,),
+    "import ctypes\nctypes.string_at(0)": (Status.CRASH,),
+    "import os\nfor n in range(3, 256):\n    try: os.write(n, b'D 0 0')\n    except OSError: 1": (Status.OK,),
+    "with open('f', 'wb') as f:\n    while True: f.write(bytes(1 << 16))": (Status.CRASH, Status.RUNTIME_ERROR),
+    "for n in range(99):\n    with open(str(n), 'wb') as f: f.write(bytes(1 << 20))": (Status.RUNTIME_ERROR,),
+}
+
+
+@pytest.mark.ci
+def test_a_test_finds_nothing_of_another_and_reaches_nobody():
+    if not forks():
+        pytest.skip("no C compiler here")
+    with Pool("python", workers=1, limits=Limits(wall_s=1.5, cpu_s=1.0, memory_mib=256)) as pool:
+        stdin = ("MARKED123456", "a", "b")
+        verdict = run(pool, _TRACES, stdin, ("none",) * 3, all_tests=True)
+        assert verdict.correct, verdict
+        for source, statuses in _ENDS.items():
+            assert run(pool, source, ("",)).status in statuses, source
+            assert run(pool, "print(int(input()) + 1)", ("41",), ("42",)).correct, source
+
+
+def test_a_killed_server_is_replaced_and_one_that_fails_is_not_used(caplog):
+    language, interpreter = LANGUAGES["lua"], LANGUAGES["lua"].find()
+    if interpreter is None or not forks():
+        pytest.skip("no lua interpreter or no C compiler here")
+    worker = Worker(language, interpreter, Tier.NAMESPACES, LIMITS)
+    try:
+        assert worker.run_program("1", b"print(1)", fork=True).stdout == "1\n"
+        first = worker._forks._server
+        assert first is not None
+        os.killpg(first.contained.process.pid, signal.SIGKILL)
+        assert worker.run_program("2", b"print(2)", fork=True).stdout == "2\n"
+        second = worker._forks._server
+        assert second is not first and second is not None and not caplog.records
+        second.end("E something is wrong")
+        assert worker.run_program("3", b"print(3)", fork=True).stdout == "3\n"
+        assert worker._forks._server is None and "something is wrong" in caplog.text
+    finally:
+        worker.close()
+
+
+def test_other_tiers_and_cold_pools_do_not_fork():
+    language, interpreter = LANGUAGES["lua"], LANGUAGES["lua"].find()
+    if interpreter is None:
+        pytest.skip("no lua interpreter here")
+    for tier, cold in ((Tier.LANDLOCK, False), (Tier.NAMESPACES, True)):
+        worker = Worker(language, interpreter, tier, LIMITS, cold=cold)
+        assert worker.run_program("1", b"print(1)", fork=True).stdout == "1\n"
+        assert worker._forks._server is None

@@ -9,23 +9,9 @@ import pytest
 
 from executors import LANGUAGES, Job, JobKind, Limits, Pool, Status, outputs, worker
 from executors.sandbox.launch import Tier
+from executors.speed import SUMS
 
 LIMITS = Limits(wall_s=10.0, cpu_s=5.0, memory_mib=512)
-# Each reads two whole numbers, one a line, and prints their sum.
-SUMS = {
-    "python": "print(int(input()) + int(input()))",
-    "racket": "#lang racket\n(displayln (+ (string->number (read-line)) (string->number (read-line))))",
-    "javascript": "const [a, b] = require('fs').readFileSync(0, 'utf8').split('\\n').map(Number);\nconsole.log(a + b);",
-    "julia": "println(parse(Int, readline()) + parse(Int, readline()))",
-    "lua": "print(io.read('n') + io.read('n'))",
-    "r": "x <- scan(file('stdin'), quiet = TRUE)\ncat(sum(x), '\\n')",
-    "perl": 'print <STDIN> + <STDIN>, "\\n";',
-    "php": "<?php echo (int) fgets(STDIN) + (int) fgets(STDIN), PHP_EOL;",
-    "scheme": "(display (+ (read) (read)))",
-    "fortran": "program sums\n  integer :: a, b\n  read (*, *) a, b\n  print '(i0)', a + b\nend program sums",
-    "ruby": "puts gets.to_i + $stdin.read.to_i",
-    "ocaml": 'let () = Scanf.scanf " %d %d" (fun a b -> print_int (a + b))',
-}
 STDIN = ("1\n2\n", "40\n2\n", "5\n-7\n")
 EXPECTED = ("3\n", "42", "-2\n\n")
 
