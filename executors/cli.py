@@ -319,8 +319,8 @@ def _figures(row: dict[str, Any]) -> str:
 
 
 def _tests_figures(row: dict[str, Any]) -> str:
-    cold, one, every = (row[f"{key}_per_s"] for key in ("cold", "forked_1", "forked_all"))
-    text = f"tests/s: cold {cold}, one core {one}, {row['cores']} cores {every}  {every / cold:.1f}x"
+    cold, single, every = (row[f"{key}_per_s"] for key in ("cold", "forked_1", "forked_all"))
+    text = f"tests/s: cold {cold}, one core {single}, {row['cores']} cores {every}  {every / cold:.1f}x"
     cold_ms, forked_ms = row["cold_core_ms"], row["forked_1_core_ms"]
     return text + (f"; core ms a test: {cold_ms} {forked_ms}  {cold_ms / forked_ms:.1f}x" if forked_ms else "")
 

@@ -207,6 +207,14 @@ def test_speed_rows():
         assert row["warm_core_ms_1"] * row["warm_per_s_1"] < 1100
 
 
+@pytest.mark.ci
+def test_speed_of_tests():
+    done = executors("speed", "--language=python", "--tests=2", "--seconds=0.3", "--json")
+    row = json.loads(done.stdout.splitlines()[-1])[0]
+    # A fork saves at least the sandbox.
+    assert row["tests"] == 2 and row["forked_1_per_s"] > row["cold_per_s"] > 0, row
+
+
 def test_soak_says_whether_anything_grew():
     done = executors("speed", "--language=python", "--soak=600", "--json")
     # Latency is that of the machine, too: other tests may take it.
