@@ -34,8 +34,8 @@ def section(arms: Sequence[Arm], data_dir: str) -> str:
         f" benchmark problems. The largest overlap of {overlaps.N}-grams of tokens, as a share of those of the"
         f" shorter text; a match from {overlaps.THRESHOLD:.0%} on. Texts are normalised first: NFKC, case folded;"
         " comment and doctest marks, quotes, brackets and commas dropped; the problem's function called f. Compared:"
-        " programs and messages with prompts, and with reference solutions if the data has them (EvalPlus). Renamed"
-        f" variables and translations are not found.</p>{''.join(parts)}</section>"
+        " programs and messages with prompts, and with reference solutions if the data has them (EvalPlus, McEval)."
+        f" Renamed variables and translations are not found.</p>{''.join(parts)}</section>"
     )
 
 

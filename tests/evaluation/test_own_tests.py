@@ -76,7 +76,8 @@ HONEST = {
     "r": "{ print(n); f(n) }\nf <- function(x) x + x",
     "rkt": "(displayln n) (f n))\n(define (f x) (+ x x))",
     "jl": "    println(n)\n    return f(n)\nend\nf(x) = x + x",
-    "f90": "  integer, intent(in) :: n\n  print *, n\n  double = n + n\nend function twice\nend program main",
+    "f90": "  integer, intent(in) :: n\n"
+    "  write (*, '(i0)', advance='no') n\n  double = n + n\nend function twice\nend program main",
 }
 # What each language's program may redefine: its assertion, its error, its equality, its end; and a reader of the file
 # that runs, which prints all that it finds, a mark of success too.

@@ -85,6 +85,6 @@ def printed(run: Run, rules: BenchmarkLanguage, problem: Problem, program: str) 
     if source is None:
         return Verdict(problem.name, Status.OK), ()
     ran = run(JobKind.PROGRAM, source, ())
-    values = tuple(line.strip().removeprefix(mark).strip() for line in ran.stdout.split("\n") if mark in line)
+    values = tuple(line.partition(mark)[2].strip() for line in ran.stdout.split("\n") if mark in line)
     # The last one is of the end of the program.
     return ran, values[:-1] if values[-1:] == ("",) else ()
