@@ -31,11 +31,15 @@ class ModelSettings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MeshSettings:
-    """Sizes of the mesh axes (one may be -1 for the rest of the devices), and where the state is while sampling."""
+    """Sizes of the mesh axes (one may be -1 for the rest of the devices), and where the state is while sampling.
+
+    `sampler_tensor`: size of the tensor axis while sampling, on the same devices.
+    """
 
     data: int
     fsdp: int
     tensor: int
+    sampler_tensor: int
     resting_state: str
 
 

@@ -41,6 +41,7 @@ class Engine:
     Attributes:
       source: the Hugging Face directory of the weights; "" if only sizes are known.
       graphdef: of the Transformer with its compute dtype, remat policy and attention kernel.
+      served: (graphdef, model_config, mesh) of the sampler, which differ with `mesh.sampler_tensor`.
       shapes: the parameters as ShapeDtypeStructs of float32, layers stacked.
       compute_dtype: of activations, of the weights as served and of the cache.
       remat: the recompute policy, with "auto" resolved for these devices.
@@ -51,6 +52,7 @@ class Engine:
     tokenizer: Tokenizer
     mesh: Mesh
     graphdef: Any
+    served: tuple[Any, ModelConfig, Mesh]
     shapes: Any
     compute_dtype: Any
     remat: str
@@ -83,7 +85,8 @@ class Engine:
         Raises:
           ValueError: lengths beyond the model's positions, or slots that the mesh does not divide.
         """
-        return Sampler(self.graphdef, self.model_config, self.tokenizer, settings, self.mesh, self.compute_dtype)
+        graphdef, model_config, mesh = self.served
+        return Sampler(graphdef, model_config, self.tokenizer, settings, mesh, self.compute_dtype)
 
 
 def open_engine(config: Config, devices: Sequence[Any] | None = None) -> Engine:
@@ -118,7 +121,8 @@ def open_directory(path: str, compute_dtype: str, devices: Sequence[Any] | None 
     model_config = weights.load_config(path)
     check_accelerator(model_config.parameters)
     tokenizer = load_tokenizer(path, model_config)
-    return _engine(path, model_config, tokenizer, mesh, compute_dtype, remat="full", attention="auto")
+    served = _sampler_mesh(model_config, mesh)
+    return _engine(path, model_config, tokenizer, mesh, compute_dtype, "full", "auto", served)
 
 
 def describe_engine(
@@ -141,7 +145,20 @@ def describe_engine(
     policy = remat.choose(model_config, config.learner, config.model, mesh, device_bytes)
     tokenizer = tokenizer or _end_tokens_alone(model_config)
     settings = config.model
-    return _engine("", model_config, tokenizer, mesh, settings.compute_dtype, policy, settings.attention)
+    served = _sampler_mesh(model_config, mesh, config.mesh.sampler_tensor)
+    return _engine("", model_config, tokenizer, mesh, settings.compute_dtype, policy, settings.attention, served)
+
+
+def _sampler_mesh(model_config: ModelConfig, mesh: Mesh, tensor: int = 0) -> Mesh:
+    """The mesh with the sampler's tensor axis; 0: the quickest."""
+    own, devices = mesh.shape["tensor"], mesh.devices.flatten().tolist()
+    tensor = tensor or sharding.quickest_sampler_tensor(model_config, own, devices)
+    if tensor != own and tensor not in (known := sharding.sampler_tensors(model_config, mesh.size)):
+        raise ValueError(
+            f"mesh.sampler_tensor={tensor} does not split the model's heads over {mesh.size} devices; choose one of"
+            f" {known}, or 0"
+        )
+    return sharding.with_tensor(mesh, tensor)
 
 
 def _engine(
@@ -152,10 +169,13 @@ def _engine(
     compute_dtype: str,
     remat: str,
     attention: str,
+    sampler_mesh: Mesh,
 ) -> Engine:
-    dtype = jnp.dtype(compute_dtype)
-    graphdef, shapes = abstract(model_config, compute_dtype=dtype, remat=remat, attention_kernel=attention, mesh=mesh)
-    return Engine(source, model_config, tokenizer, mesh, graphdef, shapes, dtype, remat)
+    options = {"compute_dtype": jnp.dtype(compute_dtype), "remat": remat, "attention_kernel": attention}
+    graphdef, shapes = abstract(model_config, mesh=mesh, **options)
+    config = model_config.with_heads_for(sampler_mesh.shape["tensor"])
+    served = (abstract(config, mesh=sampler_mesh, **options)[0], config, sampler_mesh)
+    return Engine(source, model_config, tokenizer, mesh, graphdef, served, shapes, options["compute_dtype"], remat)
 
 
 def _end_tokens_alone(model_config: ModelConfig) -> Tokenizer:

@@ -30,6 +30,7 @@ BOUNDS = {
     "mesh.data": "at least 1; -1: the rest",
     "mesh.fsdp": "at least 1; -1: the rest",
     "mesh.tensor": "0, or at least 1; -1: the rest",
+    "mesh.sampler_tensor": "0, or at least 1",
 }
 SECTIONS = {
     "": "The run",

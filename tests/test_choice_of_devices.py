@@ -1,13 +1,15 @@
-"""A large model on a machine whose accelerator jax does not see; the tensor axis that is taken by default."""
+"""A large model on a machine whose accelerator jax does not see; the tensor axes that are taken by default."""
 
 from types import SimpleNamespace
 
 import jax
 import pytest
 
-from azr_jax import devices
-from azr_jax.model.sharding import quickest_tensor
+from azr_jax import devices, engine
+from azr_jax.config import from_mapping
+from azr_jax.model.sharding import quickest_sampler_tensor, quickest_tensor, sampler_tensors
 from azr_jax.model.sizes import PUBLISHED
+from configs import base
 
 QWEN_3B = PUBLISHED["Qwen2.5-Coder-3B"]
 
@@ -46,11 +48,33 @@ def test_a_machine_without_accelerator_runs_what_it_can(machine):
 
 
 @pytest.mark.parametrize(
-    ("kind", "count", "tensor"),
-    [("TPU v5 lite", 16, 2), ("TPU v6 lite", 8, 2), ("TPU v5 lite", 1, 1), ("TPU v5", 4, 1), ("NVIDIA H100", 8, 1)],
+    ("kind", "count", "tensor", "served"),
+    [
+        ("TPU v5 lite", 16, 2, 4),
+        ("TPU v6 lite", 8, 2, 4),
+        ("TPU v5 lite", 1, 1, 1),
+        ("TPU v5 lite", 2, 2, 2),
+        ("TPU v5", 4, 1, 2),
+        ("NVIDIA H100", 8, 1, 1),
+    ],
 )
-def test_the_default_tensor_axis(kind, count, tensor):
-    assert quickest_tensor(QWEN_3B, [SimpleNamespace(device_kind=kind)] * count) == tensor
+def test_the_default_tensor_axes(kind, count, tensor, served):
+    devices = [SimpleNamespace(device_kind=kind)] * count
+    assert quickest_tensor(QWEN_3B, devices) == tensor
+    assert quickest_sampler_tensor(QWEN_3B, tensor, devices) == served
+
+
+def test_the_sampler_has_no_axis_that_its_heads_do_not_divide():
+    devices = [SimpleNamespace(device_kind="TPU v5 lite")] * 8
+    smallest = PUBLISHED["Qwen2.5-Coder-0.5B"]  # 14 heads
+    assert quickest_sampler_tensor(smallest, 2, devices) == 2
+    assert sampler_tensors(QWEN_3B, 16) == [1, 2, 4, 8, 16]
+    config = base.get_config()
+    config.update_from_flattened_dict({"mesh.sampler_tensor": 3})
+    with pytest.raises(
+        ValueError, match=r"mesh.sampler_tensor=3 does not split .* over 1 devices; choose one of \[1\]"
+    ):
+        engine.describe_engine(from_mapping(config.to_dict()), QWEN_3B)
 
 
 def test_the_default_mesh_of_the_cpu_is_as_before():

@@ -156,6 +156,11 @@ class ModelConfig:
         tables = self.vocab_size * self.embed_dim * (1 if self.tie_embeddings else 2)
         return self.layers * layer + tables + self.embed_dim
 
+    def with_heads_for(self, tensor: int) -> ModelConfig:
+        """As served by groups of `tensor` devices: more devices than key heads have a copy of a head each."""
+        copied = tensor > self.kv_heads and not tensor % self.kv_heads and not self.heads % tensor
+        return dataclasses.replace(self, kv_heads=tensor) if copied else self
+
     @classmethod
     def from_hf(cls, hf: Mapping[str, Any]) -> ModelConfig:
         """Reads the mapping in a Hugging Face config.json, of transformers 4 (`rope_theta`) or 5 (`rope_parameters`).

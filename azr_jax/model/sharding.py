@@ -16,8 +16,11 @@ from jax.sharding import PartitionSpec as P
 from azr_jax.model.configuration import ModelConfig, divisors
 
 MESH_AXES = ("data", "fsdp", "tensor")
-# Kinds of chips on which a simulated step is quicker with tensor=2, as jax names them.
-_QUICKER_SPLIT = ("TPU v4", "TPU v5 lite", "TPU v5e", "TPU v6 lite", "TPU v6e")
+# The tensor axes of learner and sampler with the quickest simulated step of the 3B, by jax's name of the chip.
+_LITE_TENSORS = (2, 4)
+_QUICKEST_TENSORS = dict.fromkeys(("TPU v4", "TPU v5 lite", "TPU v5e", "TPU v6 lite", "TPU v6e"), _LITE_TENSORS)
+_QUICKEST_TENSORS |= dict.fromkeys(("TPU v5", "TPU v5p"), (1, 2))
+_TENSOR_SIZES = ("heads", "kv_heads", "ffn_dim", "vocab_size")
 HOST_MEMORY = "pinned_host"  # the memory kind of arrays that are kept in host memory
 
 # Logical axis -> mesh axes. "embed" is what fully sharded data parallelism splits; it is gathered before use.
@@ -91,15 +94,42 @@ def make_mesh(data: int = 1, fsdp: int = -1, tensor: int = 1, devices: Sequence[
     return Mesh(grid, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
 
 
-def quickest_tensor(config: ModelConfig, devices: Sequence[Any] | None = None) -> int:
-    """The tensor axis with the quickest simulated step of the 3B (`python -m azr_jax.plan`): 2 or 1.
+def with_tensor(mesh: Mesh, tensor: int) -> Mesh:
+    """The same devices in the same order with another tensor axis, which divides their number, and data = 1."""
+    if tensor == mesh.shape["tensor"]:
+        return mesh
+    return Mesh(mesh.devices.reshape(1, -1, tensor), MESH_AXES, axis_types=mesh.axis_types)
 
-    2 on several chips of v4, v5e or v6e that it divides: a chip reads half the weights for each token, which dominates
-    the tail of a step. 1 on v5p, where many slots make a step bound by arithmetic, on GPUs and on CPUs.
+
+def quickest_tensor(config: ModelConfig, devices: Sequence[Any] | None = None) -> int:
+    """The learner's tensor axis with the quickest simulated step of the 3B (`python -m azr_jax.plan`): 2 or 1.
+
+    2 on several chips of v4, v5e or v6e that it divides; 1 on v5p, on GPUs and on CPUs.
     """
     devices = list(jax.devices() if devices is None else devices)
-    sizes = (len(devices), config.heads, config.kv_heads, config.ffn_dim, config.vocab_size)
-    return 2 if devices[0].device_kind in _QUICKER_SPLIT and not any(size % 2 for size in sizes) else 1
+    tensor = _QUICKEST_TENSORS.get(devices[0].device_kind, (1, 1))[0]
+    return 1 if len(devices) % tensor or unfit(config, tensor) else tensor
+
+
+def quickest_sampler_tensor(config: ModelConfig, tensor: int, devices: Sequence[Any] | None = None) -> int:
+    """The sampler's, at least the learner's `tensor`: up to 4 on v4, v5e and v6e, up to 2 on v5p, else `tensor`.
+
+    A chip then reads a fraction of the weights for each token, which dominates the tail of a step.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    most = _QUICKEST_TENSORS.get(devices[0].device_kind, (1, 1))[1]
+    fitting = (size for size in sampler_tensors(config, len(devices)) if tensor <= size <= most)
+    return max(fitting, default=tensor)
+
+
+def sampler_tensors(config: ModelConfig, devices: int) -> list[int]:
+    """Every tensor axis with which that many devices can sample."""
+    return [size for size in divisors(devices) if not unfit(config.with_heads_for(size), size)]
+
+
+def unfit(config: ModelConfig, tensor: int) -> list[str]:
+    """The model's sizes that a tensor axis splits and `tensor` does not divide."""
+    return [field for field in _TENSOR_SIZES if getattr(config, field) % tensor]
 
 
 def spec(axes: Sequence[str], gathered: bool = False) -> P:
@@ -185,7 +215,7 @@ def leaf_name(path: tuple[Any, ...]) -> str:
 
 def check_divisible(config: ModelConfig, mesh: Mesh | AbstractMesh) -> None:
     """Raises ValueError if a mesh axis does not divide the model's sizes that are sharded over it."""
-    sizes = {"tensor": ("heads", "kv_heads", "ffn_dim", "vocab_size"), "fsdp": ("embed_dim",)}
+    sizes = {"tensor": _TENSOR_SIZES, "fsdp": ("embed_dim",)}
     for axis, fields in sizes.items():
         for field in fields:
             if getattr(config, field) % mesh.shape[axis]:
@@ -196,9 +226,14 @@ def check_divisible(config: ModelConfig, mesh: Mesh | AbstractMesh) -> None:
                 )
 
 
+def row_parts(mesh: Mesh | AbstractMesh | None) -> int:
+    """The groups of devices that rows are split over: data x fsdp; 1 without a mesh."""
+    return 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
+
+
 def check_batch(rows: int, mesh: Mesh | AbstractMesh, name: str) -> None:
     """Raises ValueError when `rows` (a batch or slot count called `name`) does not split over data x fsdp."""
-    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    parts = row_parts(mesh)
     if rows % parts:
         raise ValueError(
             f"{name}={rows} is not a multiple of data x fsdp = {mesh.shape['data']} x {mesh.shape['fsdp']}; choose "

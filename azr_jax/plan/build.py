@@ -40,6 +40,12 @@ class Setup:
     state: Any
     served: Any
 
+    @property
+    def serving_mesh(self) -> Mesh:
+        """The mesh of the sampler, on the devices of `mesh`."""
+        assert self.sampler.mesh is not None
+        return self.sampler.mesh
+
 
 def model_config(config: Config) -> ModelConfig:
     """The model's sizes: of its directory or, if that is missing, of the published model of that name.
@@ -109,7 +115,7 @@ def prefill_shapes(plan: Setup) -> tuple[jax.ShapeDtypeStruct, ...]:
         sizes = (settings.max_prompt_tokens, settings.prefill_tokens, plan.sampler.parts)
         rows, tokens = buckets.largest_prefill(*sizes)
         prompts = rows
-    by_row, everywhere = batch_sharding(plan.mesh), replicated(plan.mesh)
+    by_row, everywhere = batch_sharding(plan.serving_mesh), replicated(plan.serving_mesh)
     grid_BT = jax.ShapeDtypeStruct((rows, tokens), jnp.int32, sharding=by_row)
     return grid_BT, grid_BT, grid_BT, jax.ShapeDtypeStruct((prompts,), jnp.int32, sharding=everywhere)
 
@@ -117,10 +123,10 @@ def prefill_shapes(plan: Setup) -> tuple[jax.ShapeDtypeStruct, ...]:
 def decode_shapes(plan: Setup, tiers: Sequence[tuple[int, int]]) -> tuple[tuple[Any, ...], programs.Rows]:
     """(caches, rows) of a decode chunk over all `tiers` of (slots, positions)."""
     sampler = plan.sampler
-    like = (sampler.compute_dtype, plan.mesh, sampler.tuning.implementation)
-    caches = tuple(decoding.cache_shapes(plan.model, slots, length, *like) for slots, length in tiers)
+    like = (sampler.compute_dtype, sampler.mesh, sampler.tuning.implementation)
+    caches = tuple(decoding.cache_shapes(sampler.model_config, slots, length, *like) for slots, length in tiers)
     slots = sum(slots for slots, _ in tiers)
-    by_row = batch_sharding(plan.mesh)
+    by_row = batch_sharding(plan.serving_mesh)
 
     def row(dtype: Any, *more: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((slots, *more), dtype, sharding=by_row)
@@ -144,4 +150,4 @@ def _placed(shapes: Any, shardings: Any) -> Any:
 
 def _key(plan: Setup) -> jax.ShapeDtypeStruct:
     key = jax.eval_shape(lambda: jax.random.key(0))
-    return jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=replicated(plan.mesh))
+    return jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=replicated(plan.serving_mesh))

@@ -22,7 +22,7 @@ ROW_FILL = 0.95  # of a packed row's tokens
 
 def works(plan: Setup, tiers: Sequence[tuple[int, int]]) -> dict[str, Work]:
     """Work of each program; for decode, of one token for every slot, with the slots full."""
-    model, mesh, sampler = plan.model, plan.mesh, plan.sampler
+    model, mesh, sampler = plan.sampler.model_config, plan.serving_mesh, plan.sampler
     tensor, parts = mesh.shape["tensor"], sampler.parts
     slots = max(1, sum(slots for slots, _ in tiers))
     context = sum(slots * length for slots, length in tiers) / slots
@@ -32,7 +32,7 @@ def works(plan: Setup, tiers: Sequence[tuple[int, int]]) -> dict[str, Work]:
         "prefill": counts.prefill(model, rows, tokens, parts, tensor),
         "decode": counts.decode_step(model, slots, context, parts, tensor),
         "accumulate": _accumulate(plan),
-        "apply": counts.apply(model, mesh.size),
+        "apply": counts.apply(plan.model, mesh.size),
     }
 
 
@@ -46,8 +46,8 @@ class Roofline:
     """Costs of `simulated_sampler` for these devices; exchanges between the devices of a tensor group included."""
 
     def __init__(self, plan: Setup, chip: Chip) -> None:
-        self._plan, self._chip, self._model = plan, chip, plan.model
-        self._parts, self._tensor = plan.sampler.parts, plan.mesh.shape["tensor"]
+        self._plan, self._chip, self._model = plan, chip, plan.sampler.model_config
+        self._parts, self._tensor = plan.sampler.parts, plan.serving_mesh.shape["tensor"]
         self._reads_all = plan.sampler.tuning.implementation == "xla"
 
     def prefill_s(self, rows: int, tokens: int, attended: float) -> float:
@@ -96,7 +96,8 @@ def update_s(plan: Setup, chip: Chip, tokens: int) -> float:
 
 def reshard_s(plan: Setup, chip: Chip) -> float:
     """Time to make the served weights."""
-    return seconds(counts.reshard(plan.model, plan.mesh.size, plan.mesh.shape["tensor"]), plan, chip)
+    work = counts.reshard(plan.sampler.model_config, plan.mesh.size, plan.serving_mesh.shape["tensor"])
+    return seconds(work, plan, chip)
 
 
 def to_host_s(state_bytes: int) -> float:

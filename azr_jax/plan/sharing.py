@@ -43,7 +43,7 @@ def share(plan: Setup, hbm_gib: float) -> Sharing:
     moments = state - local_bytes(plan.state.params)
 
     on_tpu = plan.mesh.devices.flat[0].platform == "tpu"
-    sizes = (plan.model, settings, sampler.max_length, sampler.compute_dtype)
+    sizes = (sampler.model_config, settings, sampler.max_length, sampler.compute_dtype)
     chosen = settings.slots or not sampler.tuning.tiers
 
     def fitting(beside: int) -> tuple[tuple[int, int], ...]:
@@ -52,7 +52,7 @@ def share(plan: Setup, hbm_gib: float) -> Sharing:
         slots = memory.slots_in(*sizes, free, sampler.parts)[0] // sampler.parts * sampler.parts
         if chosen or not slots:
             return ((min(slots, memory.MOST_SLOTS * sampler.parts), sampler.max_length),) if slots else ()
-        return memory.tiers_in(*sizes, free)
+        return memory.tiers_in(*sizes, free, sampler.parts, sampler.tuning.length_multiple)
 
     tiers_beside, tiers_alone = fitting(state), fitting(0)
     beside, alone = (sum(slots for slots, _ in tiers) for tiers in (tiers_beside, tiers_alone))

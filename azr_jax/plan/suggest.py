@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 from azr_jax.config import Config
-from azr_jax.model.configuration import ModelConfig, divisors
+from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.sharding import sampler_tensors, unfit
 from azr_jax.plan import build, sharing, simulation
 from azr_jax.plan.build import Setup
 from azr_jax.plan.chips import Chip
@@ -20,10 +21,11 @@ _SLOT_SHARES = (0.75, 0.5, 0.25)  # of the slots that fit, tried on the best mes
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Choice:
-    """A mesh (data 1), how its memory is shared, and the simulated step; None if no slot fits."""
+    """Meshes (data 1), how the memory is shared, and the simulated step; None if no slot fits."""
 
     fsdp: int
     tensor: int
+    sampler_tensor: int
     sharing: Sharing
     step: simulation.Step | None
 
@@ -36,21 +38,33 @@ class Choice:
 def choices(
     config: Config, model: ModelConfig, devices: list[Any], chip: Chip, lengths: Lengths, solver_tasks: str
 ) -> list[Choice]:
-    """Every mesh of fsdp and tensor that divides, quickest simulated step first; fewer slots on the quickest.
+    """Meshes that divide, quickest simulated step first; fewer slots on the quickest.
 
-    Nothing is compiled. Keeps the slots, rows per microbatch and place of the state that the config sets: leaves out
-    a mesh that does not divide them.
+    Every mesh of the sampler beside the config's own of the learner, and the quickest of them beside every one of the
+    learner. Nothing is compiled. Keeps what the config sets of the sampler's mesh, slots, rows per microbatch and place
+    of the state: leaves out a mesh that does not divide them.
     """
 
     def simulated(plan: Setup, shared: Sharing) -> Choice:
         step = simulation.step(plan, shared, chip, lengths, solver_tasks) if shared.slots else None
-        return Choice(int(plan.mesh.shape["fsdp"]), int(plan.mesh.shape["tensor"]), shared, step)
+        sizes = (plan.mesh.shape["fsdp"], plan.mesh.shape["tensor"], plan.serving_mesh.shape["tensor"])
+        return Choice(*map(int, sizes), shared, step)
 
-    plans = {int(plan.mesh.shape["tensor"]): plan for plan in _plans(config, model, devices, chip)}
-    ranked = [simulated(plan, shared) for plan in plans.values() for shared in _places(plan, chip)]
-    ranked.sort(key=lambda choice: choice.seconds)
+    def ranking(plans: list[Setup]) -> list[tuple[Choice, Setup]]:
+        every = [(simulated(plan, shared), plan) for plan in plans for shared in _places(plan, chip)]
+        return sorted(every, key=lambda pair: pair[0].seconds)
+
+    own = build.setup(config, model, devices, chip.hbm_gib)
+    tensor, served = own.mesh.shape["tensor"], own.serving_mesh.shape["tensor"]
+    others = [] if config.mesh.sampler_tensor else sampler_tensors(model, len(devices))
+    pairs = ranking(_plans(config, model, devices, chip, [(tensor, size) for size in {served, *others}]))
+    if pairs:
+        served = pairs[0][0].sampler_tensor
+        learners = [(size, served) for size in sampler_tensors(model, len(devices)) if size != tensor]
+        pairs = sorted(pairs + ranking(_plans(config, model, devices, chip, learners)), key=lambda p: p[0].seconds)
+    ranked = [choice for choice, _ in pairs]
     if ranked and ranked[0].step and len(ranked[0].sharing.tiers) == 1 and not config.sampler.slots:
-        best, plan = ranked[0], plans[ranked[0].tensor]
+        best, plan = pairs[0]
         parts, ((slots, length),) = plan.sampler.parts, best.sharing.tiers
         counts = {int(share * slots) // parts * parts for share in _SLOT_SHARES} - {0, slots}
         fewer = [dataclasses.replace(best.sharing, tiers=((count, length),)) for count in sorted(counts)]
@@ -58,14 +72,19 @@ def choices(
     return sorted(ranked, key=lambda choice: choice.seconds)
 
 
-def _plans(config: Config, model: ModelConfig, devices: list[Any], chip: Chip) -> Iterator[Setup]:
-    common = math.gcd(model.heads, model.kv_heads, model.ffn_dim, model.vocab_size, len(devices))
-    for tensor in divisors(common):
-        fsdp = len(devices) // tensor
-        if any(size % fsdp for size in (model.embed_dim, config.sampler.slots, config.learner.rows_per_microbatch)):
+def _plans(
+    config: Config, model: ModelConfig, devices: list[Any], chip: Chip, tensors: Sequence[tuple[int, int]]
+) -> list[Setup]:
+    """The plans of those (learner's, sampler's) tensor axes that divide."""
+    plans = []
+    for tensor, sampler_tensor in tensors:
+        fsdp, parts = len(devices) // tensor, len(devices) // sampler_tensor
+        split = (model.embed_dim, config.learner.rows_per_microbatch)
+        if unfit(model, tensor) or any(size % fsdp for size in split) or config.sampler.slots % parts:
             continue
-        mesh = dataclasses.replace(config.mesh, data=1, fsdp=fsdp, tensor=tensor)
-        yield build.setup(dataclasses.replace(config, mesh=mesh), model, devices, chip.hbm_gib)
+        mesh = dataclasses.replace(config.mesh, data=1, fsdp=fsdp, tensor=tensor, sampler_tensor=sampler_tensor)
+        plans.append(build.setup(dataclasses.replace(config, mesh=mesh), model, devices, chip.hbm_gib))
+    return plans
 
 
 def _places(plan: Setup, chip: Chip) -> list[Sharing]:

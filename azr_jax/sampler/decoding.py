@@ -23,7 +23,7 @@ from jax.sharding import Mesh, NamedSharding
 from azr_jax.model import attention
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.layer import Attend, decoder_layer, rope_angles
-from azr_jax.model.sharding import check_batch, check_divisible, constrain, spec
+from azr_jax.model.sharding import check_batch, check_divisible, constrain, row_parts, spec
 from azr_jax.sampler.serving import Weights
 
 _AXES = {"B": "batch", "K": "kv_heads", "S": "length", "H": "head_dim"}
@@ -154,7 +154,7 @@ def decode_step(
 ) -> tuple[jax.Array, tuple[LayerCaches, ...]]:
     """One token a slot: writes its key and value at `positions_B`, attends to keys 0 .. positions_B.
 
-    Rows are those of the tiers, one after another. Returns the final hidden states BD and the caches. A position
+    Rows are in `row_order` of the tiers. Returns the final hidden states BD and the caches. A position
     outside a row's cache writes nothing.
     """
     config, mesh = weights.config, weights.mesh
@@ -174,6 +174,18 @@ def decode_step(
     return weights.final(hidden_BD), caches
 
 
+def row_order(tiers: Sequence[LayerCaches], mesh: Mesh | None) -> np.ndarray:
+    """The slots, numbered over all tiers one after another, in the order of a decode step's rows.
+
+    The rows of each group of devices are together, by tier within it: so a device has the rows of the slots it has.
+    """
+    parts = row_parts(mesh)
+    ends = np.cumsum([tier.slots for tier in tiers])
+    return np.concatenate(
+        [np.arange(end - tier.slots, end).reshape(parts, -1) for tier, end in zip(tiers, ends, strict=True)], axis=1
+    ).reshape(-1)
+
+
 def _within_caches(
     buffers: Sequence[tuple[jax.Array, jax.Array]],
     tiers: Sequence[LayerCaches],
@@ -181,20 +193,28 @@ def _within_caches(
     mesh: Mesh | None,
 ) -> Attend:
     """Attention of one token a row over one layer's (keys, values) of each tier; returns them with the token's."""
-    ends = np.cumsum([tier.slots for tier in tiers]).tolist()
+    parts = row_parts(mesh)
+    ends = np.cumsum([tier.slots // parts for tier in tiers]).tolist()
+
+    def by_part(array: jax.Array) -> jax.Array:
+        return array.reshape(parts, -1, *array.shape[1:])
 
     def attend(query_BNH: jax.Array, key_BKH: jax.Array, value_BKH: jax.Array) -> Any:
+        arrays = (query_BNH, key_BKH, value_BKH, positions_B)
         attended, written = [], []
         for tier, (key, value), end in zip(tiers, buffers, ends, strict=True):
-            rows = slice(end - tier.slots, end) if len(tiers) > 1 else slice(None)
-            at = _points(positions_B[rows], key_BKH.shape[1], tier.implementation)
-            key = key.at[at].set(key_BKH[rows].astype(key.dtype), mode="drop")
-            value = value.at[at].set(value_BKH[rows].astype(value.dtype), mode="drop")
-            attended.append(
-                attention.attend_cache(query_BNH[rows], key, value, positions_B[rows], tier.implementation, mesh)
+            own = slice(end - tier.slots // parts, end)
+            query, new_key, new_value, positions = (
+                arrays if len(tiers) == 1 else (by_part(a)[:, own].reshape(-1, *a.shape[1:]) for a in arrays)
             )
+            at = _points(positions, key_BKH.shape[1], tier.implementation)
+            key = key.at[at].set(new_key.astype(key.dtype), mode="drop")
+            value = value.at[at].set(new_value.astype(value.dtype), mode="drop")
+            attended.append(attention.attend_cache(query, key, value, positions, tier.implementation, mesh))
             written.append((key, value))
-        return attended[0] if len(tiers) == 1 else jnp.concatenate(attended), written
+        if len(tiers) == 1:
+            return attended[0], written
+        return jnp.concatenate([by_part(array) for array in attended], axis=1).reshape(query_BNH.shape), written
 
     return attend
 

@@ -27,13 +27,13 @@ from azr_jax.model.sharding import (
     PARAM_AXES,
     batch_sharding,
     check_batch,
-    constrain,
     leaf_name,
     least_of_hosts,
     local_bytes,
     param_shardings,
     place,
     replicated,
+    row_parts,
 )
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.model.transformer import Transformer
@@ -64,7 +64,8 @@ class Sampler:
     """Continuous batching over fixed slots.
 
     Args:
-      graphdef: of the Transformer, from nnx.split; made with `compute_dtype` and `mesh`.
+      graphdef: of the Transformer, from nnx.split; made with `model_config`, `compute_dtype` and `mesh`.
+      model_config: as served: the weights may have fewer key heads (`ModelConfig.with_heads_for`).
       settings: lengths, slots (0: from memory), chunk, prefill tokens, top-p and top-k.
       mesh: the devices to sample on, or None for the default device.
       compute_dtype: of the weights as served and of the cache.
@@ -102,7 +103,7 @@ class Sampler:
         self.settings = settings
         self.mesh = mesh
         self.compute_dtype = jnp.dtype(compute_dtype)
-        self.parts = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
+        self.parts = row_parts(mesh)
         self.tiers: tuple[tuple[int, int], ...] = ()
         self.elastic = False
         self.compiled: set[Any] = set()  # what `ahead` has compiled
@@ -156,7 +157,7 @@ class Sampler:
             return self.reshard_program(params)(params)
         alike = jax.tree.map(
             lambda leaf, to: (
-                leaf.dtype == to.dtype
+                (leaf.dtype, leaf.shape) == (to.dtype, to.shape)
                 and (to.sharding is None or leaf.sharding.is_equivalent_to(to.sharding, leaf.ndim))
             ),
             params,
@@ -190,7 +191,8 @@ class Sampler:
         def shape_of(path: tuple[Any, ...], leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
             order = dict(self.tuning.layouts).get(leaf_name(path))
             place = sharding if order is None else Format(Layout(order), sharding)
-            return jax.ShapeDtypeStruct(leaf.shape, self._served_dtype(path, leaf), sharding=place)
+            copied = jax.eval_shape(functools.partial(self._copy_heads, path), leaf)
+            return jax.ShapeDtypeStruct(copied.shape, self._served_dtype(path, leaf), sharding=place)
 
         return jax.tree_util.tree_map_with_path(shape_of, params, shardings)
 
@@ -198,13 +200,17 @@ class Sampler:
         """The jitted program that makes the served weights of parameters like these; made once, for all sessions."""
         if self._reshard is None:
             unstacks = self.tuning.unstacks
+            before = jax.tree.map(lambda leaf: leaf.sharding, params)
 
-            def cast(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+            def cast(path: tuple[Any, ...], leaf: jax.Array, sharding: Any) -> jax.Array:
                 # Cast the float32 shards before they are gathered: half the bytes on the wire.
-                return constrain(leaf.astype(self._served_dtype(path, leaf)), self.mesh, PARAM_AXES[leaf_name(path)])
+                leaf = leaf.astype(self._served_dtype(path, leaf))
+                if isinstance(sharding, NamedSharding):
+                    leaf = jax.lax.with_sharding_constraint(leaf, sharding)
+                return self._copy_heads(path, leaf)
 
             def reshard(params: Any) -> Any:
-                params = jax.tree_util.tree_map_with_path(cast, params)
+                params = jax.tree_util.tree_map_with_path(cast, params, before)
                 return serving.unstacked(self._graphdef, params) if unstacks else params
 
             target = jax.tree.map(
@@ -212,6 +218,14 @@ class Sampler:
             )
             self._reshard = jax.jit(reshard, out_shardings=None if self.mesh is None else target)
         return self._reshard
+
+    def _copy_heads(self, path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+        """A projection to keys or values with as many heads as are served (`ModelConfig.with_heads_for`)."""
+        axes = PARAM_AXES[leaf_name(path)]
+        if "kv_heads" not in axes or leaf.shape[axes.index("kv_heads")] == self.model_config.kv_heads:
+            return leaf
+        axis = axes.index("kv_heads")
+        return jnp.repeat(leaf, self.model_config.kv_heads // leaf.shape[axis], axis=axis)
 
     def _served_dtype(self, path: tuple[Any, ...], leaf: Any) -> Any:
         return leaf.dtype if "norm" in leaf_name(path) else self.compute_dtype
@@ -251,7 +265,7 @@ class Sampler:
         devices = memory.one_device() if self.mesh is None else self.mesh.devices
         sizes = (self.model_config, self.settings, self.max_length, self.compute_dtype, devices)
         if self.tuning.tiers and not self.settings.slots:
-            self.tiers = memory.choose_tiers(*sizes)
+            self.tiers = memory.choose_tiers(*sizes, self.parts, self.tuning.length_multiple)
             return
         slots = least_of_hosts(max(memory.choose_slots(*sizes, self.parts) // self.parts, 1) * self.parts)
         self.tiers = ((slots, self.max_length),)

@@ -13,6 +13,7 @@ from absl import logging
 
 from azr_jax.config import SamplerSettings
 from azr_jax.model.configuration import ModelConfig
+from azr_jax.model.sharding import least_of_hosts
 from azr_jax.sampler import buckets
 
 ACCELERATOR_SHARE = 0.9  # of what is free when the session starts; the rest is for temporaries and fragmentation
@@ -65,9 +66,14 @@ def slots_in(
 
     `parts` are the groups of devices that rows are split over: a prefill has a row for each of them at least.
     """
-    rows, tokens = buckets.largest_prefill(settings.max_prompt_tokens, settings.prefill_tokens, parts)
-    free -= prefill_bytes(config, max(settings.prefill_tokens, rows * tokens), dtype)
+    free = _beside_prefill(config, settings, dtype, free, parts)
     return max(0, free) // slot_bytes(config, length, dtype), free
+
+
+def _beside_prefill(config: ModelConfig, settings: SamplerSettings, dtype: Any, free: int, parts: int) -> int:
+    """`free` bytes less those of the largest prefill."""
+    rows, tokens = buckets.largest_prefill(settings.max_prompt_tokens, settings.prefill_tokens, parts)
+    return free - prefill_bytes(config, max(settings.prefill_tokens, rows * tokens), dtype)
 
 
 def state_must_leave(settings: SamplerSettings, beside: int, alone: int) -> bool:
@@ -97,46 +103,64 @@ def choose_slots(
 
 
 def choose_tiers(
-    config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, devices: np.ndarray
+    config: ModelConfig,
+    settings: SamplerSettings,
+    length: int,
+    dtype: Any,
+    devices: np.ndarray,
+    parts: int = 1,
+    multiple: int = 1,
 ) -> tuple[tuple[int, int], ...]:
-    """`tiers_in` the devices' free memory.
+    """`tiers_in` the free memory of the devices, those of the host that has the least.
 
     Raises:
-      ValueError: not one slot of `length` positions fits.
+      ValueError: not one slot of `length` positions fits for each of the `parts`.
     """
-    return tiers_in(config, settings, length, dtype, free_bytes(devices))
+    free = least_of_hosts(free_bytes(devices) >> 20) << 20
+    tiers = tiers_in(config, settings, length, dtype, free, parts, multiple)
+    _log(config, settings, tiers, dtype, _beside_prefill(config, settings, dtype, free, parts))
+    return tiers
 
 
 def tiers_in(
-    config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, free: int
+    config: ModelConfig,
+    settings: SamplerSettings,
+    length: int,
+    dtype: Any,
+    free: int,
+    parts: int = 1,
+    multiple: int = 1,
 ) -> tuple[tuple[int, int], ...]:
     """(slots, positions) of up to TIERS caches, shortest first, that share `free` bytes less one prefill evenly; at
-    most MOST_SLOTS.
+    most MOST_SLOTS for each of the `parts` that rows are split over.
 
-    The last holds `length` positions; the others are shorter by TIER_RATIO each, down to SHORTEST_TIER. A row moves up
-    when it outgrows its slot, or waits until a longer one is free. Most responses are far shorter than the longest
-    allowed: in 25 GiB fit 51 of the 3B's slots of 14,240 positions, or 190 slots of three tiers.
+    The last holds `length` positions; the others are shorter by TIER_RATIO each, down to SHORTEST_TIER, and a multiple
+    of `multiple`. A row moves up when it outgrows its slot, or waits until a longer one is free. Most responses are
+    far shorter than the longest allowed: in 25 GiB fit 51 of the 3B's slots of 14,240 positions, or 190 slots of
+    three tiers.
 
     Raises:
-      ValueError: not one slot of `length` positions fits.
+      ValueError: not one slot of `length` positions fits for each of the `parts`.
     """
-    free -= prefill_bytes(config, settings.prefill_tokens, dtype)
+    free = _beside_prefill(config, settings, dtype, free, parts)
     lengths = [length]
     while len(lengths) < TIERS and (shorter := int(lengths[0] / TIER_RATIO)) >= SHORTEST_TIER:
-        lengths.insert(0, shorter + -shorter % _TIER_MULTIPLE)
-    share = max(0, free) // len(lengths)
-    longest = share // slot_bytes(config, length, dtype)
-    if longest < 1:
+        lengths.insert(0, shorter + -shorter % max(_TIER_MULTIPLE, multiple))
+
+    def slots_of(share: int, positions: int) -> int:
+        fitting = max(0, share) // (parts * slot_bytes(config, positions, dtype))
+        return min(fitting, MOST_SLOTS // len(lengths)) * parts
+
+    share = free // len(lengths)
+    longest = slots_of(share, length)
+    if not longest:
         # One full-length slot is the minimum; the shorter tiers share what is left.
-        longest = max(0, free) // slot_bytes(config, length, dtype) and 1
+        longest = parts if slots_of(free, length) else 0
         if not longest:
-            raise _too_small(config, settings, length, dtype, free)
-        share = (free - slot_bytes(config, length, dtype)) // max(1, len(lengths) - 1)
-    most = MOST_SLOTS // len(lengths)
-    tiers = [(min(share // slot_bytes(config, shorter, dtype), most), shorter) for shorter in lengths[:-1]]
-    chosen = (*(tier for tier in tiers if tier[0]), (min(longest, most), length))
-    _log(config, settings, chosen, dtype, free)
-    return chosen
+            raise _too_small(config, settings, length, dtype, free, parts)
+        share = (free - parts * slot_bytes(config, length, dtype)) // max(1, len(lengths) - 1)
+    tiers = [(slots_of(share, shorter), shorter) for shorter in lengths[:-1]]
+    return (*(tier for tier in tiers if tier[0]), (longest, length))
 
 
 def _too_small(

@@ -219,6 +219,11 @@ def _arrange(rows: Rows, sources_B: jax.Array) -> Rows:
     return dataclasses.replace(arranged, live_B=arranged.live_B & (sources_B >= 0))
 
 
+def _in_order(tree: Any, order_B: np.ndarray) -> Any:
+    """Arrays of rows, in this order."""
+    return tree if np.all(order_B[1:] > order_B[:-1]) else jax.tree.map(lambda array: array[order_B], tree)
+
+
 def _decode(
     graphdef: nnx.GraphDef[Transformer],
     draw: Draw,
@@ -232,13 +237,14 @@ def _decode(
     rows: Rows,
 ) -> tuple[tuple[decoding.LayerCaches, ...], Rows, jax.Array, jax.Array, jax.Array]:
     weights_before = None if tuning.slices_inside else serving.of_params(graphdef, params)
-    capacity_B = np.concatenate([np.full(tier.slots, tier.length, np.int32) for tier in caches])
+    order_B = decoding.row_order(caches, mesh)
+    capacity_B = np.concatenate([np.full(tier.slots, tier.length, np.int32) for tier in caches])[order_B]
     outside = int(capacity_B.max())
     ends = jnp.asarray(eos_ids, jnp.int32)
     B = len(capacity_B)
     resting = rows.token_B.shape[0] - B  # slots of tiers that have no part in this chunk
     before = jax.tree.map(lambda array: array[:resting], rows)
-    now = jax.tree.map(lambda array: array[resting:], rows)
+    now = _in_order(jax.tree.map(lambda array: array[resting:], rows), order_B)
 
     def running(rows: Rows) -> jax.Array:
         return rows.live_B & (rows.position_B < capacity_B)
@@ -275,6 +281,7 @@ def _decode(
             lambda state: (state[0] + 1, advance(*state)),
             (jnp.int32(0), carry),
         )
-    caches, now, tokens_BC, logprobs_BC = carry
+    caches, *of_rows = carry
+    now, tokens_BC, logprobs_BC = _in_order(tuple(of_rows), np.argsort(order_B))
     rows = jax.tree.map(lambda *parts: jnp.concatenate(parts), before, now) if resting else now
     return caches, rows, readable(tokens_BC, mesh), readable(logprobs_BC, mesh), steps

@@ -50,6 +50,7 @@ def choose(mesh: Mesh | None, compute_dtype: Any, head_dim: int) -> Tuning:
     if platform == "tpu" and bfloat16 and paged_attention.supports(head_dim):
         return Tuning(
             implementation="paged",
+            tiers=True,
             overlaps=True,
             slices_inside=True,
             layouts=(("query_LDNH", (0, 2, 1, 3)),),

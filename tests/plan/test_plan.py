@@ -189,17 +189,27 @@ def test_a_run_chooses_the_slots_that_a_plan_says():
     assert memory.choose_slots(QWEN_3B, settings, 14336, "bfloat16", devices, parts=16) < chosen
 
 
-@pytest.mark.parametrize("override", [{"learner.rows_per_microbatch": 2}, {"sampler.slots": 6}])
-def test_no_mesh_is_suggested_that_does_not_divide_what_the_config_names(monkeypatch, override):
+@pytest.mark.parametrize(
+    ("override", "meshes"),
+    [
+        ({"learner.rows_per_microbatch": 2}, {(2, 1), (2, 2), (2, 4)}),
+        ({"sampler.slots": 6}, {(2, 2), (2, 4), (1, 2)}),
+        ({"mesh.sampler_tensor": 4}, {(2, 4), (1, 4)}),
+    ],
+)
+def test_no_mesh_is_suggested_that_does_not_divide_what_the_config_names(monkeypatch, override, meshes):
     """It would be an error of a mesh that nobody asked for, after everything has been compiled."""
-    monkeypatch.setattr(build, "setup", lambda config, *_: SimpleNamespace(config=config, mesh=_mesh(config)))
+
+    def setup(config, *_):
+        tensor = config.mesh.tensor or 2
+        served = SimpleNamespace(shape={"tensor": config.mesh.sampler_tensor or 2})
+        mesh = SimpleNamespace(shape={"fsdp": 4 // tensor, "tensor": tensor})
+        return SimpleNamespace(config=config, mesh=mesh, serving_mesh=served)
+
+    monkeypatch.setattr(build, "setup", setup)
     monkeypatch.setattr(sharing, "share", lambda *_: sharing.Sharing((), False, 0, 0, 0, 0, 0))
     config = racket.get_config()
     config.update_from_flattened_dict(override)
     drawn = lengths.parse("", 8096)
     choices = suggest.choices(from_mapping(config.to_dict()), QWEN_3B, [None] * 4, chips.CHIPS["v5e"], drawn, "after")
-    assert [(choice.fsdp, choice.tensor) for choice in choices] == [(2, 2)]
-
-
-def _mesh(config):
-    return SimpleNamespace(shape=dataclasses.asdict(config.mesh))
+    assert {(choice.tensor, choice.sampler_tensor) for choice in choices} == meshes

@@ -20,18 +20,16 @@ from azr_jax.model.sizes import PUBLISHED  # noqa: E402
 from azr_jax.plan import build, collectives  # noqa: E402
 from configs import racket  # noqa: E402
 
-SLOTS = 384
+TIERS = (256, 2048), (96, 5632), (32, 14336)  # slots and positions; four devices share a row, as by default
 KERNELS = ("splash_mha_fwd", "splash_mha_dkv", "paged_attention")
 
 
 def main(file: str, topology: str) -> None:
     config = racket.get_config()
     config.mesh.tensor = 2
-    config.sampler.slots = SLOTS
     model = dataclasses.replace(PUBLISHED["Qwen2.5-Coder-3B"], layers=2)
     plan = build.setup(from_mapping(config.to_dict()), model, build.topology_devices(topology), CHIP.hbm_gib)
-    tiers = ((SLOTS, plan.sampler.max_length),)
-    caches, rows = build.decode_shapes(plan, tiers)
+    caches, rows = build.decode_shapes(plan, TIERS)
     sizes = {
         "caches": local_bytes(caches),
         "rows": local_bytes(rows),
@@ -42,7 +40,7 @@ def main(file: str, topology: str) -> None:
         "layer_cache": local_bytes(caches[0].k[0]),
     }
     programs = {}
-    for name, lowered in build.lowered(plan, tiers):
+    for name, lowered in build.lowered(plan, TIERS):
         compiled = lowered.compile()
         memory, text = compiled.memory_analysis(), compiled.as_text()
         programs[name] = {

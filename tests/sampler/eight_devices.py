@@ -1,6 +1,7 @@
 """Run by test_engine.py in its own process with eight CPU devices: samples on meshes given as DATAxFSDPxTENSOR.
 
-A mesh with "/unstacked" behind it serves each layer's weights in buffers of their own, as GPUs do.
+What follows a mesh: "/unstacked" serves each layer's weights in buffers of their own, as GPUs do; "/tiers" has slots
+of two lengths; "/tensor4" samples on the same devices with groups of four, more than there are key heads.
 
 The weights are float32 and lie as a learner's do. Writes what each mesh gives to the file named first on the command
 line.
@@ -18,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from azr_jax.model.sharding import make_mesh, param_shardings
+from azr_jax.model.sharding import make_mesh, param_shardings, with_tensor
 from azr_jax.model.transformer import abstract
 from azr_jax.sampler import programs
 from azr_jax.sampler.engine import Sampler
@@ -39,13 +40,18 @@ def _rows(slots: int) -> programs.Rows:
     )
 
 
-def _sampled(mesh: jax.sharding.Mesh, unstacks: bool) -> dict[str, Any]:
-    graphdef, _ = abstract(CONFIG, compute_dtype=jnp.float32, mesh=mesh)
+def _sampled(mesh: jax.sharding.Mesh, *forms: str) -> dict[str, Any]:
     params = make_world().params
     params = jax.device_put(params, param_shardings(params, mesh, CONFIG))
+    config = CONFIG
+    if "tensor4" in forms:
+        mesh, config = with_tensor(mesh, 4), CONFIG.with_heads_for(4)
+    graphdef, _ = abstract(config, compute_dtype=jnp.float32, mesh=mesh)
     settings = dataclasses.replace(SETTINGS, slots=8)
-    tuned = Tuning(unstacks=unstacks)
-    sampler = Sampler(graphdef, CONFIG, make_tokenizer(), settings, mesh, jnp.float32, tuned)
+    tuned = Tuning(unstacks="unstacked" in forms)
+    sampler = Sampler(graphdef, config, make_tokenizer(), settings, mesh, jnp.float32, tuned)
+    if "tiers" in forms:
+        sampler.tiers = ((8, 40), (8, 112))
     rollouts = list(sampler.generate(params, greedy_and_random_requests(), seed=0))
     caches = sampler.new_caches(8, 256)
     served = sampler.serve(params)
@@ -74,8 +80,8 @@ def _sampled(mesh: jax.sharding.Mesh, unstacks: bool) -> dict[str, Any]:
 def _main(output: Path, *sizes: str) -> None:
     results = {}
     for name in sizes:
-        size, _, form = name.partition("/")
-        results[name] = _sampled(make_mesh(*map(int, size.split("x"))), form == "unstacked")
+        size, *forms = name.split("/")
+        results[name] = _sampled(make_mesh(*map(int, size.split("x"))), *forms)
     output.write_text(json.dumps(results), encoding="utf-8")
 
 

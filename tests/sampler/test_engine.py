@@ -224,6 +224,7 @@ def test_moving_rows_between_cache_sizes_changes_no_sample(world):
 # Every split into powers of two; the model has two key-value heads.
 MESHES = ("2x2x2", "8x1x1", "1x8x1", "4x2x1", "2x4x1", "4x1x2", "1x4x2")
 UNSTACKED = ("1x8x1/unstacked", "2x2x2/unstacked")
+SERVED = ("1x8x1/tensor4", "2x2x2/tensor4/tiers", "1x4x2/tensor4/unstacked/tiers", "4x1x2/tiers")
 
 
 @pytest.mark.ci
@@ -231,7 +232,7 @@ def test_eight_devices_sample_what_one_does(world, tmp_path):
     """The same tokens to the bit, at temperature 0 and at 1."""
     output = tmp_path / "rollouts.json"
     done = subprocess.run(
-        [sys.executable, "-m", "sampler.eight_devices", str(output), *MESHES, *UNSTACKED],
+        [sys.executable, "-m", "sampler.eight_devices", str(output), *MESHES, *UNSTACKED, *SERVED],
         env=on_devices(8),
         capture_output=True,
         text=True,
@@ -241,14 +242,15 @@ def test_eight_devices_sample_what_one_does(world, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     expected = _run(world.sampler(), world, greedy_and_random_requests())
     results = json.loads(output.read_text(encoding="utf-8"))
-    assert list(results) == [*MESHES, *UNSTACKED]
+    assert list(results) == [*MESHES, *UNSTACKED, *SERVED]
     for mesh, result in results.items():
-        data, fsdp, _ = map(int, mesh.partition("/")[0].split("x"))
+        _, _, tensor = map(int, mesh.partition("/")[0].split("x"))
+        tensor = 4 if "tensor4" in mesh else tensor
         assert result["served_as_said"], mesh
         assert result["tokens"] == {name: list(rollout.token_ids) for name, rollout in expected.items()}, mesh
         for name, rollout in expected.items():
             np.testing.assert_allclose(result["logprobs"][name], rollout.logprobs, atol=1e-5, err_msg=mesh)
-        assert result["shards"] == data * fsdp, mesh
+        assert result["shards"] == 8 // tensor, mesh
     # With one slot a device other temporaries would be as large as a cache.
     assert results["2x2x2"]["cache_copies"] == results["2x2x2/unstacked"]["cache_copies"] == 0
     assert results["2x2x2/unstacked"]["served_buffers"] > results["2x2x2"]["served_buffers"]
