@@ -15,7 +15,7 @@ from azr_jax.evaluation.problems import files, records
 from azr_jax.evaluation.scoring import results, summary
 from executors import Status, Verdict
 
-PROBLEM = {"name": "p", "language": "js", "prompt": "", "tests": "", "stop_tokens": ["\n}"]}
+PROBLEM = {"name": "p", "language": "js", "prompt": "", "tests": "test()", "stop_tokens": ["\n}"]}
 PLUS = {"task_id": "Mbpp/2", "prompt": "", "entry_point": "f", "canonical_solution": "", "base_input": [[[1], [2]]]}
 PLUS |= {"plus_input": {}, "atol": 0}
 
@@ -53,6 +53,8 @@ def test_a_malformed_line_is_named(tmp_path, text):
     [
         (PROBLEM | {"stop_tokens": "\n"}, "'stop_tokens' is '.*list of texts"),
         (PROBLEM | {"stop_tokens": [""]}, "'stop_tokens' holds an empty text"),
+        (PROBLEM | {"tests": " \n"}, "'tests' is empty: every completion would pass"),
+        (PLUS | {"base_input": []}, "'plus_input' are empty: every completion would pass"),
         (PLUS | {"atol": None}, "'atol' is None"),
         (PLUS | {"atol": "1e-6"}, "'atol' is '1e-6'"),
         (PLUS | {"atol": 10**400}, "'atol' is 1000"),

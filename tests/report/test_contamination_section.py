@@ -10,7 +10,7 @@ from azr_jax.report.arms import arms_of
 from azr_jax.report.figures import figures
 
 PROMPT = "#lang racket\n\n;; Return the sum of all numbers of the list that are larger than the first one of them.\n"
-PROBLEM = {"name": "HumanEval_0_sum_larger", "language": "rkt", "prompt": PROMPT, "tests": "", "stop_tokens": []}
+PROBLEM = {"name": "HumanEval_0_sum_larger", "language": "rkt", "prompt": PROMPT, "tests": "test()", "stop_tokens": []}
 EVIL = "</pre><script>alert(1)</script>\u202e"
 
 

@@ -204,6 +204,8 @@ def from_record(record: Any, suffix: str = "") -> AnyProblem:
     for field in _TEXT_FIELDS:
         if not isinstance(record.get(field), str):
             raise ValueError(f"field {field!r} is {record.get(field)!r:.60}: MultiPL-E's problems have text there")
+    if not record["tests"].strip():
+        raise ValueError("field 'tests' is empty: every completion would pass; leave the problem out")
     stop_tokens = record.get("stop_tokens", [])
     if not isinstance(stop_tokens, list) or not all(isinstance(token, str) for token in stop_tokens):
         raise ValueError(f"field 'stop_tokens' is {stop_tokens!r:.60}: MultiPL-E's problems have a list of texts there")
@@ -216,7 +218,7 @@ def from_record(record: Any, suffix: str = "") -> AnyProblem:
 
 def _mceval(record: dict[str, Any], suffix: str) -> Problem:
     for field in ("task_id", "prompt", "test"):
-        if not isinstance(record[field], str) or not record[field]:
+        if not isinstance(record[field], str) or not record[field].strip():
             raise ValueError(f"field {field!r} is {record[field]!r:.60}: McEval's problems have text there")
     return Problem(record["task_id"], suffix, record["prompt"] + "\n", record["test"], (), dict(record), own_tests=True)
 
@@ -286,6 +288,8 @@ def _evalplus(record: dict[str, Any]) -> EvalPlusProblem:
             isinstance(record[field], list) and all(isinstance(inputs, list) for inputs in record[field])
         ):
             raise ValueError(f"field {field!r} is {record[field]!r:.60}: EvalPlus has a list of argument lists there")
+    if not record["base_input"] and not record["plus_input"]:
+        raise ValueError("fields 'base_input' and 'plus_input' are empty: every completion would pass; leave it out")
     atol = record["atol"]
     if isinstance(atol, bool) or not isinstance(atol, int | float) or not 0 <= atol < 1e300:
         raise ValueError(f"field 'atol' is {atol!r:.60}: EvalPlus has a tolerance of at least 0 there")
