@@ -176,7 +176,14 @@ def test_run_scores_the_embedded_model_and_goes_on_where_it_stopped(tmp_path, ca
     assert main(["table", str(tmp_path / "out"), "--format=csv"]) == 0
     head, row = csv.reader(capsys.readouterr().out.splitlines())
     fields = dict(zip(head, row, strict=True))
-    wanted = {"prompt": "completion", "problems": "2", "score": "pass@1", "value": "0.0", "high": "65.8", "seed": "0"}
+    wanted = {
+        "prompt": "completion",
+        "problems": "2",
+        "score": "pass@1",
+        "value": "0.0",
+        "high": "65.8",
+        "own_tests": "0",
+    }
     assert wanted.items() <= fields.items()
     assert (fields["model"], fields["interpreter"], fields["finished"]) == (
         MODEL,

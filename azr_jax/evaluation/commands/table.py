@@ -14,7 +14,7 @@ from azr_jax.evaluation.scoring.summary import benchmark_name
 
 HEAD = ("benchmark", "language", "prompt", "model", "step", "digest", "problems", "n", "temperature", "policy", "score")
 HEAD += ("value", "low", "high", "hit_max_tokens", "stop", "max_tokens", "compute_dtype", "interpreter", "data", "seed")
-HEAD += ("finished",)
+HEAD += ("finished", "own_tests")
 
 
 def add_parser(commands: Any) -> None:
@@ -55,6 +55,8 @@ def rows_of(folder: str) -> list[tuple[str, ...]]:
                 fields += (*(f"{100 * number:.1f}" for number in numbers), manifest.get("hit_max_tokens", ""))
                 fields += (settings.get("stop", ""), settings["max_tokens"], settings["compute_dtype"])
                 fields += (manifest["interpreter"], manifest.get("data", ""), settings["seed"], manifest["finished"])
+                # Samples of the sound policy that their own tests judged.
+                fields += (manifest.get("own_way", ""),)
                 rows.append(tuple(str(field) for field in fields))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
