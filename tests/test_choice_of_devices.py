@@ -54,7 +54,7 @@ def test_a_machine_without_accelerator_runs_what_it_can(machine):
         ("TPU v6 lite", 8, 2, 4),
         ("TPU v5 lite", 1, 1, 1),
         ("TPU v5 lite", 2, 2, 2),
-        ("TPU v5", 4, 1, 2),
+        ("TPU v5", 4, 2, 2),
         ("NVIDIA H100", 8, 1, 1),
     ],
 )

@@ -17,9 +17,8 @@ from azr_jax.model.configuration import ModelConfig, divisors
 
 MESH_AXES = ("data", "fsdp", "tensor")
 # The tensor axes of learner and sampler with the quickest simulated step of the 3B, by jax's name of the chip.
-_LITE_TENSORS = (2, 4)
-_QUICKEST_TENSORS = dict.fromkeys(("TPU v4", "TPU v5 lite", "TPU v5e", "TPU v6 lite", "TPU v6e"), _LITE_TENSORS)
-_QUICKEST_TENSORS |= dict.fromkeys(("TPU v5", "TPU v5p"), (1, 2))
+_QUICKEST_TENSORS = dict.fromkeys(("TPU v4", "TPU v5", "TPU v5p"), (2, 2))
+_QUICKEST_TENSORS |= dict.fromkeys(("TPU v5 lite", "TPU v5e", "TPU v6 lite", "TPU v6e"), (2, 4))
 _TENSOR_SIZES = ("heads", "kv_heads", "ffn_dim", "vocab_size")
 HOST_MEMORY = "pinned_host"  # the memory kind of arrays that are kept in host memory
 
@@ -104,7 +103,7 @@ def with_tensor(mesh: Mesh, tensor: int) -> Mesh:
 def quickest_tensor(config: ModelConfig, devices: Sequence[Any] | None = None) -> int:
     """The learner's tensor axis with the quickest simulated step of the 3B (`python -m azr_jax.plan`): 2 or 1.
 
-    2 on several chips of v4, v5e or v6e that it divides; 1 on v5p, on GPUs and on CPUs.
+    2 on several TPU chips of v4 to v6e that it divides, 1 on GPUs and CPUs.
     """
     devices = list(jax.devices() if devices is None else devices)
     tensor = _QUICKEST_TENSORS.get(devices[0].device_kind, (1, 1))[0]
@@ -112,7 +111,7 @@ def quickest_tensor(config: ModelConfig, devices: Sequence[Any] | None = None) -
 
 
 def quickest_sampler_tensor(config: ModelConfig, tensor: int, devices: Sequence[Any] | None = None) -> int:
-    """The sampler's, at least the learner's `tensor`: up to 4 on v4, v5e and v6e, up to 2 on v5p, else `tensor`.
+    """The sampler's, at least the learner's `tensor`: up to 4 on v5e and v6e, up to 2 on v4 and v5p, else `tensor`.
 
     A chip then reads a fraction of the weights for each token, which dominates the tail of a step.
     """

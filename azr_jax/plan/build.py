@@ -46,6 +46,11 @@ class Setup:
         assert self.sampler.mesh is not None
         return self.sampler.mesh
 
+    @property
+    def sampler_tensor(self) -> int:
+        """Its tensor axis."""
+        return int(self.serving_mesh.shape["tensor"])
+
 
 def model_config(config: Config) -> ModelConfig:
     """The model's sizes: of its directory or, if that is missing, of the published model of that name.

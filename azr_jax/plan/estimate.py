@@ -47,7 +47,7 @@ class Roofline:
 
     def __init__(self, plan: Setup, chip: Chip) -> None:
         self._plan, self._chip, self._model = plan, chip, plan.sampler.model_config
-        self._parts, self._tensor = plan.sampler.parts, plan.serving_mesh.shape["tensor"]
+        self._parts, self._tensor = plan.sampler.parts, plan.sampler_tensor
         self._reads_all = plan.sampler.tuning.implementation == "xla"
 
     def prefill_s(self, rows: int, tokens: int, attended: float) -> float:
@@ -96,7 +96,7 @@ def update_s(plan: Setup, chip: Chip, tokens: int) -> float:
 
 def reshard_s(plan: Setup, chip: Chip) -> float:
     """Time to make the served weights."""
-    work = counts.reshard(plan.sampler.model_config, plan.mesh.size, plan.serving_mesh.shape["tensor"])
+    work = counts.reshard(plan.sampler.model_config, plan.mesh.size, plan.sampler_tensor)
     return seconds(work, plan, chip)
 
 

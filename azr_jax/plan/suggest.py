@@ -47,15 +47,15 @@ def choices(
 
     def simulated(plan: Setup, shared: Sharing) -> Choice:
         step = simulation.step(plan, shared, chip, lengths, solver_tasks) if shared.slots else None
-        sizes = (plan.mesh.shape["fsdp"], plan.mesh.shape["tensor"], plan.serving_mesh.shape["tensor"])
-        return Choice(*map(int, sizes), shared, step)
+        fsdp, tensor, sampler_tensor = plan.mesh.shape["fsdp"], plan.mesh.shape["tensor"], plan.sampler_tensor
+        return Choice(int(fsdp), int(tensor), sampler_tensor, shared, step)
 
     def ranking(plans: list[Setup]) -> list[tuple[Choice, Setup]]:
         every = [(simulated(plan, shared), plan) for plan in plans for shared in _places(plan, chip)]
         return sorted(every, key=lambda pair: pair[0].seconds)
 
     own = build.setup(config, model, devices, chip.hbm_gib)
-    tensor, served = own.mesh.shape["tensor"], own.serving_mesh.shape["tensor"]
+    tensor, served = own.mesh.shape["tensor"], own.sampler_tensor
     others = [] if config.mesh.sampler_tensor else sampler_tensors(model, len(devices))
     pairs = ranking(_plans(config, model, devices, chip, [(tensor, size) for size in {served, *others}]))
     if pairs:

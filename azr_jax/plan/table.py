@@ -26,7 +26,7 @@ def memory_text(topology: str, plan: Setup, sharing: Sharing, chip: Chip) -> str
             f" data={mesh['data']} fsdp={mesh['fsdp']} tensor={mesh['tensor']}",
             f"update: {plan.learner.rows_per_microbatch} rows of {config.learner.row_tokens} tokens a microbatch,"
             f" remat={config.model.remat}",
-            f"sampler: tensor={plan.serving_mesh.shape['tensor']}, "
+            f"sampler: tensor={plan.sampler_tensor}, "
             + (" and ".join(f"{slots} slots of {length} positions" for slots, length in sharing.tiers) or "no slots")
             + f" ({sharing.beside} fit with the learner's state, {sharing.alone} without)",
             f"learner's state: {sharing.state_bytes / GIB:.2f} GiB per device, {place}"
@@ -107,7 +107,7 @@ def choices_text(choices: Sequence[Choice], plan: Setup) -> str:
         "meshes and slots, quickest simulated step first (one draw of the lengths; only compiling shows the memory of"
         " the update):"
     ]
-    own = tuple(mesh.shape["tensor"] for mesh in (plan.mesh, plan.serving_mesh))
+    own = (plan.mesh.shape["tensor"], plan.sampler_tensor)
     for choice in choices:
         star = "*" if (choice.tensor, choice.sampler_tensor) == own else " "
         place = "state on the host" if choice.sharing.evicted else "state on the device"

@@ -58,7 +58,7 @@ def as_json(
     planned = {
         "topology": topology,
         "mesh": mesh,
-        "sampler_tensor": int(plan.serving_mesh.shape["tensor"]),
+        "sampler_tensor": plan.sampler_tensor,
         "slots": sharing.slots,
         "tiers": [list(tier) for tier in sharing.tiers],
         "remat": plan.config.model.remat,

@@ -202,9 +202,8 @@ def test_no_mesh_is_suggested_that_does_not_divide_what_the_config_names(monkeyp
 
     def setup(config, *_):
         tensor = config.mesh.tensor or 2
-        served = SimpleNamespace(shape={"tensor": config.mesh.sampler_tensor or 2})
         mesh = SimpleNamespace(shape={"fsdp": 4 // tensor, "tensor": tensor})
-        return SimpleNamespace(config=config, mesh=mesh, serving_mesh=served)
+        return SimpleNamespace(config=config, mesh=mesh, sampler_tensor=config.mesh.sampler_tensor or 2)
 
     monkeypatch.setattr(build, "setup", setup)
     monkeypatch.setattr(sharing, "share", lambda *_: sharing.Sharing((), False, 0, 0, 0, 0, 0))
