@@ -18,7 +18,7 @@ BY_NAME = ("f90", "php", "pl", "rb")
 NEEDS_NEWER_INTERPRETER = {"jl": 2}
 # Tests that look at an argument that the function changes, at objects of the prompt's types, or at expected values that
 # are not literals; those two of Julia.
-OF_NO_KNOWN_FORM = {"py": 1, "jl": 3, "f90": 8}
+OF_NO_KNOWN_FORM = {"py": 1, "jl": 3, "f90": 5}
 # Each ends the program before its tests; R's cat and Julia's println would be the last thing they print.
 EXITS = {
     "js": "{ process.exit(0); }",

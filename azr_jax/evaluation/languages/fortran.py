@@ -15,7 +15,7 @@ def _own_program(program: str, tests: str, print_mark: str) -> str:
     return f"{marked}\n{program}" if count else f"{tests}\n{print_mark}\n{program}"
 
 
-_ASSERT = re.compile(r"^[ \t]*call\s+assert\s*\(([^\n]*)\)[ \t]*(?:![^\n]*)?$", re.MULTILINE | re.IGNORECASE)
+_ASSERT = re.compile(r"^[ \t]*call\s+assert\s*\(([^\n!]*)\)[ \t]*(?:![^\n]*)?$", re.MULTILINE | re.IGNORECASE)
 _LEFT = re.compile(r"^[^\n!]*\bcall\s+assert\b", re.MULTILINE | re.IGNORECASE)
 # By way of a text, since a function that prints can't be called while the same unit is written.
 _WRITE = """block
@@ -24,8 +24,10 @@ write (azr_line, '(*(g0,:," "))') "{{mark}}", {{value}}
 write (*, '(a)') trim(azr_line)
 end block"""
 _LITERAL = r"""(?:[-+]?[\d.][\w.]*(?:[-+]\d+)?|'[^']*'|"[^"]*"|\.true\.|\.false\.)"""
+# With brackets in them up to two levels deep.
+_BRACKETS = r"(?:\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))"
 _TERM = re.compile(
-    rf"(?P<all>all\s*\(\s*)?(?P<value>[a-z][\w%]*\s*(?:\(.*\))?)"
+    rf"(?P<all>all\s*\(\s*)?(?P<value>(?:\.not\.\s*)?[a-z][\w%]*\s*{_BRACKETS}?)"
     rf"(?:\s*(?:==|\.eq\.|\.eqv\.)\s*(?:{_LITERAL}|\[\s*{_LITERAL}(?:\s*,\s*{_LITERAL})*\s*\])\s*(?(all)\)))?",
     re.IGNORECASE | re.DOTALL,
 )
