@@ -191,6 +191,7 @@ def test_a_damaged_manifest_is_one_message(tmp_path, capsys):
 
 def test_a_reference_solution_that_the_executors_failed_on_is_run_again():
     problem = records.from_record(PLUS | {"plus_input": [[[3], [4]]], "atol": 0})
+    assert isinstance(problem, records.EvalPlusProblem)
     verdicts = [
         Verdict("", Status.INFRASTRUCTURE),
         Verdict("", Status.OK, ("[]", "[0.5, 0.5]")),
