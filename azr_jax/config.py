@@ -104,6 +104,14 @@ class SamplerSettings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """What a step begins of the next one."""
+
+    lag: int
+    early_share: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RewardSettings:
     """Reward schedules by name and their constants."""
 
@@ -279,6 +287,7 @@ class Config:
     selfplay: SelfplaySettings
     problems: ProblemsSettings
     sampler: SamplerSettings
+    pipeline: PipelineSettings
     reward: RewardSettings
     learner: LearnerSettings
     executor: ExecutorSettings

@@ -22,6 +22,7 @@ CHOICES = {
     "selfplay.program_tags": ("own", "any"),
     "selfplay.prompt_template": ("paper", "brief"),
     "problems.reward": ("all", "share"),
+    "pipeline.lag": (0, 1),
     "reward.proposer": ("eq3", "eq4", "switch", "linear", "adaptive", "learnability", "uncertainty"),
     "reward.solver": ("plain", "graded", "graded_shift"),
     "reward.novelty_by": ("tokens", "behaviour"),
@@ -139,7 +140,7 @@ def _lookup(config: Config, key: str) -> Any:
 def _check_ranges(config: Config) -> None:
     for key, choices in CHOICES.items():
         if (value := _lookup(config, key)) not in choices:
-            raise ValueError(f"{key}={value!r}: use one of {', '.join(choices)}")
+            raise ValueError(f"{key}={value!r}: use one of {', '.join(map(str, choices))}")
     for key, least in AT_LEAST.items():
         if not (value := _lookup(config, key)) >= least:
             raise ValueError(f"{key}={value!r}: must be at least {least}")
@@ -194,6 +195,7 @@ def _check_combinations(config: Config) -> None:
         )
     _check_problems(config)
     _check_learner(config.learner)
+    _check_pipeline(config)
     if config.reward.overlong_tokens >= config.sampler.max_response_tokens and config.reward.overlong == "penalty":
         raise ValueError(
             f"reward.overlong_tokens={config.reward.overlong_tokens}: must be below"
@@ -311,6 +313,16 @@ def _check_learner(learner: LearnerSettings) -> None:
         )
     if not learner.recompute_old_logprobs and learner.kl_coef > 0 and learner.kl_in == "reward":
         raise ValueError("learner.kl_in='reward': needs the old policy's logprobs; set recompute_old_logprobs=True")
+
+
+def _check_pipeline(config: Config) -> None:
+    if not 0.0 < config.pipeline.early_share <= 1.0:
+        raise ValueError(f"pipeline.early_share={config.pipeline.early_share}: must be above 0 and at most 1")
+    if config.pipeline.lag and config.learner.recompute_old_logprobs and config.learner.importance_cap == 0.0:
+        raise ValueError(
+            f"pipeline.lag={config.pipeline.lag}: tokens of the policy before the last update need a correction; set"
+            " learner.importance_cap above 0, such as 2, or learner.recompute_old_logprobs=False"
+        )
 
 
 def _check_rewards(reward: RewardSettings) -> None:

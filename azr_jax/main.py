@@ -41,6 +41,7 @@ def train(run: OpenRun) -> None:
     them, and a resumed run does that work again.
     """
     from azr_jax.loop import stages  # imports jax: --help and errors in flags come before it
+    from azr_jax.loop.begun import lag_metrics
     from azr_jax.loop.interruption import Preempted
     from azr_jax.loop.learning import learn
     from azr_jax.loop.record import record_of
@@ -71,17 +72,22 @@ def train(run: OpenRun) -> None:
                     step = session.step + 1
                     with run.phase("play"):
                         with run.interruptible():
-                            played = stages.play_step(config, player, state.params, session.buffers, step)
+                            sources = (state.params, session.buffers, step, session.begun)
+                            played = stages.play_step(config, player, *sources)
                         stages.check_infrastructure(config, played.clock)
                         scored = stages.score(config, played, session.rewards)
                         record = record_of(step, played, scored, player.languages, config.metrics.transcripts_per_step)
-                        record = record.with_metrics(stages.reward_metrics(config, session.rewards, played.buffers))
+                        record = record.with_metrics(
+                            stages.reward_metrics(config, session.rewards, played.buffers),
+                            lag_metrics(config, scored, session.begun),
+                        )
                     with run.phase("update"):
                         pad_id = run.engine.tokenizer.pad_id
                         state, update_metrics = learn(config, learner, state, scored, step, pad_id)
                         state = rest(state)
                     rewards = stages.next_reward_state(config, played, session.rewards)
-                    session = session.after_update(played.buffers, rewards, record.with_metrics(update_metrics))
+                    record = record.with_metrics(update_metrics)
+                    session = session.after_update(played.buffers, rewards, record, played.begun)
                 if scoring.is_due(config, session.step):
                     with run.phase("evaluate"), run.interruptible():
                         scores = scoring.score_step(run, state.params, session.step)

@@ -96,6 +96,7 @@ class Rollout:
     """One sampled response. `token_ids` and `logprobs` have one entry a generated token, the stop token included.
 
     `text` is the decoded response without the stop token. `logprobs` are of exactly the distribution sampled from.
+    The first `earlier_tokens` were sampled by the policy before the last update (`pipeline.lag`).
     """
 
     request_id: str
@@ -104,6 +105,7 @@ class Rollout:
     logprobs: tuple[float, ...]
     text: str
     stop_reason: StopReason
+    earlier_tokens: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

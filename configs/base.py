@@ -205,6 +205,16 @@ def get_config() -> ml_collections.ConfigDict:
         }
     )
     config.sampler = _sampler()
+    config.pipeline = ml_collections.ConfigDict(
+        {
+            # 1: the next step's proposals begin in slots that a step's last responses leave empty, with its weights;
+            # the loss corrects for that by learner.importance | 0: every response is of the newest weights
+            "lag": 0,
+            # lag=1: of sampler.max_response_tokens, how much of a response is sampled before its step; the rest is
+            # sampled in it. More lengthens the step before, less the step itself.
+            "early_share": 0.5,
+        }
+    )
     config.reward = ml_collections.ConfigDict(
         {
             # eq3 | eq4 | switch | linear | adaptive | learnability: acc (1 - acc) | uncertainty: min(acc, 1 - acc)

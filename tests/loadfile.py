@@ -13,6 +13,7 @@ OPENED = (
     "test_acc.py",
     "test_stages.py",
     "test_play.py",
+    "test_begun.py",
     "test_heldout.py",
     "test_problem_tasks.py",
 )

@@ -109,6 +109,8 @@ def test_language_configs_carry_table_3(language):
         ("learner__estimator", "dr_grpo", ("learner.estimator", "dr_grpo", "train_on_estimates", "trrpp")),
         ("learner__minibatches", "none", ("learner.minibatches", "none", "task_type", "'4'")),
         ("learner__minibatches", "0", ("learner.minibatches", "'0'", "task_type")),
+        ("pipeline__lag", 2, ("pipeline.lag=2", "0, 1")),
+        ("pipeline__early_share", 0.0, ("pipeline.early_share=0.0", "above 0")),
         ("learner__dual_clip", 1.0, ("learner.dual_clip", "1.0", "above 1")),
         ("learner__lr_schedule", "cosine", ("learner.lr_decay_steps=0", "cosine", "above")),
         ("learner__lr_end", 1.5, ("learner.lr_end", "1.5", "at most 1")),
@@ -155,6 +157,7 @@ def test_grpo_needs_several_responses_a_prompt():
             {"learner__importance": "token_mask", "learner__importance_low": 3.0},
             "learner.importance_low=3.0: must be at most importance_cap=2.0",
         ),
+        ({"pipeline__lag": 1, "learner__importance_cap": 0.0}, "pipeline.lag=1: tokens of the policy before"),
         (
             {"learner__policy_loss": "cispo", "learner__dual_clip": 3.0},
             "learner.dual_clip=3.0: needs policy_loss='ppo'",

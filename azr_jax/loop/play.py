@@ -8,12 +8,14 @@ With several hosts, each has such a loop and all do the same: see pools.py.
 from __future__ import annotations
 
 import asyncio
+import collections
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from azr_jax.config import Config
+from azr_jax.loop.begun import continued, early_tokens
 from azr_jax.loop.pools import SharedPools
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.monitor import stall
@@ -26,7 +28,18 @@ from azr_jax.selfplay.composite import composed
 from azr_jax.selfplay.entry import with_entry_named_f
 from azr_jax.selfplay.estimates import accuracy
 from azr_jax.selfplay.problems import ProblemSet
-from azr_jax.types import Answer, InductionProblem, Invalid, Role, Rollout, Task, TaskType, Triplet, VerifiedProblem
+from azr_jax.types import (
+    Answer,
+    InductionProblem,
+    Invalid,
+    Role,
+    Rollout,
+    StopReason,
+    Task,
+    TaskType,
+    Triplet,
+    VerifiedProblem,
+)
 from executors import Job, Language, Pool, Verdict
 
 Result = TypeVar("Result")
@@ -71,7 +84,8 @@ class Solution:
 class Clock:
     """A step's time and work. `waiting_s` is time in which the device was idle until programs finished.
 
-    `slots` are the sampler's, of all lengths; `prefill_s` and `decode_s` are parts of `sampling_s`.
+    `slots` are the sampler's, of all lengths; `prefill_s` and `decode_s` are parts of `sampling_s`. `occupancy` is
+    the mean share of slots that produced a token in a decode step.
     `cold_languages`: languages whose interpreter starts afresh for each program, since its warm server failed a trial.
     """
 
@@ -80,6 +94,8 @@ class Clock:
     decode_s: float = 0.0
     sampling_s: float = 0.0
     waiting_s: float = 0.0
+    decode_steps: int = 0
+    occupancy: float = 0.0
     responses: int = 0
     response_tokens: int = 0
     prompt_tokens: int = 0
@@ -117,6 +133,7 @@ class Player:
         self._examples = examples or {}
         self._session: Session | None = None
         self._waiting: dict[str, asyncio.Future[Rollout]] = {}
+        self._later: collections.deque[Request] = collections.deque()  # for slots that nothing else waits for
         self._submitted = asyncio.Event()
         self._clock = Clock()
         self._executing: dict[str, str] = {}
@@ -129,6 +146,7 @@ class Player:
         self._session = self.sampler.session(params, seed)
         self._waiting, self._submitted, self._clock = {}, asyncio.Event(), Clock()
         self._executing = {}
+        self._later.clear()
         try:
             result = asyncio.run(self._drive(play()))
             spent = self._session.metrics
@@ -137,6 +155,8 @@ class Player:
                 slots=self.sampler.slots,
                 prefill_s=spent.prefill_s,
                 decode_s=spent.decode_s,
+                decode_steps=spent.decode_steps,
+                occupancy=spent.occupancy,
                 cold_languages=sum(bool(pool.cold_because) for pool in self._pools.values()),
             )
             return result, clock
@@ -186,12 +206,14 @@ class Player:
         while True:
             if self._shared is not None:
                 await self._agree(self._session, self._shared)
-            elif self._session.idle:
+            elif self._session.idle and not self._later:
                 started = time.monotonic()
                 self._submitted.clear()
                 await self._submitted.wait()
                 self._clock.waiting_s += time.monotonic() - started
             started = time.monotonic()
+            while self._later and self._session.free:
+                self._session.submit(self._later.popleft())
             for rollout in self._session.step():
                 self._clock.responses += 1
                 self._clock.response_tokens += len(rollout.token_ids)
@@ -219,7 +241,7 @@ class Player:
         started = time.monotonic()
         shared.exchange(wait=False)
         await self._turns()
-        while session.idle:
+        while session.idle and not self._later:
             if shared.waiting:
                 shared.exchange(wait=True)
             await self._turns()
@@ -229,23 +251,52 @@ class Player:
         for _ in range(_TURNS):
             await asyncio.sleep(0)
 
-    async def sample(self, task: Task, temperature: float, sample_id: str = "") -> Rollout:
-        """One response to a task; `sample_id` tells several of one task apart.
+    async def sample(
+        self, task: Task, temperature: float, sample_id: str = "", begun: Rollout | None = None
+    ) -> Rollout:
+        """One response to a task; `sample_id` tells several of one task apart. `begun`: what is sampled of it already.
 
         Raises:
           ValueError: a prompt of more than `sampler.max_prompt_tokens` tokens.
         """
+        settings = self.config.sampler
+        if begun is None:
+            return await self._sampled(self._request(task.id + sample_id, task.prompt_ids, temperature))
+        done = len(begun.token_ids)
+        if self._is_whole(begun):
+            return dataclasses.replace(begun, earlier_tokens=done)
+        asked = self._request(begun.request_id, begun.prompt_ids + begun.token_ids, temperature)
+        rest = await self._sampled(dataclasses.replace(asked, max_tokens=settings.max_response_tokens - done))
+        return continued(begun, rest, settings.stop, self._tokenizer.decode_response)
+
+    async def begin(self, task: Task, temperature: float) -> Rollout | None:
+        """The first tokens of the response to a task of the next step, or all, once no other request waits for a slot.
+
+        None if the prompt is too long to be continued with them (`begun.early_tokens`).
+        """
+        most = early_tokens(self.config, len(task.prompt_ids))
+        if most < 1:
+            return None
+        asked = dataclasses.replace(self._request(task.id, task.prompt_ids, temperature), max_tokens=most)
+        begun = await self._sampled(asked, later=True)
+        self._clock.responses -= not self._is_whole(begun)  # counted when it ends
+        return begun
+
+    def _is_whole(self, begun: Rollout) -> bool:
+        most = self.config.sampler.max_response_tokens
+        return begun.stop_reason is not StopReason.LENGTH or len(begun.token_ids) == most
+
+    def _request(self, name: str, prompt_ids: tuple[int, ...], temperature: float) -> Request:
+        settings = self.config.sampler
+        return Request(name, prompt_ids, settings.max_response_tokens, temperature, settings.stop, keeps_stop=True)
+
+    async def _sampled(self, request: Request, later: bool = False) -> Rollout:
         assert self._session is not None
-        request = Request(
-            id=task.id + sample_id,
-            prompt_ids=task.prompt_ids,
-            max_tokens=self.config.sampler.max_response_tokens,
-            temperature=temperature,
-            stop=self.config.sampler.stop,
-            keeps_stop=True,
-        )
         self._waiting[request.id] = waiting = asyncio.get_running_loop().create_future()
-        self._session.submit(request)
+        if later:
+            self._later.append(request)
+        else:
+            self._session.submit(request)
         self._submitted.set()
         if self._shared is not None:
             self._shared.note(request.id)
@@ -308,9 +359,9 @@ class Player:
             return reading
         return parsing.Reading(*(_entry_named_f(language, answer) for answer in (reading.checked, reading.answer)))
 
-    async def propose(self, task: Task, buffers: LanguageBuffers, step: int) -> Proposal:
-        """A proposal, sampled and validated. Nothing is added to the buffers here."""
-        rollout = await self.sample(task, self.config.sampler.temperature)
+    async def propose(self, task: Task, buffers: LanguageBuffers, step: int, begun: Rollout | None = None) -> Proposal:
+        """A proposal, sampled (from `begun` on) and validated. Nothing is added to the buffers here."""
+        rollout = await self.sample(task, self.config.sampler.temperature, begun=begun)
         reading = self._read(task, rollout)
         answer = reading.checked
         if isinstance(answer, Invalid):
@@ -359,7 +410,14 @@ class Player:
         return list(await asyncio.gather(*attempts))
 
     async def propose_varied(
-        self, task: Task, buffers: LanguageBuffers, step: int, samples: int, temperature: float, redraws: int
+        self,
+        task: Task,
+        buffers: LanguageBuffers,
+        step: int,
+        samples: int,
+        temperature: float,
+        redraws: int,
+        begun: Rollout | None = None,
     ) -> tuple[Proposal, list[Solution]]:
         """A proposal with its samples; redrawn, at most `redraws` times, while these are all right or all wrong.
 
@@ -368,7 +426,8 @@ class Player:
         """
         for attempt in range(redraws + 1):
             asked = task if attempt == 0 else dataclasses.replace(task, id=f"{task.id}/again{attempt}")
-            proposing = asyncio.ensure_future(self.propose(asked, buffers, step))
+            begun = begun if attempt == 0 else None
+            proposing = asyncio.ensure_future(self.propose(asked, buffers, step, begun))
             estimates = await self.estimate(proposing, samples, temperature)
             proposal = proposing.result()
             if proposal.item is None or mean_accuracy(estimates) not in (0.0, 1.0):

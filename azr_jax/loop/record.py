@@ -198,6 +198,8 @@ def _sampling(played: Played) -> dict[str, float]:
         "time/prefill_s": clock.prefill_s,
         "time/decode_s": clock.decode_s,
         "time/waiting_s": clock.waiting_s,
+        "time/decode_steps": float(clock.decode_steps),
+        "time/occupancy": clock.occupancy,
     }
 
 
@@ -228,6 +230,7 @@ def _transcript(response: Scored) -> dict[str, Any]:
         "response": rollout.text,
         "stop_reason": rollout.stop_reason.value,
         "tokens": len(rollout.token_ids),
+        "earlier_tokens": rollout.earlier_tokens,
         "outcome": response.outcome,
         "detail": response.detail,
         "expected": list(expected),  # for the reader: no program ever sees it

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any
 
 from azr_jax.config import Config
+from azr_jax.loop.begun import Begun
 from azr_jax.loop.comparing import Compared, compare
 from azr_jax.loop.play import Clock, Player, Proposal, Solution, mean_accuracy
 from azr_jax.loop.tasks import problem_tasks, proposer_tasks, solver_tasks
@@ -30,7 +31,7 @@ class Played:
 
     `problems`: the solutions to problems of `problems.path`, which no number of self-play counts.
     `buffers` have the step's valid proposals, `clock` says where the time went. Seeding has only proposals.
-    `compared`: by language, the programs that were compared (comparing.py).
+    `compared`: by language, the programs that were compared (comparing.py). `begun`: of the next step (begun.py).
     """
 
     proposals: list[Proposal]
@@ -40,6 +41,7 @@ class Played:
     clock: Clock
     compared: Mapping[str, Compared] = dataclasses.field(default_factory=dict)
     problems: Sequence[Solution] = ()
+    begun: Begun = dataclasses.field(default_factory=Begun)
 
 
 def seeding_round(config: Config, player: Player, params: Any, buffers: Buffers, number: int) -> Played:
@@ -65,12 +67,14 @@ def seeds_missing(config: Config, buffers: Buffers) -> dict[str, int]:
     return {kind: max(0, wanted[kind] - counts[kind]) for kind in wanted}
 
 
-def play_step(config: Config, player: Player, params: Any, buffers: Buffers, step: int) -> Played:
+def play_step(
+    config: Config, player: Player, params: Any, buffers: Buffers, step: int, begun: Begun | None = None
+) -> Played:
     """Proposes, validates, estimates and solves.
 
     Estimation of a proposal starts as soon as it is valid. With `selfplay.solver_tasks=before` solving starts at once,
     from the buffers before the step, so that all share one queue; with `after`, when all proposals are validated.
-    Problems of `problems.path` start at once.
+    Problems of `problems.path` start at once. `begun`: the proposals that the step before began.
     """
     samples, temperature = config.selfplay.estimate_samples, config.selfplay.estimate_temperature
     draws_before = config.selfplay.solver_tasks == "before"
@@ -79,18 +83,19 @@ def play_step(config: Config, player: Player, params: Any, buffers: Buffers, ste
         return [asyncio.create_task(player.solve(task, config.sampler.temperature)) for task in asked]
 
     async def play() -> Played:
-        share = composite_share(config.selfplay, step)
-        tasks = proposer_tasks(config, player, buffers, str(step), TASK_TYPES, share)
+        tasks = _proposer_tasks(config, player, buffers, step)
+        known = [begun.of(task.id, task.prompt_ids) if begun and config.pipeline.lag else None for task in tasks]
+        asked = [(task, buffers[task.language], step) for task in tasks]
         if redraws := config.selfplay.redraws:
             pairs = [
-                asyncio.create_task(
-                    player.propose_varied(task, buffers[task.language], step, samples, temperature, redraws)
-                )
-                for task in tasks
+                asyncio.create_task(player.propose_varied(*task, samples, temperature, redraws, early))
+                for task, early in zip(asked, known, strict=True)
             ]
             proposing, estimating = [_part(pair, 0) for pair in pairs], [_part(pair, 1) for pair in pairs]
         else:
-            proposing = [asyncio.create_task(player.propose(task, buffers[task.language], step)) for task in tasks]
+            proposing = [
+                asyncio.create_task(player.propose(*task, early)) for task, early in zip(asked, known, strict=True)
+            ]
             estimating = [
                 asyncio.create_task(player.estimate(proposal, samples, temperature)) for proposal in proposing
             ]
@@ -101,14 +106,28 @@ def play_step(config: Config, player: Player, params: Any, buffers: Buffers, ste
         after = with_valid(drawn, proposals)
         comparing = asyncio.create_task(compare(config, player, buffers, proposals, step))
         late = [] if draws_before else solving(solver_tasks(config, player, after, step))
+        beginning = asyncio.create_task(_begin(config, player, after, step + 1))
         solutions = list(await asyncio.gather(*early, *late))
         estimates = list(await asyncio.gather(*estimating))
         note_solves(config, [*solutions, *(sample for samples in estimates for sample in samples)], after)
         problems = list(await asyncio.gather(*beside))
-        return Played(proposals, estimates, solutions, after, Clock(), await comparing, problems)
+        return Played(proposals, estimates, solutions, after, Clock(), await comparing, problems, await beginning)
 
     played, clock = player.run(params, config.seed, play)
     return dataclasses.replace(played, clock=clock)
+
+
+def _proposer_tasks(config: Config, player: Player, buffers: Buffers, step: int) -> list[Task]:
+    return proposer_tasks(config, player, buffers, str(step), TASK_TYPES, composite_share(config.selfplay, step))
+
+
+async def _begin(config: Config, player: Player, buffers: Buffers, step: int) -> Begun:
+    """What these weights sample of the next step's proposals; the buffers have the same entries as at its start."""
+    if not config.pipeline.lag or step > config.steps:
+        return Begun()
+    tasks = _proposer_tasks(config, player, buffers, step)
+    begun = await asyncio.gather(*(player.begin(task, config.sampler.temperature) for task in tasks))
+    return Begun({rollout.request_id: rollout for rollout in begun if rollout is not None})
 
 
 async def _part(pair: Awaitable[tuple[Any, Any]], index: int) -> Any:

@@ -60,6 +60,12 @@ _CUT_OFF = _Cause(
     "raise sampler.max_response_tokens; sampler.stop=('</answer>',) ends responses that run on after their answer",
 )
 
+_LAG = _Cause(
+    _above("sample/lag_tokens", 0.0),
+    "part of the tokens is of the policy before the last update (pipeline.lag), which moved it far",
+    "a lower learner.lr, or pipeline.lag=0; ppo/solve_*/mismatch_mean is without the lag",
+)
+
 
 _RULES = (
     _Rule(
@@ -118,6 +124,7 @@ _RULES = (
                 "sampler.top_p or sampler.top_k cuts the distribution that is sampled, and the whole one is trained",
                 "sampler.top_p=1.0 and sampler.top_k=0",
             ),
+            _LAG,
         ),
     ),
     _Rule(
@@ -130,6 +137,7 @@ _RULES = (
         ),
         "sampler and trainer compute the same weights differently, on some tokens by much",
         "learner.importance='token_mask', or what the alert on nats a token says",
+        (_LAG,),
     ),
     _Rule(
         "entropy_collapse",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,10 @@ def make_plan(
     steps = {}
     if shared.slots:
         steps = {name: simulation.step(plan, shared, chip, drawn, name, simulation.SEEDS) for name in orders}
+        other = 1 - config.pipeline.lag
+        pipeline = dataclasses.replace(config.pipeline, lag=other)
+        lagged = dataclasses.replace(plan, config=dataclasses.replace(plan.config, pipeline=pipeline))
+        steps[f"lag {other}"] = simulation.step(lagged, shared, chip, drawn, own, simulation.SEEDS)
         say(table.step_text(plan, chip, drawn, steps))
     say(table.choices_text(suggest.choices(config, model, devices, chip, drawn, own), plan))
     programs = []

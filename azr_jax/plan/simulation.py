@@ -2,17 +2,20 @@
 
 The queue and the slots are the sampler's own (`simulated_sampler`); proposals, estimates and solutions are submitted as
 `loop.play` does: a proposal's estimates when it is valid, the solver tasks at the start of the step or when all
-proposals are validated (`SOLVER_TASKS`). Seconds are those of `estimate.Roofline`: simulated, never measured.
+proposals are validated (`SOLVER_TASKS`); with `pipeline.lag` the next step's proposals in slots that are left. Seconds
+are those of `estimate.Roofline`: simulated, never measured.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import heapq
 import itertools
 import statistics
 from collections.abc import Sequence
 
+from azr_jax.loop.begun import early_tokens
 from azr_jax.plan import estimate
 from azr_jax.plan.build import Setup
 from azr_jax.plan.chips import Chip
@@ -87,8 +90,8 @@ def _one_step(
     update_s = estimate.update_s(plan, chip, queue.trained_tokens)
     moving_s = estimate.reshard_s(plan, chip) + (2 * estimate.to_host_s(sharing.state_bytes) if sharing.evicted else 0)
     return Step(
-        responses=len(queue.lengths),
-        response_tokens=sum(queue.lengths.values()),
+        responses=queue.responses,
+        response_tokens=queue.response_tokens,
         decode_steps=metrics.decode_steps,
         chunks=len(clock.chunks),
         sampling_s=clock.host_s - waiting_s,
@@ -108,7 +111,11 @@ def tail_s(clock: Clock, slots: int) -> float:
 
 
 class Queue:
-    """The requests of a step and their order. `lengths` are the tokens of each response by its id."""
+    """The requests of a step and their order. `lengths` are the tokens of each response by its id.
+
+    With `pipeline.lag`, of a run's later step: `ready` are proposals that ended in the step before, `later` the next
+    step's, for slots that nothing else waits for.
+    """
 
     def __init__(self, plan: Setup, lengths: Lengths, solver_tasks: str, seed: int) -> None:
         settings, sampler = plan.config.selfplay, plan.config.sampler
@@ -118,6 +125,7 @@ class Queue:
         self._vocab_size = plan.model.vocab_size
         self._most = sampler.max_response_tokens
         self._prompt_tokens = min(lengths.prompt_tokens, sampler.max_prompt_tokens)
+        self._early = early_tokens(plan.config, self._prompt_tokens) if plan.config.pipeline.lag else 0
         self._before = solver_tasks == "before"
         valid = max(1, round(self._proposals * lengths.valid_share))
         # Spread over the order of the proposals, as validity is.
@@ -125,17 +133,30 @@ class Queue:
         names = [f"propose/{n}" for n in range(self._proposals)] + [f"solve/{n}" for n in range(self._proposals)]
         names += [f"estimate/{n}/{m}" for n in sorted(self._valid) for m in range(self._samples)]
         names += [f"problem/{n}" for n in range(self._problems)]
-        self.lengths = dict(zip(names, lengths.responses.draw(len(names), seed), strict=True))
+        drawn = dict(zip(names, lengths.responses.draw(len(names), seed), strict=True))
+        self.responses, self.response_tokens = len(drawn), sum(drawn.values())
+        self.later: collections.deque[Request] = collections.deque()
+        self.ready = [name for name in names[: self._proposals] if drawn[name] <= self._early]
+        self.lengths = {name: tokens for name, tokens in drawn.items() if name not in self.ready}
+        if self._early > 0:
+            following = lengths.responses.draw(self._proposals, seed + 10**6)
+            self.lengths |= {name: self.lengths[name] - self._early for name in self._unready()}
+            self.lengths |= {f"next/{n}": min(tokens, self._early) for n, tokens in enumerate(following)}
         self._unvalidated = self._proposals
         trains = settings.train_on_estimates
         self.trained_tokens = sum(
-            self._prompt_tokens + tokens for name, tokens in self.lengths.items() if trains or name[0] != "e"
+            self._prompt_tokens + tokens for name, tokens in drawn.items() if trains or name[0] != "e"
         )
 
     def first(self) -> list[Request]:
         """The requests at the beginning of the step."""
-        requests = self._all("propose", 0, self._proposals) + self._all("problem", 3 * self._proposals, self._problems)
+        begun = (0,) * max(0, self._early)
+        requests = [self._request(name, self._prompt(int(name[8:])) + begun) for name in self._unready()]
+        requests += self._all("problem", 3 * self._proposals, self._problems)
         return requests + (self._solves() if self._before else [])
+
+    def _unready(self) -> list[str]:
+        return [name for name in self.lengths if name.startswith("propose/")]
 
     def after(self, name: str) -> list[Request]:
         """The requests after the verdict on the response of this id."""
@@ -149,7 +170,14 @@ class Queue:
             requests = [self._request(f"estimate/{number}/{m}", prompt) for m in range(self._samples)]
         if not self._unvalidated and not self._before:
             requests += self._solves()
+        if not self._unvalidated and self._early > 0:
+            self.later.extend(self._all("next", 3 * self._proposals + self._problems, self._proposals))
         return requests
+
+    def fill(self, session: Session) -> None:
+        """Submits what the next step is for the slots that nothing waits for."""
+        while self.later and session.free:
+            session.submit(self.later.popleft())
 
     def _solves(self) -> list[Request]:
         return self._all("solve", self._proposals, self._proposals)
@@ -166,16 +194,34 @@ class Queue:
         return (*different, *(0,) * max(0, self._prompt_tokens - 2))
 
 
+class _Pool:
+    """Executors in simulated time. `running`: a heap of (when the verdict is there, response)."""
+
+    def __init__(self, executors: Executors) -> None:
+        self._free_at = [0.0] * executors.workers
+        self._program_s = executors.program_s
+        self.running: list[tuple[float, str]] = []
+
+    def run(self, name: str, now_s: float) -> None:
+        """Runs the program of a response; that of a part for the next step runs there."""
+        if not name.startswith("next/"):
+            end_s = max(now_s, heapq.heappop(self._free_at)) + self._program_s
+            heapq.heappush(self._free_at, end_s)
+            heapq.heappush(self.running, (end_s, name))
+
+
 def play(queue: Queue, sampler: SimulatedSampler, session: Session, executors: Executors) -> float:
     """Runs a step's requests to their end, as `loop.play.Player` does; seconds in which the device waited."""
     clock = sampler.clock
-    free_at = [0.0] * executors.workers  # when each worker is free
-    running: list[tuple[float, str]] = []  # (when the verdict is there, response)
+    pool = _Pool(executors)
+    running = pool.running
     turns = 0
     delayed: list[tuple[int, str]] = []  # (turn from which it is submitted, response)
     waiting_s = 0.0
     for request in queue.first():
         session.submit(request)
+    for name in queue.ready:
+        pool.run(name, 0.0)
     while True:
         while running and running[0][0] <= clock.host_s:
             delayed.append((turns + VERDICT_CHUNKS - 1, heapq.heappop(running)[1]))
@@ -185,6 +231,7 @@ def play(queue: Queue, sampler: SimulatedSampler, session: Session, executors: E
                 for request in queue.after(name):
                     session.submit(request)
         delayed = [] if idle else [(turn, name) for turn, name in delayed if turn > turns]
+        queue.fill(session)
         if session.idle:
             if not running:
                 return waiting_s
@@ -192,8 +239,6 @@ def play(queue: Queue, sampler: SimulatedSampler, session: Session, executors: E
             clock.host_s = max(clock.host_s, running[0][0])
             continue
         for rollout in session.step():
-            started = max(clock.host_s, heapq.heappop(free_at))
-            heapq.heappush(free_at, started + executors.program_s)
-            heapq.heappush(running, (started + executors.program_s, rollout.request_id))
+            pool.run(rollout.request_id, clock.host_s)
         clock.host_s += HOST_S
         turns += 1

@@ -13,7 +13,12 @@ from azr_jax.plan.suggest import Choice
 from azr_jax.plan.verdict import GIB, Program, problems
 
 _COLUMNS = ("program", "args", "outputs", "aliased", "temps", "peak", "beside", "total", "TFLOP", "GB moved", "est. ms")
-_ORDERS = {"before": "drawn at the start (one queue)", "after": "drawn when all proposals are validated"}
+_VARIANTS = {
+    "before": "solver tasks drawn at the start (one queue)",
+    "after": "solver tasks drawn when all proposals are validated",
+    "lag 0": "as the first with pipeline.lag=0",
+    "lag 1": "as the first with pipeline.lag=1 (the next step's proposals begin in the tail)",
+}
 
 
 def memory_text(topology: str, plan: Setup, sharing: Sharing, chip: Chip) -> str:
@@ -79,12 +84,12 @@ def collectives_text(programs: Sequence[Program], chip: Chip) -> str:
 
 
 def step_text(plan: Setup, chip: Chip, lengths: Lengths, steps: Mapping[str, simulation.Step]) -> str:
-    """The simulated step for each order of the solver tasks; the first is the config's own."""
+    """The simulated step for each order of the solver tasks and the other lag; the first is the config's own."""
     lines = [f"a step, simulated ({lengths.source}; {lengths.valid_share:.0%} of the proposals valid):"]
-    for solver_tasks, step in steps.items():
+    for variant, step in steps.items():
         hours = plan.mesh.size / chip.devices * step.seconds / 3600
         lines.append(
-            f"  solver tasks {_ORDERS[solver_tasks]}: {step.seconds:.0f} s = sampling {step.sampling_s:.0f}"
+            f"  {_VARIANTS[variant]}: {step.seconds:.0f} s = sampling {step.sampling_s:.0f}"
             f" + waiting {step.waiting_s:.0f} + update {step.update_s:.0f} + moving weights {step.moving_s:.1f};"
             f" {hours:.2f} chip-hours, {hours * plan.config.steps:.0f} for {plan.config.steps} steps"
         )

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from azr_jax.loop.begun import Begun
 from azr_jax.loop.record import StepRecord
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.rewards import RewardState
@@ -24,6 +25,7 @@ class SessionState:
       seconds: wall time of the earlier starts of this run.
       unfinished: the record of `step`, until the step is evaluated and its record written.
       problems: the digest of the problems that steps draw from (`problems.path`); empty for none.
+      begun: what is sampled of the next step (`pipeline.lag`).
     """
 
     step: int
@@ -34,6 +36,7 @@ class SessionState:
     seconds: float = 0.0
     unfinished: StepRecord | None = None
     problems: str = ""
+    begun: Begun = dataclasses.field(default_factory=Begun)
 
     def with_scores(self, scores_before: Mapping[str, Any]) -> SessionState:
         """After the starting model is scored."""
@@ -43,9 +46,12 @@ class SessionState:
         """After a seeding round."""
         return dataclasses.replace(self, buffers=buffers, seeding_rounds=self.seeding_rounds + 1)
 
-    def after_update(self, buffers: Buffers, rewards: RewardState, record: StepRecord) -> SessionState:
+    def after_update(self, buffers: Buffers, rewards: RewardState, record: StepRecord, begun: Begun) -> SessionState:
         """After a step's update; the record is finished later."""
-        return dataclasses.replace(self, step=record.step, buffers=buffers, rewards=rewards, unfinished=record)
+        begun = dataclasses.replace(begun, updates=record.metrics["ppo/steps"])
+        return dataclasses.replace(
+            self, step=record.step, buffers=buffers, rewards=rewards, unfinished=record, begun=begun
+        )
 
     def finish(self, more: Mapping[str, float]) -> tuple[StepRecord, SessionState]:
         """The step's record with its last metrics, to be written, and the state without it."""
@@ -62,6 +68,7 @@ class SessionState:
             "before": self.scores_before,
             "seconds": self.seconds + elapsed_s,
             "problems": self.problems,
+            "begun": self.begun.to_json(),
         }
 
     @classmethod
@@ -84,4 +91,5 @@ class SessionState:
             seconds=saved["seconds"],
             unfinished=None if unfinished is None else StepRecord.from_json(step, unfinished),
             problems=saved.get("problems", ""),
+            begun=Begun.from_json(saved["begun"]) if "begun" in saved else Begun(),
         )

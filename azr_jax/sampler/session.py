@@ -91,6 +91,11 @@ class Session:
         return not (self._waiting_count or self._entering or self._slots.live)
 
     @property
+    def free(self) -> int:
+        """Slots that nothing is in and nothing waits for."""
+        return max(0, self._sampler.slots - len(self._slots.live) - len(self._entering) - self._waiting_count)
+
+    @property
     def metrics(self) -> SessionMetrics:
         """What the session has done so far."""
         counts, seconds, slot_steps = self._counts, self._seconds, self._counts["slot_steps"]

@@ -140,7 +140,7 @@ def proposed(opened, monkeypatch, text: str, source: Triplet | None = None, **se
     buffers["python"].add_triplet(dataclasses.replace(TRIPLET, input="2", output="3"))
     asked = dataclasses.replace(task(opened), source=source)
 
-    async def sample(task, temperature, sample_id=""):
+    async def sample(task, temperature, sample_id="", begun=None):
         return Rollout(task.id, asked.prompt_ids, (1,), (0.0,), text, StopReason.EOS)
 
     monkeypatch.setattr(player, "sample", sample)
@@ -201,7 +201,7 @@ class Scripted(Player):
     def __init__(self, accs):
         self.accs, self.asked = list(accs), []
 
-    async def propose(self, task, buffers, step):
+    async def propose(self, task, buffers, step, begun=None):
         self.asked.append(task.id)
         valid = self.accs[0] is not None
         rollout = Rollout(task.id, (1,), (2,), (0.0,), "x", StopReason.EOS)

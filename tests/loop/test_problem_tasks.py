@@ -78,7 +78,7 @@ def solved(opened, program: str, problem: VerifiedProblem = SUM, **changes):
     player = player_of(opened, ProblemSet((problem,), {"python": str}), selfplay__max_program_chars=2000, **changes)
     text = f"</think>\n<answer>\n```python\n{program}\n```\n</answer>" if program else "I do not know"
 
-    async def sample(task, temperature, sample_id=""):
+    async def sample(task, temperature, sample_id="", begun=None):
         return Rollout(task.id, task.prompt_ids, (1, 2), (0.0, 0.0), text, StopReason.EOS)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -74,6 +74,14 @@ def test_an_alert_knows_its_cause(metrics, meaning):
     assert meaning in alert.meaning
 
 
+def test_a_lag_is_named_where_it_is_the_cause():
+    for key in ("ppo/mismatch_mean", "ppo/mismatch_prob_error"):
+        (alert,) = alerts({key: 2.0, "sample/lag_tokens": 0.3}, CONFIG)
+        assert "pipeline.lag=0" in alert.advice
+        (alert,) = alerts({key: 2.0, "sample/lag_tokens": 0.0}, CONFIG)
+        assert "pipeline.lag" not in str(alert)
+
+
 def test_a_cut_distribution_is_the_first_suspect_of_a_mismatch():
     cut = dataclasses.replace(CONFIG, sampler=dataclasses.replace(CONFIG.sampler, top_p=0.9))
     (alert,) = alerts({"ppo/mismatch_mean": 0.2}, cut)

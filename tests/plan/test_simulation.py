@@ -57,6 +57,25 @@ def test_solver_tasks_drawn_at_the_start_share_the_queue(planned):
     assert before.decode_steps < after.decode_steps and before.occupancy > after.occupancy
 
 
+def test_with_a_lag_proposals_are_there_at_the_start_and_the_next_ones_fill_the_tail(planned):
+    plan, shared = planned
+    pipeline = dataclasses.replace(plan.config.pipeline, lag=1, early_share=0.25)  # 40 tokens
+    lagged = dataclasses.replace(plan, config=dataclasses.replace(plan.config, pipeline=pipeline))
+    queue = simulation.Queue(lagged, FIXED, "after", 0)
+    assert len(queue.ready) == 48 and not queue.first()
+    for name in queue.ready:
+        assert not queue.later
+        queue.after(name)
+    assert len(queue.later) == 48
+    mixed = simulation.Queue(lagged, FEW_VALID, "before", 0)
+    longer = [request for request in mixed.first() if request.id.startswith("propose")]
+    assert len(longer) + len(mixed.ready) == 48 and {len(request.prompt_ids) for request in longer} == {100 + 40}
+    steps = {p.config.pipeline.lag: simulation.step(p, shared, CHIP, FIXED, "after") for p in (plan, lagged)}
+    assert steps[0].responses == steps[1].responses and steps[0].response_tokens == steps[1].response_tokens
+    # Of three waves (proposals, estimates, solutions) the first is over when the step begins.
+    assert steps[1].decode_steps == steps[0].decode_steps * 2 / 3 and steps[1].update_s == steps[0].update_s
+
+
 def test_problems_are_asked_from_the_start(planned):
     plan, shared = planned
     mapping = json.loads(plan.config.to_json())

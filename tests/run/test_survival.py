@@ -130,6 +130,21 @@ def test_killed_at_20_random_moments_it_is_the_same_run(undisturbed, command, tm
 
 
 @pytest.mark.ci
+def test_a_run_with_a_lag_is_the_same_when_it_is_killed(command, tmp_path):
+    """Of a step that began in the one before: the save has that part, which the weights of the save can't repeat."""
+    settings = {"steps": 4, "pipeline__lag": 1, "evaluation__every": 0, "evaluation__heldout": ""}
+    kills = ("propose 2 0.1 SIGKILL", "update 1 0 SIGKILL", "solve 2 0.5 SIGKILL", "none 0 0 SIGKILL")
+    for workdir, times in (("whole", kills[-1:]), ("killed", kills)):
+        for at in times:
+            with start_noted(command, tmp_path / workdir, tmp_path / "notes", at, **settings) as process:
+                output = process.communicate(timeout=1200)[0]
+            assert process.returncode == (0 if at == kills[-1] else -signal.SIGKILL), output
+    metrics = rows(tmp_path / "whole" / METRICS_FILE)
+    assert [row["sample/lag_tokens"] > 0 for row in metrics] == [False, True, True, True]
+    assert_same_run(tmp_path / "whole", tmp_path / "killed", 4)
+
+
+@pytest.mark.ci
 def test_a_run_with_a_critic_resumes(command, tmp_path):
     settings = SETTINGS | {"learner__estimator": "gae", "evaluation__every": 0}
     for workdir, ends in (("whole", (3,)), ("parts", (2, 3))):
