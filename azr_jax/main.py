@@ -41,7 +41,6 @@ def train(run: OpenRun) -> None:
     them, and a resumed run does that work again.
     """
     from azr_jax.loop import stages  # imports jax: --help and errors in flags come before it
-    from azr_jax.loop.begun import lag_metrics
     from azr_jax.loop.interruption import Preempted
     from azr_jax.loop.learning import learn
     from azr_jax.loop.record import record_of
@@ -77,10 +76,7 @@ def train(run: OpenRun) -> None:
                         stages.check_infrastructure(config, played.clock)
                         scored = stages.score(config, played, session.rewards)
                         record = record_of(step, played, scored, player.languages, config.metrics.transcripts_per_step)
-                        record = record.with_metrics(
-                            stages.reward_metrics(config, session.rewards, played.buffers),
-                            lag_metrics(config, scored, session.begun),
-                        )
+                        record = record.with_metrics(stages.reward_metrics(config, session.rewards, played.buffers))
                     with run.phase("update"):
                         pad_id = run.engine.tokenizer.pad_id
                         state, update_metrics = learn(config, learner, state, scored, step, pad_id)

@@ -5,7 +5,8 @@ A save is an Orbax composite of three items, all that it holds:
   training  the rest of the TrainState (learner/state.py), in the same form: value_head, reference, opt_state (AdamW
             moments), step (of the optimizer), skipped_updates
   host      JSON: step, settings (those that made the save) and host (run/session.py): buffers, reward_state,
-            seeding_rounds, unfinished (the record of a step not yet evaluated), before (scores), seconds
+            seeding_rounds, unfinished (the record of a step not yet evaluated), before (scores), seconds,
+            problems (a digest), begun (the next step's proposals, as far as they are sampled)
 Orbax copies the arrays to the host's memory and writes them from there while training goes on, under a temporary name.
 It renames the save when it is whole (in a bucket: writes a commit file last), so a save that is cut off is never read.
 

@@ -83,9 +83,9 @@ def continued(begun: Rollout, rest: Rollout, stop: Sequence[str], decode: Callab
     )
 
 
-def lag_metrics(config: Config, scored: Sequence[Scored], begun: Begun) -> dict[str, float]:
-    """Of a step's rewarded responses, what older weights sampled, and how old these were; none without a lag."""
-    if not config.pipeline.lag:
+def lag_metrics(scored: Sequence[Scored], updates: float | None) -> dict[str, float]:
+    """What weights of `updates` optimizer steps ago sampled of a step's responses; {} without a lag (None)."""
+    if updates is None:
         return {}
     rollouts = [response.rollout for response in scored]
     early = [rollout for rollout in rollouts if rollout.earlier_tokens]
@@ -94,5 +94,5 @@ def lag_metrics(config: Config, scored: Sequence[Scored], begun: Begun) -> dict[
     return {
         "sample/lag_tokens": sum(rollout.earlier_tokens for rollout in early) / max(1, tokens),
         "sample/lag_mixed": mixed / max(1, len(rollouts)),
-        "sample/lag_updates": begun.updates,
+        "sample/lag_updates": updates,
     }

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from azr_jax.loop.begun import lag_metrics
 from azr_jax.loop.play import Proposal, Solution, mean_accuracy
 from azr_jax.loop.stages import Played, rollouts, values_of
 from azr_jax.selfplay.curriculum import program_metrics
@@ -65,7 +66,7 @@ def record_of(
             metrics |= _solutions(solved, f"solve/{name}", by_type=False)
             metrics |= _problems([tried for tried in played.problems if tried.task.language == name], name)
     metrics |= _problems(played.problems)
-    metrics |= _rewards(scored) | _sampling(played)
+    metrics |= _rewards(scored) | _sampling(played) | lag_metrics(scored, played.lag_updates)
     metrics |= {f"buffer/{name}": float(value) for name, value in played.buffers.counters().items()}
     return StepRecord(step, metrics, _transcripts(scored, transcripts))
 

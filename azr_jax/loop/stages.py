@@ -32,6 +32,7 @@ class Played:
     `problems`: the solutions to problems of `problems.path`, which no number of self-play counts.
     `buffers` have the step's valid proposals, `clock` says where the time went. Seeding has only proposals.
     `compared`: by language, the programs that were compared (comparing.py). `begun`: of the next step (begun.py).
+    `lag_updates`: optimizer steps since this step was begun; None without `pipeline.lag`.
     """
 
     proposals: list[Proposal]
@@ -42,6 +43,7 @@ class Played:
     compared: Mapping[str, Compared] = dataclasses.field(default_factory=dict)
     problems: Sequence[Solution] = ()
     begun: Begun = dataclasses.field(default_factory=Begun)
+    lag_updates: float | None = None
 
 
 def seeding_round(config: Config, player: Player, params: Any, buffers: Buffers, number: int) -> Played:
@@ -82,9 +84,11 @@ def play_step(
     def solving(asked: Sequence[Task]) -> list[asyncio.Task[Solution]]:
         return [asyncio.create_task(player.solve(task, config.sampler.temperature)) for task in asked]
 
+    before = begun if begun and config.pipeline.lag else Begun()
+
     async def play() -> Played:
         tasks = _proposer_tasks(config, player, buffers, step)
-        known = [begun.of(task.id, task.prompt_ids) if begun and config.pipeline.lag else None for task in tasks]
+        known = [before.of(task.id, task.prompt_ids) for task in tasks]
         asked = [(task, buffers[task.language], step) for task in tasks]
         if redraws := config.selfplay.redraws:
             pairs = [
@@ -114,7 +118,7 @@ def play_step(
         return Played(proposals, estimates, solutions, after, Clock(), await comparing, problems, await beginning)
 
     played, clock = player.run(params, config.seed, play)
-    return dataclasses.replace(played, clock=clock)
+    return dataclasses.replace(played, clock=clock, lag_updates=before.updates if config.pipeline.lag else None)
 
 
 def _proposer_tasks(config: Config, player: Player, buffers: Buffers, step: int) -> list[Task]:

@@ -61,9 +61,9 @@ def test_the_share_of_older_tokens_is_of_all_tokens():
     task = Task("t", Role.PROPOSE, TaskType.DEDUCTION, "python", "prompt")
     rollouts = [dataclasses.replace(response("abcd", StopReason.EOS), earlier_tokens=count) for count in (0, 4, 1)]
     scored = [Scored(task, rollout, 0.0, True, True, "valid") for rollout in rollouts]
-    metrics = lag_metrics(small_config(**LAG), scored, Begun(updates=3.0))
+    metrics = lag_metrics(scored, 3.0)
     assert metrics == {"sample/lag_tokens": 5 / 12, "sample/lag_mixed": 1 / 3, "sample/lag_updates": 3.0}
-    assert lag_metrics(small_config(), scored, Begun()) == {}
+    assert lag_metrics(scored, None) == {}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_step_with_a_lag_samples_its_own_responses_as_without(opened, two_step
     without = stages.play_step(opened.config, opened.player, params, buffers, 1)
     assert stages.rollouts(first) == stages.rollouts(without)
     assert first.buffers.to_json() == without.buffers.to_json()
-    assert not without.begun.rollouts
+    assert not without.begun.rollouts and (without.lag_updates, first.lag_updates) == (None, 0.0)
 
 
 def test_proposals_are_begun_with_the_prompts_of_their_own_step(opened, two_steps):
@@ -108,7 +108,7 @@ def test_proposals_are_begun_with_the_prompts_of_their_own_step(opened, two_step
 
 def test_each_token_has_the_log_probability_of_the_weights_that_sampled_it(opened, two_steps):
     _, params, _, _, updated, second = two_steps
-    rollout = max((proposal.rollout for proposal in second.proposals), key=lambda one: len(one.token_ids))
+    rollout = max((proposal.rollout for proposal in second.proposals), key=lambda rollout: len(rollout.token_ids))
     early, prompt = rollout.earlier_tokens, len(rollout.prompt_ids)
     assert 0 < early < len(rollout.token_ids)
     graphdef, _ = abstract(opened.engine.model_config, compute_dtype=jnp.float32, attention_kernel="xla")
