@@ -260,6 +260,18 @@ static void limit(int resource, uint64_t most, const char *what) {
     must(!setrlimit(resource, &both), what);
 }
 
+/* What Python does in a child of os.fork; its `random` seeds itself again, if it was loaded before the program. */
+static void tell_python(void) {
+    int (*lock)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "PyGILState_Ensure");
+    void (*forked)(void) = (void (*)(void))dlsym(RTLD_DEFAULT, "PyOS_AfterFork_Child");
+    void (*unlock)(int) = (void (*)(int))dlsym(RTLD_DEFAULT, "PyGILState_Release");
+    if (lock != NULL && forked != NULL && unlock != NULL) {
+        int state = lock();
+        forked();
+        unlock(state);
+    }
+}
+
 /* Makes a new child the process that runs one program. */
 static void become(const struct request *request, const int passed[PASSED]) {
     must(setsid() >= 0, "setsid");
@@ -282,6 +294,8 @@ static void become(const struct request *request, const int passed[PASSED]) {
         close(passed[i]);
     renew_all(); /* while /proc can be written: a JIT writes its own memory through it */
     close_proc();
+    if (strcmp(point, "open") == 0)
+        tell_python();
     limit(RLIMIT_AS, request->memory_bytes, "memory limit");
     limit(RLIMIT_CPU, request->cpu_s, "processor limit");
     limit(RLIMIT_FSIZE, request->file_bytes, "file limit");

@@ -89,6 +89,8 @@ class Forks:
             self._refuse(self._server.fault)
             self.close()
         shared = library() if self._allowed else None
+        if self._allowed and shared is None:
+            self._refuse("no C compiler (cc, gcc, clang) on PATH, or no folder for what it compiles; install one")
         if shared is not None and self._server is None:
             waiting = dataclasses.replace(
                 launch,

@@ -81,6 +81,18 @@ LIKE_FRESH = {
         "  stop 3\nend program p",
     ),
 }  # fmt: skip
+# Each prints a random number that it does not seed; Guile and Fortran seed with a constant, OCaml when it is told to.
+RANDOM = {
+    "python": "import random\nprint(random.random())",
+    "r": "cat(runif(1))",
+    "lua": "print(math.random())",
+    "racket": "#lang racket\n(random)",
+    "julia": "print(rand())",
+    "javascript": "console.log(Math.random());",
+    "ruby": "puts rand",
+    "perl": "print rand",
+    "php": "<?php echo mt_rand();",
+}
 STDIN = "first line\nsecond\n"
 # Run in the default tests: quick in a fresh interpreter too.
 _DEFAULT = ("lua",)
@@ -104,6 +116,10 @@ def test_a_fork_behaves_as_a_fresh_interpreter(name):
             fresh, forked = (worker.run_program("1", source.encode(), STDIN.encode(), fork) for fork in (False, True))
             for field in ("status", "exit_code", "stdout", "stderr", "message"):
                 assert getattr(forked, field) == getattr(fresh, field), (source, field)
+        draws = set()
+        for _ in range(3 if name in RANDOM else 0):
+            draws.add(worker.run_program("2", RANDOM[name].encode(), b"", fork=True).stdout)
+        assert len(draws) == (3 if name in RANDOM else 0)
         # A whole program that the fork server refuses would have been compared with itself.
         assert worker._forks._server is not None and worker._forks._server.usable
     finally:
@@ -174,7 +190,7 @@ def test_a_test_finds_nothing_of_another_and_reaches_nobody():
             assert run(pool, "print(int(input()) + 1)", ("41",), ("42",)).correct, source
 
 
-def test_a_killed_server_is_replaced_and_one_that_fails_is_not_used(caplog):
+def test_a_killed_server_is_replaced_and_one_that_fails_is_not_used(caplog, monkeypatch):
     language, interpreter = LANGUAGES["lua"], LANGUAGES["lua"].find()
     if interpreter is None or not forks():
         pytest.skip("no lua interpreter or no C compiler here")
@@ -192,6 +208,11 @@ def test_a_killed_server_is_replaced_and_one_that_fails_is_not_used(caplog):
         assert worker._forks._server is None and "something is wrong" in caplog.text
     finally:
         worker.close()
+    monkeypatch.setattr(fork_server, "library", lambda: None)
+    assert (
+        Worker(language, interpreter, Tier.NAMESPACES, LIMITS).run_program("4", b"print(4)", fork=True).stdout == "4\n"
+    )
+    assert "no C compiler" in caplog.text
 
 
 def test_other_tiers_and_cold_pools_do_not_fork():
