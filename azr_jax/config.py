@@ -100,6 +100,8 @@ class SamplerSettings:
     slots: int
     chunk: int
     prefill_tokens: int
+    draft_rows: int
+    draft_tokens: int
     stop: tuple[str, ...]
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from azr_jax.config import Config, EvaluationSettings, LearnerSettings, RewardSettings
+    from azr_jax.config import Config, EvaluationSettings, LearnerSettings, RewardSettings, SamplerSettings
 
 CHOICES = {
     "model.compute_dtype": ("bfloat16", "float32"),
@@ -69,6 +69,8 @@ AT_LEAST = {
     "sampler.slots": 0,
     "sampler.chunk": 1,
     "sampler.prefill_tokens": 16,
+    "sampler.draft_rows": 0,
+    "sampler.draft_tokens": 1,
     "reward.switch_step": 0,
     "reward.linear_from": 0,
     "reward.adaptive_low": 0.0,
@@ -179,11 +181,7 @@ def _check_combinations(config: Config) -> None:
             f"learner.row_tokens={config.learner.row_tokens}: must be at least sampler.max_prompt_tokens +"
             f" sampler.max_response_tokens = {longest}, so that one row holds any response"
         )
-    if config.sampler.prefill_tokens < config.sampler.max_prompt_tokens:
-        raise ValueError(
-            f"sampler.prefill_tokens={config.sampler.prefill_tokens}: must be at least"
-            f" sampler.max_prompt_tokens={config.sampler.max_prompt_tokens}"
-        )
+    _check_sampler(config.sampler)
     _check_rewards(config.reward)
     if config.reward.permute and config.learner.estimator == "gae":
         raise ValueError("reward.permute=True: needs an estimator without critic; set learner.estimator='trrpp'")
@@ -212,6 +210,19 @@ def _check_combinations(config: Config) -> None:
     _check_pass_at_k(config.evaluation)
     if sum(axis == -1 for axis in (config.mesh.data, config.mesh.fsdp, config.mesh.tensor)) > 1:
         raise ValueError(f"mesh={dataclasses.asdict(config.mesh)}: only one axis may be -1")
+
+
+def _check_sampler(settings: SamplerSettings) -> None:
+    if settings.prefill_tokens < settings.max_prompt_tokens:
+        raise ValueError(
+            f"sampler.prefill_tokens={settings.prefill_tokens}: must be at least"
+            f" sampler.max_prompt_tokens={settings.max_prompt_tokens}"
+        )
+    if settings.draft_tokens >= settings.chunk and settings.draft_rows:
+        raise ValueError(
+            f"sampler.draft_tokens={settings.draft_tokens}: must be below sampler.chunk={settings.chunk}: a step with"
+            " drafts may draw one token more than they have; or set sampler.draft_rows=0"
+        )
 
 
 def _check_selfplay(config: Config) -> None:

@@ -75,6 +75,10 @@ def _sampler() -> ml_collections.ConfigDict:
             # tokens decoded before the host reads them; fewer: verdicts sooner, more waiting for the host
             "chunk": 32,
             "prefill_tokens": 16384,  # prompt tokens in one prefill call; fewer takes less memory
+            # Speculation without a draft model: with at most this many slots alive, each step also verifies tokens
+            # looked up in the response's own text. The same tokens are sampled, in fewer steps; 0: never.
+            "draft_rows": 0,
+            "draft_tokens": 3,  # tokens looked up for each row
             # Texts that end a training response, kept in it: a base model writes on after its answer, up to the length
             # limit. (): only an end token ends it.
             "stop": ("</answer>",),

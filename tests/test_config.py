@@ -93,6 +93,8 @@ def test_language_configs_carry_table_3(language):
         ("learner__row_tokens", 4096, ("learner.row_tokens", "4096", "14240")),
         ("sampler__top_p", 0.0, ("sampler.top_p", "0.0", "above 0")),
         ("sampler__prefill_tokens", 64, ("sampler.prefill_tokens", "64", "6144")),
+        ("sampler__draft_rows", -1, ("sampler.draft_rows", "-1", "at least 0")),
+        ("sampler__draft_tokens", 0, ("sampler.draft_tokens", "0", "at least 1")),
         ("mesh__tensor", -1, ("mesh", "-1", "only one")),
         ("selfplay__train_on_estimates", 1, ("selfplay.train_on_estimates", "1", "bool")),
         ("seed", -1, ("seed", "-1", "at least 0")),
@@ -158,6 +160,10 @@ def test_grpo_needs_several_responses_a_prompt():
             "learner.importance_low=3.0: must be at most importance_cap=2.0",
         ),
         ({"pipeline__lag": 1, "learner__importance_cap": 0.0}, "pipeline.lag=1: tokens of the policy before"),
+        (
+            {"sampler__draft_rows": 8, "sampler__draft_tokens": 32},
+            "sampler.draft_tokens=32: must be below sampler.chunk=32",
+        ),
         (
             {"learner__policy_loss": "cispo", "learner__dual_clip": 3.0},
             "learner.dual_clip=3.0: needs policy_loss='ppo'",

@@ -20,6 +20,7 @@ from azr_jax.loop.pools import SharedPools
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.monitor import stall
 from azr_jax.monitor.stall import StalledError
+from azr_jax.sampler import drafting
 from azr_jax.sampler.engine import Sampler, Session
 from azr_jax.sampler.requests import Request
 from azr_jax.selfplay import parsing, prompts, validation, worked
@@ -103,6 +104,7 @@ class Clock:
     timeouts: int = 0
     infrastructure: int = 0
     cold_languages: int = 0
+    drafts: drafting.Counts = dataclasses.field(default_factory=drafting.Counts)
 
 
 class Player:
@@ -157,6 +159,7 @@ class Player:
                 decode_s=spent.decode_s,
                 decode_steps=spent.decode_steps,
                 occupancy=spent.occupancy,
+                drafts=spent.drafts,
                 cold_languages=sum(bool(pool.cold_because) for pool in self._pools.values()),
             )
             return result, clock

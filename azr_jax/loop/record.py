@@ -183,7 +183,13 @@ def _sampling(played: Played) -> dict[str, float]:
     responses, clock = rollouts(played), played.clock
     capped = sum(rollout.stop_reason is StopReason.LENGTH for rollout in responses)
     busy = clock.sampling_s + clock.waiting_s
-    return {
+    drafts = clock.drafts
+    drafting = (
+        {"sample/tokens_per_draft_step": drafts.drawn / drafts.steps, "sample/drafts_kept": drafts.kept_share}
+        if drafts.steps
+        else {}
+    )
+    return drafting | {
         "sample/response_tokens": clock.response_tokens / max(clock.responses, 1),
         "sample/prompt_tokens": clock.prompt_tokens / max(clock.responses, 1),
         "sample/slots": float(clock.slots),

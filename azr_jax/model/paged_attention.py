@@ -31,7 +31,12 @@ def one_query(
     """One query a row against keys 0 .. positions_B; BNH. A position outside the cache (a row that has ended) gives 0.
 
     S must be a multiple of PAGE. Scores and softmax are float32; keys, values and the softmax's weights are bfloat16.
+    With several queries a row, [B, T, N, H] and [B, T], each is a sequence of the kernel's on the same pages.
     """
+    if query_BNH.ndim == 4:
+        B, T, N, H = query_BNH.shape
+        flat = query_BNH.reshape(B * T, N, H)
+        return one_query(flat, key_BKSH, value_BKSH, positions_B.reshape(B * T), mesh).reshape(B, T, N, H)
     if mesh is None:
         return _local(query_BNH, key_BKSH, value_BKSH, positions_B)
     batch, heads, kv_heads = RULES["batch"], RULES["heads"], RULES["kv_heads"]
@@ -47,13 +52,16 @@ def one_query(
 
 def _local(query_BNH: jax.Array, key_BKSH: jax.Array, value_BKSH: jax.Array, positions_B: jax.Array) -> jax.Array:
     B, N, H = query_BNH.shape
-    K, S = key_BKSH.shape[1:3]
+    slots, K, S = key_BKSH.shape[:3]
     pages = S // PAGE
     lengths_B = jnp.where(positions_B < S, positions_B + 1, 0).astype(jnp.int32)
-    indices = jnp.arange(B * K * pages, dtype=jnp.int32).reshape(B * K, pages)
+    indices = jnp.arange(slots * K * pages, dtype=jnp.int32).reshape(slots, K * pages)
+    if B > slots:
+        indices = jnp.repeat(indices, B // slots, axis=0)
+    indices = indices.reshape(B * K, pages)
 
     def paged(array_BKSH: jax.Array) -> jax.Array:
-        return array_BKSH.reshape(1, B * K * pages, PAGE, H)
+        return array_BKSH.reshape(1, slots * K * pages, PAGE, H)
 
     # float32 queries make the kernel keep its running output in float32; it computes the scores in it anyway.
     query = query_BNH.reshape(B * K, N // K, H).astype(jnp.float32) * H**-0.5

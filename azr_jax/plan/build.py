@@ -103,11 +103,17 @@ def setup(config: Config, model: ModelConfig, devices: list[Any], hbm_gib: float
 
 
 def lowered(plan: Setup, tiers: Sequence[tuple[int, int]]) -> Iterator[tuple[str, jax.stages.Lowered]]:
-    """(name, program) of reshard, prefill, decode, accumulate and apply; `tiers` of (slots, positions) decode."""
+    """(name, program) of reshard, prefill, decode, with drafts speculate, accumulate and apply.
+
+    `tiers` of (slots, positions) decode; the last of them speculates.
+    """
     sampler = plan.sampler
     yield "reshard", sampler.reshard_program(plan.state.params).lower(plan.state.params)
     yield "prefill", sampler.programs.prefill.lower(plan.served, *prefill_shapes(plan))
-    yield "decode", sampler.programs.decode.lower(plan.served, _key(plan), *decode_shapes(plan, tiers))
+    caches, rows = decode_shapes(plan, tiers)
+    yield "decode", sampler.programs.decode.lower(plan.served, _key(plan), caches, rows)
+    if sampler.drafts:
+        yield "speculate", sampler.programs.speculate.lower(plan.served, _key(plan), caches[-1:], rows)
     yield from plan.learner.lower().items()
 
 
@@ -126,8 +132,9 @@ def prefill_shapes(plan: Setup) -> tuple[jax.ShapeDtypeStruct, ...]:
 
 
 def decode_shapes(plan: Setup, tiers: Sequence[tuple[int, int]]) -> tuple[tuple[Any, ...], programs.Rows]:
-    """(caches, rows) of a decode chunk over all `tiers` of (slots, positions)."""
+    """(caches, rows) of a decode chunk over all `tiers` of (slots, positions), those for drafts apart."""
     sampler = plan.sampler
+    tiers = sampler.with_draft_slots(tuple(tiers))
     like = (sampler.compute_dtype, sampler.mesh, sampler.tuning.implementation)
     caches = tuple(decoding.cache_shapes(sampler.model_config, slots, length, *like) for slots, length in tiers)
     slots = sum(slots for slots, _ in tiers)
@@ -143,6 +150,7 @@ def decode_shapes(plan: Setup, tiers: Sequence[tuple[int, int]]) -> tuple[tuple[
         live_B=row(jnp.bool_),
         temperature_B=row(jnp.float32),
         id_words_B2=row(jnp.uint32, 2),
+        history_BS=row(jnp.int32, sampler.max_length) if sampler.drafts else None,
     )
     return caches, rows
 

@@ -3,7 +3,7 @@
 A draft is what followed the most recent earlier place in prompt and response with the same last tokens (prompt lookup,
 Saxena 2023). The sampler would verify a draft in one decode step and keep its tokens up to the first that it would not
 have sampled. A kept response was sampled from the model, so the share of its tokens that the drafts guess is an
-unbiased estimate of what verification accepts. The sampler has no speculation; this is the figure to decide it by.
+unbiased estimate of what verification accepts: the figure to decide by whether to set sampler.draft_rows.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def simulate(prompt: Sequence[int], response: Sequence[int], order: int, drafts:
         known = max(known, place - 1)
         runs = (tuple(tokens[place - length : place]) for length in range(min(order, place), 0, -1))
         start = next((after[run] for run in runs if run in after), place)
-        draft = tokens[start : min(start + drafts, place)]
+        # What is known is repeated if it is shorter, as in sampler/drafting.py.
+        draft = [tokens[start + n % (place - start)] for n in range(drafts)] if start < place else []
         right = 0
         while right < len(draft) and place + right < len(tokens) and draft[right] == tokens[place + right]:
             right += 1

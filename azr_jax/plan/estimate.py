@@ -21,13 +21,18 @@ ROW_FILL = 0.95  # of a packed row's tokens
 
 
 def works(plan: Setup, tiers: Sequence[tuple[int, int]]) -> dict[str, Work]:
-    """Work of each program; for decode, of one token for every slot, with the slots full."""
+    """Work of each program; for decode, of one token for every slot, with the slots full; speculate: and its drafts."""
     model, mesh, sampler = plan.sampler.model_config, plan.serving_mesh, plan.sampler
     tensor, parts = mesh.shape["tensor"], sampler.parts
     slots = max(1, sum(slots for slots, _ in tiers))
     context = sum(slots * length for slots, length in tiers) / slots
     rows, tokens = prefill_shapes(plan)[0].shape
-    return {
+    drafting = {}
+    if sampler.drafts and tiers:
+        few, length = sampler.with_draft_slots(tuple(tiers))[-1]
+        width = sampler.drafts + 1
+        drafting["speculate"] = counts.decode_step(model, width * few, length, parts, tensor)
+    return drafting | {
         "reshard": counts.reshard(model, mesh.size, tensor),
         "prefill": counts.prefill(model, rows, tokens, parts, tensor),
         "decode": counts.decode_step(model, slots, context, parts, tensor),

@@ -15,6 +15,7 @@ from azr_jax.workdir.files import METRICS_FILE, TRANSCRIPTS_FILE
 
 # Prompts and responses if nothing is measured: those of the project's speed workloads.
 PROMPT_TOKENS, MEDIAN, SIGMA, VALID_SHARE = 1200, 500.0, 1.0, 0.5
+TOKENS_PER_DRAFT_STEP = 1.5  # as azr-tiny's own text gives (docs/results/speculation.md)
 _FEWEST = 100  # token counts in transcripts, from which on they are used as the distribution
 
 
@@ -46,12 +47,13 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Lengths:
-    """The lengths of a simulated step. `source` describes their origin."""
+    """The lengths of a simulated step, and what a row draws in a step with drafts; `source`: where they are from."""
 
     responses: LogNormal | Measured
     prompt_tokens: int
     valid_share: float
     source: str
+    tokens_per_draft_step: float = TOKENS_PER_DRAFT_STEP
 
 
 def parse(text: str, cap: int) -> Lengths:
@@ -70,14 +72,15 @@ def parse(text: str, cap: int) -> Lengths:
         raise ValueError(f"--lengths={text}: no {METRICS_FILE} there: name a run's folder, or MEDIAN,SIGMA as 500,1")
     prompt_tokens = max(1, round(_mean(rows, "sample/prompt_tokens", PROMPT_TOKENS)))
     valid = _mean(rows, "propose/valid", VALID_SHARE)
+    drawn = _mean(rows, "sample/tokens_per_draft_step", TOKENS_PER_DRAFT_STEP)
     tokens = tuple(_token_counts(workdir))
     if len(tokens) >= _FEWEST:
         source = f"{len(tokens)} responses in {workdir / TRANSCRIPTS_FILE}"
-        return Lengths(Measured(tokens, cap), prompt_tokens, valid, source)
+        return Lengths(Measured(tokens, cap), prompt_tokens, valid, source, drawn)
     mean = _mean(rows, "sample/response_tokens", LogNormal(MEDIAN, SIGMA, cap).median)
     fitted = LogNormal(_median_of(mean, SIGMA, cap), SIGMA, cap)
     source = f"log-normal with the mean of {workdir / METRICS_FILE}, {mean:.0f} tokens, and sigma {SIGMA:g}"
-    return Lengths(fitted, prompt_tokens, valid, source)
+    return Lengths(fitted, prompt_tokens, valid, source, drawn)
 
 
 def _two_numbers(text: str) -> tuple[float, float]:

@@ -30,7 +30,10 @@ class Costs(Protocol):
         ...
 
     def decode_s(self, tiers: Sequence[tuple[int, int]], context_tokens_C: np.ndarray) -> float:
-        """Decode steps over `tiers` of (slots, positions), one for each of `context_tokens_C`: keys of running rows."""
+        """Decode steps over `tiers` of (slots, positions), one for each of `context_tokens_C`: keys of running rows.
+
+        With drafts each token of a slot counts as a slot.
+        """
         ...
 
     def first_s(self, entries: int) -> float:
@@ -128,9 +131,9 @@ class _Programs:
 
     def enter(
         self, rows: _Rows, slots_N: Any, tokens_N: Any, lengths_N: Any, max_tokens_N: Any, temperature_N: Any,
-        words_N2: Any,
+        words_N2: Any, prompts_NT: Any = None,
     ) -> _Rows:  # fmt: skip
-        del tokens_N, temperature_N
+        del tokens_N, temperature_N, prompts_NT
         lengths_N2 = np.array([self._lengths.get((int(low), int(high)), 0) for low, high in words_N2])
         inside = slots_N < len(rows.left_B)
         here = slots_N[inside]
@@ -147,16 +150,29 @@ class _Programs:
 
     def decode(self, params: Any, key: Any, caches: tuple[LayerCaches, ...], rows: _Rows) -> Any:
         del params, key
-        chunk, tuning = self._sampler.settings.chunk, self._sampler.tuning
+        return self._chunk(caches, rows, 1, 1.0)
+
+    def speculate(self, params: Any, key: Any, caches: tuple[LayerCaches, ...], rows: _Rows) -> Any:
+        del params, key
+        return self._chunk(caches, rows, self._sampler.drafts + 1, self._sampler.tokens_per_draft_step)
+
+    def _chunk(self, caches: tuple[LayerCaches, ...], rows: _Rows, width: int, rate: float) -> Any:
+        """Steps that compute `width` tokens of each slot, of which a running row keeps `rate` on average."""
+        most, tuning = self._sampler.settings.chunk // width, self._sampler.tuning
+        chunk = most * width
         tiers = [(tier.slots, tier.length) for tier in caches]
         capacity_B = np.concatenate([np.full(slots, length) for slots, length in tiers])
         resting = len(rows.left_B) - len(capacity_B)
         position_B = rows.position_B[resting:]
-        drawn_B = np.clip(np.minimum(rows.left_B[resting:], capacity_B - position_B), 0, chunk)
-        steps = chunk if tuning.fixed_steps else int(drawn_B.max())
-        running_CB = np.arange(steps)[:, None] < drawn_B[None, :]
-        context_C = ((position_B[None, :] + np.arange(steps)[:, None] + 1) * running_CB).sum(axis=1)
-        seconds = self._costs.decode_s(tiers, context_C.astype(np.float64))
+        drawn_C = np.floor(rate * np.arange(most + 1)).astype(int)  # of a row after so many steps
+        drawn_B = np.clip(np.minimum(rows.left_B[resting:], capacity_B - position_B), 0, drawn_C[-1])
+        steps_B = np.searchsorted(drawn_C, drawn_B)
+        steps = most if tuning.fixed_steps else int(steps_B.max())
+        running_CB = np.arange(steps)[:, None] < steps_B[None, :]
+        context_CB = position_B[None, :] + drawn_C[:steps, None] + (width + 1) / 2  # mean of a step's tokens
+        seconds = self._costs.decode_s(
+            [(width * slots, length) for slots, length in tiers], width * (context_CB * running_CB).sum(axis=1)
+        )
         self._clock.decode_s += seconds
         ready_s = self._clock.send(seconds)
         self._clock.chunks.append((seconds, int(running_CB[0].sum()) if steps else 0, len(capacity_B)))
@@ -166,7 +182,8 @@ class _Programs:
         tokens_BC = np.where(np.arange(chunk)[None, :] < drawn_B[:, None], _TOKEN, -1).astype(np.int32)
         ended_B = (left_B[resting:] == 0) & (drawn_B > 0) & rows.ends_B[resting:]
         tokens_BC[ended_B, drawn_B[ended_B] - 1] = self._end
-        outputs = (tokens_BC, np.zeros(tokens_BC.shape, np.float32), np.array(steps))
+        taken = np.array([steps, steps_B.sum(), (width - 1) * steps_B.sum()]) if width > 1 else np.array(steps)
+        outputs = (tokens_BC, np.zeros(tokens_BC.shape, np.float32), taken)
         return (
             caches,
             _Rows(left_B, rows.ends_B, positions),
@@ -212,6 +229,7 @@ class SimulatedSampler:
     """A Sampler for a Session, with the sizes of a real one and `tiers` of (slots, positions).
 
     `lengths` are the tokens that each request will draw, by its id; a response ends there or at its `max_tokens`.
+    `tokens_per_draft_step`: of a row, drafts kept and its own.
     """
 
     def __init__(
@@ -221,7 +239,10 @@ class SimulatedSampler:
         costs: Costs,
         lengths: Mapping[str, int],
         elastic: bool = False,
+        tokens_per_draft_step: float = 1.0,
     ) -> None:
+        self.drafts, self.draft_slots = sampler.drafts, sampler.draft_slots
+        self.tokens_per_draft_step = min(tokens_per_draft_step, self.drafts + 1.0)
         self.settings, self.tuning, self.tokenizer = sampler.settings, sampler.tuning, sampler.tokenizer
         self.model_config, self.parts, self.max_length = sampler.model_config, sampler.parts, sampler.max_length
         self.tiers, self.elastic, self.clock = tuple(tiers), elastic, Clock()
@@ -244,11 +265,13 @@ class SimulatedSampler:
         buffers: list[Any] = [_Buffer(shape)] * self.model_config.layers
         return LayerCaches(k=list(buffers), v=list(buffers), implementation=implementation)
 
+    def new_rows(self, slots: int) -> _Rows:
+        """The device's state of empty slots."""
+        zeros_B = np.zeros(slots, np.int64)
+        return _Rows(zeros_B, zeros_B > 0, zeros_B.copy())
+
     def place_rows(self, tree: Any) -> Any:
-        """The device's state of empty slots; anything else unchanged."""
-        if hasattr(tree, "remaining_B"):
-            zeros_B = np.zeros(len(tree.remaining_B), np.int64)
-            return _Rows(zeros_B, zeros_B > 0, zeros_B.copy())
+        """Host arrays, unchanged."""
         return tree
 
     def replicate(self, tree: Any) -> Any:

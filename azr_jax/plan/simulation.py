@@ -83,7 +83,13 @@ def _one_step(
     plan: Setup, sharing: Sharing, chip: Chip, lengths: Lengths, solver_tasks: str, seed: int, executors: Executors
 ) -> Step:
     queue = Queue(plan, lengths, solver_tasks, seed)
-    sampler = SimulatedSampler(plan.sampler, sharing.tiers, estimate.Roofline(plan, chip), queue.lengths)
+    sampler = SimulatedSampler(
+        plan.sampler,
+        plan.sampler.with_draft_slots(sharing.tiers),
+        estimate.Roofline(plan, chip),
+        queue.lengths,
+        tokens_per_draft_step=lengths.tokens_per_draft_step,
+    )
     session = sampler.session()
     waiting_s = play(queue, sampler, session, executors)
     clock, metrics = sampler.clock, session.metrics

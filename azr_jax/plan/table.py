@@ -61,8 +61,9 @@ def programs_text(plan: Setup, sharing: Sharing, chip: Chip, programs: Sequence[
     notes = (
         "GiB of one device; beside = all else in memory at that time; total = the compiler's peak + beside."
         " TFLOP of all devices, GB moved of one, by counting.",
-        f"Decode is one token per slot, slots full. Estimates at {estimate.COMPUTE_EFFICIENCY:.0%} of the chip's"
-        f" TFLOP/s and {estimate.MEMORY_EFFICIENCY:.0%} of its memory bandwidth, without interconnect; not measured.",
+        "Decode is one token per slot, slots full; speculate is the token and the draft of sampler.draft_rows slots."
+        f" Estimates at {estimate.COMPUTE_EFFICIENCY:.0%} of the chip's TFLOP/s and {estimate.MEMORY_EFFICIENCY:.0%} of"
+        " its memory bandwidth, without interconnect; not measured.",
     )
     return "\n".join((*lines, *notes))
 
@@ -97,6 +98,11 @@ def step_text(plan: Setup, chip: Chip, lengths: Lengths, steps: Mapping[str, sim
             f"    {step.responses:.0f} responses, {step.response_tokens:.0f} tokens, {step.decode_steps:.0f} decode"
             f" steps; {step.occupancy:.0%} of the slots alive on average; {step.prefill_s:.1f} s of prefill;"
             f" tail {step.tail_s:.0f} s (fewer than {simulation.TAIL_SHARE:.0%} of the slots alive)"
+        )
+    if plan.sampler.drafts:
+        lines.append(
+            f"  with at most {plan.sampler.draft_slots} slots alive a row draws {lengths.tokens_per_draft_step:.2f}"
+            f" tokens a decode step, with drafts of {plan.sampler.drafts} (assumed, or of the run named)"
         )
     lines.append(
         f"Simulated, not measured: {estimate.COMPUTE_EFFICIENCY:.0%} of the peak TFLOP/s,"

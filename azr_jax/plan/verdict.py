@@ -38,12 +38,13 @@ def programs(plan: Setup, sharing: Sharing, compiled: dict[str, Compiled]) -> li
     While updating: nothing of the sampler, whose session has ended; the moments during the gradient's program.
     """
     rest = 0 if sharing.evicted else sharing.state_bytes
-    caches = local_bytes(build.decode_shapes(plan, sharing.tiers)[0])
+    caches = build.decode_shapes(plan, sharing.tiers)[0]
     params = sharing.state_bytes - sharing.moment_bytes
     beside = {
         "reshard": max(0, rest - params),
-        "prefill": rest + caches,
+        "prefill": rest + local_bytes(caches),
         "decode": rest + compiled["prefill"].outputs,
+        "speculate": rest + compiled["prefill"].outputs + local_bytes(caches[:-1]),
         "accumulate": sharing.moment_bytes,
         "apply": 0,
     }
@@ -119,6 +120,7 @@ _CHANGES = {
     "reshard": "set mesh.resting_state=host, raise mesh.tensor, or take a larger slice",
     "prefill": "lower sampler.slots or sampler.prefill_tokens, set mesh.resting_state=host, or raise mesh.tensor",
     "decode": "lower sampler.slots, set mesh.resting_state=host, raise mesh.tensor, or take a larger slice",
+    "speculate": "lower sampler.draft_rows or sampler.draft_tokens, or set mesh.resting_state=host",
     "accumulate": "lower learner.row_tokens or learner.logit_chunk, set model.remat=full, raise mesh.tensor, or take"
     " a larger slice",
     "apply": "raise mesh.fsdp, or take a larger slice",

@@ -7,6 +7,7 @@ combinations occur depends on the sampled lengths, so all are compiled as soon a
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ def cache_sizes(sampler: Sampler) -> list[tuple[int, int]]:
     """(slots, positions) of every cache that a session may have."""
     if not sampler.elastic:
         return list(dict.fromkeys(sampler.tiers))
-    slots = buckets.slot_buckets(sampler.slots, sampler.parts)
+    slots = buckets.slot_buckets(sampler.slots, sampler.parts, sampler.draft_slots)
     return [(count, length) for count in slots for length in buckets.length_buckets(sampler.max_length)]
 
 
@@ -31,8 +32,8 @@ def for_caches(sampler: Sampler) -> None:
     """Compiles the programs that resize caches and move rows, once the session's first caches exist."""
     if not _compiles(sampler, "caches"):
         return
-    total = buckets.slot_buckets(sampler.slots, sampler.parts) if sampler.elastic else [sampler.slots]
-    rows = {count: sampler.place_rows(programs.no_rows(count)) for count in total}
+    total = list(dict.fromkeys(slots for slots, _ in cache_sizes(sampler))) if sampler.elastic else [sampler.slots]
+    rows = {count: sampler.new_rows(count) for count in total}
     sources = {count: sampler.replicate(np.zeros((count,), np.int32)) for count in total}
     for count in total:
         for more in total:
@@ -40,9 +41,10 @@ def for_caches(sampler: Sampler) -> None:
         for entries in _first_sizes(count):
             integers = sampler.replicate(np.zeros((entries,), np.int32))
             streams = _streams(sampler, entries)
+            texts = [np.zeros((entries, sampler.settings.max_prompt_tokens), np.int32)] if sampler.drafts else []
             # The tokens come from `first`; they are placed like the host's arrays.
             sampler.programs.enter.lower(
-                rows[count], integers, integers, *streams[2:], integers, *streams[:2]
+                rows[count], integers, integers, *streams[2:], integers, *streams[:2], *sampler.replicate(texts)
             ).compile()
     for slots, length in cache_sizes(sampler):
         decoding.init_caches(dataclasses.replace(sampler.model_config, layers=1), slots, length, *_options(sampler))
@@ -94,11 +96,12 @@ def _compiles(sampler: Sampler, name: Any) -> bool:
 def _changes(sampler: Sampler) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
     """(to, from) of the cache sizes between which rows may be copied."""
     sizes = cache_sizes(sampler)
+    if not sampler.elastic:
+        yield from {(target, source) for target, source in itertools.combinations(reversed(sampler.tiers), 2)}
+        return
     for source in sizes:
         for target in sizes:
-            if sampler.elastic and buckets.worth_resizing(source, target):
-                yield target, source
-            elif not sampler.elastic and target[1] > source[1]:
+            if buckets.worth_resizing(source, target):
                 yield target, source
 
 

@@ -41,20 +41,23 @@ def packed_bucket(tokens: int, most: int, least: int = 1024) -> int:
     return min(size, most)
 
 
-def slot_bucket(rows: int, most: int, parts: int) -> int:
-    """The least of `most`, `most` / 2, `most` / 4, ... that holds `rows` and is a multiple of `parts`; 64 or above."""
+def slot_bucket(rows: int, most: int, parts: int, few: int = 0) -> int:
+    """The least of `most`, `most` / 2, `most` / 4, ... that holds `rows` and is a multiple of `parts`; 64 or above.
+
+    Or `few`, if that is less and holds them.
+    """
     size = most
     while size % (2 * parts) == 0 and size // 2 >= max(rows, SMALLEST_ROWS):
         size //= 2
-    return size
+    return few if rows <= few < size else size
 
 
-def slot_buckets(most: int, parts: int) -> list[int]:
+def slot_buckets(most: int, parts: int, few: int = 0) -> list[int]:
     """Every result of `slot_bucket`, largest first."""
     sizes = [most]
     while (smaller := slot_bucket(sizes[-1] // 2, most, parts)) < sizes[-1]:
         sizes.append(smaller)
-    return sizes
+    return [*sizes, few] if 0 < few < sizes[-1] else sizes
 
 
 def worth_resizing(now: tuple[int, int], wanted: tuple[int, int]) -> bool:

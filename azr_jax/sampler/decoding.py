@@ -155,7 +155,7 @@ def decode_step(
     """One token a slot: writes its key and value at `positions_B`, attends to keys 0 .. positions_B.
 
     Rows are in `row_order` of the tiers. Returns the final hidden states BD and the caches. A position
-    outside a row's cache writes nothing.
+    outside a row's cache writes nothing. Several tokens a slot, [B, T] at positions [B, T], give hidden states BTD.
     """
     config, mesh = weights.config, weights.mesh
     hidden_BD = weights.embed(tokens_B)
@@ -166,7 +166,7 @@ def decode_step(
         buffers = [(tier.k[index], tier.v[index]) for tier in tiers]
         attend = _within_caches(buffers, tiers, positions_B, mesh)
         hidden_BD, written = decoder_layer(config, layer, hidden_BD, angles, attend, mesh)
-        hidden_BD = constrain(hidden_BD, mesh, ("batch", "activation"))
+        hidden_BD = constrain(hidden_BD, mesh, ("batch", *("length",) * (hidden_BD.ndim - 2), "activation"))
         for number, (key, value) in enumerate(written):
             keys[number].append(key)
             values[number].append(value)
@@ -192,7 +192,7 @@ def _within_caches(
     positions_B: jax.Array,
     mesh: Mesh | None,
 ) -> Attend:
-    """Attention of one token a row over one layer's (keys, values) of each tier; returns them with the token's."""
+    """Attention of each row's tokens over one layer's (keys, values) of each tier; returns them with the tokens'."""
     parts = row_parts(mesh)
     ends = np.cumsum([tier.slots // parts for tier in tiers]).tolist()
 
@@ -207,7 +207,7 @@ def _within_caches(
             query, new_key, new_value, positions = (
                 arrays if len(tiers) == 1 else (by_part(a)[:, own].reshape(-1, *a.shape[1:]) for a in arrays)
             )
-            at = _points(positions, key_BKH.shape[1], tier.implementation)
+            at = _points(positions, key_BKH.shape[-2], tier.implementation)
             key = key.at[at].set(new_key.astype(key.dtype), mode="drop")
             value = value.at[at].set(new_value.astype(value.dtype), mode="drop")
             attended.append(attention.attend_cache(query, key, value, positions, tier.implementation, mesh))
@@ -220,9 +220,9 @@ def _within_caches(
 
 
 def _points(positions_B: jax.Array, kv_heads: int, implementation: str) -> tuple[jax.Array, ...]:
-    """Indices of one token's heads in a buffer, all as points: a window over heads would copy a sharded cache."""
-    slots_B1 = jnp.arange(positions_B.shape[0], dtype=jnp.int32)[:, None]
-    heads_1K = jnp.arange(kv_heads, dtype=jnp.int32)[None, :]
+    """Indices of tokens' heads in a buffer, all as points: a window over heads would copy a sharded cache."""
+    slots_B1 = jnp.arange(positions_B.shape[0], dtype=jnp.int32).reshape(-1, *(1,) * positions_B.ndim)
+    heads_1K = jnp.arange(kv_heads, dtype=jnp.int32).reshape(*(1,) * positions_B.ndim, -1)
     if _layout(implementation) == "BSKH":
-        return slots_B1, positions_B[:, None], heads_1K
-    return slots_B1, heads_1K, positions_B[:, None]
+        return slots_B1, positions_B[..., None], heads_1K
+    return slots_B1, heads_1K, positions_B[..., None]

@@ -37,7 +37,7 @@ from azr_jax.model.sharding import (
 )
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.model.transformer import Transformer
-from azr_jax.sampler import memory, programs, serving, tuning
+from azr_jax.sampler import buckets, memory, programs, serving, tuning
 from azr_jax.sampler.decoding import LayerCaches, init_caches
 from azr_jax.sampler.requests import Request
 from azr_jax.sampler.session import Session
@@ -66,7 +66,7 @@ class Sampler:
     Args:
       graphdef: of the Transformer, from nnx.split; made with `model_config`, `compute_dtype` and `mesh`.
       model_config: as served: the weights may have fewer key heads (`ModelConfig.with_heads_for`).
-      settings: lengths, slots (0: from memory), chunk, prefill tokens, top-p and top-k.
+      settings: lengths, slots (0: from memory), chunk, prefill tokens, top-p and top-k, drafts.
       mesh: the devices to sample on, or None for the default device.
       compute_dtype: of the weights as served and of the cache.
       tuned: how to work on these devices; `tuning.choose` if not given.
@@ -74,6 +74,7 @@ class Sampler:
     Attributes:
       tiers: (slots, positions) of each of the caches there may be; chosen at the first session.
       slots: rows decoded together, of all tiers.
+      drafts: tokens of a draft; 0: there are none.
 
     Raises:
       ValueError: lengths beyond the model's positions, a mesh that does not divide the model or the slots, or (at the
@@ -106,6 +107,7 @@ class Sampler:
         self.parts = row_parts(mesh)
         self.tiers: tuple[tuple[int, int], ...] = ()
         self.elastic = False
+        self.drafts = settings.draft_tokens if settings.draft_rows else 0
         self.compiled: set[Any] = set()  # what `ahead` has compiled
         self.tuning = tuned or tuning.choose(mesh, compute_dtype, model_config.head_dim)
         self.max_length = longest + -longest % self.tuning.length_multiple
@@ -117,6 +119,7 @@ class Sampler:
             settings.chunk,
             mesh,
             self.tuning,
+            self.drafts,
         )
         self._graphdef = graphdef
         self._reshard: Any = None
@@ -125,6 +128,15 @@ class Sampler:
     def slots(self) -> int:
         """Rows decoded together, of all tiers; 0 before the first session."""
         return sum(slots for slots, _ in self.tiers)
+
+    @property
+    def draft_slots(self) -> int:
+        """Slots at most that a chunk with drafts computes; 0 without drafts."""
+        if not self.drafts:
+            return 0
+        least = -(-buckets.SMALLEST_ROWS // (self.drafts + 1))  # each slot's tokens are rows of the matrix products
+        slots = max(self.settings.draft_rows, least)
+        return slots + -slots % self.parts
 
     def session(self, params: Any, seed: int) -> Session:
         """Begins a session on these weights (the learner's, of any dtype and sharding); see `serve`."""
@@ -235,6 +247,10 @@ class Sampler:
         implementation = self.tuning.implementation
         return init_caches(self.model_config, slots, length, self.compute_dtype, self.mesh, implementation)
 
+    def new_rows(self, slots: int) -> programs.Rows:
+        """The state of empty slots, on the devices."""
+        return self.place_rows(programs.no_rows(slots, self.max_length if self.drafts else 0))
+
     def place_rows(self, tree: Any) -> Any:
         """Host arrays [rows, ...] on the devices, rows over data and fsdp."""
         return place(tree, None if self.mesh is None else batch_sharding(self.mesh))
@@ -265,9 +281,19 @@ class Sampler:
         devices = memory.one_device() if self.mesh is None else self.mesh.devices
         sizes = (self.model_config, self.settings, self.max_length, self.compute_dtype, devices)
         if self.tuning.tiers and not self.settings.slots:
-            self.tiers = memory.choose_tiers(*sizes, self.parts, self.tuning.length_multiple)
+            tiers = memory.choose_tiers(*sizes, self.parts, self.tuning.length_multiple)
+            self.tiers = self.with_draft_slots(tiers)
             return
         slots = least_of_hosts(max(memory.choose_slots(*sizes, self.parts) // self.parts, 1) * self.parts)
         self.tiers = ((slots, self.max_length),)
         fits = memory.fits_twice(self.model_config, slots, self.max_length, self.compute_dtype, devices)
         self.elastic = bool(least_of_hosts(int(fits)))
+        if not self.elastic:
+            self.tiers = self.with_draft_slots(self.tiers)
+
+    def with_draft_slots(self, tiers: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        """The tiers with `draft_slots` of the longest apart, to which rows move when few are left."""
+        if not tiers or not 0 < self.draft_slots < tiers[-1][0]:
+            return tiers
+        *shorter, (slots, length) = tiers
+        return (*shorter, (slots - self.draft_slots, length), (self.draft_slots, length))

@@ -19,12 +19,11 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 
 from azr_jax.devices import compiler_options
-from azr_jax.model.sharding import batch_sharding, constrain, readable, spec
+from azr_jax.model.sharding import batch_sharding, readable, spec
 from azr_jax.model.transformer import Transformer
-from azr_jax.sampler import decoding, sampling, serving
+from azr_jax.sampler import decoding, drafting, sampling, serving, steps
+from azr_jax.sampler.steps import Draw
 from azr_jax.sampler.tuning import Tuning
-
-Draw = Callable[..., tuple[jax.Array, jax.Array]]
 
 
 @flax.struct.dataclass
@@ -37,6 +36,7 @@ class Rows:
     live_B: Any  # bool
     temperature_B: Any  # float32
     id_words_B2: Any  # uint32
+    history_BS: Any = None  # int32, the row's text up to that token; None without drafts
 
 
 @flax.struct.dataclass
@@ -48,8 +48,8 @@ class Prefilled:
     value_LBTKH: Any
 
 
-def no_rows(B: int) -> Rows:
-    """B empty slots, on the host."""
+def no_rows(B: int, history: int = 0) -> Rows:
+    """B empty slots, on the host, with texts of `history` tokens if that is not 0."""
     zeros_B = np.zeros((B,), np.int32)
     return Rows(
         token_B=zeros_B,
@@ -58,6 +58,7 @@ def no_rows(B: int) -> Rows:
         live_B=np.zeros((B,), np.bool_),
         temperature_B=np.zeros((B,), np.float32),
         id_words_B2=np.zeros((B, 2), np.uint32),
+        history_BS=np.zeros((B, history), np.int32) if history else None,
     )
 
 
@@ -71,8 +72,10 @@ class Programs:
     decode(params, key, caches, rows) -> (caches, rows, tokens_BC, logprobs_BC, steps): up to C tokens for each slot of
       `caches`, the last tiers; -1 for none. Caches and rows are donated. A live row waits while
       its next position is outside its slot.
-    enter(rows, slots_N, tokens_N, lengths_N, max_tokens_N, temperature_N, id_words_N2) -> rows, with new ones that have
-      drawn their first token
+    speculate: as `decode`, with drafts verified in each step, and counts_3 instead of `steps`: steps, rows running in
+      them, tokens of drafts. C is a multiple of a step's tokens.
+    enter(rows, slots_N, tokens_N, lengths_N, max_tokens_N, temperature_N, id_words_N2[, prompts_NT]) -> rows, with new
+      ones that have drawn their first token; prompts with drafts
     arrange(rows, sources_B) -> rows, where slot b has what slot `sources_B[b]` had (-1: an empty one)
     insert, insert_spans, move, resize: those of decoding.py; the buffer written to is donated.
     """
@@ -80,6 +83,7 @@ class Programs:
     prefill: Callable[..., Prefilled]
     first: Callable[..., tuple[jax.Array, jax.Array]]
     decode: Callable[..., tuple[tuple[decoding.LayerCaches, ...], Rows, jax.Array, jax.Array, jax.Array]]
+    speculate: Callable[..., tuple[tuple[decoding.LayerCaches, ...], Rows, jax.Array, jax.Array, jax.Array]]
     enter: Callable[..., Rows]
     arrange: Callable[..., Rows]
     insert: Callable[..., jax.Array]
@@ -96,21 +100,26 @@ def build(
     chunk: int,
     mesh: Mesh | None,
     tuning: Tuning | None = None,
+    drafts: int = 0,
 ) -> Programs:
-    """The programs for one model, set of end tokens, sampling filter and chunk length in tokens."""
+    """The programs for one model, set of end tokens, sampling filter, chunk length in tokens and tokens of a draft."""
     tuning = tuning or Tuning()
     draw = functools.partial(sampling.sample, top_p=top_p, top_k=top_k, draw=tuning.draw)
-    decode = functools.partial(_decode, graphdef, draw, eos_ids, chunk, mesh, tuning)
     caches = _cache_sharding(mesh, tuning.implementation)
-    return Programs(
-        prefill=_prefill_of(graphdef, mesh),
-        first=_first_of(graphdef, top_p, top_k, tuning.draw),
-        decode=jax.jit(
-            decode,
+
+    def decoding_with(drafts: int) -> Callable[..., Any]:
+        return jax.jit(
+            functools.partial(_decode, graphdef, draw, eos_ids, chunk, drafts, mesh, tuning),
             donate_argnames=("caches", "rows"),
             compiler_options=compiler_options(mesh),
             out_shardings=None if mesh is None else (caches, batch_sharding(mesh), None, None, None),
-        ),
+        )
+
+    return Programs(
+        prefill=_prefill_of(graphdef, mesh),
+        first=_first_of(graphdef, top_p, top_k, tuning.draw),
+        decode=decoding_with(0),
+        speculate=decoding_with(drafts),
         enter=jax.jit(functools.partial(_enter, eos_ids), donate_argnums=0, out_shardings=_row_sharding(mesh)),
         **_movers(mesh, tuning.implementation),
     )
@@ -202,7 +211,13 @@ def _enter(
     max_tokens_N: jax.Array,
     temperature_N: jax.Array,
     id_words_N2: jax.Array,
+    prompts_NT: jax.Array | None = None,
 ) -> Rows:
+    history_NS = None
+    if prompts_NT is not None:
+        (N, T), S = prompts_NT.shape, rows.history_BS.shape[1]
+        history_NS = jnp.pad(prompts_NT, ((0, 0), (0, S - T)))
+        history_NS = drafting.placed(history_NS, lengths_N, tokens_N[:, None], jnp.ones((N, 1), jnp.bool_))
     new = Rows(
         token_B=tokens_N,
         position_B=lengths_N,
@@ -210,6 +225,7 @@ def _enter(
         live_B=(max_tokens_N > 1) & ~jnp.isin(tokens_N, jnp.asarray(eos_ids, jnp.int32)),
         temperature_B=temperature_N,
         id_words_B2=id_words_N2,
+        history_BS=history_NS,
     )
     return jax.tree.map(lambda old, entered: old.at[slots_N].set(entered, mode="drop"), rows, new)
 
@@ -229,6 +245,7 @@ def _decode(
     draw: Draw,
     eos_ids: tuple[int, ...],
     chunk: int,
+    drafts: int,
     mesh: Mesh | None,
     tuning: Tuning,
     params: Any,
@@ -239,49 +256,38 @@ def _decode(
     weights_before = None if tuning.slices_inside else serving.of_params(graphdef, params)
     order_B = decoding.row_order(caches, mesh)
     capacity_B = np.concatenate([np.full(tier.slots, tier.length, np.int32) for tier in caches])[order_B]
-    outside = int(capacity_B.max())
-    ends = jnp.asarray(eos_ids, jnp.int32)
-    B = len(capacity_B)
+    B, most = len(capacity_B), chunk // (drafts + 1)
     resting = rows.token_B.shape[0] - B  # slots of tiers that have no part in this chunk
     before = jax.tree.map(lambda array: array[:resting], rows)
-    now = _in_order(jax.tree.map(lambda array: array[resting:], rows), order_B)
-
-    def running(rows: Rows) -> jax.Array:
-        return rows.live_B & (rows.position_B < capacity_B)
+    now = jax.tree.map(lambda array: array[resting:], rows)
+    history_BS, first_B = now.history_BS, now.position_B + 1
+    # Without drafts the texts are written once for the chunk, and not brought into the order of its rows.
+    now = _in_order(now if drafts else dataclasses.replace(now, history_BS=None), order_B)
+    shared = steps.Chunk(draw, key, jnp.asarray(eos_ids, jnp.int32), capacity_B, now.position_B, mesh)
 
     def advance(step: jax.Array, carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        caches, rows, tokens_BC, logprobs_BC = carry
         weights = weights_before or serving.of_params(graphdef, params)
-        running_B = running(rows)
-        # A row that is not running gets a position outside the cache, so it writes nothing.
-        fed_B = jnp.where(running_B, rows.position_B, outside)
-        hidden_BD, caches = decoding.decode_step(weights, rows.token_B, fed_B, caches)
-        axes = decoding.cache_axes(caches[0].implementation)
-        caches = jax.tree.map(lambda buffer: constrain(buffer, mesh, axes), caches)
-        keys_B = sampling.row_keys(key, rows.id_words_B2, fed_B + 1)
-        drawn_B, logprob_B = draw(weights.logits(hidden_BD), jnp.where(running_B, rows.temperature_B, 0.0), keys_B)
-        tokens_BC = tokens_BC.at[:, step].set(jnp.where(running_B, drawn_B, -1))
-        logprobs_BC = logprobs_BC.at[:, step].set(jnp.where(running_B, logprob_B, 0.0))
-        ended_B = (rows.remaining_B <= 1) | jnp.isin(drawn_B, ends)
-        rows = dataclasses.replace(
-            rows,
-            token_B=jnp.where(running_B, drawn_B, rows.token_B),
-            position_B=rows.position_B + running_B,
-            remaining_B=rows.remaining_B - running_B,
-            live_B=rows.live_B & ~(running_B & ended_B),
-        )
-        return caches, rows, tokens_BC, logprobs_BC
+        if drafts:
+            return steps.verify_drafts(shared, drafts, weights, carry)
+        return steps.draw_next(shared, weights, step, carry)
 
-    carry = (caches, now, jnp.full((B, chunk), -1, jnp.int32), jnp.zeros((B, chunk), jnp.float32))
+    width = most * (drafts + 1)
+    carry = (caches, now, jnp.full((B, width), -1, jnp.int32), jnp.zeros((B, width), jnp.float32))
+    carry = (*carry, jnp.zeros((2,), jnp.int32)) if drafts else carry
     if tuning.fixed_steps:
-        steps, carry = jnp.int32(chunk), jax.lax.fori_loop(0, chunk, advance, carry)
+        taken, carry = jnp.int32(most), jax.lax.fori_loop(0, most, advance, carry)
     else:
-        steps, carry = jax.lax.while_loop(
-            lambda state: (state[0] < chunk) & jnp.any(running(state[1][1])),
+        taken, carry = jax.lax.while_loop(
+            lambda state: (state[0] < most) & jnp.any(shared.running(state[1][1])),
             lambda state: (state[0] + 1, advance(*state)),
             (jnp.int32(0), carry),
         )
-    caches, *of_rows = carry
-    now, tokens_BC, logprobs_BC = _in_order(tuple(of_rows), np.argsort(order_B))
+    caches, now, tokens_BC, logprobs_BC, *counts = carry
+    now, tokens_BC, logprobs_BC = _in_order((now, tokens_BC, logprobs_BC), np.argsort(order_B))
+    if drafts:
+        taken = readable(jnp.concatenate((taken[None], *counts)), mesh)
+    elif history_BS is not None:
+        history_BS = drafting.placed(history_BS, first_B, tokens_BC, tokens_BC >= 0)
+        now = dataclasses.replace(now, history_BS=history_BS)
     rows = jax.tree.map(lambda *parts: jnp.concatenate(parts), before, now) if resting else now
-    return caches, rows, readable(tokens_BC, mesh), readable(logprobs_BC, mesh), steps
+    return caches, rows, readable(tokens_BC, mesh), readable(logprobs_BC, mesh), taken

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from azr_jax.sampler import ahead, buckets, prefilling, programs, stopping
+from azr_jax.sampler import ahead, buckets, drafting, prefilling, programs, stopping
 from azr_jax.sampler.requests import Request, check
 from azr_jax.sampler.slots import Row, Slots, Span, positions_needed, streams
 from azr_jax.types import Rollout, StopReason
@@ -39,6 +39,7 @@ class SessionMetrics:
     decode_steps: int = 0
     slot_steps: int = 0
     occupancy: float = 0.0
+    drafts: drafting.Counts = dataclasses.field(default_factory=drafting.Counts)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ class Session:
             host_s=seconds["host_s"],
             decode_steps=counts["decode_steps"],
             slot_steps=slot_steps,
-            occupancy=counts["decoded_tokens"] / slot_steps if slot_steps else 0.0,
+            occupancy=counts["row_steps"] / slot_steps if slot_steps else 0.0,
+            drafts=drafting.Counts(counts["draft_steps"], counts["draft_drawn"], counts["drafted"]),
         )
 
     @property
@@ -260,17 +262,22 @@ class Session:
             tokens, logprobs, *steps = jax.device_get(flight.outputs)
             self._seconds["decode_s" if flight.slots else "prefill_s"] += time.perf_counter() - started
             if steps:
-                self._counts["decode_steps"] += int(steps[0])
-                self._counts["slot_steps"] += int(steps[0]) * flight.slots
-                self._counts["decoded_tokens"] += int((tokens >= 0).sum())
-            sent = self._sampler.settings.chunk if steps else 1
+                self._count(steps[0], flight.slots, int((tokens >= 0).sum()))
             tokens_BC, logprobs_BC = tokens.reshape(len(tokens), -1), logprobs.reshape(len(tokens), -1)
             for place, row in flight.rows.items():
-                row.sent -= sent
+                row.sent -= tokens_BC.shape[1]
                 count = int((tokens_BC[place] >= 0).sum())
                 if count and not row.ended:
                     finished += self._extend(row, tokens_BC[place, :count], logprobs_BC[place, :count])
         return finished
+
+    def _count(self, steps: np.ndarray, slots: int, drawn: int) -> None:
+        """Counts a chunk's steps (with drafts: counts_3) over `slots`, which drew `drawn` tokens."""
+        taken, *with_drafts = np.atleast_1d(steps).tolist()
+        self._counts.update(decode_steps=taken, slot_steps=taken * slots, row_steps=drawn)
+        if with_drafts:
+            row_steps, drafted = with_drafts
+            self._counts.update(row_steps=row_steps - drawn, draft_steps=row_steps, draft_drawn=drawn, drafted=drafted)
 
     def _extend(self, row: Row, tokens_C: np.ndarray, logprobs_C: np.ndarray) -> list[Rollout]:
         """Appends new tokens; the rollout, in a list, when they end the row, whose slot is then free."""

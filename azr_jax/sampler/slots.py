@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Row:
-    """A request in flight. `sent` counts tokens that the device may have drawn and the host has not seen."""
+    """A request in flight. `sent` counts tokens at most that the device may have drawn and the host has not seen."""
 
     request: Request
     slot: int
@@ -95,14 +95,14 @@ class Slots:
         self.caches = tuple(self._sampler.new_caches(slots, length) for slots, length in tiers)
         self._bounds = [0, *np.cumsum([slots for slots, _ in tiers]).tolist()]
         self.rows = [None] * self._bounds[-1]
-        self._device = self._sampler.place_rows(programs.no_rows(len(self.rows)))
+        self._device = self._sampler.new_rows(len(self.rows))
         ahead.for_caches(self._sampler)
 
     def _resize(self, wanted: int, needs: Sequence[int], more: int) -> None:
         sampler, live = self._sampler, self.live
         longest = max([row.needed(more) for row in live] + list(needs), default=1)
         length = buckets.length_bucket(longest, sampler.max_length)
-        slots = buckets.slot_bucket(min(wanted, sampler.slots), sampler.slots, sampler.parts)
+        slots = buckets.slot_bucket(min(wanted, sampler.slots), sampler.slots, sampler.parts, sampler.draft_slots)
         if not self.caches:
             self._make([(slots, length)])
             return
@@ -212,10 +212,26 @@ class Slots:
             (slots_N, lengths_N, max_tokens_N, temperature_N, id_words_N2)
         )
         self._device = self._sampler.programs.enter(
-            self._device, slots_N, tokens_N, lengths_N, max_tokens_N, temperature_N, id_words_N2
+            self._device,
+            slots_N,
+            tokens_N,
+            lengths_N,
+            max_tokens_N,
+            temperature_N,
+            id_words_N2,
+            *self._texts(requests, pad),
         )
         for row, _ in entering:
             row.sent = 1
+
+    def _texts(self, requests: Sequence[Request], pad: int) -> tuple[jax.Array, ...]:
+        """The prompts, padded, in which drafts are looked up; nothing without drafts."""
+        if not self._sampler.drafts:
+            return ()
+        prompts_NT = np.zeros((len(requests) + pad, self._sampler.settings.max_prompt_tokens), np.int32)
+        for row_T, request in zip(prompts_NT, requests, strict=False):
+            row_T[: len(request.prompt_ids)] = request.prompt_ids
+        return (self._sampler.replicate(prompts_NT),)
 
     def _insert(self, tier: int, here: Sequence[tuple[Row, Span]], prefilled: programs.Prefilled) -> None:
         sampler = self._sampler
@@ -257,14 +273,19 @@ class Slots:
     # Decoding.
 
     def decode(self, params: Any, key: jax.Array) -> tuple[dict[int, Row], list[jax.Array]]:
-        """Sends a chunk: (the rows by their place in its outputs, [tokens_BC, logprobs_BC, steps] on the device)."""
+        """Sends a chunk: (the rows by their place in its outputs, [tokens_BC, logprobs_BC, steps] on the device).
+
+        With drafts where few slots are computed: [..., counts_3].
+        """
         sampler, first = self._sampler, self._first_tier
-        caches, self._device, *outputs = sampler.programs.decode(params, key, self.caches[first:], self._device)
+        few = len(self.rows) - self._bounds[first] <= sampler.draft_slots
+        decode = sampler.programs.speculate if few else sampler.programs.decode
+        caches, self._device, *outputs = decode(params, key, self.caches[first:], self._device)
         self.caches = (*self.caches[:first], *caches)
         start = self._bounds[first]
         rows = {row.slot - start: row for row in self.live if row.slot >= start}
         for row in rows.values():
-            row.sent += sampler.settings.chunk
+            row.sent += outputs[0].shape[1]
         return rows, outputs
 
 

@@ -36,10 +36,20 @@ def planned(tmp_path_factory):
 def test_decoding_updates_the_caches_in_place(planned):
     sizes, decode = planned["sizes"], planned["programs"]["decode"]
     # The slots' own numbers are donated too; they lie padded.
-    assert sizes["caches"] <= decode["aliased"] < sizes["caches"] + MIB
+    assert sizes["caches"] <= decode["aliased"] < sizes["caches"] + sizes["rows"] + MIB
     assert decode["outputs"] - decode["aliased"] < MIB
     assert decode["temporaries"] < 64 * MIB
     assert decode["peak"] < sizes["caches"] + sizes["served"] + 64 * MIB
+
+
+def test_verifying_drafts_updates_the_caches_in_place(planned):
+    sizes, speculate = planned["sizes"], planned["programs"]["speculate"]
+    least = sizes["last_tier"] + sizes["rows"]
+    assert least <= speculate["aliased"] < least + MIB
+    assert speculate["outputs"] - speculate["aliased"] < MIB
+    assert speculate["temporaries"] < 64 * MIB
+    # Once a chunk, the rows' texts are brought to the devices of the last slots; a step exchanges activations.
+    assert largest(speculate) < 8 * MIB < sizes["last_tier"] / 4
 
 
 def test_the_update_holds_no_second_state(planned):
@@ -55,7 +65,7 @@ def test_kernels_compile(planned):
     kernels = {name: program["kernels"] for name, program in planned["programs"].items()}
     assert kernels["prefill"] == ["splash_mha_fwd"]
     assert kernels["accumulate"] == ["splash_mha_fwd", "splash_mha_dkv"]
-    assert kernels["decode"] == ["paged_attention"]
+    assert kernels["decode"] == kernels["speculate"] == ["paged_attention"]
 
 
 def largest(program, *kinds: str) -> int:

@@ -11,7 +11,7 @@ from azr_jax.plan.drafts import Counts, simulate
 
 
 def test_by_hand():
-    # After 1 2 3 comes 1: the draft is 2 3 1, of which 2 3 are right, and the step's own token is 9.
+    # After 1 comes 2 3 1: the draft, of which 2 3 are right, and the step's own token is 9.
     assert simulate([1, 2, 3, 1], [2, 3, 9], 3, 3) == Counts(3, 1, 3, 2)
     assert simulate([], [5, 6], 3, 4) == Counts(2, 2, 0, 0)
     assert simulate([7], [7, 7, 7, 7, 7], 1, 2).tokens == 5
@@ -28,7 +28,7 @@ def searched(prompt, response, order, most) -> Counts:
                 end for end in range(length, len(known)) if known[end - length : end] == known[len(known) - length :]
             ]
             if places:
-                draft = known[places[-1] : places[-1] + most]
+                draft = (known[places[-1] :] * most)[:most]
                 break
         right = 0
         while right < len(draft) and place + right < len(response) and draft[right] == response[place + right]:

@@ -94,6 +94,22 @@ def test_slow_programs_are_waited_for(planned):
     assert slow.decode_steps >= quick.decode_steps
 
 
+def test_drafts_shorten_the_tail_by_the_tokens_they_are_said_to_keep(planned):
+    plan, shared = planned
+    mapping = json.loads(plan.config.to_json())
+    mapping["sampler"] |= {"draft_rows": 16, "draft_tokens": 3}
+    drafting = build.setup(from_mapping(mapping), plan.model, jax.devices()[:1], CHIP.hbm_gib)
+    without, *steps = (
+        simulation.step(planned_so, shared, CHIP, dataclasses.replace(FEW_VALID, tokens_per_draft_step=rate))
+        for planned_so, rate in ((plan, 2.0), (drafting, 1.0), (drafting, 2.0), (drafting, 4.0), (drafting, 9.0))
+    )
+    assert len({step.response_tokens for step in (without, *steps)}) == 1
+    slow, half, quarter, more = (step.decode_steps for step in steps)
+    # At one token a step drafts save none; a step draws no more tokens than it computes.
+    assert slow == pytest.approx(without.decode_steps, rel=0.1) and slow > half > quarter == more
+    assert without.tail_s > steps[2].tail_s
+
+
 def test_the_tail_is_what_runs_with_few_slots_alive():
     clock = simulation.Clock(chunks=[(1.0, 3, 64), (1.0, 64, 64), (2.0, 32, 64), (4.0, 6, 64), (8.0, 1, 64)])
     assert simulation.tail_s(clock, 64) == 12.0  # the filling at the start is no tail
@@ -110,9 +126,11 @@ def test_lengths_are_log_normal_capped_and_the_same_each_time():
 
 def test_lengths_of_a_run_are_those_of_its_transcripts_or_fitted_to_its_mean(tmp_path):
     row = {"step": 1, "sample/response_tokens": 300.0, "sample/prompt_tokens": 90.4, "propose/valid": 0.25}
+    row["sample/tokens_per_draft_step"] = 2.5
     (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     fitted = lengths.parse(str(tmp_path), 1000)
     assert (fitted.prompt_tokens, fitted.valid_share) == (90, 0.25) and "mean" in fitted.source
+    assert fitted.tokens_per_draft_step == 2.5
     assert np.mean(fitted.responses.draw(20000, 1)) == pytest.approx(300, rel=0.03)
     rows = [json.dumps({"step": 1, "tokens": 7 if n % 2 else 5000}) for n in range(200)]
     (tmp_path / "transcripts.jsonl").write_text("\n".join(rows) + "\n")

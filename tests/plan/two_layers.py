@@ -27,6 +27,7 @@ KERNELS = ("splash_mha_fwd", "splash_mha_dkv", "paged_attention")
 def main(file: str, topology: str) -> None:
     config = racket.get_config()
     config.mesh.tensor = 2
+    config.sampler.draft_rows = 32
     model = dataclasses.replace(PUBLISHED["Qwen2.5-Coder-3B"], layers=2)
     plan = build.setup(from_mapping(config.to_dict()), model, build.topology_devices(topology), CHIP.hbm_gib)
     caches, rows = build.decode_shapes(plan, TIERS)
@@ -38,6 +39,7 @@ def main(file: str, topology: str) -> None:
         "gradients": local_bytes(plan.state.params),
         "served": local_bytes(plan.served),
         "layer_cache": local_bytes(caches[0].k[0]),
+        "last_tier": local_bytes(caches[-1]),
     }
     programs = {}
     for name, lowered in build.lowered(plan, TIERS):

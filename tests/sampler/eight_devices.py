@@ -1,7 +1,8 @@
 """Run by test_engine.py in its own process with eight CPU devices: samples on meshes given as DATAxFSDPxTENSOR.
 
 What follows a mesh: "/unstacked" serves each layer's weights in buffers of their own, as GPUs do; "/tiers" has slots
-of two lengths; "/tensor4" samples on the same devices with groups of four, more than there are key heads.
+of two lengths; "/tensor4" samples on the same devices with groups of four, more than there are key heads; "/drafts"
+speculates.
 
 The weights are float32 and lie as a learner's do. Writes what each mesh gives to the file named first on the command
 line.
@@ -17,27 +18,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from azr_jax.model.sharding import make_mesh, param_shardings, with_tensor
 from azr_jax.model.transformer import abstract
-from azr_jax.sampler import programs
 from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.tuning import Tuning
 
 from .tiny import CONFIG, SETTINGS, greedy_and_random_requests, make_tokenizer, make_world
-
-
-def _rows(slots: int) -> programs.Rows:
-    zeros = np.zeros((slots,), np.int32)
-    return programs.Rows(
-        token_B=zeros,
-        position_B=zeros,
-        remaining_B=zeros + 9,
-        live_B=zeros == 0,
-        temperature_B=zeros.astype(np.float32),
-        id_words_B2=np.zeros((slots, 2), np.uint32),
-    )
 
 
 def _sampled(mesh: jax.sharding.Mesh, *forms: str) -> dict[str, Any]:
@@ -47,7 +34,7 @@ def _sampled(mesh: jax.sharding.Mesh, *forms: str) -> dict[str, Any]:
     if "tensor4" in forms:
         mesh, config = with_tensor(mesh, 4), CONFIG.with_heads_for(4)
     graphdef, _ = abstract(config, compute_dtype=jnp.float32, mesh=mesh)
-    settings = dataclasses.replace(SETTINGS, slots=8)
+    settings = dataclasses.replace(SETTINGS, slots=8, draft_rows=8 if "drafts" in forms else 0)
     tuned = Tuning(unstacks="unstacked" in forms)
     sampler = Sampler(graphdef, config, make_tokenizer(), settings, mesh, jnp.float32, tuned)
     if "tiers" in forms:
@@ -55,8 +42,9 @@ def _sampled(mesh: jax.sharding.Mesh, *forms: str) -> dict[str, Any]:
     rollouts = list(sampler.generate(params, greedy_and_random_requests(), seed=0))
     caches = sampler.new_caches(8, 256)
     served = sampler.serve(params)
-    arguments = (served, jax.random.key(0), (caches,), sampler.place_rows(_rows(8)))
-    compiled = sampler.programs.decode.lower(*arguments).compile()
+    arguments = (served, jax.random.key(0), (caches,), sampler.new_rows(8))
+    decode = sampler.programs.speculate if "drafts" in forms else sampler.programs.decode
+    compiled = decode.lower(*arguments).compile()
     local = caches.k[0].addressable_shards[0].data
     return {
         "tokens": {rollout.request_id: rollout.token_ids for rollout in rollouts},

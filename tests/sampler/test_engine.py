@@ -225,6 +225,7 @@ def test_moving_rows_between_cache_sizes_changes_no_sample(world):
 MESHES = ("2x2x2", "8x1x1", "1x8x1", "4x2x1", "2x4x1", "4x1x2", "1x4x2")
 UNSTACKED = ("1x8x1/unstacked", "2x2x2/unstacked")
 SERVED = ("1x8x1/tensor4", "2x2x2/tensor4/tiers", "1x4x2/tensor4/unstacked/tiers", "4x1x2/tiers")
+DRAFTS = ("2x2x2/drafts", "4x1x2/tiers/drafts")
 
 
 @pytest.mark.ci
@@ -232,7 +233,7 @@ def test_eight_devices_sample_what_one_does(world, tmp_path):
     """The same tokens to the bit, at temperature 0 and at 1."""
     output = tmp_path / "rollouts.json"
     done = subprocess.run(
-        [sys.executable, "-m", "sampler.eight_devices", str(output), *MESHES, *UNSTACKED, *SERVED],
+        [sys.executable, "-m", "sampler.eight_devices", str(output), *MESHES, *UNSTACKED, *SERVED, *DRAFTS],
         env=on_devices(8),
         capture_output=True,
         text=True,
@@ -242,7 +243,7 @@ def test_eight_devices_sample_what_one_does(world, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     expected = _run(world.sampler(), world, greedy_and_random_requests())
     results = json.loads(output.read_text(encoding="utf-8"))
-    assert list(results) == [*MESHES, *UNSTACKED, *SERVED]
+    assert list(results) == [*MESHES, *UNSTACKED, *SERVED, *DRAFTS]
     for mesh, result in results.items():
         _, _, tensor = map(int, mesh.partition("/")[0].split("x"))
         tensor = 4 if "tensor4" in mesh else tensor

@@ -33,19 +33,20 @@ def weights(monkeypatch) -> serving.Weights:
 
 
 def _programs() -> programs.Programs:
-    return programs.build(None, (151643,), 1.0, 0, 32, None, GPU)  # pyright: ignore - Weights need no graphdef
+    return programs.build(None, (151643,), 1.0, 0, 32, None, GPU, 3)  # pyright: ignore - Weights need no graphdef
 
 
 def _text(program, *arguments, **static) -> str:
     return program.trace(*arguments, **static).lower(lowering_platforms=("cuda",)).as_text()
 
 
-def _rows(slots: int) -> programs.Rows:
+def _rows(slots: int, history: int = 0) -> programs.Rows:
     def vector(dtype, *more: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((slots, *more), dtype)
 
     integers, words = vector(jnp.int32), vector(jnp.uint32, 2)
-    return programs.Rows(integers, integers, integers, vector(jnp.bool_), vector(jnp.float32), words)
+    texts = vector(jnp.int32, history) if history else None
+    return programs.Rows(integers, integers, integers, vector(jnp.bool_), vector(jnp.float32), words, texts)
 
 
 def _caches() -> tuple[decoding.LayerCaches, ...]:
@@ -72,6 +73,19 @@ def test_decode_reads_caches_in_place_and_makes_no_noise_of_the_logits_size(weig
     assert f"{slots}x{V}xui32" not in text and f"{slots}x{V}xf32" in text
     # One product for query, key and value, one for gate and up.
     assert "2048x20x128xbf16" in text and "2048x2x11008xbf16" in text
+
+
+@pytest.mark.slow
+def test_drafts_are_verified_in_one_step_on_caches_in_place(weights):
+    slots, (few, length) = sum(count for count, _ in TIERS), TIERS[-1]
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    text = _text(_programs().speculate, weights, key, _caches()[-1:], _rows(slots, length))
+    assert text.count("@__cudnn$fmhaSoftmax(") == 2 * 4  # each token's attention is one query's
+    assert text.count("jax.buffer_donor = true") + text.count("tf.aliasing_output") == 4 + 7
+    buffer = f"tensor<{few}x{length}x2x128xbf16>"
+    used = [line for line in text.splitlines() if buffer in line and "= stablehlo." in line]
+    assert used and not [line for line in used if "transpose" in line or "concatenate" in line]
+    assert f"{few}x4x2048xbf16" in text and f"{4 * few}x{V}xf32" in text  # all else is one product
 
 
 @pytest.mark.slow

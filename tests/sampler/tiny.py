@@ -33,6 +33,8 @@ SETTINGS = SamplerSettings(
     slots=4,
     chunk=8,
     prefill_tokens=256,
+    draft_rows=0,
+    draft_tokens=3,
     stop=(),
 )
 

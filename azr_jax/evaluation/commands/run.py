@@ -199,6 +199,8 @@ def _sample(
         slots=arguments.slots,
         chunk=32,
         prefill_tokens=16384,
+        draft_rows=0,
+        draft_tokens=3,
         stop=(),
     )
     prompts = sampling.asked(todo, judges[0].language, engine.tokenizer, arguments.prompt)
