@@ -13,7 +13,7 @@ SETTINGS = {
 }
 # Other programs: a critic and a reference, whose numbers are per token, and minibatches of unequal size.
 CRITIC = {"learner__estimator": "gae", "learner__kl_coef": 0.01, "learner__kl_in": "reward", "learner__minibatches": 2}
-CRITIC |= {"sampler__draft_rows": 16}  # and the program that verifies drafts
+CRITIC |= {"sampler__draft_rows": 16, "pipeline__lag": 1}  # and what drafts and a lag need
 FIRST = 2  # the steps that may compile
 
 
@@ -24,7 +24,7 @@ def compiled_after(output: str, step: int) -> list[str]:
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("changes", [{}, CRITIC], ids=["trrpp", "a critic, a reference and drafts"])
+@pytest.mark.parametrize("changes", [{}, CRITIC], ids=["trrpp", "a critic, a reference, drafts and a lag"])
 def test_no_step_after_the_second_compiles(command, tmp_path, monkeypatch, changes):
     monkeypatch.setenv("JAX_LOG_COMPILES", "1")
     for steps in (6, 12):
