@@ -95,7 +95,7 @@ class Forking:
     file; "read", when it reads the file's first line; "exec": a small process waits, and each fork of it starts the
     interpreter. threads: how many threads it may have there; a fork has the first alone. argv: from interpreter and
     file to the argv of the interpreter that waits, if it is not that of program_argv. programs: a regular expression
-    that the beginning of a program must match; any other one starts an interpreter for each test.
+    (never exponential) that the beginning of a program must match; any other one starts an interpreter for each test.
     """
 
     point: str

@@ -58,6 +58,7 @@ static int program_file = -1; /* at the fork point "read": the program's descrip
 static char point[8], program[256], folder[256];
 static struct sock_filter filter[FILTER_MAX];
 static unsigned short filter_length;
+static int *thread_number; /* where the C library keeps it */
 
 static void say(const char *format, ...) {
     char text[512];
@@ -224,7 +225,8 @@ static void make_folder(const struct request *request, int source) {
             snprintf(names[count++], sizeof names[0], "%s", entry->d_name);
     closedir(made);
     must(!mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "private mounts");
-    snprintf(options, sizeof options, "size=%llu,mode=0755", (unsigned long long)request->folder_bytes);
+    unsigned long long bytes = request->folder_bytes; /* as many empty files as of one page each: they cost memory too */
+    snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=0755", bytes, bytes / 4096 + 64);
     must(!mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, options), "the folder's mount");
     must(!chdir(folder), "chdir");
     while (count > 0)
@@ -260,6 +262,14 @@ static void limit(int resource, uint64_t most, const char *what) {
     must(!setrlimit(resource, &both), what);
 }
 
+/* If memory runs out, the kernel ends the program before its server. */
+static void die_first(void) {
+    int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (file >= 0 && write(file, "1000", 4) != 4)
+        fail("oom_score_adj");
+    close(file);
+}
+
 /* What Python does in a child of os.fork; its `random` seeds itself again, if it was loaded before the program. */
 static void tell_python(void) {
     int (*lock)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "PyGILState_Ensure");
@@ -274,6 +284,7 @@ static void tell_python(void) {
 
 /* Makes a new child the process that runs one program. */
 static void become(const struct request *request, const int passed[PASSED]) {
+    *thread_number = getpid(); /* else the program's next thread had the number of the first: they would share locks */
     must(setsid() >= 0, "setsid");
     must(!prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "death signal");
     must(!prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable"); /* its /proc/self belongs to it, as in a fresh process */
@@ -292,6 +303,7 @@ static void become(const struct request *request, const int passed[PASSED]) {
     }
     for (int i = 0; i < PASSED; i++)
         close(passed[i]);
+    die_first();
     renew_all(); /* while /proc can be written: a JIT writes its own memory through it */
     close_proc();
     if (strcmp(point, "open") == 0)
@@ -336,6 +348,7 @@ static void serve(void) {
     waiting = false;
     require_forkable();
     must(!prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable");
+    must(!prctl(PR_GET_TID_ADDRESS, &thread_number, 0, 0, 0) && *thread_number == syscall(SYS_gettid), "thread number");
     say("R");
     for (;;) {
         struct request request;

@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import hashlib
 import logging
+import math
 import os
 import select
 import shutil
@@ -88,9 +89,13 @@ class Forks:
         if self._server is not None and not self._server.usable:
             self._refuse(self._server.fault)
             self.close()
-        shared = library() if self._allowed else None
+        shared, fault = None, "no C compiler (cc, gcc, clang) on PATH, or no folder for what it compiles; install one"
+        try:
+            shared = library() if self._allowed else None
+        except ValueError as error:
+            fault = str(error)
         if self._allowed and shared is None:
-            self._refuse("no C compiler (cc, gcc, clang) on PATH, or no folder for what it compiles; install one")
+            self._refuse(fault)
         if shared is not None and self._server is None:
             waiting = dataclasses.replace(
                 launch,
@@ -153,7 +158,9 @@ class ForkServer:
 
     def receive(self, timeout_s: float) -> tuple[str, int] | None:
         """The next message and its sender's process number; None after `timeout_s`; ("", 0) if the server has gone."""
-        if not select.select([self._socket], (), (), max(timeout_s, 0.0))[0]:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        if not poll.poll(math.ceil(max(timeout_s, 0.0) * 1000)):
             return None
         with contextlib.suppress(ConnectionError):
             data, extra, _, _ = self._socket.recvmsg(_PACKET, socket.CMSG_SPACE(_CREDENTIALS.size))
@@ -211,6 +218,7 @@ class Forked:
         self.pid = pid
         self.peak_memory_mib = 0.0
         self._code: int | None = None
+        self._out_of_memory = False
 
     def _listen(self, timeout_s: float) -> None:
         message = self._server.receive(timeout_s) if self._code is None else None
@@ -222,6 +230,7 @@ class Forked:
             self._code = 128 - code if code < 0 else code
             self.peak_memory_mib = int(numbers[1]) / 1024
         else:
+            self._out_of_memory = self.ran_out_of_memory()  # before the group is gone
             self._server.end(message[0])
             self._code = 128 + signal.SIGKILL
 
@@ -257,7 +266,7 @@ class Forked:
 
     def ran_out_of_memory(self) -> bool:
         """As Contained.ran_out_of_memory, of the server's group."""
-        return self._server.contained.ran_out_of_memory()
+        return self._out_of_memory or self._server.contained.ran_out_of_memory()
 
     def kill(self) -> None:
         """End the program and close the outputs; a server that doesn't obey ends too."""

@@ -103,10 +103,9 @@ _FLUSHES = "fsync fdatasync sync_file_range syncfs".split()
 # Otherwise flushes succeed without effect, for whole programs that save files, which do not outlive the program. So do
 # flushes that can't fail or are of the program's memory, and advice, since data dropped from the cache is read again.
 _WITHOUT_EFFECT = [*_FLUSHES, *"sync msync fadvise64 readahead".split()]
-_CHILD_DENIED = (
-    "execve execveat fork vfork shmget shmat shmctl semget semop semctl semtimedop msgget msgsnd msgrcv msgctl mq_open "
-    "mq_unlink memfd_create setrlimit inotify_init inotify_init1 io_setup"
-).split()
+# What outlives the process that makes it, where others can find it: System V IPC and POSIX queues.
+_LASTING = "shmget shmat shmctl semget semop semctl semtimedop msgget msgsnd msgrcv msgctl mq_open mq_unlink".split()
+_CHILD_DENIED = "execve execveat fork vfork memfd_create setrlimit inotify_init inotify_init1 io_setup".split()
 # Changes of a file's metadata, without opening it for writing: its owner may, and Landlock does not cover them.
 _OF_OWNERS = (
     "chmod fchmod fchmodat chown lchown fchown fchownat utime utimes utimensat futimesat setxattr lsetxattr fsetxattr "
@@ -260,7 +259,7 @@ def single_filter(namespaces: bool = True, read_only: bool = False, program: boo
     for name in ("exit", "exit_group"):
         rules.add(name, (*low_byte, (_JEQ, 0, 1, _KILLED), _return(_KILL_PROCESS), _return(_ALLOW)))
     _deny_children(rules)
-    rules.deny(_OF_OWNERS, errno.EPERM)
+    rules.deny([*_OF_OWNERS, *_LASTING], errno.EPERM)
     if not namespaces:
         _deny_others(rules)
         rules.deny(_OWN_SIGNALS, errno.EPERM)
@@ -288,7 +287,7 @@ def child_filter(namespaces: bool = True, threads: bool = True) -> bytes:
         rules.deny(_OWN_SIGNALS, errno.EPERM)
     _deny_children(rules)
     _deny_others(rules)
-    rules.deny(_CHILD_DENIED, errno.EPERM)
+    rules.deny([*_CHILD_DENIED, *_LASTING], errno.EPERM)
     rules.deny([*_OF_OWNERS, *_MAKE_FOLDERS], errno.EROFS)
     _deny_writing(rules)
     rules.add("ioctl", _by_value(1, _JEQ, _CHILD_IOCTLS, _ALLOW, _error(errno.ENOTTY)))

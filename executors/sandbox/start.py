@@ -244,7 +244,7 @@ def _with_limits(launch: Launch, argv: Sequence[str], group: cgroup.Group | None
     is short of memory, the kernel ends programs before their parents.
     """
     script = cgroup.join_script(group) if group is not None else ""
-    script += "umask 022; { echo 1000 > /proc/self/oom_score_adj; "
+    script += f"umask 022; {{ echo {500 if launch.mode is Mode.FORK else 1000} > /proc/self/oom_score_adj; "
     script += f"ulimit -S -s {_STACK_KIB}; }} 2>/dev/null; "
     script += f"ulimit -c 0; ulimit -n {OPEN_FILES}; ulimit -f {launch.file_blocks}; "
     if launch.memory_mib:

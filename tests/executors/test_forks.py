@@ -1,7 +1,11 @@
 """Tests of whole programs in forks of a started interpreter: as in a fresh interpreter, and apart from each other."""
 
+import dataclasses
 import os
+import re
+import resource
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +29,12 @@ LIKE_FRESH = {
         "x = (",
         "import subprocess, random\nrandom.seed(3)\nprint(random.random())\nsubprocess.run(['/bin/true'])",
         "open('left', 'w').write('x')\nimport os\nprint(os.listdir())\nprint(len(bytes(400 << 20)))",
+        # A thread can't take a recursive lock that the first thread holds.
+        "import ctypes, threading\nc, kind, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64), "
+        "ctypes.create_string_buffer(64)\nc.pthread_mutexattr_init(kind)\nc.pthread_mutexattr_settype(kind, 1)\n"
+        "c.pthread_mutex_init(lock, kind)\nc.pthread_mutex_lock(lock)\n"
+        "t = threading.Thread(target=lambda: print(c.pthread_mutex_trylock(lock)))\nt.start()\nt.join()\n"
+        "print(open('/proc/self/oom_score_adj').read())",
     ),
     "r": (
         "x <- readLines(file('stdin'))\ncat(x, sep='|')\ncat(commandArgs(), getwd(), Sys.getpid(), '\\n')\nprint(1:3)",
@@ -121,7 +131,9 @@ def test_a_fork_behaves_as_a_fresh_interpreter(name):
             draws.add(worker.run_program("2", RANDOM[name].encode(), b"", fork=True).stdout)
         assert len(draws) == (3 if name in RANDOM else 0)
         # A whole program that the fork server refuses would have been compared with itself.
-        assert worker._forks._server is not None and worker._forks._server.usable
+        server = worker._forks._server
+        assert server is not None and server.usable
+        assert int(Path(f"/proc/{server.contained.pid}/oom_score_adj").read_text()) < 1000, "programs die first"
     finally:
         worker.close()
 
@@ -132,7 +144,7 @@ def run(pool, source, stdin, expected=None, **more):
 
 # Each prints `none` if it finds nothing of an earlier test: files, processes, descriptors, memory, what it inherited.
 _TRACES = """
-import glob, os, re, signal, socket, sys, time
+import ctypes, glob, os, re, signal, socket, sys, time
 mark = re.compile(rb'MARKED[0-9]{6}')
 text = sys.stdin.read()
 found = []
@@ -156,6 +168,9 @@ for attempt in (os.fork, lambda: os.kill(-1, 9), lambda: open('/proc/sys/kernel/
         found.append(repr(done))
     except (OSError, AttributeError):
         pass
+c = ctypes.CDLL(None)
+lasting = c.shmget(1, 4096, 0o1600), c.msgget(1, 0o1600), c.semget(1, 1, 0o1600), c.mq_open(b'/q', 0o102, 0o600, None)
+found += [number for number in lasting if number >= 0]
 for name in ('left', 'deep/er'):
     os.makedirs(name)
     open(name + '/file', 'w').write(text)
@@ -174,6 +189,7 @@ _ENDS = {
     "import os\nfor n in range(3, 256):\n    try: os.write(n, b'D 0 0')\n    except OSError: 1": (Status.OK,),
     "with open('f', 'wb') as f:\n    while True: f.write(bytes(1 << 16))": (Status.CRASH, Status.RUNTIME_ERROR),
     "for n in range(99):\n    with open(str(n), 'wb') as f: f.write(bytes(1 << 20))": (Status.RUNTIME_ERROR,),
+    "for n in range(9999): open(str(n), 'w').close()": (Status.RUNTIME_ERROR,),
 }
 
 
@@ -190,7 +206,7 @@ def test_a_test_finds_nothing_of_another_and_reaches_nobody():
             assert run(pool, "print(int(input()) + 1)", ("41",), ("42",)).correct, source
 
 
-def test_a_killed_server_is_replaced_and_one_that_fails_is_not_used(caplog, monkeypatch):
+def test_a_killed_server_is_replaced_and_one_that_fails_is_not_used(caplog, monkeypatch, tmp_path):
     language, interpreter = LANGUAGES["lua"], LANGUAGES["lua"].find()
     if interpreter is None or not forks():
         pytest.skip("no lua interpreter or no C compiler here")
@@ -208,11 +224,51 @@ def test_a_killed_server_is_replaced_and_one_that_fails_is_not_used(caplog, monk
         assert worker._forks._server is None and "something is wrong" in caplog.text
     finally:
         worker.close()
-    monkeypatch.setattr(fork_server, "library", lambda: None)
-    assert (
-        Worker(language, interpreter, Tier.NAMESPACES, LIMITS).run_program("4", b"print(4)", fork=True).stdout == "4\n"
-    )
-    assert "no C compiler" in caplog.text
+    bad = tmp_path / "bad.c"
+    bad.write_text("#include <not_there.h>\n")
+    monkeypatch.setattr(fork_server, "_SOURCE", bad)
+    for found, said in ((fork_server.library.__wrapped__, "not_there.h"), (lambda: None, "no C compiler")):
+        monkeypatch.setattr(fork_server, "library", found)
+        worker = Worker(language, interpreter, Tier.NAMESPACES, LIMITS)
+        assert worker.run_program("4", b"print(4)", fork=True).stdout == "4\n"
+        assert said in caplog.text
+
+
+def test_a_server_serves_a_process_with_many_descriptors_and_tells_why_it_was_killed(monkeypatch):
+    language, interpreter = LANGUAGES["lua"], LANGUAGES["lua"].find()
+    if interpreter is None or not forks():
+        pytest.skip("no lua interpreter or no C compiler here")
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most[1], 4096), most[1]))
+    worker = Worker(language, interpreter, Tier.NAMESPACES, LIMITS)
+    many = [os.open("/dev/null", os.O_RDONLY) for _ in range(1024)]
+    try:
+        assert worker.run_program("1", b"print(1)", fork=True).stdout == "1\n"
+        server = worker._forks._server
+        assert server is not None and server.usable
+        launch = worker._program("program.lua", b"while true do end", b"")
+        process = server.begin(dataclasses.replace(launch, memory_mib=64, cpu_s=5.0))
+        # The kernel's count can be asked for only while the server's control group is there.
+        monkeypatch.setattr(server.contained, "ran_out_of_memory", lambda: server.usable)
+        os.killpg(server.contained.process.pid, signal.SIGKILL)
+        assert process.exit_code(9.0) == 128 + signal.SIGKILL and process.ran_out_of_memory()
+        process.kill()
+    finally:
+        worker.close()
+        for descriptor in many:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+
+
+def test_which_racket_programs_fork_is_decided_at_once():
+    forking = LANGUAGES["racket"].forking
+    assert forking is not None
+    for text, forked in (
+        ("; a\n\n;;b ; c\n #lang racket/base\n", True),
+        ("; #lang racket\n1", False),
+        ("; " * 9999, False),
+    ):
+        assert bool(re.match(forking.programs, text)) is forked
 
 
 def test_other_tiers_and_cold_pools_do_not_fork():

@@ -253,7 +253,7 @@ LANGUAGE = Language(
     harness=_HARNESS,
     harness_argv=harness_argv,
     # The waiting interpreter configures its run time as these languages do.
-    forking=Forking("open", argv=_waiting_argv, programs=r"\s*(?:;[^\n]*\s+)*#lang racket(?:/base)?\s"),
+    forking=Forking("open", argv=_waiting_argv, programs=r"\s*(?:;[^\n]*\n\s*)*#lang racket(?:/base)?\s"),
     identity="(define (f x)\n  x)",
     identity_input='"Hello World"',
     identity_output='"Hello World"',
