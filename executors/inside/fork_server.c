@@ -127,17 +127,23 @@ static void require_forkable(void) {
 static struct {
     char name[64];
     int ends[2];
+    bool filled;
 } pipes[PIPES_MAX];
 
-/* A new pipe's end for one of the server's: which is known by its access mode, its partner by its name. */
-static int new_pipe_end(const char *name, int mode) {
+/* A new pipe's end for `descriptor`: which is known by its access mode, its partner by its name. The new pipe holds what
+   the server's does, such as the byte that makes a pipe a lock. */
+static int new_pipe_end(int descriptor, const char *name, int mode) {
     for (int i = 0; i < PIPES_MAX; i++) {
         if (pipes[i].name[0] == '\0') {
             must(!pipe2(pipes[i].ends, O_CLOEXEC), "pipe");
             snprintf(pipes[i].name, sizeof pipes[i].name, "%s", name);
         }
-        if (strcmp(pipes[i].name, name) == 0)
-            return dup(pipes[i].ends[mode == O_WRONLY]);
+        if (strcmp(pipes[i].name, name) != 0)
+            continue;
+        if (mode == O_RDONLY && !pipes[i].filled)
+            must(tee(descriptor, pipes[i].ends[1], 1 << 16, SPLICE_F_NONBLOCK) >= 0 || errno == EAGAIN, name);
+        pipes[i].filled |= mode == O_RDONLY;
+        return dup(pipes[i].ends[mode == O_WRONLY]);
     }
     errno = EMFILE;
     return -1;
@@ -178,7 +184,7 @@ static void renew(int descriptor) {
     if (new >= 0)
         ; /* the interpreter's copy of a stream */
     else if (strncmp(target, "pipe:", 5) == 0)
-        new = new_pipe_end(target, flags & O_ACCMODE);
+        new = new_pipe_end(descriptor, target, flags & O_ACCMODE);
     else if (strcmp(target, "anon_inode:[eventfd]") == 0)
         new = eventfd(0, EFD_CLOEXEC);
     else if (strcmp(target, "anon_inode:[eventpoll]") == 0)

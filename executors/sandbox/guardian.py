@@ -94,8 +94,9 @@ class Guardian:
         self._write("+", entry)
 
     def remove(self, entry: str) -> None:
-        """Remove an entry: it no longer exists."""
-        self._write("-", entry)
+        """Remove an entry that no longer exists; a group that does, since its memory is still being freed, stays."""
+        if not (entry.startswith("g") and os.path.isdir(entry[1:])):
+            self._write("-", entry)
 
     def close(self) -> None:
         """End the shell; it cleans up what is still listed."""

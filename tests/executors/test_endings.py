@@ -202,6 +202,7 @@ def test_guardian_ends_what_is_in_a_listed_group_though_it_is_not_listed_itself(
     guardian = Guardian()
     for path in cgroup.folders:
         guardian.add(group(path))
+        guardian.remove(group(path))
     threading.Thread(target=sleeper.wait).start()  # a zombie would keep its group
     guardian.close()
     assert sleeper.wait(5) == -signal.SIGKILL

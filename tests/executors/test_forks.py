@@ -68,7 +68,8 @@ LIKE_FRESH = {
     "julia": (
         "println(ARGS, PROGRAM_FILE, abspath(PROGRAM_FILE) == @__FILE__, pwd())\nprint(uppercase(read(stdin, String)))",
         "for line in eachline() println(length(line)) end\natexit(() -> println(\"bye\"))\nexit(3)",
-        "println(readline())\n@async println(\"task\")\nsleep(0.01)\nprintln(stderr, \"e\")\nsqrt(-1.0)",
+        "println(readline())\ntry run(`true`) catch e println(typeof(e)) end\n"
+        "@async println(\"task\")\nsleep(0.01)\nprintln(stderr, \"e\")\nsqrt(-1.0)",
         "f(x) = (",
         "write(\"f\", \"text\")\nprintln(read(\"f\", String))\nt = Timer(0.01)\nwait(t)\nprint(gcd(4, 6))",
     ),
