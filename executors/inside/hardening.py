@@ -16,6 +16,7 @@ import time
 _CLONE_NUMBER = {"x86_64": 56, "aarch64": 220}
 _CLONE_NEWPID = 0x20000000
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 1, 4, 22, 2
+_PR_GET_TID_ADDRESS = 40
 _CAPABILITY_VERSION_3 = 0x20080522
 REPLY_DESCRIPTOR = 4
 
@@ -42,9 +43,15 @@ class Limits:
 def clone(new_pid: bool) -> int:
     """Fork, with `new_pid` into a new PID namespace; returns 0 in the child. Raises OSError."""
     flags = signal.SIGCHLD | (_CLONE_NEWPID if new_pid else 0)
+    # Where the C library keeps the thread's number: with the parent's, a lock of this thread would open to another.
+    number = ctypes.POINTER(ctypes.c_int)()
+    LIBC.prctl(_PR_GET_TID_ADDRESS, ctypes.addressof(number), 0, 0, 0)
+    known = bool(number) and number[0] == os.getpid()
     ctypes.pythonapi.PyOS_BeforeFork()
     pid = LIBC.syscall(_CLONE_NUMBER[platform.machine()], flags, 0, 0, 0, 0)
     if pid == 0:
+        if known:
+            number[0] = os.getpid()
         ctypes.pythonapi.PyOS_AfterFork_Child()
         return 0
     ctypes.pythonapi.PyOS_AfterFork_Parent()

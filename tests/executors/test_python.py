@@ -212,3 +212,21 @@ def test_canonical_program_folds_layout_only():
         "def f(x):\n  if x:\n    return 1\n    return 2"
     )
     assert canonical_program("def f(:") == "def f ( :" or canonical_program("def f(:") == "def f(:"
+
+
+LOCK = """
+import ctypes, threading
+def f(x):
+    c, kind, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64), ctypes.create_string_buffer(64)
+    c.pthread_mutexattr_init(kind), c.pthread_mutexattr_settype(kind, 1), c.pthread_mutex_init(lock, kind)
+    c.pthread_mutex_lock(lock)
+    taken = []
+    thread = threading.Thread(target=lambda: taken.append(c.pthread_mutex_trylock(lock) == 0))
+    thread.start()
+    thread.join()
+    return taken
+"""
+
+
+def test_a_recursive_lock_of_one_thread_is_closed_to_another(pool):
+    assert run(pool, LOCK, "1").values == ("[False]",)
