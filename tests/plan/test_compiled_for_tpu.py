@@ -112,7 +112,7 @@ def test_weights_are_cast_before_they_are_gathered(planned):
         ),
         (["--config.model.path=weights/Unknown-1B"], "Unknown-1B"),
         (
-            ["--config.mesh.tensor=1", "--config.sampler.slots=24"],
+            ["--config.mesh.sampler_tensor=1", "--config.sampler.slots=24"],
             "sampler.slots=24 is not a multiple of data x fsdp = 1 x 16; choose 32",
         ),
     ],

@@ -49,10 +49,17 @@ sub f {
 }
 """
 
-# A call is recorded with its context, which a subroutine can tell.
+# A call is recorded with its context, which a subroutine can tell. The tests keep the pragmas of the program: without
+# `use strict`, what is no reference would be an empty one.
 _REPLAY = """{{program}}
 ;
 package main;
+sub azr_tests {
+{{tests}}
+;
+!$INC{'Test/More.pm'} || Test::More->builder->is_passing or die 'a test of Test::More failed';
+}
+{
 no strict; no warnings;
 use Storable ();
 our $azr_inside = 0;
@@ -65,11 +72,6 @@ push @azr_calls, [wantarray ? 1 : 0, Storable::dclone([@_])];
 local $main::azr_inside = 1;
 return $azr_real->(@_);
 };
-sub azr_tests {
-{{tests}}
-;
-!$INC{'Test/More.pm'} || Test::More->builder->is_passing or die 'a test of Test::More failed';
-}
 azr_tests() if !$azr_count;
 *main::f = sub {
 my ($azr_value) = @_;
@@ -79,6 +81,7 @@ return 1 if @azr_calls < $azr_count;
 azr_tests();
 return $azr_at == $azr_count ? 1 : 0;
 };
+}
 """
 _CALL = """do {
 my $azr = {{arguments}};
