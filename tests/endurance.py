@@ -109,6 +109,11 @@ class FakeSession:
         return not self._waiting
 
     @property
+    def free(self) -> int:
+        """Any number of requests has room."""
+        return 1
+
+    @property
     def metrics(self) -> SessionMetrics:
         """Nothing was computed."""
         return SessionMetrics()

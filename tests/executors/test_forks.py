@@ -228,8 +228,8 @@ def test_a_killed_server_is_replaced_and_one_that_fails_is_not_used(caplog, monk
     bad = tmp_path / "bad.c"
     bad.write_text("#include <not_there.h>\n")
     monkeypatch.setattr(fork_server, "_SOURCE", bad)
-    for found, said in ((fork_server.library.__wrapped__, "not_there.h"), (lambda: None, "no C compiler")):
-        monkeypatch.setattr(fork_server, "library", found)
+    for library, said in ((fork_server.library.__wrapped__, "not_there.h"), (lambda: None, "no C compiler")):
+        monkeypatch.setattr(fork_server, "library", library)
         worker = Worker(language, interpreter, Tier.NAMESPACES, LIMITS)
         assert worker.run_program("4", b"print(4)", fork=True).stdout == "4\n"
         assert said in caplog.text
