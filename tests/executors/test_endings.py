@@ -107,7 +107,10 @@ def sandbox_mounts() -> list[str]:
 
 
 @pytest.mark.parametrize("tier", ["namespaces", "landlock"])
-@pytest.mark.parametrize(("cold", "kind"), [(False, "evaluate"), (True, "evaluate"), (True, "program")])
+@pytest.mark.parametrize(
+    ("cold", "kind"),
+    [(False, "evaluate"), pytest.param(True, "evaluate", marks=pytest.mark.ci), (True, "program")],
+)
 def test_nothing_outlives_a_killed_parent(cold, kind, tier, tmp_path):
     if probe(Tier[tier.upper()]).fault:
         pytest.skip(f"this machine does not give the tier {tier}")

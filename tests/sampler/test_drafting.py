@@ -132,6 +132,7 @@ def test_what_ends_a_response_may_be_within_a_draft(world, reason):
     assert reason in {rollout.stop_reason for rollout in got.values()}
 
 
+@pytest.mark.ci
 def test_the_tokens_follow_the_models_distribution(world):
     """Chi-square of each token's place in the running sum of the model's probabilities, the draft's token first."""
     requests = [Request(f"r{i}", prompt(i % 3, 6) * 3, 60, 0.4) for i in range(40)]
