@@ -173,8 +173,10 @@ def _engine(
 ) -> Engine:
     options = {"compute_dtype": jnp.dtype(compute_dtype), "remat": remat, "attention_kernel": attention}
     graphdef, shapes = abstract(model_config, mesh=mesh, **options)
-    config = model_config.with_heads_for(sampler_mesh.shape["tensor"])
-    served = (abstract(config, mesh=sampler_mesh, **options)[0], config, sampler_mesh)
+    served = (graphdef, model_config, mesh)
+    if sampler_mesh is not mesh:
+        config = model_config.with_heads_for(sampler_mesh.shape["tensor"])
+        served = (abstract(config, mesh=sampler_mesh, **options)[0], config, sampler_mesh)
     return Engine(source, model_config, tokenizer, mesh, graphdef, served, shapes, options["compute_dtype"], remat)
 
 

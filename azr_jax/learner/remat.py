@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from azr_jax.config import Config, LearnerSettings, ModelSettings
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.cudnn_attention import MOST_SEGMENTS
-from azr_jax.model.sharding import least_of_hosts
+from azr_jax.model.sharding import least_of_hosts, row_parts
 
 AUTO = "auto"
 # The policy that recomputes least comes first. "dots" keeps more than "gate" and recomputes attention; "none" keeps
@@ -78,7 +78,7 @@ def choose(
         return "full"
     if not device_bytes:
         device_bytes = 2**20 * least_of_hosts(jax.local_devices()[0].memory_stats()["bytes_limit"] // 2**20)
-    groups = mesh.shape["data"] * mesh.shape["fsdp"]
+    groups = row_parts(mesh)
     rows = max(1, (settings.rows_per_microbatch or groups) // groups)
     sizes = (rows, mesh.shape["fsdp"], mesh.shape["tensor"])
     itemsize = jnp.dtype(asked.compute_dtype).itemsize

@@ -27,7 +27,7 @@ from azr_jax.learner.objective import Experience
 from azr_jax.learner.packing import Batch, empty_rows, take_rows
 from azr_jax.learner.state import TrainState, decay_mask, init_state, state_shardings
 from azr_jax.model import attention_check
-from azr_jax.model.sharding import HOST_MEMORY, batch_sharding, check_batch, replicated
+from azr_jax.model.sharding import HOST_MEMORY, batch_sharding, check_batch, replicated, row_parts
 
 
 def make_learner(
@@ -67,7 +67,7 @@ class Learner:
             attention_check.errors(model.config, model.compute_dtype, model.attention_kernel)
         # With remat="none" there is memory for a second gradient. Layer by layer, every layer's cast copy would stay.
         self._adds_in_place = model.remat != "none"
-        self.rows_per_microbatch = settings.rows_per_microbatch or mesh.shape["data"] * mesh.shape["fsdp"]
+        self.rows_per_microbatch = settings.rows_per_microbatch or row_parts(mesh)
         check_batch(self.rows_per_microbatch, mesh, "learner.rows_per_microbatch")
         initialise = functools.partial(init_state, config=model.config, settings=settings, dtype=model.compute_dtype)
         self.abstract_state: TrainState = jax.eval_shape(initialise, shapes)
