@@ -92,14 +92,14 @@ class Forking:
     """How a started interpreter forks for each test of a whole program (sandbox/fork_server.py).
 
     point: where it waits for a program: "start", before its own main function; "open", when it opens the program's
-    file; "read", when it reads the file's first line; "exec": a small process waits, and each fork of it starts the
-    interpreter. threads: how many threads it may have there; a fork has the first alone. argv: from interpreter and
-    file to the argv of the interpreter that waits, if it is not that of program_argv. programs: a regular expression
-    (never exponential) that the beginning of a program must match; any other one starts an interpreter for each test.
+    file; "read", when it reads the file's first line; "peek", when it reads the file a second time, after a first look
+    that finds a blank; "exec": a small process waits, and each fork of it starts the interpreter. argv: from
+    interpreter and file to the argv of the interpreter that waits, if it is not that of program_argv. programs: a
+    regular expression (never exponential) that the beginning of a program must match; any other one starts an
+    interpreter for each test.
     """
 
     point: str
-    threads: int = 1
     argv: Callable[[Interpreter, str], Sequence[str]] | None = None
     programs: str = ""
 

@@ -15,6 +15,8 @@
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <poll.h>
+#include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -24,14 +26,17 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The oldest version of the symbol: a private root may hold a C library from before it moved into libc (2.34). */
@@ -45,16 +50,19 @@ __asm__(".symver dlsym, dlsym@GLIBC_2.17");
 #define FOLDERS_MAX 8
 #define DESCRIPTORS_MAX 256
 #define PIPES_MAX 8
+#define THREADS_MAX 16
+#define PARK 33 /* the C library's own second signal: no thread blocks it */
+#define TIMERS_MAX 4
 enum { STDIN, STDOUT, STDERR, SOURCE, PASSED };
 
 struct request {
     uint64_t memory_bytes, cpu_s, file_bytes, folder_bytes;
 };
 
-static int threads_allowed;
 static bool waiting;          /* whether the fork point is still to come */
 static int host = -1;         /* the host's socket */
-static int program_file = -1; /* at the fork point "read": the program's descriptor, open before anything is read */
+static int program_file = -1; /* the program's descriptor, where it is open before anything is read */
+static bool peeked;           /* at the fork point "peek": whether the first read was */
 static char point[8], program[256], folder[256];
 static struct sock_filter filter[FILTER_MAX];
 static unsigned short filter_length;
@@ -99,28 +107,121 @@ static ssize_t receive(struct request *request, int passed[PASSED]) {
     return length;
 }
 
-/* A fork copies one thread alone, and shares some memory. */
+/* Whether a thread of this process waits for something. */
+static bool sleeps(const char *thread) {
+    char path[300], state = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%s/stat", thread);
+    FILE *file = fopen(path, "re");
+    must(file != NULL, path);
+    bool known = fscanf(file, "%*d (%*[^)]) %c", &state) == 1;
+    fclose(file);
+    return known && state == 'S';
+}
+
+/* The interpreter's other threads. In the server each waits in a signal's handler; a child makes them anew, with the
+   memory that they had, and they return from it. */
+static struct thread {
+    int *number;   /* where the C library keeps it */
+    void *storage; /* the thread's own variables */
+    jmp_buf place;
+    char stack[4096] __attribute__((aligned(16))); /* from its start in a child until it is at its place */
+} threads[THREADS_MAX];
+static int parking, parked;
+
+static void park(int number) {
+    int error = errno, mine = __atomic_fetch_add(&parking, 1, __ATOMIC_SEQ_CST);
+    struct thread *own = &threads[mine];
+    own->storage = __builtin_thread_pointer();
+    if (prctl(PR_GET_TID_ADDRESS, &own->number, 0, 0, 0) || _setjmp(own->place)) {
+        errno = error;
+        return;
+    }
+    __atomic_fetch_add(&parked, 1, __ATOMIC_SEQ_CST);
+    for (;;)
+        pause();
+    (void)number;
+}
+
+#if defined(__x86_64__) /* where a handler returns to; others have it in the kernel */
+__asm__(".text\nend_of_handler:\n\tmov $15, %eax\n\tsyscall\n");
+void end_of_handler(void) __attribute__((visibility("hidden")));
+enum { HAS_END = 0x04000000 };
+#else
+#define end_of_handler NULL
+enum { HAS_END = 0 };
+#endif
+
+/* sigaction for PARK, which the C library refuses. */
+static void on_park(void (*handler)(int)) {
+    struct {
+        void (*handler)(int);
+        unsigned long flags;
+        void (*end)(void);
+        uint64_t mask;
+    } action = {handler, SA_RESTART | HAS_END, end_of_handler, ~0ULL};
+    must(!syscall(SYS_rt_sigaction, PARK, &action, NULL, sizeof action.mask), "rt_sigaction");
+}
+
+/* Stops all other threads, once they sleep: one that runs may hold a lock that this one needs. */
+static void park_threads(void) {
+    const struct timespec moment = {0, 1000000};
+    pid_t numbers[THREADS_MAX];
+    int count = 0, awake = 1;
+    for (int tries = 0; awake > 0 && tries < 5000; tries++) {
+        count = awake = 0;
+        DIR *tasks = opendir("/proc/self/task");
+        must(tasks != NULL, "/proc/self/task");
+        for (struct dirent *entry; (entry = readdir(tasks)) != NULL;) {
+            pid_t number = atoi(entry->d_name);
+            if (number == 0 || number == syscall(SYS_gettid))
+                continue;
+            errno = EMFILE;
+            must(count < THREADS_MAX, "threads at the fork point");
+            numbers[count++] = number;
+            awake += !sleeps(entry->d_name);
+        }
+        closedir(tasks);
+        if (awake > 0)
+            nanosleep(&moment, NULL);
+    }
+    on_park(park);
+    for (int i = 0; i < count; i++)
+        must(!syscall(SYS_tgkill, getpid(), numbers[i], PARK), "tgkill");
+    for (int tries = 0; __atomic_load_n(&parked, __ATOMIC_SEQ_CST) < count && tries < 5000; tries++)
+        nanosleep(&moment, NULL);
+    errno = ETIMEDOUT;
+    must(awake == 0 && parked == count, "its threads do not rest at the fork point");
+}
+
+static int resume(void *thread) {
+    _longjmp(((struct thread *)thread)->place, 1);
+}
+
+static void resume_threads(void) {
+    const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |
+                      CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+    on_park(SIG_DFL);
+    for (struct thread *own = threads; own < threads + parked; own++)
+        must(clone(resume, own->stack + sizeof own->stack, flags, own, own->number, own->storage, own->number) > 0,
+             "a thread");
+}
+
+/* A fork shares some memory, and some is kept out of it. */
 static void require_forkable(void) {
-    int threads = 0;
-    DIR *tasks = opendir("/proc/self/task");
-    must(tasks != NULL, "/proc/self/task");
-    for (struct dirent *entry; (entry = readdir(tasks)) != NULL;)
-        threads += entry->d_name[0] != '.';
-    closedir(tasks);
     FILE *maps = fopen("/proc/self/maps", "re");
     char line[512], access[5];
+    unsigned long from, to;
     must(maps != NULL, "/proc/self/maps");
     while (fgets(line, sizeof line, maps) != NULL) {
-        if (sscanf(line, "%*s %4s", access) == 1 && access[1] == 'w' && access[3] == 's') {
+        if (sscanf(line, "%lx-%lx %4s", &from, &to, access) != 3)
+            continue;
+        if (access[1] == 'w' && access[3] == 's') {
             say("E it shares memory at the fork point: %s", line);
             _exit(71);
         }
+        madvise((void *)from, to - from, MADV_DOFORK); /* V8 keeps its heap out of forks; the kernel's own maps refuse */
     }
     fclose(maps);
-    if (threads > threads_allowed) {
-        say("E it has %d threads at the fork point", threads);
-        _exit(71);
-    }
 }
 
 /* Pipes of the server and those that a child has in their place. */
@@ -276,6 +377,55 @@ static void die_first(void) {
     close(file);
 }
 
+static struct timespec reached[2]; /* when the fork point was, by these clocks */
+static const clockid_t clocks[] = {CLOCK_MONOTONIC, CLOCK_BOOTTIME};
+static const char *clock_names[] = {"monotonic", "boottime"};
+
+static void read_clocks(struct timespec times[2]) {
+    for (int i = 0; i < 2; i++)
+        must(!clock_gettime(clocks[i], &times[i]), clock_names[i]);
+}
+
+/* The time since the interpreter's start goes on from the fork point, as in a fresh process: Node tells it. A kernel
+   without time namespaces (before 5.6) leaves it. */
+static void continue_clocks(void) {
+    struct timespec now[2];
+    char text[128];
+    int length = 0;
+    if (unshare(CLONE_NEWTIME)) {
+        must(errno == EINVAL, "a time namespace");
+        return;
+    }
+    read_clocks(now);
+    for (int i = 0; i < 2; i++) {
+        long long waited = (now[i].tv_sec - reached[i].tv_sec) * 1000000000LL + now[i].tv_nsec - reached[i].tv_nsec;
+        long long back = -waited / 1000000000 - (waited % 1000000000 > 0), rest = -waited - back * 1000000000;
+        length += snprintf(text + length, sizeof text - length, "%s %lld %lld\n", clock_names[i], back, rest);
+    }
+    int offsets = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+    must(offsets >= 0 && write(offsets, text, length) == length, "the time namespace's offsets");
+    int space = open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+    must(space >= 0 && !setns(space, CLONE_NEWTIME), "entering a time namespace");
+    close(offsets);
+    close(space);
+}
+
+/* Timers of the interpreter at the fork point, which a fork has not. */
+static struct {
+    clockid_t clock;
+    struct sigevent event;
+    timer_t timer;
+} timers[TIMERS_MAX];
+static int timer_count;
+
+/* They get the same numbers as before: the kernel counts them by process. */
+static void make_timers(void) {
+    for (int i = 0; i < timer_count; i++) {
+        timer_t timer;
+        must(!timer_create(timers[i].clock, &timers[i].event, &timer) && timer == timers[i].timer, "timer_create");
+    }
+}
+
 /* What Python does in a child of os.fork; its `random` seeds itself again, if it was loaded before the program. */
 static void tell_python(void) {
     int (*lock)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "PyGILState_Ensure");
@@ -286,6 +436,21 @@ static void tell_python(void) {
         forked();
         unlock(state);
     }
+}
+
+/* Else Math.random had the same numbers in all children. */
+static void seed_v8(void) {
+    void *(*isolate)(void) = (void *(*)(void))dlsym(RTLD_DEFAULT, "_ZN2v87Isolate10GetCurrentEv");
+    if (isolate == NULL)
+        return;
+    void *(*generator)(void *) = (void *(*)(void *))dlsym(
+        RTLD_DEFAULT, "_ZN2v88internal7Isolate23random_number_generatorEv");
+    void (*set)(void *, int64_t) = (void (*)(void *, int64_t))dlsym(
+        RTLD_DEFAULT, "_ZN2v84base21RandomNumberGenerator7SetSeedEl");
+    int64_t seed;
+    errno = ENOSYS;
+    must(generator != NULL && set != NULL && getrandom(&seed, sizeof seed, 0) == sizeof seed, "V8's random numbers");
+    set(generator(isolate()), seed);
 }
 
 /* Makes a new child the process that runs one program. */
@@ -311,9 +476,13 @@ static void become(const struct request *request, const int passed[PASSED]) {
         close(passed[i]);
     die_first();
     renew_all(); /* while /proc can be written: a JIT writes its own memory through it */
+    continue_clocks();
     close_proc();
-    if (strcmp(point, "open") == 0)
+    make_timers();
+    if (strcmp(point, "open") == 0) {
         tell_python();
+        seed_v8();
+    }
     limit(RLIMIT_AS, request->memory_bytes, "memory limit");
     limit(RLIMIT_CPU, request->cpu_s, "processor limit");
     limit(RLIMIT_FSIZE, request->file_bytes, "file limit");
@@ -323,8 +492,8 @@ static void become(const struct request *request, const int passed[PASSED]) {
     struct sock_fprog filters = {filter_length, filter};
     say("S"); /* with it the kernel tells the host this process' number */
     must(!fcntl(host, F_SETFD, FD_CLOEXEC), "close on exec");
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filters, 0, 0))
-        fail("seccomp");
+    must(!prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filters, 0, 0), "seccomp");
+    resume_threads(); /* they get its limits and its filter */
     close(host);
 }
 
@@ -352,9 +521,11 @@ static void watch(pid_t child, int child_descriptor) {
 /* Answers the host's requests; returns in each child, and never in the server itself. */
 static void serve(void) {
     waiting = false;
+    park_threads();
     require_forkable();
     must(!prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable");
     must(!prctl(PR_GET_TID_ADDRESS, &thread_number, 0, 0, 0) && *thread_number == syscall(SYS_gettid), "thread number");
+    read_clocks(reached);
     say("R");
     for (;;) {
         struct request request;
@@ -384,11 +555,11 @@ static void read_filter(const char *path) {
     close(file);
 }
 
-/* AZR_FORK_SERVER: the socket's number, the fork point, how many threads the server may have, the program's path. */
+/* AZR_FORK_SERVER: the socket's number, the fork point, the program's path. */
 __attribute__((constructor)) static void begin(int count, char **argv) {
     const char *settings = getenv("AZR_FORK_SERVER"), *path = getenv("AZR_CHILD_FILTER");
     int number;
-    if (settings == NULL || path == NULL || sscanf(settings, "%d %7s %d %255s", &number, point, &threads_allowed, program) != 4)
+    if (settings == NULL || path == NULL || sscanf(settings, "%d %7s %255s", &number, point, program) != 3)
         return;
     host = number;
     snprintf(folder, sizeof folder, "%s", program);
@@ -424,6 +595,12 @@ static void before_open(const char *path) {
         serve();
 }
 
+static int opened(const char *path, int file) {
+    if (is_program(path) && file >= 0)
+        program_file = file;
+    return file;
+}
+
 #define MODE_OF(flags, mode)                                                                                           \
     mode_t mode = 0;                                                                                                   \
     if (flags & (O_CREAT | __O_TMPFILE)) {                                                                             \
@@ -440,7 +617,7 @@ static void before_open(const char *path) {
         if (real == NULL)                                                                                              \
             real = next(#name);                                                                                        \
         before_open(path);                                                                                             \
-        return real(path, flags, mode);                                                                                \
+        return opened(path, real(path, flags, mode));                                                                  \
     }
 
 #define OPENAT(name)                                                                                                   \
@@ -450,7 +627,7 @@ static void before_open(const char *path) {
         if (real == NULL)                                                                                              \
             real = next(#name);                                                                                        \
         before_open(path);                                                                                             \
-        return real(at, path, flags, mode);                                                                            \
+        return opened(path, real(at, path, flags, mode));                                                              \
     }
 
 #define FOPEN(name)                                                                                                    \
@@ -460,8 +637,8 @@ static void before_open(const char *path) {
             real = next(#name);                                                                                        \
         before_open(path);                                                                                             \
         FILE *file = real(path, mode);                                                                                 \
-        if (is_program(path) && file != NULL)                                                                          \
-            program_file = fileno(file);                                                                               \
+        if (file != NULL)                                                                                              \
+            opened(path, fileno(file));                                                                                \
         return file;                                                                                                   \
     }
 
@@ -476,6 +653,36 @@ char *fgets(char *line, int size, FILE *file) {
         real = next("fgets");
     before_read(file);
     return real(line, size, file);
+}
+
+/* Ruby reads once to see whether the file begins with "#!", loads its libraries and then reads on. The first read gets a
+   blank, before which no program that forks begins with what has to be a line's first word (`Forking.programs`). */
+ssize_t read(int file, void *buffer, size_t size) {
+    static ssize_t (*real)(int, void *, size_t);
+    if (real == NULL)
+        real = next("read");
+    if (waiting && file == program_file && size > 0 && strcmp(point, "peek") == 0) {
+        if (!peeked) {
+            peeked = true;
+            *(char *)buffer = ' ';
+            return 1;
+        }
+        serve();
+    }
+    return real(file, buffer, size);
+}
+
+int timer_create(clockid_t clock, struct sigevent *restrict event, timer_t *restrict timer) {
+    static int (*real)(clockid_t, struct sigevent *restrict, timer_t *restrict);
+    if (real == NULL)
+        real = next("timer_create");
+    int result = real(clock, event, timer);
+    if (waiting && result == 0 && event != NULL && timer_count < TIMERS_MAX) {
+        timers[timer_count].clock = clock;
+        timers[timer_count].event = *event;
+        timers[timer_count++].timer = *timer;
+    }
+    return result;
 }
 
 OPEN(open)

@@ -35,14 +35,13 @@ def argv(launch: Launch, filter_fd: int, file_fds: Sequence[int], info_fd: int, 
     if path is None:
         raise FileNotFoundError("bwrap is not installed: install the package bubblewrap")
     folder = PROGRAM_DIR if launch.runs_file else HARNESS_DIR
-    serves = launch.mode in (Mode.SERVE, Mode.FORK)
-    arguments = [path, *_namespace_arguments(serves), *_mount_arguments(launch, file_fds)]
+    arguments = [path, *_namespace_arguments(launch.mode), *_mount_arguments(launch, file_fds)]
     # A setuid bubblewrap loses its LD_* variables.
     for name, value in environment(launch, FILTER_PATH, INSIDE_DIR).items():
         if name.startswith("LD_"):
             arguments += ["--setenv", name, value]
     if launch.library is not None and launch.forking is not None:
-        settings = f"{fork_fd} {launch.forking.point} {launch.forking.threads} {PROGRAM_DIR}/{launch.source_name}"
+        settings = f"{fork_fd} {launch.forking.point} {PROGRAM_DIR}/{launch.source_name}"
         arguments += ["--setenv", "LD_PRELOAD", str(launch.library), "--setenv", "AZR_FORK_SERVER", settings]
     return [
         *arguments,
@@ -55,11 +54,16 @@ def argv(launch: Launch, filter_fd: int, file_fds: Sequence[int], info_fd: int, 
     ]
 
 
-def _namespace_arguments(serve: bool) -> list[str]:
+def _namespace_arguments(mode: Mode) -> list[str]:
     arguments = ["--unshare-user", "--unshare-all", "--hostname", "sandbox", "--uid", "1000", "--gid", "1000"]
     arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    # A serving harness makes PID namespaces. A single process is PID 1 itself, as a served child is.
-    return [*arguments, *(("--cap-add", "CAP_SYS_ADMIN") if serve else ("--as-pid-1",))]
+    # What serves makes PID namespaces, and a fork server time namespaces too.
+    if mode in (Mode.SERVE, Mode.FORK):
+        arguments += ["--cap-add", "CAP_SYS_ADMIN"]
+    if mode is Mode.FORK:
+        arguments += ["--cap-add", "CAP_SYS_TIME"]
+    # A single process is PID 1 itself, as a served child is. An interpreter may have asked for its number when it forks.
+    return arguments if mode is Mode.SERVE else [*arguments, "--as-pid-1"]
 
 
 def _mount_arguments(launch: Launch, file_fds: Sequence[int]) -> list[str]:

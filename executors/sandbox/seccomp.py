@@ -24,6 +24,7 @@ _LD_ABS, _JA, _JEQ, _JGE, _JSET, _RET, _AND = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
 CLONE_THREAD = 0x00010000
 CLONE_NEWPID = 0x20000000
 _CLONE_NEWNS = 0x00020000
+_CLONE_NEWTIME = 0x00000080
 # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWNET
 _OTHER_NAMESPACES = _CLONE_NEWNS | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x40000000
 # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND, and the bit that O_TMPFILE adds to O_DIRECTORY
@@ -233,13 +234,16 @@ def _finish(rules: Rules) -> bytes:
 def worker_filter(mounts: bool = False) -> bytes:
     """For a serving harness: no sockets, tracing, mounts, keys; new PID namespaces are the only ones allowed.
 
-    With `mounts` mount namespaces and mounts are too: its children get folders of their own.
+    With `mounts` mount namespaces and mounts are too: its children get folders of their own, and clocks.
     """
     rules = Rules(_machine())
     others = _OTHER_NAMESPACES & ~_CLONE_NEWNS if mounts else _OTHER_NAMESPACES
     rules.add("clone", _by_value(0, _JSET, (others,), _error(errno.EPERM), _ALLOW))
-    for name in ("mount", "umount2") if mounts else ():
-        rules.add(name, (_return(_ALLOW),))
+    if mounts:
+        for name in ("mount", "umount2"):
+            rules.add(name, (_return(_ALLOW),))
+        for name, argument in (("unshare", 0), ("setns", 1)):
+            rules.add(name, _by_value(argument, _JEQ, (_CLONE_NEWTIME,), _ALLOW, _error(errno.EPERM)))
     return _finish(rules)
 
 

@@ -80,8 +80,32 @@ LIKE_FRESH = {
         "const lines = require('readline').createInterface({ input: process.stdin });\n"
         "lines.on('line', (line) => console.log(line));\nlines.on('close', () => Promise.reject(new Error('no')));",
         "const x = (",
+        "const { Worker, isMainThread, parentPort } = require('worker_threads');\n"
+        "if (isMainThread) new Worker(__filename).on('message', (text) => console.log(text));\n"
+        "else parentPort.postMessage('from a thread');",
+        # What Node's own threads do, and those of its C library: files, keys, compression, garbage.
+        "require('fs').promises.readFile(__filename).then((data) => console.log(data.length > 9));\n"
+        "require('crypto').pbkdf2('a', 'b', 9, 8, 'sha1', (_, key) => setTimeout(() => console.log(key), 50));\n"
+        "require('zlib').gzip('x', (_, data) => setTimeout(() => console.log(data.length), 100));\n"
+        "const many = []; for (let i = 0; i < 1e6; i++) many.push({ i }); console.log(many.length);",
+        # The clock since the start, waiting, and signals to itself.
+        "const begin = performance.now();\nconsole.log(begin < 2000, process.uptime() < 2);\n"
+        "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 30);\n"
+        "console.log(performance.now() - begin > 29);\nprocess.kill(process.pid, 'SIGTERM');\n"
+        "try { require('child_process').execSync('true'); } catch (error) { console.log(error.code); }",
+        "const f = (n) => n ? f(n - 1) + 1 : 0;\ntry { f(1e6); } catch (error) { console.log(error.name); }\n"
+        "WebAssembly.compile(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0])).then(() => process.abort());",
     ),
-    "ruby": ("p ARGV, $0, __FILE__ == $0, $stdin.read, Process.pid\nat_exit { print 'bye' }\nraise 'no'", "exit 3"),
+    "ruby": ("p ARGV, $0, __FILE__ == $0, $stdin.read, Process.pid\nat_exit { print 'bye' }\nraise 'no'", "exit 3",
+        # Its threads and timers; the file's end as data; what has to be a line's first word.
+        "require 'timeout'\nq = Queue.new\nThread.new { 3.times { |i| q << i; sleep 0.01 }; q << nil }\n"
+        "while (x = q.pop) do p x end\nbegin Timeout.timeout(0.05) { loop {} } rescue p $!.class end\n"
+        "p (1..3).map { |i| Thread.new { (1..99999).sum { |k| k % i } } }.map(&:value)\n"
+        "trap('USR1') { puts 'got' }\nProcess.kill('USR1', $$)\nsleep 0.05\nbegin fork rescue p $!.class end",
+        "# frozen_string_literal: true\nbegin 'a' << 'b' rescue p $!.class end\n"
+        "p __LINE__, __dir__, caller, binding.local_variables, DATA.read\n__END__\ntext\n",
+        "=begin\ntext\n=end\nputs 5", "#!/usr/bin/ruby -w\np $VERBOSE", "\ufeffputs 6", "__END__\n", "",
+        "p Gem::VERSION\nrequire 'json'\nputs JSON.dump([1])\nreturn\nputs 7", "puts 8\nputs(\n"),
     "perl": ('print "@ARGV $0 $$ ", join("|", <STDIN>), "\\n";\nEND { print "bye" }\ndie "no\\n";', "exit 3"),
     "php": ("<?php print_r($argv); echo stream_get_contents(STDIN), getmypid(), getcwd();\nthrow new Exception('no');",
             "<?php register_shutdown_function(function () { echo 'bye'; });\nexit(3);"),

@@ -79,7 +79,7 @@ LANGUAGE = Language(
     harness_argv=harness_argv,
     program_argv=lambda interpreter, file: [*interpreter.argv, *_FLAGS, file],
     # The second thread waits for signals from outside, of which a whole program gets none.
-    forking=Forking("open", threads=2),
+    forking=Forking("open"),
     identity="function f(x)\n    return x\nend",
     identity_input='"Hello World"',
     identity_output='"Hello World"',

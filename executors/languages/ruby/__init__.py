@@ -1,4 +1,4 @@
-"""Ruby: `ruby`, started afresh for each program, without RubyGems. Tested with 3.1.2.
+"""Ruby: `ruby`, started afresh for each evaluated program, without RubyGems. Tested with 3.1.2.
 
 Programs are files as `ruby FILE` runs them; f is a method of the main object, called with positional and keyword
 arguments. The standard library is available, with those of Ruby's bundled gems that programs use; `set` is
@@ -46,6 +46,9 @@ _ATOM = (
     rf"|{PLAIN_FLOAT})"
 )
 
+# The file's first byte that a waiting interpreter sees is a blank: what means something in the first column stays away.
+_FORKED = r"(?!=begin|__END__|#!|\xef\xbb\xbf)"
+
 LANGUAGE = Language(
     name="ruby",
     full_name="Ruby",
@@ -61,7 +64,7 @@ LANGUAGE = Language(
         memory_overhead_mib=_OVERHEAD_MIB,
         memory_errors=(),
     ),
-    forking=Forking("start"),
+    forking=Forking("peek", programs=_FORKED),
     identity="def f(x)\n  x\nend",
     identity_input='"Hello World"',
     identity_output='"Hello World"',
