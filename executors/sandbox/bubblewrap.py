@@ -62,7 +62,7 @@ def _namespace_arguments(mode: Mode) -> list[str]:
         arguments += ["--cap-add", "CAP_SYS_ADMIN"]
     if mode is Mode.FORK:
         arguments += ["--cap-add", "CAP_SYS_TIME"]
-    # A single process is PID 1 itself, as a served child is. An interpreter may have asked for its number when it forks.
+    # A single process is PID 1 itself, as a served child is; an interpreter may ask for its number before it forks.
     return arguments if mode is Mode.SERVE else [*arguments, "--as-pid-1"]
 
 
