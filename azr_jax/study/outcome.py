@@ -17,6 +17,7 @@ from azr_jax.report import runs
 from azr_jax.report.figures import scores_of
 from azr_jax.report.tables import Counts, heldout_rows
 from azr_jax.study.grid import Cell, made_by, name_of
+from azr_jax.workdir.settings import binding
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -169,8 +170,7 @@ def merged(files: Iterable[Path], configs: Mapping[str, Config]) -> dict[str, Re
             if result.name not in configs:
                 continue
             settings = made_by(configs[result.name])
-            if result.settings != settings:
-                differing = sorted(set(result.settings) ^ set(settings))
+            if differing := binding(sorted(set(result.settings) ^ set(settings)), scores=True):
                 raise ValueError(
                     f"{file}: {result.name} was run with other settings than the study has: {'; '.join(differing)};"
                     " leave the file out, or give the study those settings"

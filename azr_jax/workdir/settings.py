@@ -23,6 +23,8 @@ MAY_CHANGE = {
     "monitoring.": "what is watched",
     "mesh.": "how arrays are sharded: no more than rounding",
     "model.remat": "what is recomputed: no more than rounding",
+    "learner.rows_per_microbatch": "how much one call computes: no more than rounding",
+    "sampler.slots": "how many rows are decoded together: no more than rounding",
     "executor.workers": "how many programs run at a time",
     "evaluation.": "what is scored, not what is trained",
     "pretrain.": "no part of a run",

@@ -119,12 +119,15 @@ def test_runs_of_another_machine_are_merged_by_their_study_json(tmp_path):
     assert merged.keys() == {"racket/real/seed 0", "racket/real/seed 1"}
     assert merged["racket/real/seed 0"].after == 0.4, "the first file counts"
     assert outcome.to_json(list(merged.values())) == outcome.to_json([first, second])
+    sized = dataclasses.replace(first, settings=(*first.settings, "sampler.slots: 0 -> 7"))
+    mine.write_text(outcome.to_json([sized]))
+    assert outcome.merged([mine], configs) == {"racket/real/seed 0": sized}, "sizes of calls change no result"
     none = dataclasses.replace(first, acc=(math.nan,) * 3, late={"valid": math.nan})
     mine.write_text(outcome.to_json([none]))
     (read,) = outcome.from_json(mine)
     assert all(map(math.isnan, (*read.acc, read.late["valid"])))
-    mine.write_text(outcome.to_json([dataclasses.replace(first, settings=("steps: 500 -> 7",))]))
-    with pytest.raises(ValueError, match=r"mine.json: racket/real/seed 0 was run .*; steps: 500 -> 7"):
+    mine.write_text(outcome.to_json([dataclasses.replace(first, settings=("learner.lr: 1 -> 7",))]))
+    with pytest.raises(ValueError, match=r"mine.json: racket/real/seed 0 was run .*learner.lr: 1 -> 7; "):
         outcome.merged([mine], configs)
     mine.write_text("[1]")
     with pytest.raises(ValueError, match=r"mine.json: not a study.json of this version"):

@@ -100,6 +100,7 @@ def test_every_setting_that_may_change_exists_and_a_study_binds_what_its_scores_
     for name in settings.MAY_CHANGE:
         assert any(key == name or (name.endswith(".") and key.startswith(name)) for key in known), name
     changed = ["steps: 1 -> 2", "evaluation.heldout: '' -> 'x'", "evaluation.every: 0 -> 1", "executor.workers: 0 -> 2"]
+    changed += ["learner.rows_per_microbatch: 0 -> 2", "sampler.slots: 0 -> 9"]
     bound = ["learner.lr: 1 -> 2", "executor.wall_s: 1 -> 2", "model.path: 'a' -> 'b'", "stepsize: 1 -> 2"]
     assert settings.binding([*changed, *bound]) == bound
     assert settings.binding([*changed, *bound], scores=True) == [changed[1], *bound]
