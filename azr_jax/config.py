@@ -248,6 +248,8 @@ class MonitoringSettings:
     stall_s: float
     alert_valid_below: float
     alert_acc_zero_above: float
+    alert_acc_one_above: float
+    alert_distinct_outputs_below: float
     alert_mismatch_above: float
     alert_prob_error_above: float
     alert_entropy_below: float

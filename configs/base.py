@@ -304,6 +304,8 @@ def get_config() -> ml_collections.ConfigDict:
             # Limits of the alerts on a step's metrics (azr_jax/monitor/alerts.py says what each means and what to try).
             "alert_valid_below": 0.05,  # share of valid proposals
             "alert_acc_zero_above": 0.95,  # P(acc=0)
+            "alert_acc_one_above": 0.95,  # P(acc=1)
+            "alert_distinct_outputs_below": 0.34,  # share of different values among those of a step's valid programs
             "alert_mismatch_above": 0.1,  # nats a token between sampler and trainer
             "alert_prob_error_above": 1.05,  # factor by which sampled probabilities are off on average
             "alert_entropy_below": 0.01,  # nats

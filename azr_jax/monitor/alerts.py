@@ -39,7 +39,10 @@ class _Cause:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Rule:
-    """`causes` are checked in order; `meaning` and `advice` apply if none of them holds."""
+    """`causes` are checked in order; `meaning` and `advice` apply if none of them holds.
+
+    LANGUAGE in `key` stands for each of the run's; the first that is off counts.
+    """
 
     name: str
     key: str
@@ -109,6 +112,26 @@ _RULES = (
         ),
     ),
     _Rule(
+        "all_solved",
+        "propose/acc_one",
+        lambda value, limit: value > limit.alert_acc_one_above,
+        lambda value, limit: f"P(acc=1) is {value:.1%}, over {limit.alert_acc_one_above:.1%}",
+        "every valid proposal is too easy: solvers have nothing to learn from it",
+        "reward.proposer='eq3', which pays for hard tasks; more selfplay.estimate_samples tell tasks apart",
+    ),
+    _Rule(
+        "same_outputs",
+        "propose/LANGUAGE/program/distinct_outputs",
+        lambda value, limit: value < limit.alert_distinct_outputs_below,
+        lambda value, limit: (
+            f"the valid programs gave few different values: {value:.1%}, under {limit.alert_distinct_outputs_below:.1%}"
+        ),
+        "the proposer writes programs that do nothing with their input, such as those that return nothing: any input is"
+        " then right for abduction",
+        "read the proposals in transcripts.jsonl; reward.proposer='eq3' in place of 'eq4', or reward.novelty=1.0 with"
+        " reward.novelty_by='behaviour' and selfplay.probes=8; go back to an earlier save",
+    ),
+    _Rule(
         "mismatch",
         "ppo/mismatch_mean",
         lambda value, limit: value > limit.alert_mismatch_above,
@@ -170,11 +193,11 @@ def alerts(metrics: Metrics, config: Config) -> list[Alert]:
     """The alerts of one step's metrics; a metric that is absent or not a number gives none."""
     limits, raised = config.monitoring, []
     for rule in _RULES:
-        value = metrics.get(rule.key)
-        if value is None or not math.isfinite(value) or not rule.is_off(value, limits):
-            continue
-        cause = next((cause for cause in rule.causes if cause.holds(metrics, config)), rule)
-        raised.append(Alert(rule.name, rule.finding(value, limits), cause.meaning, cause.advice))
+        values = [metrics.get(rule.key.replace("LANGUAGE", language)) for language in config.languages]
+        off = [value for value in values if value is not None and math.isfinite(value) and rule.is_off(value, limits)]
+        if off:
+            cause = next((cause for cause in rule.causes if cause.holds(metrics, config)), rule)
+            raised.append(Alert(rule.name, rule.finding(off[0], limits), cause.meaning, cause.advice))
     return raised
 
 

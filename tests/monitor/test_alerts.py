@@ -13,6 +13,8 @@ CONFIG = from_mapping(base.get_config().to_dict())
 GOOD = {
     "propose/valid": 0.05,
     "propose/acc_zero": 0.95,
+    "propose/acc_one": 0.95,
+    f"propose/{CONFIG.languages[-1]}/program/distinct_outputs": 0.34,
     "ppo/mismatch_mean": 0.1,
     "ppo/mismatch_prob_error": 1.05,
     "ppo/entropy": 0.01,
@@ -30,6 +32,8 @@ def test_values_at_their_limits_are_no_alert():
     [
         ("propose/valid", 0.049, "valid_proposals", "4.9% of the proposals are valid, under 5.0%"),
         ("propose/acc_zero", 0.97, "nothing_solved", "P(acc=0) is 97.0%, over 95.0%"),
+        ("propose/acc_one", 1.0, "all_solved", "P(acc=1) is 100.0%, over 95.0%"),
+        (list(GOOD)[3], 1 / 3, "same_outputs", "programs gave few different values: 33.3%, under 34.0%"),
         ("ppo/mismatch_mean", 0.2, "mismatch", "differ by 0.2 nats a token, more than 0.1"),
         ("ppo/mismatch_prob_error", 1.2, "probability_error", "off by a factor of 1.2 in the mean, more than 1.05"),
         ("ppo/entropy", 0.001, "entropy_collapse", "entropy is 0.001 nats, under 0.01"),
@@ -44,7 +48,7 @@ def test_each_says_what_it_means_and_what_to_try(key, value, name, finding):
 
 
 def test_the_advice_names_settings_that_exist():
-    bad = {key: -1.0 if key in ("propose/valid", "ppo/entropy") else 2.0 for key in GOOD}
+    bad = {key: -1.0 if key.endswith(("valid", "entropy", "outputs")) else 2.0 for key in GOOD}
     known = dict(base.get_config().to_dict())
     cut_off, top_p = {"sample/length_capped": 0.7}, {"sampler": {**base.get_config().sampler, "top_p": 0.9}}
     raised = alerts(bad, CONFIG)
