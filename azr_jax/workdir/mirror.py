@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from etils import epath
 
 from azr_jax.workdir.files import METRICS_FILE, REPORT_FILE, SEEDING_FILE, SUMMARY_FILE, TRANSCRIPTS_FILE, WANDB_FILE
+from executors.compiled import user_cache
 
 # Files of the earlier start that a resumed run needs, possibly on another machine.
 NEEDED = (METRICS_FILE, TRANSCRIPTS_FILE, SEEDING_FILE, SUMMARY_FILE, REPORT_FILE, WANDB_FILE)
@@ -86,5 +86,4 @@ def _as_os_error(place: epath.Path) -> Iterator[None]:
 
 
 def _cache_folder(workdir: str) -> Path:
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "azr_jax" / "runs" / hashlib.sha256(workdir.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return user_cache() / "runs" / hashlib.sha256(workdir.encode("utf-8", "surrogateescape")).hexdigest()[:16]
