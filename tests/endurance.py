@@ -114,6 +114,11 @@ class FakeSession:
         return 1
 
     @property
+    def sparse(self) -> bool:
+        """There are no chunks to save."""
+        return False
+
+    @property
     def metrics(self) -> SessionMetrics:
         """Nothing was computed."""
         return SessionMetrics()

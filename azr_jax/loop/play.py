@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -136,7 +137,7 @@ class Player:
         self._session: Session | None = None
         self._waiting: dict[str, asyncio.Future[Rollout]] = {}
         self._later: collections.deque[Request] = collections.deque()  # for slots that nothing else waits for
-        self._submitted = asyncio.Event()
+        self._submitted, self._ended = asyncio.Event(), asyncio.Event()  # a request; a program
         self._clock = Clock()
         self._executing: dict[str, str] = {}
         self._progressed_at = 0.0
@@ -146,8 +147,8 @@ class Player:
     def run(self, params: Any, seed: int, play: Callable[[], Coroutine[Any, Any, Result]]) -> tuple[Result, Clock]:
         """Runs a coroutine with these parameters (float32) and this sampling seed; its result and its clock."""
         self._session = self.sampler.session(params, seed)
-        self._waiting, self._submitted, self._clock = {}, asyncio.Event(), Clock()
-        self._executing = {}
+        self._waiting, self._executing, self._clock = {}, {}, Clock()
+        self._submitted, self._ended = asyncio.Event(), asyncio.Event()
         self._later.clear()
         try:
             result = asyncio.run(self._drive(play()))
@@ -222,9 +223,26 @@ class Player:
                 self._clock.response_tokens += len(rollout.token_ids)
                 self._clock.prompt_tokens += len(rollout.prompt_ids)
                 self._waiting.pop(rollout.request_id).set_result(rollout)
-            self._clock.sampling_s += time.monotonic() - started
+            chunk_s = time.monotonic() - started
+            self._clock.sampling_s += chunk_s
             self._note_progress()
             await self._turns()
+            if self._shared is None:
+                await self._let_programs_run(self._session, chunk_s)
+
+    async def _let_programs_run(self, session: Session, most_s: float) -> None:
+        """Waits for verdicts while a chunk would compute few rows on the cores that the programs need.
+
+        Otherwise chunks of one proposal's estimates keep the next verdict back, and a step takes several times as many.
+        At most as long as the last chunk took, since the few rows wait too.
+        """
+        started = time.monotonic()
+        while self._executing and session.sparse and (left := started + most_s - time.monotonic()) > 0:
+            self._ended.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), left)
+            await self._turns()
+        self._clock.waiting_s += time.monotonic() - started
 
     def _note_progress(self) -> None:
         self._progressed_at = time.monotonic()
@@ -313,6 +331,7 @@ class Player:
         else:
             verdict = await asyncio.wrap_future(self._pools[language].submit(job))
         del self._executing[job.id]
+        self._ended.set()
         self._progressed_at = time.monotonic()
         self._clock.programs += 1
         self._clock.timeouts += verdict.status == "timeout"

@@ -97,6 +97,12 @@ class Session:
         return max(0, self._sampler.slots - len(self._slots.live) - len(self._entering) - self._waiting_count)
 
     @property
+    def sparse(self) -> bool:
+        """Whether a chunk would compute few rows, under a fourth of the slots, on the host's own cores."""
+        taken = self._sampler.slots - self.free
+        return not self._sampler.tuning.overlaps and 4 * taken < self._sampler.slots
+
+    @property
     def metrics(self) -> SessionMetrics:
         """What the session has done so far."""
         counts, seconds, slot_steps = self._counts, self._seconds, self._counts["slot_steps"]

@@ -6,6 +6,8 @@ import asyncio
 import concurrent.futures
 import dataclasses
 import itertools
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -278,6 +280,27 @@ def test_what_a_verdict_leads_to_is_submitted_before_the_next_chunk_but_one(open
     run(opened, play)
     assert at_verdict[0] >= 1 and len(at_submit) == 2  # a chunk had been sent: how many is the load's matter
     assert max(at_submit) - at_verdict[0] <= 1
+
+
+@pytest.mark.parametrize(("sparse", "ends_s", "most_s", "waited"), [
+    (True, 0.05, 20.0, True), (True, 20.0, 0.05, True), (False, 0.05, 20.0, False), (True, None, 20.0, False),
+])  # fmt: skip
+def test_where_few_rows_are_alive_programs_run_first_for_a_chunks_time(opened, sparse, ends_s, most_s, waited):
+    """Until none runs, or as long as a chunk took; not where many rows are alive or nothing runs."""
+    player = opened.player
+
+    async def waits():
+        player._ended, player._executing = asyncio.Event(), {}
+        if ends_s is not None:
+            player._executing["program"] = "python"
+            asyncio.get_running_loop().call_later(ends_s, lambda: (player._executing.clear(), player._ended.set()))
+        started = time.monotonic()
+        await player._let_programs_run(SimpleNamespace(sparse=sparse), most_s)
+        return time.monotonic() - started
+
+    waited_s = asyncio.run(waits())
+    player._executing.clear()
+    assert waited_s < 10.0 and (waited_s > 0.04) == waited
 
 
 def test_a_stall_says_what_is_waited_for_and_ends_the_play(opened, monkeypatch):
