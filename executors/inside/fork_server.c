@@ -6,6 +6,7 @@
    and goes on as the interpreter of the program's file. */
 
 #define _GNU_SOURCE
+#undef _FORTIFY_SOURCE /* some compilers set it: its longjmp refuses to leave a thread's first stack */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -151,15 +152,16 @@ enum { HAS_END = 0x04000000 };
 enum { HAS_END = 0 };
 #endif
 
+static struct action { /* the kernel's struct sigaction */
+    void (*handler)(int);
+    unsigned long flags;
+    void (*end)(void);
+    uint64_t mask;
+} before_park; /* the C library's own: setuid waits until all threads have run it */
+
 /* sigaction for PARK, which the C library refuses. */
-static void on_park(void (*handler)(int)) {
-    struct {
-        void (*handler)(int);
-        unsigned long flags;
-        void (*end)(void);
-        uint64_t mask;
-    } action = {handler, SA_RESTART | HAS_END, end_of_handler, ~0ULL};
-    must(!syscall(SYS_rt_sigaction, PARK, &action, NULL, sizeof action.mask), "rt_sigaction");
+static void on_park(const struct action *new, struct action *old) {
+    must(!syscall(SYS_rt_sigaction, PARK, new, old, sizeof new->mask), "rt_sigaction");
 }
 
 /* Stops all other threads, once they sleep: one that runs may hold a lock that this one needs. */
@@ -184,7 +186,7 @@ static void park_threads(void) {
         if (awake > 0)
             nanosleep(&moment, NULL);
     }
-    on_park(park);
+    on_park(&(struct action){park, SA_RESTART | HAS_END, end_of_handler, ~0ULL}, &before_park);
     for (int i = 0; i < count; i++)
         must(!syscall(SYS_tgkill, getpid(), numbers[i], PARK), "tgkill");
     for (int tries = 0; __atomic_load_n(&parked, __ATOMIC_SEQ_CST) < count && tries < 5000; tries++)
@@ -200,7 +202,7 @@ static int resume(void *thread) {
 static void resume_threads(void) {
     const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |
                       CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
-    on_park(SIG_DFL);
+    on_park(&before_park, NULL);
     for (struct thread *own = threads; own < threads + parked; own++)
         must(clone(resume, own->stack + sizeof own->stack, flags, own, own->number, own->storage, own->number) > 0,
              "a thread");
@@ -438,8 +440,8 @@ static void tell_python(void) {
     }
 }
 
-/* Else Math.random had the same numbers in all children. */
-static void seed_v8(void) {
+/* Else Math.random, the module `crypto` and threads' Math.random had the same numbers in all children. */
+static void seed_node(void) {
     void *(*isolate)(void) = (void *(*)(void))dlsym(RTLD_DEFAULT, "_ZN2v87Isolate10GetCurrentEv");
     if (isolate == NULL)
         return;
@@ -447,10 +449,13 @@ static void seed_v8(void) {
         RTLD_DEFAULT, "_ZN2v88internal7Isolate23random_number_generatorEv");
     void (*set)(void *, int64_t) = (void (*)(void *, int64_t))dlsym(
         RTLD_DEFAULT, "_ZN2v84base21RandomNumberGenerator7SetSeedEl");
+    void (*seed_openssl)(const void *, int) = (void (*)(const void *, int))dlsym(RTLD_DEFAULT, "RAND_seed");
     int64_t seed;
     errno = ENOSYS;
-    must(generator != NULL && set != NULL && getrandom(&seed, sizeof seed, 0) == sizeof seed, "V8's random numbers");
+    must(generator != NULL && set != NULL && seed_openssl != NULL && getrandom(&seed, sizeof seed, 0) == sizeof seed,
+         "Node's random numbers");
     set(generator(isolate()), seed);
+    seed_openssl(&seed, sizeof seed); /* it draws from the kernel too */
 }
 
 /* Makes a new child the process that runs one program. */
@@ -481,7 +486,7 @@ static void become(const struct request *request, const int passed[PASSED]) {
     make_timers();
     if (strcmp(point, "open") == 0) {
         tell_python();
-        seed_v8();
+        seed_node();
     }
     limit(RLIMIT_AS, request->memory_bytes, "memory limit");
     limit(RLIMIT_CPU, request->cpu_s, "processor limit");
