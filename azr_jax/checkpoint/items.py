@@ -24,13 +24,6 @@ def unnamed(like: Any, leaves: Mapping[str, Any]) -> Any:
     )
 
 
-def placed(shapes: Any, shardings: Any) -> Any:
-    """The shapes, each with its sharding."""
-    return jax.tree.map(
-        lambda shape, sharding: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding), shapes, shardings
-    )
-
-
 def attempt(act: Callable[[], Result], explain: Callable[[Exception], Exception]) -> Result:
     """Calls `act`, a call of Orbax, and returns its result.
 

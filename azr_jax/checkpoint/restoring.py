@@ -9,8 +9,9 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from azr_jax.checkpoint.items import attempt, first_line, named, placed, unnamed
+from azr_jax.checkpoint.items import attempt, first_line, named, unnamed
 from azr_jax.learner.state import TrainState
+from azr_jax.model.sharding import placed
 from azr_jax.workdir.saved import save_folder, saved_host, saved_steps
 
 

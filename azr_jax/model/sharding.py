@@ -250,3 +250,10 @@ def least_of_hosts(value: int) -> int:
     if jax.process_count() == 1:
         return value
     return int(np.min(multihost_utils.process_allgather(np.int32(value))))
+
+
+def placed(shapes: Any, shardings: Any) -> Any:
+    """The shapes, each with its sharding."""
+    return jax.tree.map(
+        lambda shape, sharding: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding), shapes, shardings
+    )

@@ -18,7 +18,7 @@ from azr_jax.engine import describe_engine
 from azr_jax.learner.update import Learner
 from azr_jax.model import cudnn_attention, weights
 from azr_jax.model.configuration import ModelConfig
-from azr_jax.model.sharding import batch_sharding, replicated
+from azr_jax.model.sharding import batch_sharding, placed, replicated
 from azr_jax.model.sizes import PUBLISHED, published
 from azr_jax.plan import chips
 from azr_jax.sampler import buckets, decoding, programs
@@ -98,7 +98,7 @@ def setup(config: Config, model: ModelConfig, devices: list[Any], hbm_gib: float
     engine = describe_engine(config, model, devices, int(hbm_gib * 2**30))
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, remat=engine.remat))
     learner, sampler = engine.learner(config), engine.sampler(config.sampler)
-    state = _placed(learner.abstract_state, learner.shardings)
+    state = placed(learner.abstract_state, learner.shardings)
     return Setup(config, model, engine.mesh, learner, sampler, state, sampler.served_shapes(state.params))
 
 
@@ -153,12 +153,6 @@ def decode_shapes(plan: Setup, tiers: Sequence[tuple[int, int]]) -> tuple[tuple[
         history_BS=row(jnp.int32, sampler.max_length) if sampler.drafts else None,
     )
     return caches, rows
-
-
-def _placed(shapes: Any, shardings: Any) -> Any:
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes, shardings
-    )
 
 
 def _key(plan: Setup) -> jax.ShapeDtypeStruct:
