@@ -12,6 +12,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
@@ -131,6 +132,29 @@ def test_ctrl_c_is_one_line(command, moment_s, files):
     # A command that the interpreter ends after it has said so may die by the signal itself.
     assert status in (130, -signal.SIGINT), said
     assert [line for line in started.lines if "interrupted" in line] == started.lines[-1:], said
+
+
+@pytest.mark.ci
+def test_a_study_whose_process_is_terminated_ends_its_runs(tmp_path):
+    """No run goes on without it, as when a scheduler takes the machine away."""
+    out = tmp_path / "study"
+    started = Started(["azr_jax.study", "--study=studies/learning_tiny", "--seeds=1", f"--out={out}", "--parallel=2"])
+    until = time.monotonic() + 120
+    while sum("starting" in log.read_text() for log in out.glob("*/*.log")) < 2 and time.monotonic() < until:
+        time.sleep(0.1)
+    started.process.terminate()
+    assert started.process.wait(timeout=120) == 1
+    started._reader.join()
+    assert started.lines[-1] == "stopped; the same command with --resume goes on"
+    found = [path for path in Path("/proc").glob("[0-9]*/cmdline") if _mentions(path, f"--workdir={out}")]
+    assert not found, found
+
+
+def _mentions(path, text):
+    try:
+        return text in path.read_text()
+    except OSError:  # it has ended
+        return False
 
 
 def test_verdicts_that_were_written_before_stay(files):

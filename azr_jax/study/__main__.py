@@ -8,6 +8,7 @@ another process runs the study. --merge counts the finished runs of other machin
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -72,6 +73,8 @@ def _run(name: str, out: Path) -> list[str]:
         what = f"failed with status {status}" if status else ("done" if done else "stopped")
         logging.info("%s: %s after %.0f s of the study", cell.name, what, time.monotonic() - started)
 
+    # A machine that is taken away: as Ctrl-C, or the runs would go on without the study.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     runner = grid.Runner(study, _PARALLEL.value, _DEVICE_VARIABLE.value, out / "compiled")
     failed = {} if _REPORT_ONLY.value else runner.run_all(waiting, on_end)
     here = [cell for cell in cells if cell.name not in elsewhere and grid.is_done(cell, configs[cell.name])]
