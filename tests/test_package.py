@@ -142,6 +142,7 @@ def test_two_steps_of_the_demo_from_another_folder(installed):
     assert (installed.elsewhere / "exported" / "model.safetensors").exists()
 
 
+@pytest.mark.ci
 def test_compiled_parts_go_into_the_user_s_cache(installed):
     before = sorted(installed.target.rglob("*"))
     done = installed.azr_jax("executors", "build")

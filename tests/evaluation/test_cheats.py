@@ -206,6 +206,7 @@ def test_multipl_e_has_no_python():
         CompletionJudge("py", MULTIPL_E)
 
 
+@pytest.mark.ci
 @needs("py")
 def test_a_call_limit_of_evalplus_is_measured_from_outside(sound_judge):
     """The completion stops the clock and the timer of its own process and takes 4 s, where a call has 1 s."""

@@ -109,7 +109,11 @@ def sandbox_mounts() -> list[str]:
 @pytest.mark.parametrize("tier", ["namespaces", "landlock"])
 @pytest.mark.parametrize(
     ("cold", "kind"),
-    [(False, "evaluate"), pytest.param(True, "evaluate", marks=pytest.mark.ci), (True, "program")],
+    [
+        (False, "evaluate"),
+        pytest.param(True, "evaluate", marks=pytest.mark.ci),
+        pytest.param(True, "program", marks=pytest.mark.ci),
+    ],
 )
 def test_nothing_outlives_a_killed_parent(cold, kind, tier, tmp_path):
     if probe(Tier[tier.upper()]).fault:

@@ -75,7 +75,7 @@ def of_identity(name, texts):
         return pool.run_all(Job(text[:9], JobKind.EVALUATE, language.identity, (text,)) for text in texts)
 
 
-@pytest.mark.parametrize("name", ci_in(REFUSED, "julia", *BY_NAME))
+@pytest.mark.parametrize("name", ci_in(REFUSED, "julia", "r", *BY_NAME))
 def test_what_is_no_argument_list_is_refused_with_the_reason(name):
     verdicts = of_identity(name, REFUSED[name])
     assert {verdict.status for verdict in verdicts} == {Status.FORBIDDEN, Status.UNSERIALISABLE}

@@ -282,6 +282,7 @@ def test_several_inputs(pool):
     assert run(pool, "const f = (x) => x.y.z;", "{y: {z: 1}}", "1").status is Status.RUNTIME_ERROR
 
 
+@pytest.mark.ci
 @NEEDS_ADDON
 def test_limits(pool):
     for loop in (

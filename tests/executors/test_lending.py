@@ -85,6 +85,7 @@ def test_a_program_that_wakes_to_a_free_place_keeps_its_priority():
         assert pool.submit(job(alone)).result().values == (str(BASE),)
 
 
+@pytest.mark.ci
 def test_a_program_that_wakes_comes_before_the_jobs_that_wait():
     """Four sleepers and one place: as they wake each takes the next place, and what is submitted last runs last."""
     source = "import time\ndef f(x):\n    time.sleep(0.5)\n    end = time.process_time() + 0.3\n"

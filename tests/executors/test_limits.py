@@ -109,6 +109,7 @@ def test_warm_program_past_the_bound_of_its_group_is_memory():
             worker.close()
 
 
+@pytest.mark.ci
 def test_control_group_bounds_what_address_space_does_not():
     place = find_place()
     if place is None or set(place.controllers) != {"memory", "pids"}:

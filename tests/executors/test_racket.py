@@ -199,6 +199,7 @@ def test_determinism(pool, source, same):
     assert verdict.status is (Status.OK if same else Status.NONDETERMINISTIC), verdict
 
 
+@pytest.mark.ci
 @needs_racket
 def test_limits():
     limits = Limits(wall_s=2.0, cpu_s=1.0, memory_mib=128)

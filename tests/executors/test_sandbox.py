@@ -310,6 +310,7 @@ print(" ".join(sorted(found)))
 """
 
 
+@pytest.mark.ci
 def test_a_whole_program_writes_its_folder_and_nothing_of_the_machine_whoever_starts_it():
     """Root's own user owns the kernel's settings in /proc/sys and the devices, in a namespace too."""
     if probe(Tier.NAMESPACES).fault:

@@ -31,6 +31,7 @@ def player_of(opened, problems=None, **changes) -> Player:
     return Player(config, *shared, problems=problems)
 
 
+@pytest.mark.ci
 def test_a_step_with_problems_is_a_step_of_self_play_and_a_seventh_group(opened):
     player = player_of(opened, problems__reward="share")
     params, before = opened.engine.load_params(), starting_buffers(player.config, player)

@@ -260,7 +260,9 @@ def chatting(qwen, tmp_path):
     return path
 
 
-@pytest.mark.parametrize("message", ["What is (f 3)?", "two\n\nlines \u03c0\n```racket\n(f 1)\n```"])
+@pytest.mark.parametrize(
+    "message", [pytest.param("What is (f 3)?", marks=pytest.mark.ci), "two\n\nlines \u03c0\n```racket\n(f 1)\n```"]
+)
 def test_a_message_in_the_models_own_template_has_the_ids_of_transformers(chatting, message):
     import transformers
 

@@ -73,7 +73,7 @@ def real_sampler(tuning=None, slots=0):
 
 @pytest.mark.parametrize(
     ("tuning", "slots"),
-    [(None, 0), (Tuning(overlaps=True, fixed_steps=True), 64)],
+    [(None, 0), pytest.param(Tuning(overlaps=True, fixed_steps=True), 64, marks=pytest.mark.ci)],
     ids=["slots that follow the load", "ahead of the host"],
 )
 def test_the_simulated_session_makes_the_decode_steps_of_the_real_one(tuning, slots):

@@ -301,6 +301,7 @@ def test_the_papers_tables_stand_beside_the_runs_own_numbers(tmp_path):
     assert own[3][0] == "Eq. 3 to Eq. 4 by solver accuracy"
 
 
+@pytest.mark.ci
 def test_pass_at_k_before_and_after_is_a_table_and_a_figure(tmp_path):
     workdir = run_folder(tmp_path / "tiny", 2)
     how = {"prompt": "chat", "problems": 161, "samples": 8, "temperature": 0.8}

@@ -35,7 +35,8 @@ def _order(session, requests) -> list[str]:
     return finished
 
 
-@pytest.mark.parametrize("prefill_tokens", [48, 256])  # a prompt a prefill, or all in one
+# A prompt a prefill, or all in one.
+@pytest.mark.parametrize("prefill_tokens", [pytest.param(48, marks=pytest.mark.ci), 256])
 def test_requests_that_fit_pass_one_whose_slot_is_taken(world, prefill_tokens):
     requests = [
         *samples_of(Request("long", prompt(0, 48), 64, 1.0), 2),
