@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import importlib.util
 import json
 import mmap
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -70,8 +73,12 @@ def _known_to_xla(flag: str) -> bool:
     return False
 
 
-# Not the compiled programs of whoever runs the tests; a test that wants a cache names one.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
+# Not the compiled programs of whoever runs the tests, but those of this run: its commands share them.
+_COMPILED = "AZR_JAX_TESTS_COMPILED"
+if _COMPILED not in os.environ:  # the process that starts the others
+    os.environ[_COMPILED] = tempfile.mkdtemp(prefix="azr_jax-tests-")
+    atexit.register(shutil.rmtree, os.environ[_COMPILED], ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ[_COMPILED]
 os.environ.setdefault("XLA_FLAGS", " ".join(filter(_known_to_xla, QUICK_COMPILE)))
 DEFAULT_COMPILE = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if flag not in QUICK_COMPILE)
 

@@ -241,6 +241,7 @@ def test_soak_of_100000_programs():
     assert "nothing grew" in done.stdout, done.stdout
 
 
+@pytest.mark.ci
 def test_batch_with_programs_that_hang_is_finished_in_time():
     done = executors("speed", "--hanging=40", "--json")
     assert done.returncode == 0, done.stderr

@@ -88,6 +88,7 @@ def test_chance_does_not_repeat_in_another_process(pool):
     )
 
 
+@pytest.mark.ci
 def test_a_few_timeouts_hold_up_no_other_program():
     """Sleeping and spinning programs, first in the queue: the others are through before the first of them is killed."""
     sleeping = "import time\ndef f(x):\n    time.sleep(60)"

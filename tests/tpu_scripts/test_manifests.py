@@ -176,7 +176,7 @@ def test_a_pod_completes_only_with_its_run(tmp_path, story, finished, expected):
         f'[[ "$2" == azr_jax.status ]] && exit {finished}\n{story}\n'
     )
     python.chmod(0o755)
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "JAX_COMPILATION_CACHE_DIR": ""}
     command = [SCRIPTS / "pod.sh", "gs://b/run", "--config=c"]
     with subprocess.Popen(command, env=environment, cwd=tmp_path) as process:
         if "TERM" in story:

@@ -154,6 +154,7 @@ def test_a_run_from_nothing_to_its_results(cloud):
     assert (cloud.root / "buckets" / "my-bucket" / "julia" / "report.html").exists()
 
 
+@pytest.mark.ci
 def test_a_finished_run_that_is_asked_for_more_steps_goes_on(cloud):
     cloud.story("finish8 exit0", "finish12 exit0")
     flags = {"RUN_FLAGS": "--config.steps=8 --config.mesh.tensor=2"}
