@@ -33,26 +33,37 @@ PATIENT = (
 QUICK_COMPILE = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
 
 
-# Files of tests that take half a minute and more, the longest first.
+# Files of tests that take 20 s and more, the longest first.
 LONGEST = (
     "test_compiled_for_tpu.py",
     "test_main.py",
     *OPENED,
-    "test_data_not_code.py",
     "test_conformance.py",
+    "test_data_not_code.py",
     "test_attacks.py",
     "test_update.py",
     "test_tiers.py",
     "test_julia.py",
-    "test_many_processes.py",
-    "test_verdicts.py",
     "test_transformer.py",
     "test_tokenizer.py",
+    "test_many_processes.py",
+    "test_verdicts.py",
     "test_engine.py",
+    "test_making.py",
+    "test_cli.py",
+    "test_estimation.py",
+    "test_study.py",
+    "test_inputs.py",
+    "test_pool.py",
     "test_cudnn_attention.py",
     "test_sharding.py",
     "test_endings.py",
     "test_cheats.py",
+    "test_checkpoint.py",
+    "test_bad_input.py",
+    "test_sampling.py",
+    "test_simulated_sampler.py",
+    "test_speed_commands.py",
 )
 
 

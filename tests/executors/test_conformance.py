@@ -315,6 +315,7 @@ def assert_cold_agrees(pool, given, step):
             assert warm.error_kind == theirs.error_kind, (job, warm, theirs)
 
 
+@pytest.mark.ci
 def test_cold_agrees_with_warm(pool, given):
     assert_cold_agrees(pool, given, SLOW_COLD_SAMPLE if slow_start(pool.language.name) else COLD_SAMPLE)
 

@@ -299,6 +299,7 @@ def test_plain_values_are_canonical(pool):
 
 @needs_julia
 @pytest.mark.parametrize("source", ERRORS)
+@pytest.mark.ci
 def test_errors_by_kind(pool, source):
     status, kind = ERRORS[source]
     verdict = run(pool, source, "1")

@@ -136,6 +136,7 @@ def test_defaults_are_those_of_the_configuration():
         assert settings[name] == getattr(defaults, name)
 
 
+@pytest.mark.ci
 def test_the_calls_of_a_job_together_have_a_limit_of_which_the_starts_are_no_part():
     """Cold, so that each of the 24 processes starts an interpreter: a second and more in all."""
     inputs = tuple(map(str, range(12)))

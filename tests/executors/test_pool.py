@@ -60,6 +60,7 @@ def test_results_do_not_depend_on_pool_size_or_warmth():
     assert [v.correct for v in outcomes[0]] == [True, False, False, False, False]
 
 
+@pytest.mark.ci
 def test_sleepers_hold_no_place():
     with Pool("python", workers=1, limits=Limits(wall_s=4.0, cpu_s=4.0)) as pool:
         sleepers = [pool.submit(Job(f"s{index}", JobKind.EVALUATE, SLEEP, ("0",))) for index in range(3)]

@@ -181,6 +181,7 @@ def attacks(tier, cold):
 
 
 @pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
+@pytest.mark.ci
 def test_ordinary_user_has_namespaces(cold):
     if probe(Tier.NAMESPACES).fault:
         pytest.skip("this machine refuses namespaces")

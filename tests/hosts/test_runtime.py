@@ -108,6 +108,7 @@ def test_every_host_gets_the_values_of_all_in_their_order(tmp_path, count):
         assert (first, some) == (7, True)
 
 
+@pytest.mark.ci
 def test_hosts_that_are_at_different_exchanges_are_an_error(tmp_path):
     with running(tmp_path, 2, "apart") as processes:
         for process in processes:

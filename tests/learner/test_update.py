@@ -135,6 +135,7 @@ def test_statistics_by_hand():
     assert metrics["ppo/response_tokens"] == mask.sum()
 
 
+@pytest.mark.ci
 def test_bypass_uses_the_samplers_logprobs():
     trainer, state = learner(settings(recompute_old_logprobs=False))
     packed = batch()
@@ -174,6 +175,7 @@ def test_one_bad_minibatch_does_not_stop_the_others():
     assert np.isfinite(np.concatenate([leaf.ravel() for leaf in leaves(state.params)])).all()
 
 
+@pytest.mark.ci
 def test_reference_policy_is_kept_and_pulls():
     trainer, state = learner(settings(kl_coef=5.0, entropy_coef=0.0))
     assert largest_difference(state.reference, transformer()[1]) == 0.0
@@ -193,6 +195,7 @@ def test_reference_policy_is_kept_and_pulls():
     assert largest_difference(state.reference, transformer()[1]) == 0.0
 
 
+@pytest.mark.ci
 def test_the_kl_to_an_untouched_reference_is_0_in_bfloat16():
     """Norm scales are no sums of powers of two, as after training: cast, they are others."""
     trainer, _ = learner(settings(kl_coef=1.0), compute_dtype=jnp.bfloat16)
@@ -208,6 +211,7 @@ def test_the_kl_to_an_untouched_reference_is_0_in_bfloat16():
     assert metrics["ppo/kl_ref"] == 0.0
 
 
+@pytest.mark.ci
 def test_temperature_divides_the_logits():
     cold, _ = learner(settings(), temperature=0.5)
     warm, _ = learner(settings())
@@ -231,6 +235,7 @@ def test_state_is_donated_and_parameters_given_to_init_are_not():
     assert {leaf.dtype for leaf in jax.tree.leaves(halves.params)} == {jnp.dtype(jnp.float32)}
 
 
+@pytest.mark.ci
 def test_programs_work_in_place():
     """The optimizer step makes no copy of params or moments; accumulation holds one gradient besides its arguments."""
     trainer, _ = learner(settings())
@@ -337,6 +342,7 @@ def test_schedules_by_hand():
     np.testing.assert_allclose([learning_rate(cosine, n) for n in range(6)], expected, atol=1e-7)
 
 
+@pytest.mark.ci
 def test_a_first_moment_in_bfloat16_takes_half_and_stays_near():
     chosen = settings(lr=1e-2)
     trainer, state = learner(chosen)
@@ -358,6 +364,7 @@ def test_decay_everywhere_is_torchs():
 
 
 @pytest.mark.parametrize("estimator", ["trrpp", pytest.param("gae", marks=pytest.mark.slow)])
+@pytest.mark.ci
 def test_a_kl_penalty_in_the_reward_pulls_to_the_reference(estimator):
     trainer, _ = learner(settings(kl_coef=1.0, kl_in="reward", entropy_coef=0.0, estimator=estimator))
     packed = batch()

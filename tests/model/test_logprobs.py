@@ -50,6 +50,7 @@ def test_values_and_gradients_equal_the_unchunked_ones(chunk, temperature):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.ci
 def test_masked_ids_have_no_part_in_values_and_gradients():
     """As if the head had no rows for them; a masked target, as a prompt may hold, gives no NaN with weight 0."""
     hidden_BTD, head_VD, targets_BT = _inputs()
@@ -97,6 +98,7 @@ def test_logits_of_all_tokens_never_exist():
     assert memory.temp_size_in_bytes < B * T * QWEN.vocab_size * 4
 
 
+@pytest.mark.ci
 def test_a_tied_embedding_gets_gradients_from_both_ends():
     graphdef, params = build(QWEN)
     tokens_BT, positions_BT, segments_BT = rows(QWEN, 2, 6)

@@ -124,6 +124,7 @@ def test_broken_bytes_and_unknown_ids_decode(tokenizer):
         ({"eos_ids": (151643, 151700)}, ["[151700]", "151665"]),
     ],
 )
+@pytest.mark.ci
 def test_a_tokenizer_of_another_model_is_refused(qwen, change, words):
     with pytest.raises(ValueError) as error:
         load_tokenizer(qwen, dataclasses.replace(QWEN_3B, **change))
@@ -131,11 +132,13 @@ def test_a_tokenizer_of_another_model_is_refused(qwen, change, words):
         assert word in str(error.value)
 
 
+@pytest.mark.ci
 def test_the_models_further_end_tokens_are_kept(qwen):
     config = dataclasses.replace(QWEN_3B, eos_ids=(151645, 151643))
     assert load_tokenizer(qwen, config).eos_ids == {151643, 151645}
 
 
+@pytest.mark.ci
 def test_vocabulary_and_merges_files_give_the_same_ids(qwen, tokenizer, tmp_path):
     model = json.loads((qwen / "tokenizer.json").read_text(encoding="utf-8"))["model"]
     (tmp_path / "vocab.json").write_text(json.dumps(model["vocab"]), encoding="utf-8")
@@ -229,6 +232,7 @@ def test_a_tokenizer_config_of_another_form_is_named(tmp_path, content, words):
         load_tokenizer(tmp_path)
 
 
+@pytest.mark.ci
 def test_unusable_directories_say_what_to_do(qwen, tmp_path):
     with pytest.raises(FileNotFoundError, match="hf download"):
         load_tokenizer(tmp_path)
@@ -282,6 +286,7 @@ def test_control_tokens_in_a_message_are_spelt_out_and_those_of_the_template_are
     assert max(tokenizer.encode("<|im_end|>")) < 151643  # as before a template was used
 
 
+@pytest.mark.ci
 def test_a_template_in_tokenizer_config_json_is_found_too(chatting):
     (chatting / "chat_template.jinja").unlink()
     config = json.loads((chatting / "tokenizer_config.json").read_text())
@@ -301,6 +306,7 @@ def test_a_template_in_tokenizer_config_json_is_found_too(chatting):
         ("hello", "shows a user's message 0 times"),
     ],
 )
+@pytest.mark.ci
 def test_a_template_that_can_not_be_used_says_why_and_what_to_set(chatting, template, words):
     (chatting / "chat_template.jinja").unlink()
     if template is not None:
@@ -311,6 +317,7 @@ def test_a_template_that_can_not_be_used_says_why_and_what_to_set(chatting, temp
     assert "model.chat_template='none'" in str(error.value)
 
 
+@pytest.mark.ci
 def test_masked_tokens_are_spelt_out_in_text_and_their_ids_known(qwen):
     plain = load_tokenizer(qwen, QWEN_3B)
     (tool_id,) = plain.encode("<tool_call>")

@@ -57,6 +57,7 @@ def test_filters_keep_the_likeliest_and_logprobs_follow(top_p, top_k, kept, draw
     np.testing.assert_allclose(logprobs_B, np.log(_softmax(LOGITS_V[:kept]))[tokens_B], atol=1e-5)
 
 
+@pytest.mark.ci
 def test_blocks_draw_by_block_and_place_over_a_large_vocabulary():
     """300 tokens are three blocks, the last cut; block and place within it must both follow the softmax."""
     logits_V = np.random.default_rng(5).normal(0, 2, 300).astype(np.float32)

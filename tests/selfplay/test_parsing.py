@@ -174,6 +174,7 @@ def test_nul_surrogates_and_markers_in_the_reasoning_do_not_matter():
 @pytest.mark.parametrize(
     "frame", ["{}", "</think><answer>{}</answer>", "</think><answer>```racket\n{}\n```\n</answer>"]
 )
+@pytest.mark.ci
 def test_a_megabyte_of_markers_is_read_in_linear_time(unit, frame):
     text = frame.format(unit * (1_000_000 // len(unit)))
     for format_name in ("strict", "azr"):
