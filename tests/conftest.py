@@ -35,6 +35,7 @@ QUICK_COMPILE = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emi
 
 # Files of tests that take 20 s and more, the longest first.
 LONGEST = (
+    "test_smollm2.py",
     "test_compiled_for_tpu.py",
     "test_main.py",
     *OPENED,
