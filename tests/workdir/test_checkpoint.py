@@ -399,7 +399,6 @@ def test_any_save_exports_to_hugging_face(tmp_path):
     assert main(["export", f"--workdir={tmp_path}", f"--out={out}"]) == 1
 
 
-@pytest.mark.ci
 def test_an_export_replaces_that_of_its_own_step_alone_and_says_one_line(tmp_path, capsys):
     workdir, out, model = tmp_path / "run", tmp_path / "export", model_directory(tmp_path / "model")
     open_workdir(workdir, config(model__path=model), allow_config_change=False)
