@@ -169,8 +169,11 @@ def merged(files: Iterable[Path], configs: Mapping[str, Config]) -> dict[str, Re
         for result in from_json(file):
             if result.name not in configs:
                 continue
-            settings = made_by(configs[result.name])
-            if differing := binding(sorted(set(result.settings) ^ set(settings)), scores=True):
+            config = configs[result.name]
+            differing = binding(sorted(set(result.settings) ^ set(made_by(config))), scores=True)
+            if (ended := int(result.curve[-1][0])) != config.steps:
+                differing.append(f"steps: {ended} -> {config.steps}")
+            if differing:
                 raise ValueError(
                     f"{file}: {result.name} was run with other settings than the study has: {'; '.join(differing)};"
                     " leave the file out, or give the study those settings"

@@ -104,7 +104,7 @@ def test_what_was_not_measured_is_null_in_the_json_and_a_dash_on_the_page(tmp_pa
 
 
 def test_runs_of_another_machine_are_merged_by_their_study_json(tmp_path):
-    learning = study()
+    learning = study(overrides=(*learning_tiny.get_config().overrides, "steps=4"))
     cells = grid.cells_of(learning, 2, tmp_path)
     configs = {cell.name: grid.config_of(learning, cell) for cell in cells}
     first, second = (
@@ -128,6 +128,9 @@ def test_runs_of_another_machine_are_merged_by_their_study_json(tmp_path):
     assert all(map(math.isnan, (*read.acc, read.late["valid"])))
     mine.write_text(outcome.to_json([dataclasses.replace(first, settings=("learner.lr: 1 -> 7",))]))
     with pytest.raises(ValueError, match=r"mine.json: racket/real/seed 0 was run .*learner.lr: 1 -> 7; "):
+        outcome.merged([mine], configs)
+    mine.write_text(outcome.to_json([dataclasses.replace(first, curve=((0.0, 0.2), (1.0, 0.4)))]))
+    with pytest.raises(ValueError, match=r"seed 0 was run with other settings than the study has: steps: 1 -> 4;"):
         outcome.merged([mine], configs)
     mine.write_text("[1]")
     with pytest.raises(ValueError, match=r"mine.json: not a study.json of this version"):
