@@ -272,6 +272,19 @@ static int new_epoll(int descriptor) {
     return new;
 }
 
+/* A new event counter with the count of the server's. */
+static int new_eventfd(int descriptor) {
+    char path[64], line[256];
+    unsigned count = 0;
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", descriptor);
+    FILE *list = fopen(path, "re");
+    must(list != NULL, path);
+    while (fgets(line, sizeof line, list) != NULL && sscanf(line, "eventfd-count: %x", &count) != 1)
+        ;
+    fclose(list);
+    return eventfd(count, EFD_CLOEXEC);
+}
+
 /* What the server's own streams are. */
 static char streams[3][256];
 
@@ -289,7 +302,7 @@ static void renew(int descriptor) {
     else if (strncmp(target, "pipe:", 5) == 0)
         new = new_pipe_end(descriptor, target, flags & O_ACCMODE);
     else if (strcmp(target, "anon_inode:[eventfd]") == 0)
-        new = eventfd(0, EFD_CLOEXEC);
+        new = new_eventfd(descriptor);
     else if (strcmp(target, "anon_inode:[eventpoll]") == 0)
         new = new_epoll(descriptor);
     else if (strncmp(target, "/proc/", 6) == 0 && strcmp(strrchr(target, '/'), "/mem") == 0)

@@ -231,15 +231,15 @@ def _finish(rules: Rules) -> bytes:
 
 
 @functools.cache
-def worker_filter(mounts: bool = False) -> bytes:
+def worker_filter(forks: bool = False) -> bytes:
     """For a serving harness: no sockets, tracing, mounts, keys; new PID namespaces are the only ones allowed.
 
-    With `mounts` mount namespaces and mounts are too: its children get folders of their own, and clocks.
+    With `forks` (fork_server.c) mount namespaces and mounts are too: its children get folders of their own, and clocks.
     """
     rules = Rules(_machine())
-    others = _OTHER_NAMESPACES & ~_CLONE_NEWNS if mounts else _OTHER_NAMESPACES
+    others = _OTHER_NAMESPACES & ~_CLONE_NEWNS if forks else _OTHER_NAMESPACES
     rules.add("clone", _by_value(0, _JSET, (others,), _error(errno.EPERM), _ALLOW))
-    if mounts:
+    if forks:
         for name in ("mount", "umount2"):
             rules.add(name, (_return(_ALLOW),))
         for name, argument in (("unshare", 0), ("setns", 1)):

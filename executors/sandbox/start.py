@@ -86,7 +86,7 @@ def start(launch: Launch, watch: Guardian | None = None, explain: bool = False, 
     namespaces = launch.tier is Tier.NAMESPACES
     forks = launch.mode is Mode.FORK
     if launch.mode is Mode.SERVE or forks or launch.children:
-        outer = seccomp.worker_filter(mounts=forks)
+        outer = seccomp.worker_filter(forks=forks)
     else:
         read_only = launch.tier is Tier.LIMITS if program else not launch.hardens
         outer = seccomp.single_filter(namespaces, read_only, program)
