@@ -43,7 +43,7 @@ def _selfplay() -> ml_collections.ConfigDict:
             # and new tasks wait for the next step, as in AZR | after: after them, and new tasks are solved at once.
             "solver_tasks": "before",
             "shuffle_new": False,  # new entries reach solvers oldest first, or in random order (AZR)
-            # of old entries, draw those first that were solved in at least this share of tries, such as 0.3; 0: off
+            # draw those first that are not tried yet or were solved in at least this share of tries, as 0.3; 0: off
             "band_low": 0.0,
             "band_high": 1.0,  # and in at most this share, such as 0.8; 1: off
             "max_program_chars": 8192,  # characters of any one block of an answer; longer is invalid

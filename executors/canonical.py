@@ -19,7 +19,7 @@ from pygments.token import Comment, Literal
 
 @functools.cache
 def _lexer(name: str) -> Lexer:
-    return get_lexer_by_name(name, stripnl=False, ensurenl=False)
+    return get_lexer_by_name(name, stripnl=False)  # which ends the text with a line end, as some lexers' comments must
 
 
 def folder(lexer: str, *, line_ends: bool = False, spaces: bool = False) -> Callable[[str], str]:

@@ -19,8 +19,8 @@ from executors import Job, JobKind
 class Compared:
     """Programs of one language: first those of the step's proposers, one for each of `ids`.
 
-    ids: task ids of the proposals. programs: their texts, then those of the buffer's newest triplets. behaviours: one
-    for each program, or none without probe inputs.
+    ids: task ids of the proposals. programs: their canonical texts, then those of the buffer's newest triplets.
+    behaviours: one for each program, or none without probe inputs.
     """
 
     ids: tuple[str, ...]
@@ -59,7 +59,8 @@ async def compare(
         rng = stream(config.seed, 0, f"{step}/probes/{language}")
         probes = rng.sample(inputs, min(config.selfplay.probes, len(inputs)))
         behaviours = await _behaviours(player, language, programs, probes, step) if probes else ()
-        compared[language] = Compared(tuple(written), programs, behaviours)
+        texts = tuple(map(player.languages[language].canonical_program, programs))
+        compared[language] = Compared(tuple(written), texts, behaviours)
     return compared
 
 

@@ -44,9 +44,10 @@ def curriculum(arms: Sequence[Arm]) -> Figure:
         "Of the valid programs that a step's deduction and abduction proposers wrote, by language. Depth: of the syntax"
         " tree (Python, Racket), elsewhere of brackets. Difference: 1 less the share of 4-grams of tokens that two"
         " programs have in common, over all pairs. Near copies: programs with another of the step that shares more than"
-        " half of its 4-grams of tokens, or gives the same values on the probe inputs. In the band: old tasks that"
-        " solvers neither always nor never solve. The last panel is of all proposals: those whose samples"
-        " were all right, those whose samples were all wrong, and those refused because the buffer has them."
+        " half of its 4-grams of tokens, or gives the same values on the probe inputs. In the band: tasks with"
+        " known tries whose solved share lies between selfplay.band_low and band_high. The last panel is of all"
+        " proposals: those whose samples were all right, those whose samples were all wrong, and those refused because"
+        " the buffer has them."
     )
     return Figure("curriculum", "Curriculum by step", caption, tuple(program_panels))
 

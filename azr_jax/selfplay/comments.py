@@ -32,7 +32,7 @@ def without_comments(language: Language, program: str) -> str:
     if lexer is None:
         return program
     pieces: list[str] = []
-    for kind, text in lexer.get_tokens(program):
+    for kind, text in lexer.get_tokens(program + "\n"):  # as some lexers' comments must end
         # A NUL for each line of a comment: it marks lines that may hold only comments.
         pieces.append("\0" + "\n\0" * text.count("\n") if _is_comment(kind) else text)
     lines = "".join(pieces).split("\n")

@@ -12,7 +12,7 @@ _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 
 
 def program_metrics(programs: Sequence[str], outputs: Sequence[str], language: Language) -> dict[str, float]:
-    """Means over some programs of one language and their outputs; {} for none.
+    """Means over some programs of one language and their outputs; {} for none. Texts are canonical: no comments.
 
     `tokens`: words, numbers and single other characters of a program. `nodes`, `depth`: of its syntax tree if the
     language has one (`Language.tree_size`); otherwise there are no `nodes`, and the depth is that of its
@@ -23,12 +23,13 @@ def program_metrics(programs: Sequence[str], outputs: Sequence[str], language: L
     """
     if not programs:
         return {}
-    split = [tokens(program) for program in programs]
+    texts = [language.canonical_program(program) for program in programs]
+    split = [tokens(text) for text in texts]
     metrics = {
         "tokens": sum(map(len, split)) / len(split),
-        "distinct": len({language.canonical_program(program) for program in programs}) / len(programs),
+        "distinct": len(set(texts)) / len(texts),
         "distinct_outputs": len(set(outputs)) / len(outputs),
-        "near_copies": copied_share(alike_by_tokens(programs)),
+        "near_copies": copied_share(alike_by_tokens(texts)),
     }
     if language.tree_size is None:
         metrics["depth"] = sum(bracket_depth(words) for words in split) / len(split)

@@ -31,8 +31,9 @@ def ngrams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
 def alike_by_tokens(programs: Sequence[str]) -> list[int]:
     """The cluster of each program, as a number: A and B are alike if |A & B| / |A | B| is above one half.
 
-    A and B are the sets of the programs' 4-grams of tokens (Jaccard). R-Zero (arXiv 2508.05004) clusters by BLEU;
-    Jaccard is symmetric and takes a fraction of the time.
+    A and B are the sets of the programs' 4-grams of tokens (Jaccard). `programs` are canonical texts, so that comments
+    and layout make nothing new. R-Zero (arXiv 2508.05004) clusters by BLEU; Jaccard is symmetric and takes a fraction
+    of the time.
     """
     grams = [grams_of(tokens(program)) for program in programs]
     return _joined(len(grams), lambda left, right: _similarity(grams[left], grams[right]) > _NEAR)

@@ -20,8 +20,9 @@ class DrawRule:
     """How solver tasks are drawn besides new ones first.
 
     shuffle_new: new ones in random order, as in AZR, instead of oldest first. low, high: entries whose share of correct
-    tries is between them, ends included, come before the others (R-Zero, arXiv 2508.05004, trains its solver on
-    those near one half alone; AZR's code offers "non_extremes"); 0 and 1: no band.
+    tries is between them, ends included, come before the others, and a new one outside does not come first (R-Zero,
+    arXiv 2508.05004, trains its solver on those near one half alone; AZR's code offers "non_extremes"); 0 and 1: no
+    band.
     """
 
     shuffle_new: bool = False
@@ -103,6 +104,10 @@ class RingBuffer(Generic[Entry]):
                     queue.popleft()
             for solves in self._solves.values():
                 solves.pop(oldest, None)
+        if (copied := self._newest.get(key)) is not None:
+            for solves in self._solves.values():
+                if copied in solves:
+                    solves[self.added] = list(solves[copied])
         self._newest[key] = self.added
         for queue in new_for:
             self._new[queue].append(self.added)
@@ -130,11 +135,15 @@ class RingBuffer(Generic[Entry]):
 
         New ones come oldest first, or shuffled; those that do not fit stay new. The uniform ones are without
         replacement and differ from the new ones as long as there are others; a buffer of fewer than `count` entries
-        fills the rest with uniform repeats. With a band, entries inside it are drawn before all others.
+        fills the rest with uniform repeats. With a band, entries inside it are drawn before all others, and new ones
+        whose estimates lie outside it are no longer new.
         """
         if not self._entries:
             return []
         how = how or DrawRule()
+        if how.has_band:
+            outside = self._solves[queue].keys() - self._inside(queue, how)
+            self._new[queue] = collections.deque(number for number in self._new[queue] if number not in outside)
         if how.shuffle_new:
             shuffled = list(self._new[queue])
             rng.shuffle(shuffled)
@@ -146,7 +155,7 @@ class RingBuffer(Generic[Entry]):
         # A uniform sample with the fresh ones crossed out is a uniform sample of the others.
         pool = range(self.evicted, self.added)
         taken = set(fresh)
-        inside = self._inside(queue, how) if how.has_band else []
+        inside = sorted(self._inside(queue, how)) if how.has_band else []
         inside = [number for number in rng.sample(inside, len(inside)) if number not in taken][:wanted]
         taken |= set(inside)
         wanted -= len(inside)
@@ -159,10 +168,10 @@ class RingBuffer(Generic[Entry]):
         known = len(self._solves[queue])
         return len(self._inside(queue, how)) / known if known else None
 
-    def _inside(self, queue: TaskType, how: DrawRule) -> list[int]:
-        """Numbers of the entries whose share of correct tries is in the band, ends included; oldest first."""
+    def _inside(self, queue: TaskType, how: DrawRule) -> set[int]:
+        """Numbers of the entries whose share of correct tries is in the band, ends included."""
         solves = self._solves[queue].items()
-        return sorted(number for number, (correct, tries) in solves if how.low <= correct / tries <= how.high)
+        return {number for number, (correct, tries) in solves if how.low <= correct / tries <= how.high}
 
     def copy(self) -> RingBuffer[Entry]:
         """An independent copy; the entries, which never change, are shared."""

@@ -310,6 +310,29 @@ def test_tasks_in_the_band_are_drawn_before_the_rest():
     assert restored.band_shares(band) == buffers.band_shares(band)
 
 
+def test_new_tasks_outside_the_band_do_not_come_first():
+    band = DrawRule(low=0.3, high=0.8)
+    for seed in range(20):
+        buffers = filled(8)
+        for number, correct in enumerate((0, 4, 2, 0, 1, 4)):
+            buffers.note_solves(DEDUCTION, triplet(number), correct, 4)
+        drawn = buffers.draw_solver_tasks(DEDUCTION, 4, random.Random(seed), band)
+        # In the band, or of unknown difficulty; then any other.
+        assert set(drawn[:3]) == {triplet(2), triplet(6), triplet(7)} and len(set(drawn)) == 4
+        assert buffers.counters()["new_deduction"] == 0 and buffers.counters()["new_abduction"] == 8
+
+
+def test_a_kept_copy_has_the_tries_of_what_it_copies():
+    buffers = LanguageBuffers(4, fold, duplicates=True)
+    buffers.add_triplet(triplet(0))
+    buffers.note_solves(DEDUCTION, triplet(0), 2, 4)
+    buffers.add_triplet(triplet(0))
+    high = DrawRule(low=0.6)
+    assert buffers.band_shares(high) == {"band_deduction": 0.0}
+    buffers.note_solves(DEDUCTION, triplet(0), 4, 4)
+    assert buffers.band_shares(high) == {"band_deduction": 0.5}, "6 of 8 for the copy"
+
+
 def test_what_is_known_of_an_evicted_entry_goes_with_it():
     buffers = filled(2, capacity=2)
     buffers.note_solves(DEDUCTION, triplet(0), 1, 2)

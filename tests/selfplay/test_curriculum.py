@@ -37,10 +37,12 @@ def test_deep_programs_do_not_end_the_trainer(source):
 @pytest.mark.parametrize("name", sorted(LANGUAGES))
 def test_every_language_measures_its_own_programs(name):
     language = LANGUAGES[name]
-    same = program_metrics([language.identity, language.identity], ["1", "1"], language)
-    assert same["tokens"] == len(tokens(language.identity))
+    noted = f"{language.identity}\n{language.comment} a remark makes no new program, however many words it has"
+    same = program_metrics([language.identity, noted], ["1", "1"], language)
+    assert same["tokens"] == len(tokens(language.canonical_program(language.identity)))
     assert same["depth"] >= (language.tree_size is not None)
     assert same["distance"] == 0.0 and same["distinct"] == same["distinct_outputs"] == 0.5
+    assert same["near_copies"] == 1.0
     assert ("nodes" in same) == (language.tree_size is not None)
     assert language.tree_size is None or language.tree_size(language.identity) is not None
 

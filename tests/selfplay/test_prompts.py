@@ -92,6 +92,15 @@ def test_the_skeleton_is_no_proposal(language):
         assert "<" in text.replace("<-", "") and ">" in text
 
 
+@pytest.mark.parametrize("name", sorted(LANGUAGES))
+@pytest.mark.parametrize("before", ["\n", " "])
+def test_a_comment_at_a_programs_end_needs_no_line_end(name, before):
+    language = LANGUAGES[name]
+    program = f"{language.identity}{before}{language.comment} the end"
+    assert without_comments(language, program) == language.identity
+    assert language.canonical_program(program) == language.canonical_program(language.identity)
+
+
 @pytest.mark.parametrize(
     ("language", "program", "bare"),
     [
