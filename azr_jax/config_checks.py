@@ -304,11 +304,6 @@ def _check_learner(learner: LearnerSettings) -> None:
         raise ValueError(f"learner.dual_clip={learner.dual_clip}: must be above 1 (3 is usual), or 0 for none")
     if learner.policy_loss == "cispo" and learner.dual_clip:
         raise ValueError(f"learner.dual_clip={learner.dual_clip}: needs policy_loss='ppo'; set it to 0 for 'cispo'")
-    if learner.importance != "truncate" and learner.importance_cap == 0.0:
-        raise ValueError(
-            f"learner.importance_cap=0.0: turns off what learner.importance={learner.importance!r} asks for; set it to"
-            " the upper bound of ratios, such as 2"
-        )
     if learner.ratio == "sequence" and learner.estimator == "gae":
         raise ValueError("learner.ratio='sequence': a response has one ratio and needs one advantage; not with 'gae'")
     if learner.lr_schedule != "constant" and learner.lr_decay_steps <= learner.warmup_steps:
@@ -318,12 +313,33 @@ def _check_learner(learner: LearnerSettings) -> None:
         )
     if learner.lr_end > 1.0:
         raise ValueError(f"learner.lr_end={learner.lr_end}: must be at most 1, a share of learner.lr")
-    if learner.importance != "truncate" and 0.0 < learner.importance_cap < learner.importance_low:
+    _check_corrections(learner)
+
+
+def _check_corrections(learner: LearnerSettings) -> None:
+    if learner.importance != "truncate" and learner.importance_cap == 0.0:
         raise ValueError(
-            f"learner.importance_low={learner.importance_low}: must be at most importance_cap={learner.importance_cap}"
+            f"learner.importance_cap=0.0: turns off what learner.importance={learner.importance!r} asks for; set it to"
+            " the upper bound of ratios, such as 2"
         )
-    if not learner.recompute_old_logprobs and learner.kl_coef > 0 and learner.kl_in == "reward":
-        raise ValueError("learner.kl_in='reward': needs the old policy's logprobs; set recompute_old_logprobs=True")
+    if 0.0 < learner.importance_cap < 1.0:
+        raise ValueError(
+            f"learner.importance_cap={learner.importance_cap}: must be at least 1, the ratio where sampler and learner"
+            " agree, or 0 for no correction"
+        )
+    if learner.importance_low > 1.0:
+        raise ValueError(
+            f"learner.importance_low={learner.importance_low}: must be at most 1, the ratio where sampler and learner"
+            " agree"
+        )
+    if learner.kl_coef > 0 and learner.kl_in == "reward":
+        if not learner.recompute_old_logprobs:
+            raise ValueError("learner.kl_in='reward': needs the old policy's logprobs; set recompute_old_logprobs=True")
+        if learner.ratio == "sequence":
+            raise ValueError(
+                "learner.kl_in='reward': gives each token an advantage, and learner.ratio='sequence' needs one for a"
+                " response; set kl_in to 'loss'"
+            )
 
 
 def _check_pipeline(config: Config) -> None:

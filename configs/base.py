@@ -115,7 +115,7 @@ def _learner() -> ml_collections.ConfigDict:
             "entropy_coef": 0.001,  # bonus for entropy; raise it if ppo/entropy falls to 0
             "kl_coef": 0.0,  # above 0 keeps the starting weights as a reference policy, at 2 bytes a parameter
             "kl_estimator": "k3",  # k1, k2, k3+: gradient of the KL to the reference | k3: as in GRPO
-            "kl_in": "loss",  # loss | reward: taken off the advantages token by token, as in RLHF
+            "kl_in": "loss",  # loss | reward: k1 is taken off the advantages token by token, as in RLHF
             "gamma": 1.0,  # gae: discount a token
             "gae_lambda": 1.0,  # gae: 1: returns minus values, 0: one-step errors
             "value_coef": 0.5,  # gae: weight of the critic's error
@@ -282,7 +282,7 @@ def get_config() -> ml_collections.ConfigDict:
         {
             "every": 16,  # steps between two saves; a kill loses at most these
             "keep": 3,  # the newest saves
-            "keep_every": 0,  # also every save whose step is a multiple of this; 0: none
+            "keep_every": 0,  # also saves, and keeps, every step that is a multiple of this; 0: none
             "best_metric": "",  # also the save with the highest value of this metric; "": none
             "export_at_end": True,  # writes WORKDIR/export, a Hugging Face directory
             "cut_steps": True,  # SIGTERM abandons the step in progress and saves the one before; False: ends it first

@@ -157,7 +157,12 @@ def test_grpo_needs_several_responses_a_prompt():
         ),
         (
             {"learner__importance": "token_mask", "learner__importance_low": 3.0},
-            "learner.importance_low=3.0: must be at most importance_cap=2.0",
+            "learner.importance_low=3.0: must be at most 1",
+        ),
+        ({"learner__importance_cap": 0.5}, "learner.importance_cap=0.5: must be at least 1"),
+        (
+            {"learner__kl_in": "reward", "learner__kl_coef": 0.1, "learner__ratio": "sequence"},
+            "learner.kl_in='reward': gives each token an advantage",
         ),
         ({"pipeline__lag": 1, "learner__importance_cap": 0.0}, "pipeline.lag=1: tokens of the policy before"),
         (

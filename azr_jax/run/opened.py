@@ -113,11 +113,14 @@ class OpenRun:
             logging.warning("step %d, alert %s: %s", record.step, alert.name, alert)
 
     def must_save(self, record: StepRecord) -> bool:
-        """Whether this step is saved: each `checkpoint.every`, and the last before the run ends or stops."""
+        """Whether this step is saved: each `checkpoint.every` and `keep_every`, and the last before the run ends or
+        stops.
+        """
         last = self.should_stop() or record.step == self.config.steps or self._too_many_nonfinite(record)
         # A failure on one host counts for all: they save together.
         is_failing = self.hosts.any("failing", self.saving.is_failing)
-        return last or is_failing or record.step % self.config.checkpoint.every == 0
+        dues = (self.config.checkpoint.every, self.config.checkpoint.keep_every)
+        return last or is_failing or any(due and record.step % due == 0 for due in dues)
 
     def save(
         self, state: TrainState, session: SessionState, record: StepRecord | None = None, last: bool = False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import operator
+from typing import Any
 
 from azr_jax.config import Config
 
@@ -35,14 +37,78 @@ def remarks(config: Config) -> list[str]:
             f"sampler.top_p={sampler.top_p}, top_k={sampler.top_k}: responses are sampled from a part of the"
             " distribution and the whole of it is trained (ppo/mismatch_mean shows it); use 1.0 and 0"
         )
-    if config.learner.estimator == "rloo" and not config.selfplay.train_on_estimates:
-        lines.append(
-            "learner.estimator='rloo': every prompt has one response, so that there is no baseline and the advantage is"
-            " the reward itself; set selfplay.train_on_estimates=True, or use 'trrpp'"
-        )
     if config.checkpoint.best_metric.startswith("eval/") and math.lcm(every, saved) >= config.steps:
         lines.append(
             f"checkpoint.best_metric={config.checkpoint.best_metric!r}: no step is both scored (evaluation.every="
             f"{every}) and saved (checkpoint.every={saved}), so that no save is kept for it; make them multiples"
+        )
+    return lines + _of_groups(config) + _without_effect(config)
+
+
+def _of_groups(config: Config) -> list[str]:
+    """Baselines of a prompt's own responses, of which a proposer's prompt has one."""
+    estimator = config.learner.estimator
+    if estimator == "rloo" and not config.selfplay.train_on_estimates:
+        return [
+            "learner.estimator='rloo': every prompt has one response, so that there is no baseline and the advantage is"
+            " the reward itself; set selfplay.train_on_estimates=True, or use 'trrpp'"
+        ]
+    if estimator in ("grpo", "dr_grpo"):
+        return [
+            f"learner.estimator={estimator!r}: a proposer's prompt has one response, as has a task drawn from the"
+            " buffers, so that their advantage is 0: only estimates are learned from, and reward.proposer has no"
+            " effect; 'trrpp' and 'role' compare responses to different prompts"
+        ]
+    return []
+
+
+def _without_effect(config: Config) -> list[str]:
+    """Settings that others turn off, or that come too late."""
+    learner, steps = config.learner, config.steps
+    updates = steps * learner.epochs * learner.minibatch_count
+    is_on_policy = learner.epochs * learner.minibatch_count == 1 and learner.recompute_old_logprobs
+    compares = config.reward.novelty > 0.0
+    # Whether it applies, why, and the keys with the value that asks for nothing.
+    reasons: list[tuple[bool, str, dict[str, Any]]] = [
+        (
+            is_on_policy,
+            "a step has one optimizer step, at which the ratio to the old policy is 1; raise learner.minibatches",
+            {
+                "learner.clip_epsilon_high": 0.0,
+                "learner.dual_clip": 0.0,
+                "learner.ratio": "token",
+                "learner.policy_loss": "ppo",
+            },
+        ),
+        (
+            not learner.recompute_old_logprobs,
+            "with learner.recompute_old_logprobs=False the ratio itself corrects for the sampler",
+            {"learner.importance": "truncate"},
+        ),
+        (not learner.kl_coef, "learner.kl_coef is 0", {"learner.kl_in": "loss"}),
+        (
+            learner.lr_schedule == "constant",
+            "learner.lr_schedule is 'constant'",
+            {"learner.lr_end": 0.0, "learner.lr_decay_steps": 0},
+        ),
+        (not compares, "reward.novelty is 0", {"reward.novelty_by": "tokens"}),
+        (
+            not compares and not config.selfplay.probes,
+            "reward.novelty and selfplay.probes are 0",
+            {"reward.novelty_recent": 0},
+        ),
+        (0 < steps < learner.propose_every, f"proposers would learn after steps={steps}", {"learner.propose_every": 1}),
+        (0 < updates < learner.warmup_steps, f"there are {updates} optimizer steps", {"learner.warmup_steps": 0}),
+    ]
+    lines = [
+        f"{key}={value!r} does not have the effect it asks for: {why}"
+        for applies, why, neutral in reasons
+        for key, default in neutral.items()
+        if applies and (value := operator.attrgetter(key)(config)) != default
+    ]
+    if learner.minibatches == "task_type" and not config.selfplay.seed_problems:
+        lines.append(
+            "selfplay.seed_problems=0: until a proposer has written an induction problem no solver learns induction;"
+            " with learner.minibatches='task_type' a step that has no response of a type has one optimizer step fewer"
         )
     return lines
