@@ -11,6 +11,7 @@ import jax
 from absl import logging
 
 from azr_jax.config import Config
+from azr_jax.selfplay.comments import lexer_of
 from executors import LANGUAGES, Language, Limits, Pool, load_languages
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy")
@@ -20,7 +21,8 @@ def run_languages(config: Config) -> dict[str, Language]:
     """The run's languages by name.
 
     Raises:
-      ValueError: a language that no file describes, or of which only whole programs run.
+      ValueError: a language that no file describes, of which only whole programs run, or without what
+        `selfplay.composite_share` needs.
       RuntimeError: an interpreter that is not installed, with how to install it.
     """
     known = dict(LANGUAGES)
@@ -40,6 +42,11 @@ def run_languages(config: Config) -> dict[str, Language]:
             raise ValueError(
                 f"languages={config.languages!r}: {name} has whole programs alone and no values to play with; "
                 "evaluate in it, and train in another"
+            )
+        if config.selfplay.composite_share and not (known[name].definition and lexer_of(name)):
+            raise ValueError(
+                f"selfplay.composite_share={config.selfplay.composite_share}: functions of {name} can't be renamed: it"
+                " needs Language.definition and a name that Pygments knows; set composite_share to 0"
             )
         chosen[name] = known[name]
     return chosen

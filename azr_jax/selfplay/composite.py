@@ -7,6 +7,7 @@ steps instead of starting anew. The solver sees one program, with g before f.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 
 from azr_jax.config import SelfplaySettings
@@ -29,17 +30,25 @@ def composite_share(settings: SelfplaySettings, step: int) -> float:
 
 
 def given_function(language: Language, program: str) -> str | None:
-    """The program with f renamed to g; None if it defines no f, or f cannot be renamed (`entry.renamed`)."""
-    if ENTRY not in definitions(language, program):
+    """The program with f renamed to g, and what was g in it, as in a composite program, to the first free g1, g2, ...
+
+    None if it defines no f, or a name cannot be changed (`entry.renamed`).
+    """
+    names = names_of(language, program)
+    if names is None or ENTRY not in definitions(language, program):
         return None
-    given = renamed(language, program, ENTRY, GIVEN)
-    return given if given is not None and GIVEN in definitions(language, given) else None
+    text: str | None = program
+    if GIVEN in names:
+        free = next(name for number in itertools.count(1) if (name := f"{GIVEN}{number}") not in names)
+        text = renamed(language, program, GIVEN, free)
+    given = text and renamed(language, text, ENTRY, GIVEN)
+    return given if given and GIVEN in definitions(language, given) else None
 
 
 def composed(language: Language, given: str, answer: Answer) -> Answer | Invalid:
-    """The answer with the given function before its program; Invalid if the program does not call g or redefines it."""
-    if GIVEN in definitions(language, answer.program):
-        return Invalid("redefines_given", "the program defines g, which is given")
+    """The answer with the given functions before its program; Invalid if it does not name g, or defines one of them."""
+    if again := set(definitions(language, given)) & set(definitions(language, answer.program)):
+        return Invalid("redefines_given", f"the program defines {min(again)}, which is given")
     if GIVEN not in (names_of(language, answer.program) or ()):
         return Invalid("does_not_call_given", "the program does not call g, which is given")
     return dataclasses.replace(answer, program=_together(language, given, answer.program))

@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from conftest import small_config
 from etils import epath
 
 from azr_jax.checkpoint.retention import SCORES_FILE, Retention, read_scores, write_scores
@@ -19,6 +21,7 @@ from azr_jax.config import MetricsSettings
 from azr_jax.hosts.hosts import Hosts
 from azr_jax.loop.interruption import Preempted, Signals
 from azr_jax.loop.record import StepRecord
+from azr_jax.run.opened import OpenRun
 from azr_jax.run.saving import Saving
 from azr_jax.workdir.metrics import Writers
 from azr_jax.workdir.mirror import Mirror
@@ -276,3 +279,16 @@ def test_a_best_metric_that_a_scored_save_lacks_is_said_once(parts):
     for step, metrics in enumerate([{"x": 1.0}, {"eval/scores": 1.0}, {"eval/scores": 1.0}, {"eval/score": 1.0}], 1):
         saving.save(step, None, {}, metrics, must_succeed=True)
     assert said == ["checkpoint.best_metric='eval/score': step 2 has no such metric; did you mean eval/scores?"]
+
+
+def test_the_steps_that_are_kept_are_saved():
+    settings = small_config(steps=200, checkpoint__every=10, checkpoint__keep_every=64)
+    run = SimpleNamespace(
+        config=settings,
+        should_stop=lambda: False,
+        _too_many_nonfinite=lambda record: False,
+        hosts=Hosts(),
+        saving=SimpleNamespace(is_failing=False),
+    )
+    saved = [step for step in range(1, 201) if OpenRun.must_save(run, StepRecord(step, {}))]
+    assert saved == sorted({*range(10, 201, 10), 64, 128, 192})

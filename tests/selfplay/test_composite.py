@@ -74,8 +74,28 @@ def test_a_program_that_does_not_build_upon_the_given_one_is_refused(name):
     assert isinstance(alone, Invalid) and alone.reason == "does_not_call_given"
     again = composed(language, given, Answer(program=f"{given}\n{new}", input="3"))
     assert isinstance(again, Invalid) and again.reason == "redefines_given"
-    assert given_function(language, given) is None
+    assert given_function(language, given) is None, "it has no f"
     assert given_function(language, "no program") is None
+
+
+@pytest.mark.parametrize("name", ci_in(PROGRAMS, "julia"))
+def test_composites_are_built_upon_composites(name):
+    language, (earlier, new, value) = LANGUAGES[name], PROGRAMS[name]
+    program, suffix = earlier, ""
+    for depth in range(3):
+        given = given_function(language, program)
+        assert given is not None, (depth, program)
+        answer = composed(language, given, Answer(program=new, input="3"))
+        assert isinstance(answer, Answer)
+        program, suffix = answer.program, suffix + "!"
+        assert isinstance(composed(language, given, Answer(program=earlier, input="3")), Invalid)
+    helper = composed(language, given, Answer(program=given_function(language, program), input="3"))
+    assert isinstance(helper, Invalid) and helper.reason == "redefines_given"
+    if language.find() is None:
+        pytest.skip(f"no {name} interpreter here")
+    with Pool(language, workers=1, limits=Limits(wall_s=20, cpu_s=10)) as pool:
+        verdict = pool.submit(Job("1", JobKind.EVALUATE, program, ("3",))).result()
+    assert verdict.ok and verdict.values == (value.replace("!", suffix),), (verdict, program)
 
 
 def test_the_share_rises_between_its_steps():
