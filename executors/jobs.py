@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import math
 
-COMPARISONS = ("trimmed", "exact", "numbers")
+COMPARISONS = ("trimmed", "exact", "numbers", "decimals")
 
 
 class Status(enum.StrEnum):
@@ -91,10 +91,13 @@ class Job:
     PROGRAM has neither inputs nor expect.
 
     A PROGRAM may have tests: it runs once for each text of `stdin`, in a fresh process with the job's whole limits, and
-    `expect_stdout` has what it must print (for none, it is run once with an empty standard input). `compare` says how:
-    "trimmed" leaves out white space at the ends of lines and empty lines at the end, "exact" nothing, "numbers"
-    compares words, those that are numbers within 1e-6 of each other (absolute, or relative to the expected one). Tests
-    end at the first that fails, unless `all_tests`.
+    `expect_stdout` has what it must print (for none, it is run once with an empty standard input); it may print that
+    much more than the output limit. `compare` says how: "trimmed" leaves out white space at the ends of lines and empty
+    lines at the end, "exact" nothing; "numbers" compares words: whole numbers by their value, other numbers within 1e-6
+    of each other (absolute, or relative to the expected one); "decimals" compares lines, without white space at their
+    ends, and those that differ by the exact values of their words, as LiveCodeBench does. Tests end at the first that
+    fails, unless `all_tests`, and when they have taken more than `total_s` seconds together: the status is `timeout`.
+    `limits` of a PROGRAM are those of each of its runs, instead of the pool's.
     Raises ValueError if the fields do not fit each other.
     """
 
@@ -109,6 +112,8 @@ class Job:
     expect_stdout: tuple[str, ...] | None = None
     compare: str = "trimmed"
     all_tests: bool = False
+    limits: Limits | None = None
+    total_s: float = math.inf
 
     def __post_init__(self) -> None:
         self._check_tests()
@@ -132,6 +137,8 @@ class Job:
             )
         if self.expect_stdout is not None and not self.stdin:
             raise ValueError(f"job {self.id!r} has no test: give a text of stdin for each")
+        if self.kind is not JobKind.PROGRAM and self.limits is not None:
+            raise ValueError(f"job {self.id!r} has limits of its own: they are for whole programs, kind program")
         if self.compare not in COMPARISONS:
             raise ValueError(f"job {self.id!r}: compare is {self.compare!r}: use one of {', '.join(COMPARISONS)}")
 

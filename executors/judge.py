@@ -75,7 +75,9 @@ class Judge:
         self._spent_s = 0.0
         match job.kind:
             case JobKind.PROGRAM:
-                return self._run_tests(job) if job.stdin else self._worker.run_program(job.id, _encode(job.source))
+                if job.stdin:
+                    return self._run_tests(job)
+                return self._worker.run_program(job.id, _encode(job.source), limits=job.limits)
             case JobKind.VALUE:
                 return self._judge_values(job)
             case JobKind.EVALUATE:
@@ -84,21 +86,28 @@ class Judge:
     def _run_tests(self, job: Job) -> Verdict:
         """The verdict on a whole program that runs once for each of its tests."""
         source, passed, seconds = _encode(job.source), [], 0.0
-        failed = None
+        failed, usual = None, job.limits or self._limits
         for number, text in enumerate(job.stdin):
-            verdict = self._worker.run_program(job.id, source, _encode(text), fork=True)
+            expected = job.expect_stdout[number] if job.expect_stdout is not None else ""
+            limits = dataclasses.replace(usual, output_bytes=usual.output_bytes + len(_encode(expected)))
+            verdict = self._worker.run_program(job.id, source, _encode(text), fork=True, limits=limits)
             seconds += verdict.seconds
             if verdict.status is Status.INFRASTRUCTURE:
                 return dataclasses.replace(verdict, passed=tuple(passed), seconds=seconds)
             passed.append(verdict.ok)
             if verdict.ok and job.expect_stdout is not None:
-                passed[-1] = outputs.same(verdict.stdout, job.expect_stdout[number], job.compare)
+                passed[-1] = outputs.same(verdict.stdout, expected, job.compare)
             if not passed[-1]:
                 failed = failed or dataclasses.replace(
                     verdict, message=verdict.message or _wrong(number, verdict.stdout)
                 )
                 if not job.all_tests:
                     break
+            elif seconds > job.total_s:
+                text = f"{number + 1} of {len(job.stdin)} tests take {seconds:.1f} s, and {job.total_s:g} s are allowed"
+                failed = dataclasses.replace(verdict, status=Status.TIMEOUT, error_kind="wall", message=text)
+                passed[-1] = False
+                break
         correct = all(passed) if job.expect_stdout is not None else None
         return dataclasses.replace(failed or verdict, correct=correct, passed=tuple(passed), seconds=seconds)
 

@@ -261,10 +261,13 @@ class Worker:
         if process is not None:
             process.kill()
 
-    def run_program(self, job_id: str, source: bytes, stdin: bytes = b"", fork: bool = False) -> Verdict:
+    def run_program(
+        self, job_id: str, source: bytes, stdin: bytes = b"", fork: bool = False, limits: Limits | None = None
+    ) -> Verdict:
         """Run a whole program in a fresh process with the real interpreter, `stdin` on its standard input.
 
-        With `fork` the process is a fork of a started interpreter, where the language and the tier allow it.
+        With `fork` the process is a fork of a started interpreter, where the language and the tier allow it. `limits`:
+        instead of the worker's.
         """
         language, name = self._language, f"program{self._language.extension}"
         forking = language.forking if fork else None
@@ -275,7 +278,7 @@ class Worker:
             if isinstance(executable, Verdict):
                 return executable
             name, source = "program", executable
-        return self._run_file(job_id, self._program(name, source, stdin), self._limits, forking)[0]
+        return self._run_file(job_id, self._program(name, source, stdin), limits or self._limits, forking)[0]
 
     def _program(self, name: str, source: bytes, stdin: bytes) -> Launch:
         return Launch(

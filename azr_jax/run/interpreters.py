@@ -52,15 +52,14 @@ def run_languages(config: Config) -> dict[str, Language]:
     return chosen
 
 
-def open_pool(config: Config, language: Language, printed_bytes: int = 0) -> Pool:
-    """A pool with the config's limits; a program may print `printed_bytes`, if that is above the usual limit."""
+def open_pool(config: Config, language: Language) -> Pool:
+    """A pool with the config's limits."""
     settings = config.executor
     limits = Limits(
         wall_s=settings.wall_s,
         cpu_s=settings.cpu_s,
         memory_mib=settings.memory_mib,
         value_chars=settings.value_chars,
-        output_bytes=max(Limits().output_bytes, printed_bytes),
     )
     workers = settings.workers or os.cpu_count() or 1
     return Pool(language, workers=workers, limits=limits, allow_tier=settings.allow_tier)

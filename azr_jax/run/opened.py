@@ -29,7 +29,7 @@ from azr_jax.monitor.alerts import Watch
 from azr_jax.monitor.display import Progress
 from azr_jax.monitor.whereabouts import Whereabouts
 from azr_jax.run.interpreters import open_pool, run_languages
-from azr_jax.run.problems import check_problems, load_problems, most_printed
+from azr_jax.run.problems import check_problems, load_problems
 from azr_jax.run.remarks import check_best_metric, remarks
 from azr_jax.run.saving import Saving
 from azr_jax.run.session import SessionState
@@ -209,8 +209,7 @@ def open_run(
         learner, sampler = engine.learner(config), engine.sampler(config.sampler)
         if hosts.is_first:
             stack.enter_context(checkpoint.held(workdir))
-        printed = most_printed(problems)
-        pools = {name: stack.enter_context(open_pool(config, own, printed)) for name, own in languages.items()}
+        pools = {name: stack.enter_context(open_pool(config, own)) for name, own in languages.items()}
         progress = Progress(config.steps, None if hosts.is_first else Console(quiet=True))
         signals = Signals(progress.message, agreed=hosts.are_many)
         shared = SharedPools(pools, hosts, lambda: signals.must_cut) if hosts.are_many else None

@@ -31,12 +31,6 @@ def load_problems(config: Config) -> ProblemSet:
     )
 
 
-def most_printed(problems: ProblemSet) -> int:
-    """Bytes that a program has to be allowed to print: twice the longest expected output, for white space."""
-    outputs = (text for problem in problems.problems for text in problem.expected)
-    return 2 * max((len(text.encode("utf-8", "surrogatepass")) for text in outputs), default=0)
-
-
 def check_problems(player: Player) -> None:
     """Raises ValueError when the prompts of all problems exceed `sampler.max_prompt_tokens`, so that none is drawn."""
     problems, languages = player.problems.problems, player.config.languages

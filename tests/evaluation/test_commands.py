@@ -54,7 +54,8 @@ def test_check_writes_a_line_for_each_completion_in_order(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("problem", "completion", "words"),
     [
-        ({"name": "x"}, {"name": "twice", "completion": ""}, ("line 1", "'language'")),
+        ({"name": "x"}, {"name": "twice", "completion": ""}, ("line 1", "statement")),
+        ({"name": "x", "tests": "f(1)"}, {"name": "twice", "completion": ""}, ("line 1", "'language'")),
         (None, {"name": "nobody", "completion": ""}, ("line 1", "'nobody'")),
         (None, {"name": "twice", "completion": 3}, ("line 1", "'completion'", "3")),
         (None, {"name": "twice", "completion": "", "mode": "odd"}, ("line 1", "'odd'", "full")),
@@ -102,7 +103,12 @@ def test_results_are_multipl_e_s_and_resume(tmp_path):
     assert record["completions"] == ["  return 2 * n;\n}", ""] and record["stop_tokens"] == ["\nfunction "]
     assert set(record["results"][0]) == {"program", "timestamp", "stdout", "stderr", "exit_code", "status"}
     assert Results(tmp_path / "a", SETTINGS).is_done(JAVASCRIPT)
-    assert results.counts(results.read(tmp_path / "a")) == [(2, 1)]
+    # A record may have a name beside what names it.
+    named = {"question_id": "q1", "name": "Two Sum", "statement": "Add.", "tests": [{"input": "1", "output": "1"}]}
+    problem = records.stdin_problem(named, "js")
+    store.write(problem, [judged(True)], ["x"])
+    assert store.is_done(problem) and "q1" in results.read(store.folder)
+    assert results.counts(results.read(tmp_path / "a")) == [(1, 1), (2, 1)]
     with pytest.raises(ValueError, match="max_tokens=16, not 17"):
         Results(tmp_path / "a", {**SETTINGS, "max_tokens": 17})
     (tmp_path / "b").mkdir()
@@ -326,6 +332,16 @@ def test_pass_at_k_of_two_results_and_their_figure(tmp_path, capsys):
     assert "B - A -50.0 points" in passes[-1]
     assert "note: seed differs: 4 and 7" in lines and "note: the data differ: base and trained" in lines
     assert figure.read_bytes().startswith(b"\x89PNG")
+    both = ["compare", str(tmp_path / "base"), str(tmp_path / "trained")]
+    assert main([*both, "--k=1,8"]) == 0
+    assert [line[:6] for line in capsys.readouterr().out.splitlines() if line.startswith("pass@")] == [
+        "pass@1",
+        "pass@8",
+    ]
+    assert main([*both, "--k=9"]) == 2 and "--k=9: use numbers from 1 to 8" in capsys.readouterr().err
+    Results(tmp_path / "base", SETTINGS | {"seed": 4}).write(problem, [judged(True)] * 3, [""] * 3)
+    assert main(both) == 0
+    assert "a problem has 3 samples, another 8: pass@k goes up to the fewer" in capsys.readouterr().out
 
 
 def test_kept_samples_are_read_again_and_a_cut_line_is_not(tmp_path):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import os
 import pickle
 import zlib
@@ -117,4 +118,25 @@ def test_numbers_and_time_count_as_each_benchmark_says():
         assert judge.judge(agnostics, integer).status == "Exception"
         assert judge.judge(multi, integer).status == judge.judge(multi, slow).status == "OK"
         late = judge.judge(agnostics, slow)
+        slower = Completion("q", "import time; time.sleep(2.1); print('2.0')", whole=True)
+        assert judge.judge(multi, slower).status == "Timeout"
     assert late.status == "Timeout" and late.stderr.endswith("and 2 s are allowed")
+
+
+@pytest.mark.parametrize("language", ["javascript", "julia", "python", "racket"])
+def test_the_published_limits_hold_in_every_language(language, monkeypatch):
+    if LANGUAGES[language].find() is None:
+        pytest.skip(f"no {language} interpreter here")
+    agnostics = {"question_id": "q", "question_content": "Two.", "private_test_cases": SUM_TESTS}
+    judge = CompletionJudge(language, workers=1)
+    jobs, program = [], judge.benchmark_language.loadable(LANGUAGES[language].identity)
+
+    def submit(job):
+        jobs.append(job)
+        raise InterruptedError
+
+    monkeypatch.setattr(judge._pool, "submit", submit)
+    for record in (agnostics, agnostics | {"public_test_cases": "[]"}):
+        with pytest.raises(InterruptedError):
+            judge.judge(records.from_record(record, judge.suffix), Completion("q", program, whole=True))
+    assert [(job.limits.cpu_s, job.total_s) for job in jobs] == [(15.0, 15.0), (6.0, math.inf)]

@@ -48,6 +48,23 @@ def test_tests_end_at_the_first_that_fails(python):
     assert (late.status, late.correct, late.passed) == (Status.RUNTIME_ERROR, False, (False,))
 
 
+def test_a_test_may_print_what_it_must_beside_the_usual_limit(python):
+    size = LIMITS.output_bytes
+    assert run(python, f"print('x' * {2 * size})", stdin=("",), expected=("x" * 2 * size,)).correct
+    assert run(python, f"print('x' * {2 * size})", stdin=("",), expected=("x",)).status is Status.OUTPUT_LIMIT
+
+
+def test_a_job_has_limits_of_its_own_and_one_of_all_tests(python):
+    sleep = "import time\ntime.sleep(0.4)\nprint(1)"
+    hasty = Limits(wall_s=0.2, cpu_s=0.2, memory_mib=512)
+    assert run(python, sleep, stdin=("",), expected=("1",), limits=hasty).status is Status.TIMEOUT
+    assert run(python, sleep, stdin=("",), expected=("1",)).correct
+    late = run(python, sleep, stdin=("",) * 4, expected=("1",) * 4, total_s=0.5, all_tests=True)
+    assert (late.status, late.correct, late.passed) == (Status.TIMEOUT, False, (True, False))
+    assert late.message.startswith("2 of 4 tests take ") and late.message.endswith(" and 0.5 s are allowed")
+    assert run(python, "print(1)", stdin=("",) * 4, expected=("1",) * 4, total_s=9.0).correct
+
+
 def test_without_expected_outputs_nothing_is_compared(python):
     verdict = run(python, SUMS["python"], expected=None)
     assert (verdict.status, verdict.correct, verdict.passed, verdict.stdout) == (Status.OK, None, (True,) * 3, "-2\n")
@@ -97,6 +114,21 @@ def test_a_large_input_and_one_that_is_not_read(python):
         ("1 2", "1", "numbers", False),
         ("nan", "1", "numbers", False),
         ("", "", "numbers", True),
+        ("998244354", "998244353", "numbers", False),
+        ("+0998244353", "998244353", "numbers", True),
+        ("998244354.0", "998244353", "numbers", True),
+        ("9" * 500, "9" * 499 + "8", "numbers", False),
+        ("1_0", "10", "numbers", False),
+        ("\u0663", "3", "numbers", False),
+        ("2e400", "1e400", "numbers", False),
+        ("1e400", "inf", "numbers", False),
+        ("-Infinity", "-inf", "numbers", True),
+        ("NaN", "nan", "numbers", True),
+        (" 1 \n2.50", "1\n2.5\n\n", "decimals", True),
+        ("1 2", "1\n2", "decimals", False),
+        ("1.0000001", "1", "decimals", False),
+        ("x 1.0", "x 1", "decimals", False),
+        ("1e999999999", "1e999999998", "decimals", False),
     ],
 )
 def test_outputs_are_compared_as_the_benchmark_says(actual, expected, how, right):
@@ -108,6 +140,7 @@ def test_outputs_are_compared_as_the_benchmark_says(actual, expected, how, right
     [
         ({"stdin": ("a",), "expect_stdout": ()}, "0 expect_stdout for 1 stdin"),
         ({"expect_stdout": ()}, "no test"),
+        ({"kind": JobKind.EVALUATE, "inputs": ("1",), "limits": LIMITS}, "they are for whole programs"),
         ({"compare": "loosely"}, "'loosely': use one of trimmed, exact, numbers"),
         ({"kind": JobKind.EVALUATE, "inputs": ("1",), "stdin": ("a",)}, "for whole programs"),
     ],

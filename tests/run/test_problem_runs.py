@@ -11,7 +11,7 @@ from test_docs import undocumented
 from test_main import assert_same_run
 
 from azr_jax.run.interpreters import open_pool
-from azr_jax.run.problems import load_problems, most_printed
+from azr_jax.run.problems import load_problems
 from azr_jax.run.restoring import _with_problems
 from azr_jax.run.session import SessionState
 from azr_jax.selfplay.buffers import Buffers
@@ -49,7 +49,7 @@ def test_a_file_of_100_mb(tmp_path):
     config = small_config(problems__path=str(file))
     (problem,) = load_problems(config).problems
     program = "import sys\nsize = len(sys.stdin.read())\nprint(size if size else 'y' * (4 << 20))"
-    with open_pool(config, LANGUAGES["python"], most_printed(load_problems(config))) as pool:
+    with open_pool(config, LANGUAGES["python"]) as pool:
         job = Job("large", JobKind.PROGRAM, program, stdin=problem.stdin, expect_stdout=problem.expected)
         verdict = pool.submit(job).result()
     assert verdict.correct and verdict.passed == (True, True), verdict.message

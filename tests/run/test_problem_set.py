@@ -9,7 +9,7 @@ import pytest
 from conftest import REPOSITORY, small_config
 
 from azr_jax.loop.learning import minibatches, train_sequences
-from azr_jax.run.problems import load_problems, most_printed
+from azr_jax.run.problems import load_problems
 from azr_jax.types import Role, Rollout, Scored, StopReason, Task, TaskType
 from executors import LANGUAGES, Job, JobKind, Limits, Pool
 
@@ -28,7 +28,6 @@ def problems_in(tmp_path, *lines, name="problems.jsonl"):
 
 def test_without_a_file_there_is_none():
     assert load_problems(small_config()).problems == () and small_config().problems_per_step == 0
-    assert most_printed(load_problems(small_config())) == 0
 
 
 def test_the_published_forms_are_read(tmp_path):
@@ -41,12 +40,16 @@ def test_the_published_forms_are_read(tmp_path):
         {"question_id": "d", "question_content": "Add.", "tests": json.dumps(columns)},
     ]
     lines.append({"question_id": "e", "question_content": "Add.", "private_test_cases": json.dumps(pairs)})
+    lines.append({"original_task_id": "f", "description": "Add.", "tests": pairs})
+    lines.append({"idx": 8, "problem_statement": "Add.", "examples": pairs})
     problems = problems_in(tmp_path, *lines)
-    assert [problem.name for problem in problems] == ["sum", "7", "c", "d", "e"]
+    assert [problem.name for problem in problems] == ["sum", "7", "c", "d", "e", "f", "8"]
     assert {(problem.statement, problem.stdin, problem.expected) for problem in problems} == {
         ("Add.", ("1\n2\n",), ("3\n",))
     }
     assert problems_in(tmp_path, LINE, name="problems.jsonl.gz") == problems[:1]
+    (parts,) = problems_in(tmp_path, {**LINE, "input_format": "Two numbers.", "output_format": "Their sum."})
+    assert parts.statement == "Add.\n\nInput\n\nTwo numbers.\n\nOutput\n\nTheir sum."
 
 
 @pytest.mark.parametrize(

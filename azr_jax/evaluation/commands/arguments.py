@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 
 BENCHMARKS = "humaneval | mbpp (in Python HumanEval+ and MBPP+) | mceval | ag-lcb-x | multi-lcb"
 
@@ -19,3 +20,21 @@ def add_language(parser: argparse.ArgumentParser, default: str | None = None) ->
         metavar="DIR",
         help="a folder of added languages, as config.language_directory",
     )
+
+
+def add_ks(parser: argparse.ArgumentParser, default: str) -> None:
+    """--k, an empty list without it."""
+    parser.add_argument("--k", type=_ks, default=[], metavar="K,K", help=f"of pass@k (default: {default})")
+
+
+def check_ks(ks: Iterable[int], what: str, samples: int) -> None:
+    """Raises ValueError for a k that so many samples of each problem, which `what` names, do not allow."""
+    if wrong := [k for k in ks if not 1 <= k <= samples]:
+        raise ValueError(f"--k={wrong[0]}: use numbers from 1 to {what}, the samples of each problem")
+
+
+def _ks(text: str) -> list[int]:
+    try:
+        return sorted({int(word) for word in text.split(",")})
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: use whole numbers and commas, as in 1,8,64") from None

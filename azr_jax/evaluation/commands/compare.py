@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from azr_jax.evaluation.commands import arguments as flags
 from azr_jax.evaluation.scoring import pass_at_k, results
 
 # Settings in which two results may differ: the subject of the comparison.
@@ -24,6 +25,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("compare", help="a paired test (McNemar), and pass@k, of two results")
     parser.add_argument("first", metavar="A", help="results of an evaluation, or a folder of MultiPL-E's results")
     parser.add_argument("second", metavar="B")
+    flags.add_ks(parser, "1, 2, 4, ... and the samples of each problem")
     parser.add_argument("--figure", default="", metavar="FILE", help="draws pass@k of both (.png, .svg or .pdf)")
     parser.set_defaults(command_function=main)
 
@@ -35,14 +37,17 @@ def main(arguments: argparse.Namespace) -> int:
     shared = [name for name in first if name in second]
     if not shared:
         raise ValueError(f"{arguments.first} and {arguments.second} have no problem in common")
+    counts = [_counts(side, shared) for side in (first, second)]
+    sizes = [samples for side in counts for samples, _ in side]
+    flags.check_ks(arguments.k, str(min(sizes)), min(sizes))
     only_first = only_second = 0
     for name in shared:
         solved = [results.passed(side[name][0]) for side in (first, second)]
         only_first += solved[0] and not solved[1]
         only_second += solved[1] and not solved[0]
     for label, folder, samples in (("A", arguments.first, first), ("B", arguments.second, second)):
-        counts = [(1, int(results.passed(samples[name][0]))) for name in shared]
-        estimate, low, high = pass_at_k.interval(counts, 1)
+        firsts = [(1, int(results.passed(samples[name][0]))) for name in shared]
+        estimate, low, high = pass_at_k.interval(firsts, 1)
         output.write(f"{label} {_label(folder)}: {estimate:.1%} (95% interval {low:.1%} to {high:.1%})\n")
         if broken := sum(bool(samples[name][0].get("infrastructure")) for name in shared):
             output.write(f"note: the executors failed on {broken} of {label}, which count as not solved\n")
@@ -51,12 +56,13 @@ def main(arguments: argparse.Namespace) -> int:
         f"{len(shared)} problems in both, first samples: only A solves {only_first}, only B solves {only_second};"
         f" McNemar's exact test p = {value:.3g}\n"
     )
-    counts = [_counts(side, shared) for side in (first, second)]
-    most = min(samples for side in counts for samples, _ in side)
-    if most > 1:
-        output.write(_pass_at_k_table(counts, _ks(most)))
+    ks = arguments.k or _ks(min(sizes))
+    if max(sizes) > 1:
+        output.write(_pass_at_k_table(counts, ks))
+    if max(sizes) > min(sizes):
+        output.write(f"note: a problem has {min(sizes)} samples, another {max(sizes)}: pass@k goes up to the fewer\n")
     if arguments.figure:
-        _draw(Path(arguments.figure), counts, most, [_label(arguments.first), _label(arguments.second)])
+        _draw(Path(arguments.figure), counts, ks, [_label(arguments.first), _label(arguments.second)])
     for warning in _warnings(arguments.first, arguments.second, len(shared), len(first), len(second)):
         output.write(f"note: {warning}\n")
     return 0
@@ -87,11 +93,10 @@ def _pass_at_k_table(counts: Sequence[Sequence[tuple[int, int]]], ks: Sequence[i
     return "".join(lines)
 
 
-def _draw(file: Path, counts: Sequence[Sequence[tuple[int, int]]], most: int, labels: Sequence[str]) -> None:
+def _draw(file: Path, counts: Sequence[Sequence[tuple[int, int]]], ks: Sequence[int], labels: Sequence[str]) -> None:
     """pass@k by k, with intervals as bands."""
     from matplotlib.figure import Figure
 
-    ks = _ks(most)
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
     for side, label, style in zip(counts, labels, ("o-", "s--"), strict=True):

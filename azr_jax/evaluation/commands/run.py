@@ -59,7 +59,7 @@ def add_parser(commands: Any) -> None:
         help="stop tokens of Lua, Julia and OCaml: without the empty line, as MultiPL-E published them, or both scores",
     )
     parser.add_argument("--n", type=int, help="samples per problem (default: 1; for ag-lcb-x 20, as published)")
-    parser.add_argument("--k", type=_ks, default=[], metavar="K,K", help="of pass@k (default: 1, 10 and 100 up to n)")
+    flags.add_ks(parser, "1, 10 and 100 up to n")
     parser.add_argument("--temperature", type=float, help="0 is greedy (default: 0; for ag-lcb-x 0.2, as published)")
     parser.add_argument("--top_p", type=float, default=1.0)
     parser.add_argument("--max_tokens", type=int, default=1024, help="tokens of a response")
@@ -80,20 +80,12 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(command_function=main)
 
 
-def _ks(text: str) -> list[int]:
-    try:
-        return sorted({int(word) for word in text.split(",")})
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: use whole numbers and commas, as in 1,8,64") from None
-
-
 def _check(arguments: argparse.Namespace) -> None:
     """Raises ValueError for numbers that are out of range."""
     for name, least in (("n", 1), ("max_tokens", 1), ("limit", 0), ("slots", 0)):
         if getattr(arguments, name) < least:
             raise ValueError(f"--{name}={getattr(arguments, name)}: use at least {least}")
-    if wrong := [k for k in arguments.k if not 1 <= k <= arguments.n]:
-        raise ValueError(f"--k={wrong[0]}: use numbers from 1 to --n={arguments.n}, the samples of each problem")
+    flags.check_ks(arguments.k, f"--n={arguments.n}", arguments.n)
     if not 0 <= arguments.temperature < math.inf:
         raise ValueError(f"--temperature={arguments.temperature}: use at least 0, which is greedy")
     if not 0 < arguments.top_p <= 1:

@@ -197,9 +197,12 @@ def from_record(record: Any, suffix: str = "") -> AnyProblem:
         return _mceval(record, suffix)
     if "private_test_cases" in record:
         return stdin_problem(record, suffix)
-    if "task_id" in record and not record.get("tests"):
+    if "task_id" in record and not any(field in record for field in _TESTS):
         return _evalplus(record)
-    if isinstance(record.get("tests"), list | dict) or "question_content" in record or "task_id" in record:
+    tests = record.get("tests")
+    are_code = isinstance(tests, str) and not tests.lstrip().startswith(("[", "{"))
+    # MultiPL-E's problems alone name a language, and have code as tests.
+    if isinstance(tests, list | dict) or not (isinstance(record.get("language"), str) or are_code):
         return stdin_problem(record, suffix)
     for field in _TEXT_FIELDS:
         if not isinstance(record.get(field), str):
@@ -223,25 +226,32 @@ def _mceval(record: dict[str, Any], suffix: str) -> Problem:
     return Problem(record["task_id"], suffix, record["prompt"] + "\n", record["test"], (), dict(record), own_tests=True)
 
 
-_NAMES = ("question_id", "task_id", "name", "id")
-_STATEMENTS = ("question_content", "prompt", "statement", "problem")
+_NAMES = ("question_id", "task_id", "name", "id", "original_task_id", "idx")
+_STATEMENTS = ("question_content", "prompt", "statement", "problem", "description", "problem_statement")
+_TESTS = ("tests", "examples")
+# Parts of a statement that Ag-MBPP-X and Ag-Codeforces-X have in fields of their own, with our headings.
+_PARTS = {"input_format": "Input", "output_format": "Output"}
 
 
 def stdin_problem(record: Any, suffix: str = "") -> StdinProblem:
     """A statement with tests [{"input", "output"}, ...] or {"inputs": [...], "outputs": [...]}, or JSON of them.
 
-    Or a problem of LiveCodeBench, its tests packed. Raises ValueError for anything else.
+    Its fields may have the names of Ag-MBPP-X and Ag-Codeforces-X, whose formats of input and output are put after the
+    statement. Or a problem of LiveCodeBench, its tests packed. Raises ValueError for anything else.
     """
     if not isinstance(record, dict):
         raise ValueError(f"a problem is a JSON object, not {type(record).__name__}")
     if "private_test_cases" in record:
         return _lcb_problem(record, suffix)
     name = next((record[field] for field in _NAMES if isinstance(record.get(field), str | int)), None)
-    statement = next((record[field] for field in _STATEMENTS if isinstance(record.get(field), str)), None)
-    if name is None or not statement:
+    statement = next((text for field in _STATEMENTS if isinstance(text := record.get(field), str)), "")
+    if name is None or not statement.strip():
         missing = f"no text in {' or '.join(_STATEMENTS if name is not None else _NAMES)}"
         raise ValueError(f"a problem with tests of standard input has {missing}")
-    tests = record.get("tests")
+    for field, heading in _PARTS.items():
+        if (part := record.get(field) or "") and isinstance(part, str):
+            statement += f"\n\n{heading}\n\n{part}"
+    tests = next((record[field] for field in _TESTS if record.get(field) is not None), None)
     try:
         tests = json.loads(tests) if isinstance(tests, str) else tests
         if isinstance(tests, dict):
@@ -252,7 +262,7 @@ def stdin_problem(record: Any, suffix: str = "") -> StdinProblem:
         raise ValueError(f"field 'tests' holds no inputs and outputs: {error!r}") from None
     if not pairs or not all(isinstance(text, str) for pair in pairs for text in pair):
         raise ValueError(f"field 'tests' is {tests!r:.60}: at least one test, each of two texts")
-    kept = {field: value for field, value in record.items() if field != "tests"}
+    kept = {field: value for field, value in record.items() if field not in _TESTS}
     return StdinProblem(str(name), suffix, statement, tuple(pairs), kept, OWN)
 
 

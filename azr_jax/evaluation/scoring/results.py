@@ -96,7 +96,7 @@ class Results:
         again; those of chat are whole programs, which it would append to the prompt.
         """
         # MultiPL-E's own fields; EvalPlus' inputs are too large to be repeated in each result.
-        record = {"name": problem.name, **problem.record, "language": problem.language}
+        record = {**problem.record, "name": problem.name, "language": problem.language}
         if isinstance(problem, EvalPlusProblem):
             record["stop_tokens"] = list(problem.stop_tokens)
         record |= {key: self.settings[key] for key in ("temperature", "top_p", "max_tokens")}
