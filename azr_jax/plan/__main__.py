@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(f"error: {error}")
     if _JSON.value:
         _say(json.dumps(planned))
-    sys.exit(0 if planned["fits"] else 1)
+    sys.exit(1 if planned["fits"] is False else 0)
 
 
 def _say(text: str) -> None:

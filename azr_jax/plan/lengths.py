@@ -88,7 +88,7 @@ def _two_numbers(text: str) -> tuple[float, float]:
         median, sigma = (float(part) for part in text.split(","))
     except ValueError:
         median = sigma = 0.0
-    if median <= 0 or sigma <= 0:
+    if not (0 < median < math.inf and 0 < sigma < math.inf):
         raise ValueError(f"--lengths={text}: give a median and a sigma above 0, as 500,1, or the folder of a run")
     return median, sigma
 

@@ -35,6 +35,9 @@ def make_plan(
     own = config.selfplay.solver_tasks
     orders = sorted(simulation.SOLVER_TASKS, key=lambda name: name != own)
     steps = {}
+    if shared.slots and not compiles and verdict.problems([], shared, chip):
+        say(table.verdict_text([], shared, chip))
+        return verdict.as_json(topology, plan, shared, chip, [], {})
     if shared.slots:
         steps = {name: simulation.step(plan, shared, chip, drawn, name, simulation.SEEDS) for name in orders}
         other = 1 - config.pipeline.lag
@@ -52,5 +55,5 @@ def make_plan(
         programs = verdict.programs(plan, shared, compiled)
         say(table.programs_text(plan, shared, chip, programs))
         say(table.collectives_text(programs, chip))
-        say(table.verdict_text(programs, shared, chip))
+    say(table.verdict_text(programs, shared, chip))
     return verdict.as_json(topology, plan, shared, chip, programs, steps)

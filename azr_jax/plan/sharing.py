@@ -43,16 +43,10 @@ def share(plan: Setup, hbm_gib: float) -> Sharing:
     moments = state - local_bytes(plan.state.params)
 
     on_tpu = plan.mesh.devices.flat[0].platform == "tpu"
-    sizes = (sampler.model_config, settings, sampler.max_length, sampler.compute_dtype)
-    chosen = settings.slots or not sampler.tuning.tiers
 
     def fitting(beside: int) -> tuple[tuple[int, int], ...]:
         share = memory.TPU_SHARE if on_tpu else memory.ACCELERATOR_SHARE
-        free = int((hbm_gib * 2**30 - served - beside) * plan.mesh.size * share)
-        slots = memory.slots_in(*sizes, free, sampler.parts)[0] // sampler.parts * sampler.parts
-        if chosen or not slots:
-            return ((min(slots, memory.MOST_SLOTS * sampler.parts), sampler.max_length),) if slots else ()
-        return memory.tiers_in(*sizes, free, sampler.parts, sampler.tuning.length_multiple)
+        return sampler.fitting_tiers(int((hbm_gib * 2**30 - served - beside) * plan.mesh.size * share))
 
     tiers_beside, tiers_alone = fitting(state), fitting(0)
     beside, alone = (sum(slots for slots, _ in tiers) for tiers in (tiers_beside, tiers_alone))

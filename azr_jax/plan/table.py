@@ -137,6 +137,7 @@ def choices_text(choices: Sequence[Choice], plan: Setup) -> str:
 
 
 def verdict_text(programs: Sequence[Program], sharing: Sharing, chip: Chip) -> str:
-    """Says that the run fits, or each problem with what to change."""
-    wrong = problems(programs, sharing, chip)
-    return "fits" if not wrong else "\n".join(["does not fit:", *(f"  {line}" for line in wrong)])
+    """Says that the run fits, or each problem with what to change; without programs, that they were not compiled."""
+    if wrong := problems(programs, sharing, chip):
+        return "\n".join(["does not fit:", *(f"  {line}" for line in wrong)])
+    return "fits" if programs else "the slots fit; whether the programs do, compiling them says (without --nocompile)"

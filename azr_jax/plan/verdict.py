@@ -54,7 +54,10 @@ def programs(plan: Setup, sharing: Sharing, compiled: dict[str, Compiled]) -> li
 def as_json(
     topology: str, plan: Setup, sharing: Sharing, chip: Chip, programs: Sequence[Program], steps: Mapping[str, Step]
 ) -> dict[str, Any]:
-    """The object of --json. GiB and seconds of one device, flops of all; "update" is accumulate and apply together."""
+    """The object of --json. GiB and seconds of one device, flops of all; "update" is accumulate and apply together.
+
+    "fits" is null if nothing was compiled and nothing is known to be too large.
+    """
     mesh = {axis: int(size) for axis, size in plan.mesh.shape.items()}
     planned = {
         "topology": topology,
@@ -66,7 +69,7 @@ def as_json(
         "simulated": {name: dataclasses.asdict(step) | {"seconds": step.seconds} for name, step in steps.items()},
     }
     if not programs:
-        return planned | {"fits": sharing.slots > 0}
+        return planned | {"fits": False if problems(programs, sharing, chip) else None}
     entries = {program.name: _entry(program, plan, sharing, chip) for program in programs}
     accumulate, apply = entries.pop("accumulate"), entries.pop("apply")
     larger = max((accumulate, apply), key=lambda entry: entry["peak_gib"])
@@ -102,17 +105,20 @@ def _entry(program: Program, plan: Setup, sharing: Sharing, chip: Chip) -> dict[
 
 
 def problems(programs: Sequence[Program], sharing: Sharing, chip: Chip) -> list[str]:
-    """Each program that does not fit, with what to change; empty if all fit."""
+    """Each program that does not fit, with what to change; empty if all fit. Without programs, of the slots alone."""
     lines = []
+    most = sharing.alone if sharing.evicted else sharing.beside
     for program in programs:
         change = _CHANGES[program.name]
         if program.compiled.too_large:
             lines.append(f"{program.name}: the compiler refuses it ({program.compiled.too_large}): {change}")
         elif program.peak > chip.hbm_gib * GIB:
             used = f"{program.peak / GIB:.2f} GiB of {chip.hbm_gib:.2f}"
-            lines.append(f"{program.name}: {used}: {change}{_fewer(program.name, sharing)}")
+            lines.append(f"{program.name}: {used}: {change}{_fewer(program.name, most)}")
     if sharing.slots < 1:
         lines.append("sampler.slots=0: no slot fits beside the weights: use a larger slice, or a larger mesh.tensor")
+    elif not programs and sharing.slots > most:
+        lines.append(f"sampler.slots={sharing.slots}: {most} fit: lower it, or set it to 0, which takes what fits")
     return lines
 
 
@@ -127,11 +133,8 @@ _CHANGES = {
 }
 
 
-def _fewer(name: str, sharing: Sharing) -> str:
-    if name not in ("prefill", "decode"):
-        return ""
-    most = sharing.alone if sharing.evicted else sharing.beside
-    return f" ({most} slots fit)"
+def _fewer(name: str, most: int) -> str:
+    return f" ({most} slots fit)" if name in ("prefill", "decode") else ""
 
 
 def _gib(size: int) -> float:

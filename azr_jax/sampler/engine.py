@@ -270,12 +270,22 @@ class Sampler:
         jax.block_until_ready(state)  # the program that makes it holds more memory
         share = devices.size * memory.TPU_SHARE
         beside = memory.free_bytes(devices) - int(share * local_bytes(self.served_shapes(state.params)))
-        sizes = (self.model_config, self.settings, self.max_length, self.compute_dtype)
         slots_beside, slots_alone = (
-            memory.slots_in(*sizes, free, self.parts)[0] // self.parts * self.parts
+            sum(slots for slots, _ in self.fitting_tiers(free))
             for free in (beside, beside + int(share * local_bytes(state)))
         )
         return bool(least_of_hosts(int(memory.state_must_leave(self.settings, slots_beside, slots_alone))))
+
+    def fitting_tiers(self, free: int) -> tuple[tuple[int, int], ...]:
+        """(slots, positions) of the caches that `free` bytes of all devices hold beside a prefill; () if no slot fits.
+
+        The most that fit, even where the settings ask for a number of slots.
+        """
+        sizes = (self.model_config, self.settings, self.max_length, self.compute_dtype)
+        slots = memory.slots_in(*sizes, free, self.parts)[0] // self.parts * self.parts
+        if self.settings.slots or not self.tuning.tiers or not slots:
+            return ((min(slots, memory.MOST_SLOTS * self.parts), self.max_length),) if slots else ()
+        return memory.tiers_in(*sizes, free, self.parts, self.tuning.length_multiple)
 
     def _choose_tiers(self) -> None:
         devices = memory.one_device() if self.mesh is None else self.mesh.devices

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 
@@ -138,7 +139,7 @@ def test_lengths_of_a_run_are_those_of_its_transcripts_or_fitted_to_its_mean(tmp
     assert set(measured.responses.draw(100, 0)) == {7, 1000} and "200 responses" in measured.source
 
 
-@pytest.mark.parametrize("text", ["500,0", "a,b", "1,2,3", "nowhere"])
+@pytest.mark.parametrize("text", ["500,0", "a,b", "1,2,3", "nowhere", "nan,1", "500,nan", "inf,1", "500,inf"])
 def test_lengths_that_are_none_are_an_error(text):
     with pytest.raises(ValueError, match=f"--lengths={text}"):
         lengths.parse(text, 1000)
@@ -151,6 +152,7 @@ def test_the_command_plans_without_compiling():
     assert done.returncode == 0, done.stderr
     planned = json.loads(done.stdout.splitlines()[-1])
     assert planned["topology"] == "v5e:1x1" and planned["simulated"]["after"]["seconds"] > 0.0
+    assert planned["fits"] is None, "nothing was compiled"
 
 
 def test_a_plan_without_compiling_is_the_simulated_step(planned, monkeypatch):
@@ -161,4 +163,8 @@ def test_a_plan_without_compiling_is_the_simulated_step(planned, monkeypatch):
     planned_step = make_plan(one_seed, "v5e:1x1", lines.append, "40,1", compiles=False)
     assert planned_step["simulated"]["after"]["seconds"] > planned_step["simulated"]["before"]["seconds"] > 0.0
     text = "\n".join(lines)
+    assert planned_step["fits"] is None and "the slots fit; whether the programs do" in lines[-1]
+    many = dataclasses.replace(one_seed, sampler=dataclasses.replace(one_seed.sampler, slots=10**7))
+    assert make_plan(many, "v5e:1x1", lines.append, "40,1", compiles=False)["fits"] is False
+    assert re.search(r"sampler\.slots=10000000: \d+ fit: lower it", lines[-1])
     assert "simulated (log-normal, median 40, sigma 1" in text and "meshes and slots, quickest simulated" in text
