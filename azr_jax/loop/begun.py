@@ -17,7 +17,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from azr_jax.config import Config
+from azr_jax.config import Config, SamplerSettings
 from azr_jax.sampler import stopping
 from azr_jax.types import Rollout, Scored, StopReason
 
@@ -33,10 +33,14 @@ class Begun:
     rollouts: Mapping[str, Rollout] = dataclasses.field(default_factory=dict)
     updates: float = 0.0
 
-    def of(self, request_id: str, prompt_ids: Sequence[int]) -> Rollout | None:
-        """What is sampled of a request, if it is asked the same prompt still (`--allow_config_change`)."""
+    def of(self, request_id: str, prompt_ids: Sequence[int], settings: SamplerSettings) -> Rollout | None:
+        """What is sampled of a request, if it is asked the same prompt still and fits (`--allow_config_change`)."""
         begun = self.rollouts.get(request_id)
-        return begun if begun is not None and begun.prompt_ids == tuple(prompt_ids) else None
+        if begun is None or begun.prompt_ids != tuple(prompt_ids):
+            return None
+        done = len(begun.token_ids)
+        fits = done <= settings.max_response_tokens and len(prompt_ids) + done <= settings.max_prompt_tokens
+        return begun if fits else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for a save."""

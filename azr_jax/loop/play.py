@@ -288,6 +288,7 @@ class Player:
             return dataclasses.replace(begun, earlier_tokens=done)
         asked = self._request(begun.request_id, begun.prompt_ids + begun.token_ids, temperature)
         rest = await self._sampled(dataclasses.replace(asked, max_tokens=settings.max_response_tokens - done))
+        self._clock.prompt_tokens -= done
         return continued(begun, rest, settings.stop, self._tokenizer.decode_response)
 
     async def begin(self, task: Task, temperature: float) -> Rollout | None:
@@ -300,7 +301,9 @@ class Player:
             return None
         asked = dataclasses.replace(self._request(task.id, task.prompt_ids, temperature), max_tokens=most)
         begun = await self._sampled(asked, later=True)
-        self._clock.responses -= not self._is_whole(begun)  # counted when it ends
+        if not self._is_whole(begun):  # counted when it ends
+            self._clock.responses -= 1
+            self._clock.prompt_tokens -= len(task.prompt_ids)
         return begun
 
     def _is_whole(self, begun: Rollout) -> bool:

@@ -88,7 +88,7 @@ def play_step(
 
     async def play() -> Played:
         tasks = _proposer_tasks(config, player, buffers, step)
-        known = [before.of(task.id, task.prompt_ids) for task in tasks]
+        known = [before.of(task.id, task.prompt_ids, config.sampler) for task in tasks]
         asked = [(task, buffers[task.language], step) for task in tasks]
         if redraws := config.selfplay.redraws:
             pairs = [

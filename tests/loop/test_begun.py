@@ -53,8 +53,11 @@ def test_a_continued_response_is_one(rest, reason, stop, text, tokens, ends):
 def test_a_save_keeps_what_is_begun():
     begun = Begun({"r": response("ab\ud800", StopReason.STOP_STRING)}, updates=3.0)
     assert Begun.from_json(json.loads(json.dumps(begun.to_json()))) == begun
-    assert begun.of("r", (ord("p"),)) == begun.rollouts["r"]
-    assert begun.of("r", (1,)) is None and begun.of("other", (ord("p"),)) is None
+    prompt, settings = (ord("p"),), small_config().sampler
+    assert begun.of("r", prompt, settings) == begun.rollouts["r"]
+    assert begun.of("r", (1,), settings) is None and begun.of("other", prompt, settings) is None
+    for shorter in ({"max_response_tokens": 2}, {"max_prompt_tokens": 3}):
+        assert begun.of("r", prompt, dataclasses.replace(settings, **shorter)) is None, "it fits no more"
 
 
 def test_the_share_of_older_tokens_is_of_all_tokens():
@@ -103,6 +106,10 @@ def test_proposals_are_begun_with_the_prompts_of_their_own_step(opened, two_step
         assert (rollout.token_ids[:count], rollout.logprobs[:count]) == (begun.token_ids, begun.logprobs)
         mixed += len(rollout.token_ids) > count
     assert mixed
+    counted = [*stages.rollouts(first), *stages.rollouts(second)]
+    counted += [begun for begun in second.begun.rollouts.values() if opened.player._is_whole(begun)]
+    assert first.clock.responses + second.clock.responses == len(counted)
+    assert first.clock.prompt_tokens + second.clock.prompt_tokens == sum(len(rollout.prompt_ids) for rollout in counted)
     assert not any(solution.rollout.earlier_tokens for solution in second.solutions)
 
 
