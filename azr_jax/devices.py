@@ -21,10 +21,11 @@ _CPUINFO = Path("/proc/cpuinfo")
 GPU_SHARE = 0.95  # of a GPU's memory that jax takes
 LARGE_MODEL = 300_000_000  # parameters from which a step on a CPU takes hours
 _TPU_FILES = ("accel[0-9]*", "vfio/[0-9]*")
-# What an accelerator is called, its device files, and the package's extra for it.
+# What an accelerator is called, its device files (dxg: of Windows' Linux), and what to install for it.
 _DEVICE_FILES = (
-    ("an NVIDIA GPU", ("nvidia[0-9]*",), "cuda13"),
-    ("a TPU", _TPU_FILES, "tpu"),
+    ("an NVIDIA GPU", ("nvidia[0-9]*", "dxg"), "pip install '.[cuda13]'"),
+    ("a TPU", _TPU_FILES, "pip install '.[tpu]'"),
+    ("an AMD GPU", ("kfd",), "jax's packages for ROCm"),
 )
 
 
@@ -80,12 +81,12 @@ def check_accelerator(parameters: int) -> None:
     """
     if parameters < LARGE_MODEL or platform() != "cpu" or "cpu" in os.environ.get("JAX_PLATFORMS", ""):
         return
-    for kind, patterns, extra in _DEVICE_FILES:
+    for kind, patterns, support in _DEVICE_FILES:
         files = sorted(str(file) for pattern in patterns for file in Path("/dev").glob(pattern))
         if files:
             raise ValueError(
                 f"model.path: {parameters / 1e9:.1f} billion parameters would run on the CPU, although this machine has"
-                f" {kind} ({files[0]}): jax does not see it. Install its support (pip install '.[{extra}]'), check its"
+                f" {kind} ({files[0]}): jax does not see it. Install its support ({support}), check its"
                 " driver, or set JAX_PLATFORMS=cpu if the CPU is meant"
             )
 

@@ -30,12 +30,18 @@ def machine(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "named", "extra"),
-    [("nvidia0", "an NVIDIA GPU", "cuda13"), ("accel0", "a TPU", "tpu"), ("vfio/0", "a TPU", "tpu")],
+    ("file", "named", "support"),
+    [
+        ("nvidia0", "an NVIDIA GPU", r"\[cuda13\]"),
+        ("dxg", "an NVIDIA GPU", r"\[cuda13\]"),
+        ("accel0", "a TPU", r"\[tpu\]"),
+        ("vfio/0", "a TPU", r"\[tpu\]"),
+        ("kfd", "an AMD GPU", "ROCm"),
+    ],
 )
-def test_a_large_model_does_not_run_on_the_cpu_beside_an_accelerator(machine, monkeypatch, file, named, extra):
+def test_a_large_model_does_not_run_on_the_cpu_beside_an_accelerator(machine, monkeypatch, file, named, support):
     machine(file)
-    with pytest.raises(ValueError, match=rf"3\.1 billion parameters.*{named}.*{file}.*\[{extra}\].*JAX_PLATFORMS=cpu"):
+    with pytest.raises(ValueError, match=rf"3\.1 billion parameters.*{named}.*{file}.*{support}.*JAX_PLATFORMS=cpu"):
         devices.check_accelerator(QWEN_3B.parameters)
     devices.check_accelerator(1_000_000)  # a small model may
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")

@@ -6,7 +6,9 @@ set -uo pipefail
 workdir="$1"
 shift
 # Compiled programs outlive the pod: beside the run in its bucket, or on its disk.
-export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-${workdir%/*}/compiled}"
+parent="${workdir%/*}"
+[[ $workdir == gs://* && $workdir != gs://*/* ]] && parent="$workdir" # the bucket itself
+export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR-$parent/compiled}"
 python -m azr_jax.main "--workdir=$workdir" "$@" &
 child=$!
 trap 'signalled=yes; kill -TERM "$child" 2>/dev/null' TERM INT

@@ -18,14 +18,14 @@ as_root() { if [[ $EUID -eq 0 ]]; then "$@"; else sudo -n -- "$@"; fi; }
 # containers: 60 seconds for the save, instead of docker's 10.
 in_image() {
   as_root docker run --rm --privileged --net=host --stop-timeout 60 --name "$1" -v "$PWD/weights:/azr_jax/weights" \
-    --env "JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-/azr_jax/weights/compiled}" "${@:2}"
+    --env "JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR-/azr_jax/weights/compiled}" "${@:2}"
 }
 
 # Keeps compiled programs in the run's bucket, beyond the slice; without a bucket they are in the user's cache.
 keep_compiled_programs() {
   local word
   for word in "$@"; do
-    [[ $word == --workdir=gs://*/* && -z ${JAX_COMPILATION_CACHE_DIR:-} ]] || continue
+    [[ $word == --workdir=gs://*/* && -z ${JAX_COMPILATION_CACHE_DIR+set} ]] || continue
     word="${word#--workdir=}"
     export JAX_COMPILATION_CACHE_DIR="${word%/*}/compiled"
   done

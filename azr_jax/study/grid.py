@@ -258,7 +258,7 @@ class Runner:
         environment = dict(os.environ)
         if self._device_variable:
             environment[self._device_variable] = str(place)
-        if self._compiled is not None and not environment.get("JAX_COMPILATION_CACHE_DIR"):
+        if self._compiled is not None and "JAX_COMPILATION_CACHE_DIR" not in environment:
             environment["JAX_COMPILATION_CACHE_DIR"] = str(self._compiled.absolute())
         log = cell.workdir.with_suffix(".log")
         with log.open("ab") as stream:

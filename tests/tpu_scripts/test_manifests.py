@@ -176,7 +176,8 @@ def test_a_pod_completes_only_with_its_run(tmp_path, story, finished, expected):
         f'[[ "$2" == azr_jax.status ]] && exit {finished}\n{story}\n'
     )
     python.chmod(0o755)
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "JAX_COMPILATION_CACHE_DIR": ""}
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    del environment["JAX_COMPILATION_CACHE_DIR"]
     command = [SCRIPTS / "pod.sh", "gs://b/run", "--config=c"]
     with subprocess.Popen(command, env=environment, cwd=tmp_path) as process:
         if "TERM" in story:
@@ -188,3 +189,25 @@ def test_a_pod_completes_only_with_its_run(tmp_path, story, finished, expected):
     calls = (tmp_path / "calls").read_text().splitlines()
     assert calls[0] == "-m azr_jax.main --workdir=gs://b/run --config=c"
     assert calls[1:] == (["-m azr_jax.status --finished gs://b/run"] if story != "exit 7" else [])
+
+
+@pytest.mark.parametrize(
+    ("workdir", "given", "compiled"),
+    [
+        ("gs://b/run", None, "gs://b/compiled"),
+        ("gs://b/runs/a", None, "gs://b/runs/compiled"),
+        ("gs://b", None, "gs://b/compiled"),
+        ("/data/run", None, "/data/compiled"),
+        ("gs://b/run", "/mine", "/mine"),
+        ("gs://b/run", "", ""),
+    ],
+)
+def test_a_pod_keeps_compiled_programs_beside_the_run_unless_told_otherwise(tmp_path, workdir, given, compiled):
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/bash\necho "$JAX_COMPILATION_CACHE_DIR" >{tmp_path}/cache\n')
+    python.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "JAX_COMPILATION_CACHE_DIR": given or ""}
+    if given is None:
+        del environment["JAX_COMPILATION_CACHE_DIR"]
+    subprocess.run([SCRIPTS / "pod.sh", workdir], env=environment, cwd=tmp_path, check=True, timeout=20)
+    assert (tmp_path / "cache").read_text() == f"{compiled}\n"
