@@ -10,6 +10,9 @@ _OPENING = re.compile(r"(`{3,}+)([^`]*+)")
 _CLOSING = re.compile(r"(`{3,}+)[ \t]*+")
 _ATTRIBUTE = re.compile(r"[\w.-]++=\S*+")
 _LOOSE_OPENING = re.compile(r"([ \t]*+)(`{3,}+|~{3,}+)(.*+)")
+# Tagged blocks within a line: whole ones, and the opening of one at its end.
+_WITHIN = re.compile(r"(?<!`)(`{3,}+)([^\s`]++)[ \t]++((?:(?!```).)++)`{3,}+")
+_AT_END = re.compile(r"(?<!`)(`{3,}+)([^\s`]++)[ \t]*+$")
 
 
 def strict_blocks(body: str) -> Iterator[tuple[str, str | None]]:
@@ -40,8 +43,9 @@ def loose_blocks(body: str, tags: frozenset[str]) -> Iterator[tuple[str, str]]:
 
     Besides what `strict_blocks` takes: fences may be of tildes; they may be indented, and as much indentation is then
     taken off each line (CommonMark); a block may open and close on one line, where its first word is a tag if it is one
-    of `tags`; the first line of the text may follow such a tag; the closing fence may follow the last line of the text;
-    a block that is never closed ends with the body.
+    of `tags`; blocks of `tags` may follow each other, or a text, on a line; the first line of the text may follow such
+    a tag; the closing fence may follow the last line of the text, and words may follow it; a block that is never closed
+    ends with the body.
     """
     tag, fence, indent, lines = "", "", 0, []
     for line in body.split("\n"):
@@ -51,11 +55,18 @@ def loose_blocks(body: str, tags: frozenset[str]) -> Iterator[tuple[str, str]]:
             if stripped.endswith(fence) and (not (rest := stripped.rstrip(mark)).strip() or mark not in rest):
                 yield tag, "\n".join([*lines, *([rest] if rest.strip() else [])])
                 fence = ""
-            else:
+                continue
+            if not line.startswith((f"{fence} ", f"{fence}\t")):
                 lines.append(line)
-            continue
-        opening = _LOOSE_OPENING.fullmatch(line)
-        if opening is None:
+                continue
+            yield tag, "\n".join(lines)
+            fence, line = "", line[len(fence) :]
+        within = [(_tag_of(word), text) for _, word, text in _WITHIN.findall(line) if _tag_of(word) in tags]
+        yield from ((tag, text.strip()) for tag, text in within)
+        if within or (opening := _LOOSE_OPENING.fullmatch(line)) is None:
+            last = _AT_END.search(line)
+            if last is not None and _tag_of(last[2]) in tags:
+                tag, fence, indent, lines = _tag_of(last[2]), last[1], 0, []
             continue
         indent, fence, rest = len(opening[1]), opening[2], opening[3]
         closed = rest.rstrip(" \t").endswith(fence)
@@ -71,6 +82,11 @@ def loose_blocks(body: str, tags: frozenset[str]) -> Iterator[tuple[str, str]]:
 def _tag_and_text(rest: str, tags: frozenset[str], closed: bool) -> tuple[str, str]:
     """What follows the backticks of an opening fence: its tag, and the text on the same line."""
     word, _, text = rest.strip().partition(" ")
-    if word.lower() in tags:
-        return word.lower(), "" if not closed and _ATTRIBUTE.fullmatch(text.strip()) else text.strip()
+    if _tag_of(word) in tags:
+        return _tag_of(word), "" if not closed and _ATTRIBUTE.fullmatch(text.strip()) else text.strip()
     return ("", rest.strip()) if closed else (word.lower(), "")
+
+
+def _tag_of(word: str) -> str:
+    """A block's tag in lower case, also as R Markdown and Pandoc write it: {r}, {.python}."""
+    return word.lower().removeprefix("{").removesuffix("}").removeprefix(".")

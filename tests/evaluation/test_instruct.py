@@ -132,3 +132,30 @@ def test_the_message_holds_the_problem_in_a_fence_and_nothing_stops_its_answer_e
 def test_an_empty_answer_is_none():
     completion = answers.completion_of(RACKET, known_language("rkt"), answers.INSTRUCT, "```racket\n```")
     assert isinstance(completion, Invalid)
+
+
+@pytest.mark.parametrize("name", sorted(PROBLEMS))
+def test_what_surrounds_the_program_is_left_out(name):
+    """A call of it in a block of its own behind it, thoughts before it, a fence behind words."""
+    tag, whole, wrong = LANGUAGES[name].fence, WHOLE[name], DEFINITION[name].replace("2", "7")
+    block = f"```{tag}\n{whole}\n```"
+    language = known_language(LANGUAGES[name].benchmark_suffix or name)
+    for text in (
+        f"{block}\nUse it so:\n```{tag}\nthe_call(2)\n```",
+        f"<think>\n```{tag}\n{wrong}\n```\nNo.\n</think>\n\n{block}",
+        f"Here it is: ```{tag}\n{whole}\n``` as asked.",
+    ):
+        plain, given = (
+            answers.completion_of(PROBLEMS[name], language, answers.INSTRUCT, each) for each in (block, text)
+        )
+        assert given == plain, text
+
+
+@pytest.mark.parametrize("body", ["    r = 2 * n\n    return r", "    if n:\n        n = n + n\n    return n"])
+@pytest.mark.parametrize("missing", ["no line", "the first line", "every line"])
+def test_a_body_of_several_lines_is_indented_as_python_reads_it(body, missing):
+    text = {"no line": body, "the first line": body.lstrip(), "every line": body.replace("\n    ", "\n").lstrip()}[
+        missing
+    ]
+    completion = answers.completion_of(PYTHON, known_language("python"), answers.INSTRUCT, f"```python\n{text}\n```")
+    assert not isinstance(completion, Invalid) and completion.text == body

@@ -169,6 +169,11 @@ def test_nul_surrogates_and_markers_in_the_reasoning_do_not_matter():
         "\r",
         "\n",
         "``` \t",
+        "```racket ",
+        "x```racket",
+        "```racket x``` ",
+        "```racket\n``` x\n",
+        "x```",
     ],
 )
 @pytest.mark.parametrize(
@@ -234,6 +239,10 @@ RIGHT_PROGRAMS = {
     "never closed": respond("```racket\n" + PROGRAM + "\n"),
     "indented fences": respond("  ```racket\n" + PROGRAM + "\n  ```\n"),
     "a draft first": respond(fenced("racket", "draft"), fenced("rkt", PROGRAM)),
+    "words before the fence": respond("It is ```racket\n" + PROGRAM + "\n```\n"),
+    "words behind the fence": respond("```racket\n" + PROGRAM + "\n``` and done.\n"),
+    "the tag of a notebook": respond("```{racket}\n" + PROGRAM + "\n```\n"),
+    "two on one line": respond("```racket (define (f x) (+ x 1))``` ```input 3```\n"),
     "another block beside it": respond(fenced("output", "42"), fenced("racket", PROGRAM), fenced("text", "so")),
 }
 RIGHT_OUTPUTS = {
@@ -242,6 +251,8 @@ RIGHT_OUTPUTS = {
     "no tag": respond(fenced("", "'(1 2)")),
     "one line": respond("```output '(1 2)```"),
     "one line without a tag": respond("```'(1 2)```"),
+    "one line in a sentence": respond("The value is ```output '(1 2)```, as asked."),
+    "a fence behind words": respond("The value is ```output\n'(1 2)\n``` and nothing else."),
     "two blocks": respond(fenced("output", "0"), fenced("output", "'(1 2)")),
     "text after the answer": respond(fenced("output", "'(1 2)")) + " Done.",
 }

@@ -6,6 +6,8 @@ user's message in the model's own chat template.
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import re
 import textwrap
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ from collections.abc import Sequence
 from azr_jax.evaluation.judging import assertions
 from azr_jax.evaluation.judging.judge import Completion
 from azr_jax.evaluation.languages.record import BenchmarkLanguage
-from azr_jax.evaluation.problems.records import AGNOSTICS, MULTI_LCB, AnyProblem, EvalPlusProblem, Problem, StdinProblem
+from azr_jax.evaluation.problems.records import AGNOSTICS, MULTI_LCB, AnyProblem, EvalPlusProblem, StdinProblem
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.selfplay import parsing, prompts
 from azr_jax.selfplay.fences import loose_blocks
@@ -149,39 +151,51 @@ def completion_of(
 def _instructed(problem: AnyProblem, benchmark_language: BenchmarkLanguage, text: str) -> Completion | Invalid:
     """The last fenced block of the language, or else the last without a tag, or of another; else the whole text.
 
-    A text that defines the problem's function is a whole program; in EvalPlus' Python, the prompt's imports and helpers
+    Of several, the last that defines the problem's function, if one does: a call of it may follow. What a model thought
+    aloud, up to `</think>`, is left out. A text that defines the problem's function is a whole program; in EvalPlus' Python, the prompt's imports and helpers
     before that function precede it. Any other text is the function's body and is appended to the prompt; Python's is
-    indented if it is not.
+    indented if it is not, as is a first line whose spaces alone are missing.
     """
     language = benchmark_language.language
     tags = frozenset(tag.lower() for tag in (language.fence, *language.fence_aliases))
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n").rpartition("</think>")[2]
     blocks = list(loose_blocks(text, tags)) or [("", text)]
     for wanted in (tags, {""}, {tag for tag, _ in blocks}):
         if texts := [block for tag, block in blocks if tag in wanted]:
             break
-    program = texts[-1].strip("\n").rstrip()
+    programs = [text.strip("\n").rstrip() for text in texts]
+    definition = _definition_of(problem, benchmark_language)
+    defining = [program for program in programs if definition and definition.search(program)]
+    program = (defining or programs)[-1]
     if not program:
         return Invalid("empty_block")
     if isinstance(problem, EvalPlusProblem):
-        definition = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(problem.entry_point)}\b", re.MULTILINE)
-        own = definition.search(problem.prompt)
-        if definition.search(program) or own is None:
+        own = definition.search(problem.prompt) if definition else None
+        if defining or own is None:
             before = problem.prompt[: own.start()] if own else ""
             return Completion(problem.name, before + program, whole=True)
-        indented = program if program[0].isspace() else textwrap.indent(program, "    ")
-        return Completion(problem.name, indented)
-    if isinstance(problem, Problem) and not problem.own_tests and not _defines(program, problem, benchmark_language):
+        return Completion(problem.name, _indented(program))
+    if definition and not defining:
         return Completion(problem.name, f"{program}\n")
     return Completion(problem.name, benchmark_language.loadable(program), whole=True)
 
 
-def _defines(program: str, problem: Problem, benchmark_language: BenchmarkLanguage) -> bool:
-    """Whether a program defines the function that the problem's tests call.
-
-    True if the tests do not name it.
-    """
+def _definition_of(problem: AnyProblem, benchmark_language: BenchmarkLanguage) -> re.Pattern[str] | None:
+    """What defines the function that the problem's tests call; None if it has none, or they do not name it."""
+    if isinstance(problem, EvalPlusProblem):
+        name = re.escape(problem.entry_point)
+        return re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{name}\b", re.MULTILINE)
+    if isinstance(problem, StdinProblem) or problem.own_tests:
+        return None
     tests = assertions.parse(benchmark_language.form, problem.tests)
-    if tests is None:
-        return True
-    return re.search(_DEFINITION.format(name=re.escape(tests.function)), program, re.MULTILINE) is not None
+    return tests and re.compile(_DEFINITION.format(name=re.escape(tests.function)), re.MULTILINE)
+
+
+def _indented(body: str) -> str:
+    """The body of a Python function, indented in the first way in which Python reads it."""
+    ways = (body, textwrap.indent(body, "    "), f"    {body}")
+    for way in ways if not body[0].isspace() else ():
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            ast.parse(f"def f():\n{way}")
+            return way
+    return body if body[0].isspace() else ways[1]
