@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import json
 import re
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _CONTROL = re.compile(r"<\|.*\|>", re.DOTALL)
 _CHAT_FILE = "chat_template.jinja"
 _WITHOUT = "set model.chat_template='none', or a benchmark prompt (--prompt) other than instruct"
+# What templates take for today: a resumed run, and every host of one, must ask the same prompts. Llama 3's own default.
+_TODAY = datetime.date(2024, 7, 26)
 _MESSAGE = "azr-jax-message-goes-here"  # rendered by a chat template instead of the message, which then replaces it
 
 
@@ -61,17 +64,19 @@ class Tokenizer:
     def encode_chat(self, message: str, opening: str = "") -> list[int]:
         """Token ids of a user's message in the model's chat template, then of the beginning of the answer.
 
-        Control tokens of the template are tokens; those in `message` and `opening` are spelt out, as in `encode`.
+        A template that ends with `opening` itself, as those of reasoning models, gets no second one. Control tokens of
+        the template are tokens; those in `message` and `opening` are spelt out, as in `encode`.
 
         Raises:
           ValueError: no chat template, or one that refuses a user's message or does not show it once, with the fix.
         """
-        before, after = self._chat_frame
-        return [*before, *self.encode(message), *after, *self.encode(opening)]
+        before, after, end = self._chat_frame
+        begun = bool(opening) and end.endswith(opening)
+        return [*before, *self.encode(message), *after, *self.encode("" if begun else opening)]
 
     @functools.cached_property
-    def _chat_frame(self) -> tuple[list[int], list[int]]:
-        """Token ids of what the chat template puts before and after a user's message."""
+    def _chat_frame(self) -> tuple[list[int], list[int], str]:
+        """Token ids of what the chat template puts before and after a user's message; its end without white space."""
         parts = _rendered(self, _MESSAGE).split(_MESSAGE)
         if len(parts) != 2:
             raise ValueError(
@@ -82,7 +87,7 @@ class Tokenizer:
             before, after = (self.backend.encode(part, add_special_tokens=False).ids for part in parts)
         finally:
             self.backend.encode_special_tokens = True
-        return before, after
+        return before, after, parts[1].rstrip()
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids, control tokens shown by name. Bytes that are no UTF-8 become U+FFFD, unknown ids nothing."""
@@ -165,7 +170,10 @@ def _backend(path: Path) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
 def _chat_template(path: Path, names: dict[str, Any]) -> str:
     """The text of chat_template.jinja, or of tokenizer_config.json: one template, or a list that names a default."""
     if (path / _CHAT_FILE).is_file():
-        return (path / _CHAT_FILE).read_text(encoding="utf-8")
+        try:
+            return (path / _CHAT_FILE).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path / _CHAT_FILE}: not UTF-8 ({error}); download it again") from None
     template = names.get("chat_template")
     if isinstance(template, list):
         by_name = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
@@ -188,9 +196,18 @@ def _rendered(tokenizer: Tokenizer, message: str) -> str:
             [[{"role": "user", "content": message}]],
             chat_template=tokenizer.chat_template,
             add_generation_prompt=True,
+            strftime_now=_TODAY.strftime,
             **named,
         )
-    except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
+    except (
+        jinja2.TemplateError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ValueError(
             f"{tokenizer.source}: the chat template refuses a user's message ({type(error).__name__}: {error}); "
             f"{_WITHOUT}, or correct the template"

@@ -145,17 +145,14 @@ def test_what_surrounds_the_program_is_left_out(name):
         f"<think>\n```{tag}\n{wrong}\n```\nNo.\n</think>\n\n{block}",
         f"Here it is: ```{tag}\n{whole}\n``` as asked.",
     ):
-        plain, given = (
-            answers.completion_of(PROBLEMS[name], language, answers.INSTRUCT, each) for each in (block, text)
-        )
-        assert given == plain, text
+        given = answers.completion_of(PROBLEMS[name], language, answers.INSTRUCT, text)
+        assert given == answers.completion_of(PROBLEMS[name], language, answers.INSTRUCT, block), text
 
 
 @pytest.mark.parametrize("body", ["    r = 2 * n\n    return r", "    if n:\n        n = n + n\n    return n"])
 @pytest.mark.parametrize("missing", ["no line", "the first line", "every line"])
 def test_a_body_of_several_lines_is_indented_as_python_reads_it(body, missing):
-    text = {"no line": body, "the first line": body.lstrip(), "every line": body.replace("\n    ", "\n").lstrip()}[
-        missing
-    ]
+    bare = {"no line": body, "the first line": body.lstrip(), "every line": body.replace("\n    ", "\n").lstrip()}
+    text = bare[missing]
     completion = answers.completion_of(PYTHON, known_language("python"), answers.INSTRUCT, f"```python\n{text}\n```")
     assert not isinstance(completion, Invalid) and completion.text == body

@@ -302,6 +302,8 @@ def test_a_template_in_tokenizer_config_json_is_found_too(chatting):
         ("{{ raise_exception('only tools may speak') }}", "refuses a user's message.*only tools may speak"),
         ("{{ messages[1].content }}", "refuses a user's message"),
         ("{% for", "refuses a user's message.*TemplateSyntaxError"),
+        ("{{ 1 // 0 }}", "refuses a user's message.*ZeroDivisionError"),
+        (b"\xff", "chat_template.jinja: not UTF-8"),
         ("{{ messages[0].content }} {{ messages[0].content }}", "shows a user's message 2 times"),
         ("hello", "shows a user's message 0 times"),
     ],
@@ -310,11 +312,18 @@ def test_a_template_in_tokenizer_config_json_is_found_too(chatting):
 def test_a_template_that_can_not_be_used_says_why_and_what_to_set(chatting, template, words):
     (chatting / "chat_template.jinja").unlink()
     if template is not None:
-        (chatting / "chat_template.jinja").write_text(template)
-    tokenizer = load_tokenizer(chatting, QWEN_3B)
+        (chatting / "chat_template.jinja").write_bytes(template if isinstance(template, bytes) else template.encode())
     with pytest.raises(ValueError, match=rf"(?s){chatting}.*{words}") as error:
-        tokenizer.encode_chat("x")
-    assert "model.chat_template='none'" in str(error.value)
+        load_tokenizer(chatting, QWEN_3B).encode_chat("x")
+    assert "model.chat_template='none'" in str(error.value) or isinstance(template, bytes)
+
+
+@pytest.mark.ci
+def test_a_template_has_the_same_date_every_day_and_opens_the_reasoning_once(chatting):
+    template = "{{ strftime_now('%d %b %Y') }}: {{ messages[0].content }}\nAssistant: <think>\n"
+    (chatting / "chat_template.jinja").write_text(template)
+    tokenizer = load_tokenizer(chatting, QWEN_3B)
+    assert tokenizer.decode(tokenizer.encode_chat("x", "<think>")) == "26 Jul 2024: x\nAssistant: <think>\n"
 
 
 @pytest.mark.ci

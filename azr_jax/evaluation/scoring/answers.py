@@ -152,9 +152,9 @@ def _instructed(problem: AnyProblem, benchmark_language: BenchmarkLanguage, text
     """The last fenced block of the language, or else the last without a tag, or of another; else the whole text.
 
     Of several, the last that defines the problem's function, if one does: a call of it may follow. What a model thought
-    aloud, up to `</think>`, is left out. A text that defines the problem's function is a whole program; in EvalPlus' Python, the prompt's imports and helpers
-    before that function precede it. Any other text is the function's body and is appended to the prompt; Python's is
-    indented if it is not, as is a first line whose spaces alone are missing.
+    aloud, up to `</think>`, is left out. A text that defines the problem's function is a whole program; in EvalPlus'
+    Python, the prompt's imports and helpers before that function precede it. Any other text is the function's body and
+    is appended to the prompt; Python's is indented if it is not, as is a first line whose spaces alone are missing.
     """
     language = benchmark_language.language
     tags = frozenset(tag.lower() for tag in (language.fence, *language.fence_aliases))
