@@ -22,7 +22,8 @@ _CONTROL = re.compile(r"<\|.*\|>", re.DOTALL)
 _CHAT_FILE = "chat_template.jinja"
 _WITHOUT = "set model.chat_template='none', or a benchmark prompt (--prompt) other than instruct"
 # What templates take for today: a resumed run, and every host of one, must ask the same prompts. Llama 3's own default.
-_TODAY = datetime.date(2024, 7, 26)
+_TODAY = datetime.datetime(2024, 7, 26)
+_DATE_WORDS = ("A", "a", "B", "b", "d", "-d", "e", "F", "H", "I", "j", "M", "m", "-m", "p", "S", "Y", "y", "Z", "z")
 _MESSAGE = "azr-jax-message-goes-here"  # rendered by a chat template instead of the message, which then replaces it
 
 
@@ -194,9 +195,8 @@ def _rendered(tokenizer: Tokenizer, message: str) -> str:
     try:
         rendered: Any = chat_template_utils.render_jinja_template(
             [[{"role": "user", "content": message}]],
-            chat_template=tokenizer.chat_template,
+            chat_template=_on_that_day(tokenizer.chat_template),
             add_generation_prompt=True,
-            strftime_now=_TODAY.strftime,
             **named,
         )
     except (
@@ -214,6 +214,14 @@ def _rendered(tokenizer: Tokenizer, message: str) -> str:
         ) from error
     texts = rendered[0] if isinstance(rendered, tuple) else rendered
     return texts if isinstance(texts, str) else texts[0]
+
+
+def _on_that_day(template: str) -> str:
+    """The template with a function strftime_now of its own, for which today is `_TODAY`."""
+    if "strftime_now" not in template:
+        return template
+    replaced = "".join(f".replace('%{word}', '{_TODAY.strftime(f'%{word}')}')" for word in _DATE_WORDS)
+    return f"{{%- macro strftime_now(form) -%}}{{{{ form{replaced} }}}}{{%- endmacro +%}}{template}"
 
 
 def _prefix(backend: tokenizers.Tokenizer) -> tuple[int, ...]:

@@ -320,10 +320,15 @@ def test_a_template_that_can_not_be_used_says_why_and_what_to_set(chatting, temp
 
 @pytest.mark.ci
 def test_a_template_has_the_same_date_every_day_and_opens_the_reasoning_once(chatting):
-    template = "{{ strftime_now('%d %b %Y') }}: {{ messages[0].content }}\nAssistant: <think>\n"
+    template = (
+        "\n{{ strftime_now('%d %b %Y, %-d.%-m.%y, %B, %H:%M') }}: {{ messages[0].content }}\nAssistant: <think>\n"
+    )
     (chatting / "chat_template.jinja").write_text(template)
     tokenizer = load_tokenizer(chatting, QWEN_3B)
-    assert tokenizer.decode(tokenizer.encode_chat("x", "<think>")) == "26 Jul 2024: x\nAssistant: <think>\n"
+    assert (
+        tokenizer.decode(tokenizer.encode_chat("x", "<think>"))
+        == "\n26 Jul 2024, 26.7.24, July, 00:00: x\nAssistant: <think>\n"
+    )
 
 
 @pytest.mark.ci
