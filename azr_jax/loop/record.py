@@ -16,7 +16,17 @@ from azr_jax.selfplay.novelty import alike_by_behaviour, copied_share
 from azr_jax.selfplay.problems import passed_share
 from azr_jax.selfplay.rewards import ERROR_KINDS, error_kind
 from azr_jax.selfplay.validation import is_dropped
-from azr_jax.types import TASK_TYPES, InductionProblem, Role, Scored, StopReason, TaskType, Triplet, VerifiedProblem
+from azr_jax.types import (
+    TASK_TYPES,
+    InductionProblem,
+    Role,
+    Rollout,
+    Scored,
+    StopReason,
+    TaskType,
+    Triplet,
+    VerifiedProblem,
+)
 from executors.language import Language
 
 # Of a problem's tests, what a transcript shows: an output may have megabytes.
@@ -66,6 +76,9 @@ def record_of(
             metrics |= _solutions(solved, f"solve/{name}", by_type=False)
             metrics |= _problems([tried for tried in played.problems if tried.task.language == name], name)
     metrics |= _problems(played.problems)
+    metrics |= _cut_off("propose", [proposal.rollout for proposal, _ in pairs])
+    solved_by = [*played.solutions, *(sample for _, samples in pairs for sample in samples)]
+    metrics |= _cut_off("solve", [solution.rollout for solution in solved_by])
     metrics |= _rewards(scored) | _sampling(played) | lag_metrics(scored, played.lag_updates)
     metrics |= {f"buffer/{name}": float(value) for name, value in played.buffers.counters().items()}
     return StepRecord(step, metrics, _transcripts(scored, transcripts))
@@ -75,6 +88,7 @@ def seeding_record(number: int, played: Played, transcripts: int) -> StepRecord:
     """The metrics of a seeding round, without rewards; its `step` is the round's number."""
     outcomes = [proposal.outcome for proposal in played.proposals]
     metrics = _outcome_shares(outcomes, "propose") | _sampling(played)
+    metrics |= _cut_off("propose", [proposal.rollout for proposal in played.proposals])
     metrics["propose/valid"] = outcomes.count("valid") / max(len(outcomes), 1)
     responses = [
         Scored(
@@ -177,6 +191,12 @@ def _rewards(scored: Sequence[Scored]) -> dict[str, float]:
             if earned:
                 metrics[f"{role}/reward" if kind is None else f"{role}/{kind}/reward"] = sum(earned) / len(earned)
     return metrics
+
+
+def _cut_off(role: str, rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """`ROLE/length_capped`: the share of the role's responses that the length limit cut off."""
+    capped = sum(rollout.stop_reason is StopReason.LENGTH for rollout in rollouts)
+    return {f"{role}/length_capped": capped / len(rollouts)} if rollouts else {}
 
 
 def _sampling(played: Played) -> dict[str, float]:

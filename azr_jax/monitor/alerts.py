@@ -57,11 +57,13 @@ def _above(key: str, share: float) -> Callable[[Metrics, Config], bool]:
     return lambda metrics, config: (metrics.get(key) or 0.0) > share
 
 
-_CUT_OFF = _Cause(
-    _above("sample/length_capped", 0.5),
-    "most responses are cut off at the length limit, before they have answered",
-    "raise sampler.max_response_tokens; sampler.stop=('</answer>',) ends responses that run on after their answer",
-)
+def _cut_off(role: str, responses: str) -> _Cause:
+    return _Cause(
+        _above(f"{role}/length_capped", 0.5),
+        f"most {responses} are cut off at the length limit, before they have answered",
+        "raise sampler.max_response_tokens; sampler.stop=('</answer>',) ends responses that run on after their answer",
+    )
+
 
 _LAG = _Cause(
     _above("sample/lag_tokens", 0.0),
@@ -80,7 +82,7 @@ _RULES = (
         "read the proposals in transcripts.jsonl and propose/outcome/*; run `python -m executors doctor`; go back to an"
         " earlier save with a lower learner.lr",
         (
-            _CUT_OFF,
+            _cut_off("propose", "proposals"),
             _Cause(
                 _above("propose/outcome/duplicate", 0.5),
                 "most proposals repeat what the buffer has",
@@ -100,10 +102,10 @@ _RULES = (
         lambda value, limit: f"P(acc=0) is {value:.1%}, over {limit.alert_acc_zero_above:.1%}",
         "every valid proposal is too hard, so that the proposer gets one and the same reward, or the solver's answers"
         " are cut off or lack the format",
-        "look at solve/error/*, sample/length_capped and solve/formatted; keep selfplay.estimate_temperature at 1;"
+        "look at solve/error/*, solve/length_capped and solve/formatted; keep selfplay.estimate_temperature at 1;"
         " reward.proposer='eq4' or 'adaptive'",
         (
-            _CUT_OFF,
+            _cut_off("solve", "solutions"),
             _Cause(
                 lambda metrics, config: config.selfplay.estimate_temperature > config.sampler.temperature,
                 "acc is estimated at a higher temperature than solvers are trained at",

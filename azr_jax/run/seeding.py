@@ -9,6 +9,7 @@ from absl import logging
 
 from azr_jax.loop import stages
 from azr_jax.loop.record import StepRecord, seeding_record
+from azr_jax.monitor.alerts import alerts
 from azr_jax.run.opened import OpenRun
 from azr_jax.run.session import SessionState
 from azr_jax.workdir import json_lines
@@ -30,7 +31,10 @@ def seed(run: OpenRun, params: Any, session: SessionState) -> SessionState:
         played = stages.seeding_round(run.config, run.player, params, session.buffers, number)
         session = session.seeded(played.buffers)
     if run.hosts.is_first:
-        write_round(run.mirror, seeding_record(number, played, run.config.metrics.transcripts_per_step))
+        record = seeding_record(number, played, run.config.metrics.transcripts_per_step)
+        write_round(run.mirror, record)
+        for alert in alerts(record.metrics, run.config):
+            logging.warning("seeding round %d, alert %s: %s", number, alert.name, alert)
     return session
 
 
@@ -48,7 +52,7 @@ def check_rounds(allowed: int, done: int, missing: Mapping[str, int]) -> None:
     if done >= allowed:
         raise RuntimeError(
             f"seeding: after selfplay.seed_rounds={allowed} rounds {missing['triplets']} triplets and"
-            f" {missing['problems']} problems are missing; the model proposes too few valid programs: raise"
-            " selfplay.seed_rounds, lower selfplay.seed_triplets, or look at its responses in the workdir's"
-            f" {SEEDING_FILE}"
+            f" {missing['problems']} problems are missing; the model proposes too few valid programs: look at"
+            f" the alerts and at its responses in the workdir's {SEEDING_FILE}, raise selfplay.seed_rounds, or lower"
+            " selfplay.seed_triplets"
         )

@@ -320,15 +320,11 @@ def test_a_template_that_can_not_be_used_says_why_and_what_to_set(chatting, temp
 
 @pytest.mark.ci
 def test_a_template_has_the_same_date_every_day_and_opens_the_reasoning_once(chatting):
-    template = (
-        "\n{{ strftime_now('%d %b %Y, %-d.%-m.%y, %B, %H:%M') }}: {{ messages[0].content }}\nAssistant: <think>\n"
-    )
-    (chatting / "chat_template.jinja").write_text(template)
+    date = "{{ strftime_now('%d %b %Y, %-d.%-m.%y, %B, %H:%M') }}"
+    (chatting / "chat_template.jinja").write_text(f"\n{date}: {{{{ messages[0].content }}}} <think>{{{{ ' ' }}}}")
     tokenizer = load_tokenizer(chatting, QWEN_3B)
-    assert (
-        tokenizer.decode(tokenizer.encode_chat("x", "<think>"))
-        == "\n26 Jul 2024, 26.7.24, July, 00:00: x\nAssistant: <think>\n"
-    )
+    shown = tokenizer.decode(tokenizer.encode_chat("x", "<think>"))
+    assert shown == "\n26 Jul 2024, 26.7.24, July, 00:00: x <think> "
 
 
 @pytest.mark.ci

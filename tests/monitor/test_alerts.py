@@ -50,7 +50,10 @@ def test_each_says_what_it_means_and_what_to_try(key, value, name, finding):
 def test_the_advice_names_settings_that_exist():
     bad = {key: -1.0 if key.endswith(("valid", "entropy", "outputs")) else 2.0 for key in GOOD}
     known = dict(base.get_config().to_dict())
-    cut_off, top_p = {"sample/length_capped": 0.7}, {"sampler": {**base.get_config().sampler, "top_p": 0.9}}
+    cut_off, top_p = (
+        {"propose/length_capped": 0.7, "solve/length_capped": 0.7},
+        {"sampler": {**base.get_config().sampler, "top_p": 0.9}},
+    )
     raised = alerts(bad, CONFIG)
     assert len(raised) == len(GOOD)
     raised += alerts(bad | cut_off, from_mapping({**base.get_config().to_dict(), **top_p}))
@@ -68,7 +71,8 @@ def test_the_advice_names_settings_that_exist():
     ("metrics", "meaning"),
     [
         ({}, "the model has lost the format"),
-        ({"sample/length_capped": 0.7}, "cut off at the length limit"),
+        ({"propose/length_capped": 0.7}, "most proposals are cut off at the length limit"),
+        ({"solve/length_capped": 0.7}, "the model has lost the format"),
         ({"propose/outcome/duplicate": 0.6}, "repeat what the buffer has"),
         ({"propose/error/syntax": 0.6}, "do not compile"),
     ],
