@@ -47,11 +47,12 @@ def names_of(language: Language, program: str) -> set[str] | None:
 def renamed(language: Language, program: str, old: str, new: str) -> str | None:
     """The program with a name changed wherever it occurs, except in strings and comments.
 
-    None if that could change what the program does: `new` is a name of it already, `old` follows a dot (a method), or
-    the language's tokens are not known.
+    None if that could change what the program does: `new` is a name of it already, `old` follows a dot (a method) or is
+    a key (`{old: 1}`), or the language's tokens are not known.
     """
     lexer = lexer_of(language.name)
-    if lexer is None or re.search(rf"\.\s*{re.escape(old)}\b", program):
+    name = re.escape(old)
+    if lexer is None or re.search(rf"\.\s*{name}\b|[{{,]\s*{name}\s*:(?!:)", program):
         return None
     tokens = list(lexer.get_tokens(program))
     if any(kind in Name and text == new for kind, text in tokens):

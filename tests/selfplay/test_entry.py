@@ -77,3 +77,15 @@ def test_a_program_whose_method_has_the_same_name_stays():
 def test_a_program_that_uses_the_name_f_for_something_else_stays():
     program = "def g(x):\n    f = x\n    return f"
     assert with_entry_named_f(LANGUAGES["python"], program) == program
+
+
+@pytest.mark.parametrize(
+    ("language", "program"),
+    [
+        ("javascript", "function solve(x) { return {solve: 1, y: x}; }"),
+        ("javascript", "function solve(x) {\n  return {y: x,\n    solve : 1};\n}"),
+        ("ocaml", "let rec even n = n = 0 || odd (n - 1)\nand odd n = n <> 0 && even (n - 1)"),
+    ],
+)
+def test_a_key_of_the_same_name_and_a_second_function_keep_a_program_as_it_is(language, program):
+    assert with_entry_named_f(LANGUAGES[language], program) == program
