@@ -173,7 +173,7 @@ class Learner:
                 state, result = self._step(state, experience[number], denominator, first=not results)
                 results.append(result)
         metrics = update_metrics(jax.device_get(results), [part.batch for part in experience], measured)
-        if not self._scores_old_policy(len(batches)):
+        if not self.scores_old_policy(len(batches)):
             del metrics["ppo/recompute_gap_max"]
         return state, metrics
 
@@ -286,7 +286,7 @@ class Learner:
         if settings.kl_coef > 0:
             program = functools.partial(self.reference_program, state.reference)
             experience = [part._replace(ref_logprobs_RT=self._scored(program, part.batch)[0]) for part in experience]
-        if not self._scores_old_policy(len(batches)):
+        if not self.scores_old_policy(len(batches)):
             return experience, {}
         program = functools.partial(self.score_program, state.params, state.value_head)
         scored = [self._scored(program, part.batch) for part in experience]
@@ -299,7 +299,7 @@ class Learner:
             return with_gae(experience, [values_RT for _, values_RT in scored], settings)
         return experience, {}
 
-    def _scores_old_policy(self, minibatches: int) -> bool:
+    def scores_old_policy(self, minibatches: int) -> bool:
         """Whether old log-probabilities or values are needed that the first optimizer step does not compute itself."""
         settings = self.settings
         several_steps = settings.epochs * minibatches > 1

@@ -91,6 +91,16 @@ def accumulate(config: ModelConfig, rows: int, tokens: int, remat: str, devices:
     return Work(flops, 3.0 * (forward + head_forward), weights + activations + logits)
 
 
+def score(config: ModelConfig, rows: int, tokens: int, devices: int, tensor: int) -> Work:
+    """The log-probabilities of one microbatch by the old policy: a forward pass, its logits made once."""
+    layers, head = layer_matmul_parameters(config), head_parameters(config)
+    flops = 2.0 * rows * tokens * (layers + head) + causal_attention_flops(config, rows, tokens)
+    local = rows * tokens * tensor / devices
+    weights = _BF16 * (layers + head) / tensor * 2
+    logits = 2 * _F32 * local * config.vocab_size / tensor
+    return Work(flops, flops, weights + local * _activation_bytes(config, tensor) + logits)
+
+
 def apply(config: ModelConfig, devices: int) -> Work:
     """AdamW: parameters, moments and gradient read, three of the four written; the gradient once more for its norm."""
     return Work(16.0 * config.parameters, 16.0 * config.parameters, 8.0 * _F32 * config.parameters / devices)

@@ -32,6 +32,7 @@ def make_plan(
     plan = build.setup(config, model, devices, chip.hbm_gib)
     shared = sharing.share(plan, chip.hbm_gib)
     say(table.memory_text(topology, plan, shared, chip))
+    say(table.reach_text(plan, shared))
     own = config.selfplay.solver_tasks
     orders = sorted(simulation.SOLVER_TASKS, key=lambda name: name != own)
     steps = {}

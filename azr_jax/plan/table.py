@@ -11,6 +11,7 @@ from azr_jax.plan.lengths import Lengths
 from azr_jax.plan.sharing import Sharing
 from azr_jax.plan.suggest import Choice
 from azr_jax.plan.verdict import GIB, Program, problems
+from azr_jax.sampler import prefilling
 
 _COLUMNS = ("program", "args", "outputs", "aliased", "temps", "peak", "beside", "total", "TFLOP", "GB moved", "est. ms")
 _VARIANTS = {
@@ -37,6 +38,19 @@ def memory_text(topology: str, plan: Setup, sharing: Sharing, chip: Chip) -> str
             f"learner's state: {sharing.state_bytes / GIB:.2f} GiB per device, {place}"
             f" (mesh.resting_state={config.mesh.resting_state}); served weights: {sharing.served_bytes / GIB:.2f} GiB",
         )
+    )
+
+
+def reach_text(plan: Setup, sharing: Sharing) -> str:
+    """The large programs that a run may compile, each once: it compiles a size when it first meets it."""
+    sampler, config = plan.sampler, plan.config
+    sizes = prefilling.sizes(config.sampler, sampler.parts, sampler.tuning.packs_prefill)
+    decoding = len(sharing.tiers) * (2 if sampler.draft_slots else 1)
+    update = "accumulate, apply" + (", score" if plan.learner.scores_old_policy(config.learner.minibatch_count) else "")
+    return (
+        f"large programs that a run can reach: prefill in {len(sizes)} sizes of rows x tokens ("
+        + ", ".join(f"{rows}x{tokens}" for rows, tokens in sizes)
+        + f"), decode in {decoding}, update: {update}"
     )
 
 

@@ -47,6 +47,19 @@ def in_one_row(
     return spans, _arrays(spans, 1, T, MOST_SEGMENTS, pad_id)
 
 
+def sizes(settings: SamplerSettings, parts: int, packs: bool) -> list[tuple[int, int]]:
+    """(rows, tokens per row) of every prefill that `in_rows`, or with `packs` `in_one_row`, may make."""
+    if packs:
+        most = settings.prefill_tokens
+        lengths = {buckets.packed_bucket(tokens, most) for tokens in (*range(1, most, 1024), most)}
+        return [(1, length) for length in sorted(lengths)]
+    found = []
+    for tokens in buckets.length_buckets(settings.max_prompt_tokens):
+        room = max(1, settings.prefill_tokens // tokens)
+        found += [(rows, tokens) for rows in sorted({buckets.batch_size(n, room, parts) for n in range(1, room + 1)})]
+    return found
+
+
 def _arrays(spans: list[tuple[Prompt, Span]], B: int, T: int, P: int, pad_id: int) -> Arrays:
     tokens_BT = np.full((B, T), pad_id, np.int32)
     positions_BT = np.zeros((B, T), np.int32)

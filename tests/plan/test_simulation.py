@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from azr_jax.config import from_mapping
-from azr_jax.plan import build, chips, lengths, sharing, simulation
+from azr_jax.plan import build, chips, estimate, lengths, sharing, simulation
 from azr_jax.plan.lengths import Lengths, LogNormal
 from azr_jax.plan.planning import make_plan
 from azr_jax.plan.simulation import Executors
@@ -75,6 +75,23 @@ def test_with_a_lag_proposals_are_there_at_the_start_and_the_next_ones_fill_the_
     assert steps[0].responses == steps[1].responses and steps[0].response_tokens == steps[1].response_tokens
     # Of three waves (proposals, estimates, solutions) the first is over when the step begins.
     assert steps[1].decode_steps == steps[0].decode_steps * 2 / 3 and steps[1].update_s == steps[0].update_s
+
+
+def test_the_old_policy_and_a_reference_score_before_the_update():
+    seconds = {}
+    for name, changes in {
+        "one step": {},
+        "three": {"minibatches": "3"},
+        "bypass": {"minibatches": "3", "recompute_old_logprobs": False},
+        "reference": {"kl_coef": 0.1},
+    }.items():
+        mapping = tiny.get_config()
+        mapping.learner.update(changes)
+        config = from_mapping(mapping.to_dict())
+        plan = build.setup(config, build.model_config(config), jax.devices()[:1], CHIP.hbm_gib)
+        seconds[name] = estimate.update_s(plan, CHIP, 10**6)
+    assert seconds["three"] > 1.1 * seconds["bypass"] and seconds["reference"] > 1.1 * seconds["one step"]
+    assert seconds["three"] < 1.5 * seconds["bypass"]
 
 
 def test_problems_are_asked_from_the_start(planned):
@@ -163,6 +180,8 @@ def test_a_plan_without_compiling_is_the_simulated_step(planned, monkeypatch):
     planned_step = make_plan(one_seed, "v5e:1x1", lines.append, "40,1", compiles=False)
     assert planned_step["simulated"]["after"]["seconds"] > planned_step["simulated"]["before"]["seconds"] > 0.0
     text = "\n".join(lines)
+    assert "large programs that a run can reach: prefill in " in text
+    assert "decode in 1, update: accumulate, apply\n" in text
     assert planned_step["fits"] is None and "the slots fit; whether the programs do" in lines[-1]
     many = dataclasses.replace(one_seed, sampler=dataclasses.replace(one_seed.sampler, slots=10**7))
     assert make_plan(many, "v5e:1x1", lines.append, "40,1", compiles=False)["fits"] is False

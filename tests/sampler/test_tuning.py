@@ -161,6 +161,24 @@ def test_prompts_in_one_row_fill_it_in_order_and_lets_short_prompts_pass():
     assert len(many) == cudnn_attention.MOST_SEGMENTS
 
 
+@pytest.mark.parametrize(
+    ("longest", "together", "parts"), [(6144, 16384, 8), (6144, 16384, 1), (256, 8192, 1), (700, 700, 2)]
+)
+def test_every_prefill_has_one_of_the_sizes_that_a_plan_lists(longest, together, parts):
+    settings = dataclasses.replace(SETTINGS, max_prompt_tokens=longest, prefill_tokens=together)
+    generator = np.random.default_rng(0)
+    for packs in [False] if parts > 1 else [False, True]:
+        sizes, made = prefilling.sizes(settings, parts, packs), set()
+        for count in (*range(1, 20), 64, 300):
+            lengths = generator.integers(1, longest + 1, count if count % 2 else 1).tolist() * (
+                1 if count % 2 else count
+            )
+            waiting = [prompt(i, length) for i, length in enumerate(lengths)]
+            make = prefilling.in_one_row if packs else prefilling.in_rows
+            made.add(make(waiting, settings, parts, 0)[1][0].shape)
+        assert made <= set(sizes) and len(sizes) == len(set(sizes)) < 40
+
+
 def test_tiers_share_the_memory_and_hold_many_more_rows_than_full_length_slots():
     settings = dataclasses.replace(SETTINGS, slots=0, prefill_tokens=16384)
     sizes = (QWEN_3B, settings, 14240, "bfloat16", devices(31.0))
