@@ -11,6 +11,7 @@ from azr_jax.learner.state import TrainState
 from azr_jax.loop.tasks import starting_buffers
 from azr_jax.run.opened import OpenRun
 from azr_jax.run.session import SessionState
+from azr_jax.selfplay.buffers import Buffers
 from azr_jax.workdir import json_lines
 from azr_jax.workdir.files import REPORT_FILE, SEEDING_FILE
 
@@ -20,7 +21,7 @@ def restore(run: OpenRun) -> tuple[TrainState, SessionState]:
 
     Raises:
       ValueError: a save of a later step than `steps`, or one that is not what this version saves, or one of a run that
-        drew from other problems, unless a change of settings is allowed.
+        drew from other problems, unless a change of settings is allowed, or one whose buffers are of another kind.
       FileNotFoundError: a fresh start without weights, with the command that downloads them.
     """
     newest = max(run.hosts.first("saves", run.saves.steps), default=None)
@@ -48,6 +49,7 @@ def restore(run: OpenRun) -> tuple[TrainState, SessionState]:
             f" ({error!r}); resume with the version that made it, or delete it to go on from an older save"
         ) from error
     session = _with_problems(run, session)
+    _check_buffers(run, session.buffers)
     if run.hosts.is_first:
         run.writers.truncate_after(step if session.unfinished is None else step - 1)
         json_lines.keep_until(run.workdir / SEEDING_FILE, session.seeding_rounds)
@@ -66,6 +68,21 @@ def _with_problems(run: OpenRun, session: SessionState) -> SessionState:
             " with; put that file back, choose another --workdir, or accept the change with --allow_config_change"
         )
     return dataclasses.replace(session, problems=digest)
+
+
+def _check_buffers(run: OpenRun, buffers: Buffers) -> None:
+    """Raises ValueError for settings that the saved buffers do not have and cannot get (`--allow_config_change`)."""
+    settings = run.config.selfplay
+    for language in run.config.languages:
+        for key, saved, asked in (
+            ("buffers", buffers[language].apart, settings.buffers == "apart"),
+            ("duplicates", buffers[language].duplicates, settings.duplicates == "allow"),
+        ):
+            if saved != asked:
+                raise ValueError(
+                    f"selfplay.{key}={getattr(settings, key)!r}: {run.workdir} has buffers of another kind, which can't"
+                    " be changed; set it back, or begin a new run in another --workdir"
+                )
 
 
 def resting(run: OpenRun, state: TrainState) -> Callable[[TrainState], TrainState]:

@@ -39,6 +39,16 @@ class LanguageBuffers:
         groups = [(kind,) for kind in _TRIPLET_TYPES] if apart else [_TRIPLET_TYPES]
         self._triplets: list[RingBuffer[Triplet]] = [RingBuffer(capacity, kinds, duplicates) for kinds in groups]
 
+    @property
+    def apart(self) -> bool:
+        """Whether deduction and abduction have a buffer of triplets each."""
+        return len(self._triplets) > 1
+
+    @property
+    def duplicates(self) -> bool:
+        """Whether an entry may be kept twice."""
+        return self.problems.duplicates
+
     def triplets_of(self, kind: TaskType) -> RingBuffer[Triplet]:
         """The buffer of triplets that a deduction or abduction proposer feeds and its solver draws from."""
         return self._triplets[_TRIPLET_TYPES.index(kind) % len(self._triplets)]
@@ -67,7 +77,7 @@ class LanguageBuffers:
             a step than one solver type draws; with the proposer's own type alone, as AZR has it, no backlog grows.
         """
         key, new_for = self._key(triplet.program, (triplet.input,)), tuple(new_for)
-        if len(self._triplets) == 1:
+        if not self.apart:
             return self.triplets.add(key, triplet, new_for)
         kinds = _TRIPLET_TYPES if triplet.step == 0 else new_for
         kept = [self.triplets_of(kind).add(key, triplet, {kind} & set(new_for)) for kind in kinds]

@@ -12,7 +12,7 @@ from test_main import assert_same_run
 
 from azr_jax.run.interpreters import open_pool
 from azr_jax.run.problems import load_problems
-from azr_jax.run.restoring import _with_problems
+from azr_jax.run.restoring import _check_buffers, _with_problems
 from azr_jax.run.session import SessionState
 from azr_jax.selfplay.buffers import Buffers
 from azr_jax.selfplay.problems import ProblemSet
@@ -39,6 +39,19 @@ def test_a_resumed_run_draws_from_the_problems_that_it_began_with():
     # A save of a version without problems.
     del saved["problems"]
     assert _with_problems(opened_with(), SessionState.from_json(2, saved, {}, 8)).problems == ""
+
+
+@pytest.mark.parametrize(("apart", "duplicates"), [(False, False), (True, False), (False, True)])
+def test_a_resumed_run_has_the_kind_of_buffers_that_it_began_with(apart, duplicates):
+    buffers = Buffers.empty(8, {"python": LANGUAGES["python"].canonical_program}, apart, duplicates)
+    saved = Buffers.from_json(buffers.to_json(), {"python": LANGUAGES["python"].canonical_program})
+    own = {"selfplay__buffers": "apart" if apart else "shared", "selfplay__duplicates": "allow" if duplicates else "0"}
+    run = types.SimpleNamespace(config=small_config(**own), workdir="runs/x")
+    _check_buffers(run, saved)
+    for key, other in (("buffers", "shared" if apart else "apart"), ("duplicates", "-1" if duplicates else "allow")):
+        run.config = small_config(**own | {f"selfplay__{key}": other})
+        with pytest.raises(ValueError, match=f"selfplay.{key}='{other}': runs/x has buffers of another kind"):
+            _check_buffers(run, saved)
 
 
 @pytest.mark.ci
