@@ -20,7 +20,6 @@ from azr_jax.config import Config
 from azr_jax.monitor import whereabouts
 from azr_jax.monitor.alerts import alerts
 from azr_jax.monitor.display import Progress, clock
-from azr_jax.selfplay.parsing import REASONS
 from azr_jax.workdir import json_lines
 from azr_jax.workdir.files import CONFIG_FILE, METRICS_FILE, SEEDING_FILE, ended_steps
 from azr_jax.workdir.saved import saved_steps
@@ -69,7 +68,7 @@ def _seeding(folder: epath.Path) -> str:
     shares = {key.removeprefix("propose/outcome/"): share for key, share in values.items() if "/outcome/" in key}
     shares.pop("valid", None)
     frequent = sorted(shares.items(), key=lambda pair: -pair[1])[:3]
-    reasons = "; ".join(f"{REASONS.get(name, name.replace('_', ' '))} {share:.0%}" for name, share in frequent)
+    reasons = ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in frequent)
     return (
         f"seeding round {newest['step']}: {values['propose/valid']:.0%} valid, {values['sample/length_capped']:.0%} at"
         f" the length limit, {values['sample/response_tokens']:.0f} tokens; {reasons or 'all valid'}"

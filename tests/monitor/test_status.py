@@ -70,7 +70,7 @@ def test_a_run_in_its_seeding_shows_what_became_of_the_newest_round(run):
     rounds = [{"step": number, "metrics": metrics, "transcripts": []} for number in (1, 2)]
     (run / "seeding.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rounds))
     assert (
-        "seeding round 2: 5% valid, 70% at the length limit, 96 tokens; no <answer> follows </think> 75%; duplicate 20%"
+        "seeding round 2: 5% valid, 70% at the length limit, 96 tokens; no answer 75%, duplicate 20%"
         in status.describe(str(run), WRITTEN)
     )
 
