@@ -53,11 +53,11 @@ def sizes(settings: SamplerSettings, parts: int, packs: bool) -> list[tuple[int,
         most = settings.prefill_tokens
         lengths = {buckets.packed_bucket(tokens, most) for tokens in (*range(1, most, 1024), most)}
         return [(1, length) for length in sorted(lengths)]
-    found = []
+    every = []
     for tokens in buckets.length_buckets(settings.max_prompt_tokens):
         room = max(1, settings.prefill_tokens // tokens)
-        found += [(rows, tokens) for rows in sorted({buckets.batch_size(n, room, parts) for n in range(1, room + 1)})]
-    return found
+        every += [(rows, tokens) for rows in sorted({buckets.batch_size(n, room, parts) for n in range(1, room + 1)})]
+    return every
 
 
 def _arrays(spans: list[tuple[Prompt, Span]], B: int, T: int, P: int, pad_id: int) -> Arrays:

@@ -168,15 +168,15 @@ def test_every_prefill_has_one_of_the_sizes_that_a_plan_lists(longest, together,
     settings = dataclasses.replace(SETTINGS, max_prompt_tokens=longest, prefill_tokens=together)
     generator = np.random.default_rng(0)
     for packs in [False] if parts > 1 else [False, True]:
-        sizes, made = prefilling.sizes(settings, parts, packs), set()
+        sizes, shapes = prefilling.sizes(settings, parts, packs), set()
         for count in (*range(1, 20), 64, 300):
             lengths = generator.integers(1, longest + 1, count if count % 2 else 1).tolist() * (
                 1 if count % 2 else count
             )
             waiting = [prompt(i, length) for i, length in enumerate(lengths)]
             make = prefilling.in_one_row if packs else prefilling.in_rows
-            made.add(make(waiting, settings, parts, 0)[1][0].shape)
-        assert made <= set(sizes) and len(sizes) == len(set(sizes)) < 40
+            shapes.add(make(waiting, settings, parts, 0)[1][0].shape)
+        assert shapes <= set(sizes) and len(sizes) == len(set(sizes)) < 40
 
 
 def test_tiers_share_the_memory_and_hold_many_more_rows_than_full_length_slots():
