@@ -194,14 +194,16 @@ def _rewards(scored: Sequence[Scored]) -> dict[str, float]:
 
 
 def _cut_off(role: str, rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """`ROLE/length_capped`: the share of the role's responses that the length limit cut off."""
-    capped = sum(rollout.stop_reason is StopReason.LENGTH for rollout in rollouts)
-    return {f"{role}/length_capped": capped / len(rollouts)} if rollouts else {}
+    """`ROLE/length_capped`: the share of the role's responses that the length limit cut off; {} if it has none."""
+    return {f"{role}/length_capped": _capped_share(rollouts)} if rollouts else {}
+
+
+def _capped_share(rollouts: Sequence[Rollout]) -> float:
+    return sum(rollout.stop_reason is StopReason.LENGTH for rollout in rollouts) / max(len(rollouts), 1)
 
 
 def _sampling(played: Played) -> dict[str, float]:
     responses, clock = rollouts(played), played.clock
-    capped = sum(rollout.stop_reason is StopReason.LENGTH for rollout in responses)
     busy = clock.sampling_s + clock.waiting_s
     drafts = clock.drafts
     drafting = (
@@ -213,7 +215,7 @@ def _sampling(played: Played) -> dict[str, float]:
         "sample/response_tokens": clock.response_tokens / max(clock.responses, 1),
         "sample/prompt_tokens": clock.prompt_tokens / max(clock.responses, 1),
         "sample/slots": float(clock.slots),
-        "sample/length_capped": capped / max(len(responses), 1),
+        "sample/length_capped": _capped_share(responses),
         "sample/tokens_per_s": clock.response_tokens / busy if busy else 0.0,
         "exec/programs": float(clock.programs),
         "exec/programs_per_s": clock.programs / busy if busy else 0.0,

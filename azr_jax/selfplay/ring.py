@@ -141,8 +141,9 @@ class RingBuffer(Generic[Entry]):
         if not self._entries:
             return []
         how = how or DrawRule()
+        in_band = self._inside(queue, how) if how.has_band else set()
         if how.has_band:
-            outside = self._solves[queue].keys() - self._inside(queue, how)
+            outside = self._solves[queue].keys() - in_band
             self._new[queue] = collections.deque(number for number in self._new[queue] if number not in outside)
         if how.shuffle_new:
             shuffled = list(self._new[queue])
@@ -155,8 +156,7 @@ class RingBuffer(Generic[Entry]):
         # A uniform sample with the fresh ones crossed out is a uniform sample of the others.
         pool = range(self.evicted, self.added)
         taken = set(fresh)
-        inside = sorted(self._inside(queue, how)) if how.has_band else []
-        inside = [number for number in rng.sample(inside, len(inside)) if number not in taken][:wanted]
+        inside = [number for number in rng.sample(sorted(in_band), len(in_band)) if number not in taken][:wanted]
         taken |= set(inside)
         wanted -= len(inside)
         others = [n for n in rng.sample(pool, min(wanted + len(taken), len(pool))) if n not in taken][:wanted]

@@ -39,7 +39,7 @@ def add_parser(commands: Any) -> None:
         help="judge as MultiPL-E's scripts do; both: their status and the sound one, with both scores",
     )
     parser.add_argument(
-        "--timeout", type=float, default=0.0, metavar="S", help="seconds for a program (default: MultiPL-E's)"
+        "--timeout", type=float, default=0.0, metavar="S", help="seconds for a program (default: its benchmark's)"
     )
     parser.add_argument(
         "--workers", type=int, default=None, metavar="N", help="programs at once (default: one per core)"

@@ -92,9 +92,8 @@ class CompletionJudge:
     """Judges completions of one language with its own pool. A context manager; thread-safe.
 
     language: a record, or the name or suffix of a built-in one. timeout_s: of one program; 0 takes
-    MultiPL-E's (Racket 15 s, Julia and JavaScript 5 s; EvalPlus 60 s a problem), Agnostics' (15 s for all tests
-    of a problem) or LiveCodeBench's (6 s a test). cold: a fresh interpreter for each
-    program under the sound policy too.
+    MultiPL-E's (Racket 15 s, Julia and JavaScript 5 s; EvalPlus 60 s a problem), Agnostics' (15 s for all tests of a
+    problem) or LiveCodeBench's (6 s a test). cold: a fresh interpreter for each program under the sound policy too.
     Raises ValueError for an unknown language, and at entry as Pool does, for an interpreter or a sandbox feature that
     is missing.
     """
@@ -231,8 +230,8 @@ class CompletionJudge:
         if reason := self._unloadable(program):
             return Judgement(problem.name, "Exception", 1, "", reason, 0.0)
         stdin, expected = zip(*problem.pairs, strict=True)
-        limit_s = self._given_s or _PUBLISHED_S.get(problem.form, self.benchmark_language.timeout_s)
-        wall_s = limit_s * (1.0 if problem.form in _PUBLISHED_S else self.benchmark_language.clock_factor)
+        published_s = _PUBLISHED_S.get(problem.form)
+        limit_s = self._given_s or published_s or math.inf
         job = Job(
             "evaluation",
             JobKind.PROGRAM,
@@ -240,7 +239,7 @@ class CompletionJudge:
             stdin=stdin,
             expect_stdout=expected,
             compare="decimals" if problem.form == MULTI_LCB else "trimmed",
-            limits=dataclasses.replace(self._pool.limits, wall_s=wall_s, cpu_s=limit_s),
+            limits=dataclasses.replace(self._pool.limits, wall_s=limit_s, cpu_s=limit_s) if published_s else None,
             total_s=limit_s if problem.form == AGNOSTICS else math.inf,
         )
         ran = self._pool.submit(job).result()

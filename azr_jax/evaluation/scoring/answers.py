@@ -193,9 +193,11 @@ def _definition_of(problem: AnyProblem, benchmark_language: BenchmarkLanguage) -
 
 def _indented(body: str) -> str:
     """The body of a Python function, indented in the first way in which Python reads it."""
-    ways = (body, textwrap.indent(body, "    "), f"    {body}")
-    for way in ways if not body[0].isspace() else ():
+    if body[0].isspace():
+        return body
+    indented = textwrap.indent(body, "    ")
+    for way in (body, indented, f"    {body}"):
         with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
             ast.parse(f"def f():\n{way}")
             return way
-    return body if body[0].isspace() else ways[1]
+    return indented
