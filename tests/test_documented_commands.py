@@ -34,6 +34,10 @@ TESTS = {
         "tests/evaluation/test_commands.py",
         "test_run_scores_the_embedded_model_and_goes_on_where_it_stopped",
     ),
+    ("azr_jax.evaluation", "export"): (
+        "tests/evaluation/test_other_tools.py",
+        "test_results_are_exported_and_read_back",
+    ),
     ("azr_jax.evaluation", "speed"): (
         "tests/evaluation/test_commands.py",
         "test_the_speed_of_judging_times_both_ways",

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from azr_jax.devices import prepare
-from azr_jax.evaluation.commands import check, compare, run, speed, table
+from azr_jax.evaluation.commands import check, compare, export, run, speed, table
 from azr_jax.flags import ShowDefaults
 from executors.interruption import exit_with
 
 # What an interrupted command leaves.
 _KEPT = {
     "run": "judged samples are kept in --out; the same command continues",
-    "check": "the judged lines are in --out",
+    "check": "the judged lines are in --out; the same command continues",
 }
 
 
@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_parser(commands)
     compare.add_parser(commands)
     table.add_parser(commands)
+    export.add_parser(commands)
     speed.add_parser(commands)
     return top
 

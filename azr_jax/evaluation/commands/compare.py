@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from azr_jax.evaluation.commands import arguments as flags
-from azr_jax.evaluation.scoring import pass_at_k, results
+from azr_jax.evaluation.scoring import other_tools, pass_at_k, results
 
 # Settings in which two results may differ: the subject of the comparison.
 _MAY_DIFFER = ("model",)
@@ -23,7 +23,11 @@ _Samples = Mapping[str, Sequence[Mapping[str, Any]]]
 def add_parser(commands: Any) -> None:
     """The command's flags."""
     parser = commands.add_parser("compare", help="a paired test (McNemar), and pass@k, of two results")
-    parser.add_argument("first", metavar="A", help="results of an evaluation, or a folder of MultiPL-E's results")
+    parser.add_argument(
+        "first",
+        metavar="A",
+        help="results of an evaluation, a folder of MultiPL-E's, or a file of EvalPlus' or LiveCodeBench's",
+    )
     parser.add_argument("second", metavar="B")
     flags.add_ks(parser, "1, 2, 4, ... and the samples of each problem")
     parser.add_argument("--figure", default="", metavar="FILE", help="draws pass@k of both (.png, .svg or .pdf)")
@@ -33,7 +37,7 @@ def add_parser(commands: Any) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Prints both scores on the problems that both have, the problems that only one solves, and the p-value."""
     output: TextIO = sys.stdout
-    first, second = results.read(arguments.first), results.read(arguments.second)
+    first, second = _read(arguments.first), _read(arguments.second)
     shared = [name for name in first if name in second]
     if not shared:
         raise ValueError(f"{arguments.first} and {arguments.second} have no problem in common")
@@ -66,6 +70,10 @@ def main(arguments: argparse.Namespace) -> int:
     for warning in _warnings(arguments.first, arguments.second, len(shared), len(first), len(second)):
         output.write(f"note: {warning}\n")
     return 0
+
+
+def _read(path: str) -> _Samples:
+    return other_tools.read(Path(path)) if Path(path).is_file() else results.read(path)
 
 
 def _counts(side: _Samples, names: Sequence[str]) -> list[tuple[int, int]]:
@@ -116,7 +124,7 @@ def _manifest(folder: str) -> dict[str, Any]:
     try:
         return results.read_manifest(folder)
     except ValueError:
-        return {}  # MultiPL-E's own results have none
+        return {}  # other tools' results have none
 
 
 def _label(folder: str) -> str:

@@ -219,16 +219,19 @@ def _sample(
             sampler, model.params, judges, prompts, how, on_response, done={name: set(kept[name]) for name in kept}
         )
         for problem, number, sample in judged:
-            result = result_of(sample.judgements[0], _more(sample))
+            result = result_of(sample.judgements[0], _more(problem, sample))
             store.keep_sample(problem, number, result, sample.completion)
             kept[problem.name][number] = result, sample.completion
             write_if_complete(problem)
     store.forget_samples()
 
 
-def _more(sample: Any) -> dict[str, Any]:
+def _more(problem: AnyProblem, sample: Any) -> dict[str, Any]:
     """The fields of a result's line besides MultiPL-E's."""
     fields = dict(sample.more)
+    if isinstance(problem, records.EvalPlusProblem):
+        judgement = sample.judgements[0]  # without statuses of its halves if nothing was run
+        fields |= {"base_status": judgement.base or "fail", "plus_status": judgement.plus or "fail"}
     if len(sample.judgements) == 2:
         fields[summary.STATUS_KEYS[MULTIPL_E]] = sample.judgements[1].status
     if sample.published is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from azr_jax.evaluation.commands import arguments as flags
-from azr_jax.evaluation.commands import check
+from azr_jax.evaluation.judging import completion_files
 from azr_jax.evaluation.judging.judge import MULTIPL_E, SOUND, Completion, CompletionJudge
 from azr_jax.evaluation.languages.known import known_language
 from azr_jax.evaluation.languages.record import BenchmarkLanguage
@@ -55,7 +55,7 @@ def _items(arguments: argparse.Namespace, language: BenchmarkLanguage) -> list[t
         problems = files.load(source, language.suffix)
     completions = {problem.name: Completion(problem.name, _body(problem, language)) for problem in problems}
     if arguments.completions:
-        given = [completion for _, completion in check.read_completions(Path(arguments.completions))]
+        given = [completion for _, completion in completion_files.read(Path(arguments.completions))]
         if not any(completion.name in completions for completion in given):
             raise ValueError(f"--completions={arguments.completions!r}: none is for a problem of this benchmark")
         # Recorded completions that were killed at the time limit would time nothing but the limit.

@@ -11,7 +11,7 @@ import json
 import re
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ MANIFEST = "evaluation.json"
 _SUFFIX = ".results.json.gz"
 _SAMPLES = "samples.jsonl"
 _NAME_BYTES = 200
+# What a problem's file has besides the problem's own record.
+_SETTINGS = ("temperature", "top_p", "max_tokens")
+ADDED_FIELDS = ("name", "language", "stop_tokens", *_SETTINGS, "completions", "results")
 _Kept = dict[str, dict[int, tuple[dict[str, Any], str]]]
 
 
@@ -87,7 +90,7 @@ class Results:
           ValueError: a damaged file.
         """
         path = self.path(problem)
-        return path.is_file() and not any(result.get("infrastructure") for result in _read_file(path)[1])
+        return path.is_file() and not any(result.get("infrastructure") for result in _read_file(path)["results"])
 
     def write(self, problem: AnyProblem, results: Sequence[Mapping[str, Any]], completions: Sequence[str]) -> None:
         """A problem's file, with a result of `result_of` for each completion.
@@ -99,7 +102,7 @@ class Results:
         record = {**problem.record, "name": problem.name, "language": problem.language}
         if isinstance(problem, EvalPlusProblem):
             record["stop_tokens"] = list(problem.stop_tokens)
-        record |= {key: self.settings[key] for key in ("temperature", "top_p", "max_tokens")}
+        record |= {key: self.settings[key] for key in _SETTINGS}
         record |= {"completions": list(completions), "results": list(results)}
         atomic.write(self.path(problem), gzip.compress(json.dumps(record, indent=2).encode(), mtime=0))
 
@@ -163,24 +166,28 @@ def read(folder: str | Path) -> dict[str, list[dict[str, Any]]]:
     Raises:
       ValueError: no result file in it, or a damaged one.
     """
+    return {record["name"]: record["results"] for record in read_records(folder)}
+
+
+def read_records(folder: str | Path) -> Iterator[dict[str, Any]]:
+    """The contents of each result file of a folder, in the order of their names; raises as `read`."""
     paths = sorted([*Path(folder).glob(f"*{_SUFFIX}"), *Path(folder).glob("*.results.json")])
-    by_name = dict(_read_file(path) for path in paths)
-    if not by_name:
+    if not paths:
         raise ValueError(f"{folder}: no {_SUFFIX} file in it")
-    return by_name
+    return map(_read_file, paths)
 
 
-def _read_file(path: Path) -> tuple[str, list[dict[str, Any]]]:
-    """The problem's name and results. Raises ValueError for a damaged file."""
+def _read_file(path: Path) -> dict[str, Any]:
+    """A problem's file; each of its results has a status. Raises ValueError for a damaged file."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         record = json.loads(content)
-        name, samples = record["name"], [{"status": result["status"], **result} for result in record["results"]]
-        if not isinstance(name, str) or not samples:
+        record["results"] = [{"status": result["status"], **result} for result in record["results"]]
+        if not isinstance(record["name"], str) or not record["results"]:
             raise ValueError("no name or no result in it")
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: no results file: {error!r}; delete it to have the problem done again") from None
-    return name, samples
+    return record
 
 
 def passed(result: Mapping[str, Any], key: str = "status") -> bool:
