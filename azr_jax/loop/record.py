@@ -216,6 +216,7 @@ def _sampling(played: Played) -> dict[str, float]:
         "sample/prompt_tokens": clock.prompt_tokens / max(clock.responses, 1),
         "sample/slots": float(clock.slots),
         "sample/length_capped": _capped_share(responses),
+        "sample/empty": sum(not rollout.text.strip() for rollout in responses) / max(len(responses), 1),
         "sample/tokens_per_s": clock.response_tokens / busy if busy else 0.0,
         "exec/programs": float(clock.programs),
         "exec/programs_per_s": clock.programs / busy if busy else 0.0,

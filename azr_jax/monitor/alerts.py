@@ -10,6 +10,7 @@ from azr_jax.config import Config, MonitoringSettings
 
 # An alert that lasts, or comes back, is repeated after this many steps.
 REPEAT_STEPS = 16
+_MOSTLY = 0.5  # a share above this is most
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def _above(key: str, share: float) -> Callable[[Metrics, Config], bool]:
 
 def _cut_off(role: str, responses: str) -> _Cause:
     return _Cause(
-        _above(f"{role}/length_capped", 0.5),
+        _above(f"{role}/length_capped", _MOSTLY),
         f"most {responses} are cut off at the length limit, before they have answered",
         "raise sampler.max_response_tokens; sampler.stop=('</answer>',) ends responses that run on after their answer",
     )
@@ -84,16 +85,25 @@ _RULES = (
         (
             _cut_off("propose", "proposals"),
             _Cause(
-                _above("propose/outcome/duplicate", 0.5),
+                _above("propose/outcome/duplicate", _MOSTLY),
                 "most proposals repeat what the buffer has",
                 "raise selfplay.references or sampler.temperature; look at propose/*/program/*",
             ),
             _Cause(
-                _above("propose/error/syntax", 0.5),
+                _above("propose/error/syntax", _MOSTLY),
                 "most programs do not compile: the model writes another language or another version of it",
                 "read the proposals in transcripts.jsonl; `python -m executors doctor` says which version is installed",
             ),
         ),
+    ),
+    _Rule(
+        "empty_responses",
+        "sample/empty",
+        lambda value, limit: value > _MOSTLY,
+        lambda value, limit: f"{value:.1%} of the responses are empty",
+        "the model ends at once: its prompts lack its chat template, or it has collapsed",
+        "read the prompts in transcripts.jsonl; model.chat_template='model' for an instruct model; go back to an"
+        " earlier save",
     ),
     _Rule(
         "nothing_solved",

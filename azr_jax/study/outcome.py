@@ -17,20 +17,25 @@ from azr_jax.report import runs
 from azr_jax.report.figures import scores_of
 from azr_jax.report.tables import Counts, heldout_rows
 from azr_jax.study.grid import Cell, made_by, name_of
+from azr_jax.types import TASK_TYPES
 from azr_jax.workdir.settings import binding
 
 CONFIDENCE = 0.95
 POWER = 0.8
 ACC_KEYS = ("acc_zero", "acc_between", "acc_one")
-# Of the proposals, over the last third of the steps: {} is the language.
-LATE_KEYS = {
-    "valid": "propose/valid",
-    "copies": "propose/outcome/duplicate",
-    "acc": "propose/acc",
-    "tokens": "propose/{}/program/tokens",
-    "depth": "propose/{}/program/depth",
-    "distance": "propose/{}/program/distance",
-    "solved in training": "solve/accuracy",
+# Of the proposals, over the last third of the steps: {} is the language. Of several metrics, their mean.
+LATE_KEYS: dict[str, tuple[str, ...]] = {
+    "valid": ("propose/valid",),
+    "copies": ("propose/outcome/duplicate",),
+    "acc": ("propose/acc",),
+    "tokens": ("propose/{}/program/tokens",),
+    "depth": ("propose/{}/program/depth",),
+    "distance": ("propose/{}/program/distance",),
+    "near copies": ("propose/{}/program/near_copies",),
+    "same behaviour": ("propose/{}/program/behaviour_copies",),
+    "different outputs": ("propose/{}/program/distinct_outputs",),
+    "in the band": tuple(f"buffer/{{}}/band_{kind.value}" for kind in TASK_TYPES),
+    "solved in training": ("solve/accuracy",),
 }
 
 
@@ -110,7 +115,10 @@ def read(cell: Cell, config: Config) -> Result:
         answers=after.n,
         seconds=float(run.summary["seconds"]),
         acc_curve=_acc_curve(run),
-        late={name: _late_mean(_late_series(run, key.format(cell.language)), steps) for name, key in LATE_KEYS.items()},
+        late={
+            name: _mean([_late_mean(_late_series(run, key.format(cell.language)), steps) for key in keys])
+            for name, keys in LATE_KEYS.items()
+        },
         settings=made_by(config),
     )
 
@@ -206,8 +214,13 @@ def _late_series(run: runs.RunData, key: str) -> list[tuple[int, float]]:
 
 
 def _late_mean(series: Sequence[tuple[int, float]], steps: float) -> float:
-    late = [value for step, value in series if step > 2 * steps / 3]
-    return float(np.mean(late)) if late else math.nan
+    return _mean([value for step, value in series if step > 2 * steps / 3])
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean of the values that are known; nan without one."""
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def estimate(values: Sequence[float]) -> Estimate:

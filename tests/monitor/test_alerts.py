@@ -18,6 +18,7 @@ GOOD = {
     "ppo/mismatch_mean": 0.1,
     "ppo/mismatch_prob_error": 1.05,
     "ppo/entropy": 0.01,
+    "sample/empty": 0.5,
     "ppo/nonfinite": 0.0,
     "ppo/zero_advantage": 0.9,
 }
@@ -37,6 +38,7 @@ def test_values_at_their_limits_are_no_alert():
         ("ppo/mismatch_mean", 0.2, "mismatch", "differ by 0.2 nats a token, more than 0.1"),
         ("ppo/mismatch_prob_error", 1.2, "probability_error", "off by a factor of 1.2 in the mean, more than 1.05"),
         ("ppo/entropy", 0.001, "entropy_collapse", "entropy is 0.001 nats, under 0.01"),
+        ("sample/empty", 0.6, "empty_responses", "60.0% of the responses are empty"),
         ("ppo/nonfinite", 2.0, "not_finite", "2 updates of this step had a loss or gradient that is not finite"),
         ("ppo/zero_advantage", 1.0, "no_advantage", "every advantage of this step is 0"),
     ],
