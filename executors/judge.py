@@ -19,6 +19,7 @@ _CACHED_VALUES = 16384
 # Total time of a job, its inputs' evaluation and all calls, as a multiple of one call's limit. No further call starts
 # after that. Starting an interpreter does not count.
 _CALLS = 2
+_AT_A_LIMIT = (Status.TIMEOUT, Status.MEMORY, Status.OUTPUT_LIMIT)
 # Statuses that another reading of the same text would give again.
 _LASTING = frozenset((Status.OK, Status.FORBIDDEN, Status.UNSERIALISABLE, Status.OUTPUT_LIMIT))
 # A time-out may be the machine's fault: it is cached only this long.
@@ -158,10 +159,10 @@ class Judge:
         claimed = []
         for text, reply in read.items():
             if reply.status is Status.FORBIDDEN:
-                read[text] = self._late() or self._evaluate_arguments(text, determinism)
+                read[text] = self._late() or _of_input(self._evaluate_arguments(text, determinism))
                 claimed += read[text].values
             if read[text].status is not Status.OK:
-                return read[text]
+                return read[text] if reply.status is Status.FORBIDDEN else _of_input(reply)
         reply = Reply(Status.OK, values=tuple(read[text].values[0] for text in texts))
         return self._read_back(reply, Request.ARGUMENTS, claimed, "the input's value does not read back as itself")
 
@@ -276,6 +277,11 @@ def _agreed(reply: Reply, again: Reply, words: str) -> Reply:
         return reply
     how = "another value" if again.status is Status.OK else f"the status {again.status}"
     return dataclasses.replace(reply, status=Status.NONDETERMINISTIC, values=(), message=f"{words} {how}")
+
+
+def _of_input(reply: Reply) -> Reply:
+    """The reply about an input; a limit that it reached is said to be the input's."""
+    return dataclasses.replace(reply, message=f"the input: {reply.message}") if reply.status in _AT_A_LIMIT else reply
 
 
 def _wrong(number: int, stdout: str) -> str:

@@ -66,6 +66,11 @@ _WHY_NOT = {
     "gemma": "its norms, activation and embedding scale differ",
     "phi": "its projections are fused, and its rotary embedding is partial or scaled differently",
     "starcoder2": "it has layer norms with biases and a plain feed-forward",
+    "gpt_oss": "its feed-forward is a mixture of experts, and its attention has sinks",
+    "smollm3": "some of its layers have no rotary embedding",
+    "olmo": "its norms stand elsewhere or have no weights",
+    "granite": "its embeddings, residuals and logits are scaled",
+    "cohere": "attention and feed-forward stand side by side, and it has layer norms",
     "gpt": "it has layer norms with biases and a plain feed-forward",
 }
 

@@ -140,9 +140,9 @@ def _parsed(role: Role, task_type: TaskType, text: str, form: Form, ask_format: 
         else:
             value = _last(blocks[name] or _untagged(blocks, asked, name, body), name)
         if isinstance(value, Invalid):
-            return value
+            return value if value.detail else dataclasses.replace(value, detail=_tags_of(body, form))
         for part in (value,) if isinstance(value, str) else value:
-            if (problem := _check_text(part, form.max_program_chars)) is not None:
+            if (problem := _check_text(part, name, form.max_program_chars)) is not None:
                 return problem
         fields[name] = value
     return Answer(**fields)  # pyright: ignore[reportArgumentType]  # the keys are Answer's own, by _BLOCKS
@@ -222,6 +222,14 @@ def _untagged(blocks: dict[str, list[str]], asked: tuple[str, ...], name: str, b
     return texts if name == "input" and (len(texts) > 1 or blocks["program"]) else []
 
 
+def _tags_of(body: str, form: Form) -> str:
+    """The tags of the answer's blocks, for the reader of a response that lacks one."""
+    expected = frozenset((*(tag.lower() for tag in form.fence_tags), *_OTHER_TAGS))
+    blocks = strict_blocks(body) if form.format == "strict" else loose_blocks(body, expected)
+    tags = [repr(tag[:40]) if tag else "none" for tag, _ in blocks]
+    return f"tags of its blocks: {', '.join(tags)}" if tags else "it has no fenced block"
+
+
 def _single(texts: list[str], name: str) -> str | Invalid:
     if len(texts) > 1:
         return Invalid("repeated_block", f"{len(texts)} {name} blocks")
@@ -241,11 +249,11 @@ def _inputs(texts: list[str], count: int) -> tuple[str, ...] | Invalid:
     return tuple(text.strip() for text in texts[:count])
 
 
-def _check_text(text: str, max_chars: int) -> Invalid | None:
+def _check_text(text: str, name: str, max_chars: int) -> Invalid | None:
     if not text:
-        return Invalid("empty_block")
+        return Invalid("empty_block", f"the {name}")
     if len(text) > max_chars:
-        return Invalid("too_long", f"{len(text)} characters, at most {max_chars}")
+        return Invalid("too_long", f"the {name} has {len(text)} characters, at most {max_chars}")
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         return Invalid("bad_characters", "NUL or a lone surrogate")
     return None

@@ -104,6 +104,7 @@ MISUSED = {
 def test_a_large_input_and_an_unknown_keyword_are_verdicts_with_a_reason(name):
     verdicts = of_identity(name, MISUSED[name])
     assert verdicts[0].status in (Status.OUTPUT_LIMIT, Status.MEMORY)
+    assert verdicts[0].message.startswith("the input: the "), verdicts[0]
     assert all(verdict.status in (Status.RUNTIME_ERROR, Status.SYNTAX_ERROR) for verdict in verdicts[1:]), verdicts
     assert all(verdict.message and len(verdict.message) < 1000 for verdict in verdicts)
 

@@ -48,7 +48,7 @@ def test_any_tag_takes_what_no_other_block_has_and_still_does_not_choose():
     blocks = fenced("input", "41"), fenced("output", "42"), fenced("message", "m")
     for tag in ("racket", "julia", "", "program"):
         assert read(respond(*blocks, fenced(tag, PROGRAM)), tags=ANY_TAG) == Answer(program=PROGRAM)
-    assert read(respond(*blocks), tags=ANY_TAG) == Invalid("missing_program")
+    assert read(respond(*blocks), tags=ANY_TAG).reason == "missing_program"
     two = respond(fenced("julia", PROGRAM), fenced("racket", PROGRAM))
     assert read(two, tags=ANY_TAG).reason == "repeated_block"
     assert read(two) == Answer(program=PROGRAM)
@@ -99,6 +99,15 @@ def test_what_a_strict_grader_refuses(text, reason):
 def test_each_task_names_the_block_it_lacks(role, task_type, blocks, reason):
     result = read(respond(*(fenced(tag, text) for tag, text in blocks)), role, task_type)
     assert isinstance(result, Invalid) and result.reason == reason
+    if reason.startswith("missing"):
+        assert result.detail == "tags of its blocks: " + ", ".join(repr(tag) for tag, _ in blocks)
+
+
+def test_an_answer_without_blocks_says_so_and_an_empty_block_is_named():
+    result = read(respond("just words"), Role.SOLVE, TaskType.INDUCTION)
+    assert result == Invalid("missing_program", "it has no fenced block")
+    result = read(respond(fenced("racket", PROGRAM), fenced("input", "")), Role.PROPOSE, TaskType.DEDUCTION)
+    assert result == Invalid("empty_block", "the input")
 
 
 def test_inputs_beyond_the_asked_number_are_dropped():
@@ -298,11 +307,11 @@ def test_azr_takes_proposals_whose_blocks_lack_tags():
     ):
         assert read(respond(*blocks), Role.PROPOSE, TaskType.DEDUCTION, format="azr") == expected
     alone = read(respond(program), Role.PROPOSE, TaskType.DEDUCTION, format="azr")
-    assert alone == Invalid("missing_input")
+    assert alone == Invalid("missing_input", "tags of its blocks: none")
 
 
 def test_a_program_tagged_as_another_language_is_none():
-    assert read(respond(fenced("python", PROGRAM)), format="azr") == Invalid("missing_program")
+    assert read(respond(fenced("python", PROGRAM)), format="azr").reason == "missing_program"
     assert read(respond(fenced("python", PROGRAM)), tags=ANY_TAG, format="azr") == Answer(program=PROGRAM)
 
 

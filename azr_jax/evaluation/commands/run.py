@@ -26,6 +26,7 @@ from azr_jax.model.hub import check_path
 
 if TYPE_CHECKING:  # imports jax: flags and data are checked before
     from azr_jax.evaluation.scoring.model import EvaluatedModel
+    from azr_jax.evaluation.scoring.sampling import Asked
 
 _UNSATISFIABLE = "unsatisfiable.json"
 # Samples and temperature of the published scores; other benchmarks have one greedy sample.
@@ -123,6 +124,7 @@ def main(arguments: argparse.Namespace) -> int:
     problems = every[: arguments.limit or None]
     answers.check_mode(problems, arguments.prompt)
     unsatisfiable = _unsatisfiable(arguments, suffix)
+    from azr_jax.evaluation.scoring import sampling
     from azr_jax.evaluation.scoring.model import open_model
 
     model = open_model(arguments.model, arguments.step, arguments.base_model, arguments.compute_dtype)
@@ -141,6 +143,8 @@ def main(arguments: argparse.Namespace) -> int:
     store = Results(arguments.out, settings)
     store.check_names(problems)
     todo = [problem for problem in problems if not store.is_done(problem)]
+    # A chat template that is missing or refuses the message ends the command before an interpreter starts.
+    prompts = sampling.asked(todo, language.language, model.engine.tokenizer, arguments.prompt)
     with open_judges(language, policies, workers=arguments.workers, timeout_s=arguments.timeout) as judges:
         facts = {
             "started": _now(),
@@ -152,7 +156,7 @@ def main(arguments: argparse.Namespace) -> int:
             store.check_interpreter(judges[0].interpreter_version)
         store.write_manifest(facts)
         if todo:
-            _sample(arguments, model, judges, store, todo)
+            _sample(arguments, model, judges, store, prompts)
     names = {problem.name for problem in problems}
     done = {name: samples for name, samples in results.read(store.folder).items() if name in names}
     scored = [*policies, summary.PUBLISHED_STOP] if arguments.stop == answers.BOTH else policies
@@ -172,12 +176,13 @@ def _sample(
     model: EvaluatedModel,
     judges: Sequence[CompletionJudge],
     store: Results,
-    todo: Sequence[AnyProblem],
+    prompts: Asked,
 ) -> None:
-    """Samples and judges `todo`; keeps each sample as it is judged, and writes a problem's file with its last one."""
+    """Samples and judges; keeps each sample as it is judged, and writes a problem's file with its last one."""
     from azr_jax.config import SamplerSettings
     from azr_jax.evaluation.scoring import sampling
 
+    todo = [problem for problem, _ in prompts]
     engine = model.engine
     # A small model may not have room for both: then a response gets at most half of its positions.
     response = min(arguments.max_tokens, engine.model_config.max_positions // 2)
@@ -195,7 +200,6 @@ def _sample(
         draft_tokens=3,
         stop=(),
     )
-    prompts = sampling.asked(todo, judges[0].language, engine.tokenizer, arguments.prompt)
     longest = max(len(prompt_ids) for _, prompt_ids in prompts)
     prompt_tokens = max(1, min(longest, sampler_settings.max_prompt_tokens))
     sampler = engine.sampler(dataclasses.replace(sampler_settings, max_prompt_tokens=prompt_tokens))

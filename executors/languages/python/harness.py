@@ -197,7 +197,7 @@ def _input_names() -> dict[str, object]:
     def f(*_: object, **__: object) -> object:
         raise CallsTheFunctionError("an input can't call f: it is evaluated before and without the program")
 
-    return names | {"f": f, "__name__": "__main__"}
+    return names | {"f": f, "sys": sys, "__name__": "__main__"}
 
 
 def _main_module() -> types.ModuleType:
