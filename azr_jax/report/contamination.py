@@ -78,18 +78,17 @@ def _check(run: RunData, directory: Path) -> tuple[int, list[str], str, Findings
     step, buffers = saved
     directory_of_languages = run.config.get("language_directory") or ""
     known = known_languages(directory_of_languages)
-    benchmarks: list[tuple[str, Sequence[AnyProblem]]] = []
+    loaded: dict[Path, Sequence[AnyProblem]] = {}
     items: list[Item] = []
     absent = []
     for language, buffer in buffers.items():
-        own = _benchmarks(directory, known[language]) if language in known else []
-        if own:
-            benchmarks += own
+        if language in known and _load_benchmarks(directory, known[language], loaded):
             items += _items(buffer)
         else:
             absent.append(
                 files.missing("humaneval", known[language]) if language in known else f"no benchmark is in {language}"
             )
+    benchmarks = [(file.name, problems) for file, problems in loaded.items()]
     if not benchmarks:
         raise FileNotFoundError(f"{directory}: {'; '.join(absent)}")
     beside = ""
@@ -104,13 +103,14 @@ def _check(run: RunData, directory: Path) -> tuple[int, list[str], str, Findings
     return step, names, beside, overlaps.find(items, benchmarks)
 
 
-def _benchmarks(directory: Path, language: BenchmarkLanguage) -> list[tuple[str, Sequence[AnyProblem]]]:
-    benchmarks = []
-    for benchmark in files.ALL_BENCHMARKS:
-        file = files.find(directory, benchmark, language)
-        if file:
-            benchmarks.append((file.name, files.load(file, language.suffix)))
-    return benchmarks
+def _load_benchmarks(directory: Path, language: BenchmarkLanguage, loaded: dict[Path, Sequence[AnyProblem]]) -> bool:
+    """Adds the language's benchmarks to `loaded`; whether there are any.
+
+    Problems of standard input are those of every language: their file is read once.
+    """
+    sources = [source for name in files.ALL_BENCHMARKS if (source := files.find(directory, name, language))]
+    loaded |= {source: files.load(source, language.suffix) for source in sources if source not in loaded}
+    return bool(sources)
 
 
 def _items(buffer: dict[str, Any]) -> Iterator[Item]:

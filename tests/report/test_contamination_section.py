@@ -14,11 +14,11 @@ PROBLEM = {"name": "HumanEval_0_sum_larger", "language": "rkt", "prompt": PROMPT
 EVIL = "</pre><script>alert(1)</script>\u202e"
 
 
-def save(workdir, step, programs):
+def save(workdir, step, programs, languages=("racket",)):
     folder = workdir / "checkpoints" / str(step) / "host"
     folder.mkdir(parents=True)
     triplets = {"entries": [{"step": 3, "program": program, "input": "1", "output": "1"} for program in programs]}
-    buffers = {"racket": {"triplets": [triplets], "problems": {"entries": []}}}
+    buffers = {language: {"triplets": [triplets], "problems": {"entries": []}} for language in languages}
     (folder / "metadata").write_text(json.dumps({"step": step, "host": {"buffers": buffers}}))
 
 
@@ -80,3 +80,12 @@ def test_the_statements_of_problems_are_compared_too(tmp_path, data):
     file.unlink()
     text = section(workdir, data)
     assert "0 of 1 items match" in text and f"not checked: problems.path, {file}: no such file" in text
+
+
+def test_problems_of_standard_input_count_once_in_a_run_of_several_languages(tmp_path, data):
+    statement = {"question_id": "q", "statement": PROMPT, "tests": [{"input": "", "output": "1"}]}
+    (data / "ag-lcb-x.jsonl").write_text(json.dumps(statement) + "\n")
+    workdir = run_folder(tmp_path / "tiny", steps=1)
+    save(workdir, 8, ["(define (f x) (+ x 1))"], languages=("racket", "julia"))
+    text = section(workdir, data)
+    assert "against 2 problems (humaneval-rkt.jsonl: 1, ag-lcb-x.jsonl: 1)" in text and "0 of 2 items match" in text
