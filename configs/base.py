@@ -70,7 +70,7 @@ def _sampler() -> ml_collections.ConfigDict:
             "temperature": 1.0,  # of training responses; the update divides logits by it as well
             "eval_temperature": 0.0,  # of evaluations; 0: greedy, as in the paper
             "top_p": 1.0,  # below 1 trains a distribution that was not sampled; leave it at 1
-            "top_k": 0,  # 0: off; likewise
+            "top_k": 0,  # above 0 too trains a distribution that was not sampled; leave it at 0: off
             "slots": 0,  # rows decoded together; 0: as many as the device's memory holds
             # tokens decoded before the host reads them; fewer: verdicts sooner, more waiting for the host
             "chunk": 32,
@@ -89,7 +89,8 @@ def _sampler() -> ml_collections.ConfigDict:
 def _learner() -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(
         {
-            # trrpp_tokens (AZR) | trrpp: over responses | role | grpo | dr_grpo | rloo | gae; group ones need estimates
+            # trrpp_tokens (AZR) | trrpp: over responses | role | grpo | dr_grpo | rloo | gae; grpo and dr_grpo need
+            # selfplay.train_on_estimates
             "estimator": "trrpp_tokens",
             "lr": 1e-6,  # highest learning rate; 1e-6 for 3 B parameters, more for small models
             "lr_schedule": "constant",  # constant | linear | cosine: from the end of warm-up to lr_decay_steps
@@ -173,10 +174,11 @@ def get_config() -> ml_collections.ConfigDict:
     config.steps = 500  # updates; 256 for the paper's reward study
     config.model = ml_collections.ConfigDict(
         {
-            "path": "weights/Qwen2.5-Coder-3B",  # a Hugging Face directory; azr-tiny is the embedded model
+            "path": "weights/Qwen2.5-Coder-3B",  # a Hugging Face directory or hub id; azr-tiny is the embedded model
             "compute_dtype": "bfloat16",  # float32 on a CPU, or to debug numerical differences
-            "remat": "auto",  # auto | full | attention | gate | dots | none: what the backward pass recomputes
-            "attention": "auto",  # auto | xla | cudnn | splash
+            # what the backward pass recomputes, from full (all) to none (nothing); auto: as little as fits
+            "remat": "auto",
+            "attention": "auto",  # the attention kernel; auto: by device
             # none | model: training prompts unchanged, or as a user's message in the model's own chat template
             # (instruct models; a base model has seen none).
             "chat_template": "none",

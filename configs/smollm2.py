@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct, a real pretrained model, plays Python on two CPU cores.
 
 Command: `make setup-smollm2` (once), then `python -m azr_jax.main --config=configs/smollm2.py`
-Hardware: 2 CPU cores, 8 GiB of memory.
+Hardware: 2 CPU cores, 10 GiB of memory.
 Time: 75 to 180 s of one core's time a step, by what the other core does.
 Expected: solutions in the format from 78% to 100% in three steps, about 40% of the proposals valid; from step 20 on the
 proposer writes programs that return nothing, and no accuracy is gained on held-out problems (docs/results/smollm2.md).

@@ -50,6 +50,10 @@ SECTIONS = {
     "monitoring": "Monitoring",
     "pretrain": "Pretraining",
 }
+STUDIES = """
+Built-in studies, grids of runs (`azr-jax study` takes their file, `configs/studies/NAME.py`):
+
+"""
 HEAD = "| key | type | default | allowed | what it does, when to change it |\n|---|---|---|---|---|\n"
 INTRODUCTION = """# Configuration
 
@@ -150,17 +154,23 @@ def values(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def built_in(folder: Path) -> str:
+    """A table of the configurations in a folder: name and first line of the docstring."""
+    rows = ["| name | what |\n|---|---|\n"]
+    for file in sorted(folder.glob("*.py")):
+        if file.name not in ("__init__.py", "base.py"):
+            first = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0]
+            rows.append(f"| `{file.stem}` | {first} |\n")
+    return "".join(rows)
+
+
 def page() -> str:
     """The page's text."""
     source = Path(base.__file__).read_text()
     texts, lines = comments(source), key_lines(source)
     kinds, defaults = settings_types(config.Config), values(base.get_config().to_dict())
-    parts = [INTRODUCTION, "| name | what |\n|---|---|\n"]
     folder = Path(base.__file__).parent
-    for file in sorted(folder.rglob("*.py")):
-        if file.name not in ("__init__.py", "base.py"):
-            first = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0]
-            parts.append(f"| `{file.relative_to(folder).with_suffix('').as_posix()}` | {first} |\n")
+    parts = [INTRODUCTION, built_in(folder), STUDIES, built_in(folder / "studies")]
     for section, title in SECTIONS.items():
         parts.append(f"\n## {title}\n\n{HEAD}")
         keys = (key for key in defaults if key.rpartition(".")[0] == section)
