@@ -13,11 +13,8 @@ from azr_jax.evaluation.commands import check, compare, export, run, speed, tabl
 from azr_jax.flags import ShowDefaults
 from executors.interruption import exit_with
 
-# What an interrupted command leaves.
-_KEPT = {
-    "run": "judged samples are kept in --out; the same command continues",
-    "check": "the judged lines are in --out; the same command continues",
-}
+# What an interrupted command leaves; `check` says it itself.
+_KEPT = {"run": "judged samples are kept in --out; the same command continues"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,8 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare()
     try:
         return arguments.command_function(arguments)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"interrupted; {_KEPT.get(arguments.command, 'nothing was changed')}\n")
+    except KeyboardInterrupt as interruption:
+        kept = str(interruption) or _KEPT.get(arguments.command, "nothing was changed")
+        sys.stderr.write(f"interrupted; {kept}\n")
         return 128 + signal.SIGINT
     except (ValueError, RuntimeError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")

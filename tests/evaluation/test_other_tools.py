@@ -4,69 +4,14 @@ import gzip
 import json
 
 import pytest
-from recorded import needs
-from test_cheats import JAVASCRIPT, PYTHON
-from test_commands import SETTINGS, check, judged, write_lines
+from test_cheats import PYTHON
+from test_commands import SETTINGS, judged, write_lines
 
 from azr_jax.evaluation.__main__ import main
 from azr_jax.evaluation.judging import completion_files
 from azr_jax.evaluation.problems.records import stdin_problem
 from azr_jax.evaluation.scoring import other_tools, results
 from azr_jax.evaluation.scoring.results import Results
-
-RIGHT, WRONG = "  return 2 * n;\n}", "  return n;\n}"
-
-
-@needs("js")
-def test_an_interrupted_check_goes_on_where_it_stopped(tmp_path, capsys):
-    problems = write_lines(tmp_path / "problems.jsonl", [JAVASCRIPT.record])
-    texts = [RIGHT, WRONG, RIGHT]
-    lines = [{"id": number, "name": "twice", "completion": text} for number, text in enumerate(texts)]
-    completions = write_lines(tmp_path / "completions.jsonl", lines)
-    _, whole = check(tmp_path, problems, completions)
-    out, begun = tmp_path / "out.jsonl", tmp_path / "out.jsonl.begun"
-    assert not begun.exists()
-
-    # Interrupted in the middle of the third line: the first two are kept, as their marks show.
-    kept = [{**whole[0], "seconds": 111.0}, {**whole[1], "seconds": 222.0}]
-    half = "".join(json.dumps(line) + "\n" for line in kept) + json.dumps(whole[2])[:20]
-    interrupted(problems, completions, out, begun, half)
-    capsys.readouterr()
-    status, again = check(tmp_path, problems, completions)
-    assert status == 0 and again[:2] == kept and again[2]["status"] == "OK" and not begun.exists()
-    captured = capsys.readouterr()
-    assert captured.out == "sound: 2 of 3 pass\n" and "has 2 of 3 already" in captured.err
-
-    # What the executors failed on is judged again, and what follows it.
-    interrupted(
-        problems,
-        completions,
-        out,
-        begun,
-        "".join(
-            json.dumps(line | more) + "\n" for line, more in zip(kept, [{}, {"infrastructure": True}], strict=True)
-        ),
-    )
-    assert check(tmp_path, problems, completions)[1][1]["seconds"] < 100
-
-    # Another command's lines are not touched.
-    interrupted(problems, completions, out, begun, half)
-    arguments = [f"--problems={problems}", f"--completions={completions}", f"--out={out}"]
-    assert main(["check", "--language=js", *arguments, "--timeout=7"]) == 2
-    assert "interrupted" in capsys.readouterr().err and out.read_text() == half and begun.exists()
-
-
-def interrupted(problems, completions, out, begun, content):
-    """Leaves `out` as a killed command does: its `begun` is what the command itself wrote."""
-    from azr_jax.evaluation.commands import check as command
-
-    arguments = [f"--problems={problems}", f"--completions={completions}", f"--out={out}"]
-    out.unlink(missing_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "_judge_all", lambda judges, items: (_ for _ in ()).throw(KeyboardInterrupt))
-        assert main(["check", "--language=js", *arguments]) == 130
-    assert begun.exists()
-    out.write_text(content)
 
 
 def texts_of(path):
@@ -81,6 +26,8 @@ def test_completions_of_other_tools_are_read(tmp_path):
     ]
     (tmp_path / "lcb.json").write_text(json.dumps([{"question_id": "q", "code_list": ["a", "b"]}]))
     assert texts_of(tmp_path / "lcb.json") == [("q", "a", True), ("q", "b", True)]
+    (tmp_path / "lcb.json.gz").write_bytes(gzip.compress((tmp_path / "lcb.json").read_bytes()))
+    assert texts_of(tmp_path / "lcb.json.gz") == texts_of(tmp_path / "lcb.json")
     folder = tmp_path / "multipl-e"
     folder.mkdir()
     record = {"name": "twice", "prompt": "p", "completions": ["a", "b"]}
@@ -96,6 +43,8 @@ def test_completions_of_other_tools_are_read(tmp_path):
         ("a.json", "[3]", "record 1"),
         ("a.json", '[{"question_id": "q", "code_list": "x"}]', "'code_list'"),
         ("a.json", "[", "not JSON"),
+        ("a.json", '{"name": "x", "completion": "y"}', "name it .jsonl"),
+        ("a.json", '{"name": "x", "completion": "y"}\n' * 2, "name it .jsonl"),
         ("a.jsonl", '{"task_id": "x"}', "'completion'"),
         ("a.jsonl", '{"completion": "x"}', "'name'"),
         ("f/x.json.gz", "no gzip", "damaged"),
@@ -105,6 +54,10 @@ def test_completions_of_other_tools_are_read(tmp_path):
             "f/x.json",
             '{"name": "n", "prompt": "p", "completions": [], "results": [{"response": ""}]}',
             "another prompt",
+        ),
+        *(
+            ("f/x.json", f'{{"name": "n", "prompt": "p", "completions": [], "results": {value}}}', "'results'")
+            for value in ("null", "3", "[3]", '["response"]', "{}")
         ),
     ],
 )

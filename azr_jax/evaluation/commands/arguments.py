@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterable
 
 BENCHMARKS = "humaneval | mbpp (in Python HumanEval+ and MBPP+) | mceval | ag-lcb-x | multi-lcb"
@@ -31,6 +32,14 @@ def check_ks(ks: Iterable[int], what: str, samples: int) -> None:
     """Raises ValueError for a k that so many samples of each problem, which `what` names, do not allow."""
     if wrong := [k for k in ks if not 1 <= k <= samples]:
         raise ValueError(f"--k={wrong[0]}: use numbers from 1 to {what}, the samples of each problem")
+
+
+def check_judging(workers: int | None, timeout_s: float = 0.0) -> None:
+    """Raises ValueError for a --workers or --timeout that is out of range."""
+    if workers is not None and workers < 1:
+        raise ValueError(f"--workers={workers}: use at least 1, or leave it out")
+    if not 0 <= timeout_s < math.inf:
+        raise ValueError(f"--timeout={timeout_s}: use a number above 0, or 0 for the benchmark's own limit")
 
 
 def _ks(text: str) -> list[int]:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import itertools
-import json
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from azr_jax.evaluation.commands import arguments as flags
+from azr_jax.evaluation.commands import outputs
+from azr_jax.evaluation.commands.verdict_lines import begun_of, open_lines
 from azr_jax.evaluation.judging import completion_files
 from azr_jax.evaluation.judging.judge import MULTIPL_E, SOUND, Completion, CompletionJudge, Judgement, open_judges
 from azr_jax.evaluation.languages.known import known_language
-from azr_jax.evaluation.problems import records as problem_files
+from azr_jax.evaluation.problems import files
 from azr_jax.evaluation.problems.records import AnyProblem
 
 BOTH = "both"
@@ -31,7 +30,10 @@ def add_parser(commands: Any) -> None:
     )
     flags.add_language(parser)
     parser.add_argument(
-        "--problems", required=True, metavar="FILE", help="JSON lines of MultiPL-E or EvalPlus problems"
+        "--problems",
+        required=True,
+        metavar="FILE",
+        help="problems of any benchmark: JSON lines, the hub's parquet, or a folder of such files",
     )
     parser.add_argument(
         "--completions",
@@ -41,7 +43,10 @@ def add_parser(commands: Any) -> None:
         " folder of MultiPL-E's completions",
     )
     parser.add_argument(
-        "--out", required=True, metavar="FILE", help="JSON lines of verdicts; an interrupted command is continued"
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="JSON lines of verdicts, written at the end; FILE.begun keeps them for the same command",
     )
     parser.add_argument(
         "--compat",
@@ -62,61 +67,36 @@ def read_items(problems: Path, completions: Path, suffix: str) -> list[tuple[Any
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: a malformed line, a name without a problem, a problem in another language.
+      ValueError: a malformed line, no completion, a name without a problem, a problem in another language, or
+        completions that MultiPL-E made in another language or of another prompt.
     """
-    known = {problem.name: problem for problem in problem_files.load_language(problems, suffix)}
+    known = {problem.name: problem for problem in files.load(problems, suffix)}
     items = []
     for place, completion in completion_files.read(completions):
+        if completions.is_dir() and (language := completion.extra.get("language") or suffix) != suffix:
+            raise ValueError(f"{place}: its completions are in {language!r:.60}, not in {suffix!r}")
         if completion.name not in known:
             raise ValueError(f"{place}: no problem {completion.name!r:.80} in {problems}")
-        items.append((known[completion.name], completion))
+        problem = known[completion.name]
+        if completions.is_dir() and not _continues(completion, problem):
+            raise ValueError(
+                f"{place}: its completions continue another prompt than that of {problem.name} in {problems}"
+            )
+        items.append((problem, completion))
+    if not items:
+        raise ValueError(f"{completions}: no completion in it")
     return items
 
 
-class _Lines:
-    """The lines of --out, each flushed at once. Until they are complete, FILE.begun says of which command they are.
-
-    kept: what the same command judged before it was interrupted, up to a line that the executors failed on. Raises
-    ValueError if FILE is of another command that was interrupted.
-    """
-
-    def __init__(self, out: Path, command: str) -> None:
-        self.kept: list[dict[str, Any]] = []
-        target = out.resolve()  # of /dev/stdout too
-        self._begun = target.with_name(f"{target.name}.begun")
-        if out.is_file() and self._begun.exists():
-            if self._begun.read_text(encoding="utf-8") != command:
-                raise ValueError(
-                    f"--out={str(out)!r} holds what an interrupted command with other problems, completions, settings"
-                    f" or interpreter judged: choose another --out, or delete it and {self._begun.name}"
-                )
-            whole = list(itertools.takewhile(_is_kept, out.read_bytes().splitlines(keepends=True)))
-            self.kept = [json.loads(line) for line in whole]
-            os.truncate(out, sum(map(len, whole)))
-        elif out.is_file() or not out.exists():
-            out.write_bytes(b"")
-            self._begun.write_text(command, encoding="utf-8")
-        self._file = out.open("a", encoding="utf-8")
-
-    def write(self, line: Mapping[str, Any]) -> None:
-        """Appends a line."""
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-
-    def close(self, complete: bool) -> None:
-        """Ends the file, which is kept as unfinished unless it is `complete`."""
-        self._file.close()
-        if complete:
-            self._begun.unlink(missing_ok=True)
-
-
-def _is_kept(line: bytes) -> bool:
-    return line.endswith(b"\n") and "infrastructure" not in json.loads(line)
+def _continues(completion: Completion, problem: AnyProblem) -> bool:
+    """Whether the prompt in MultiPL-E's file is the problem's; models are shown it without white space at its ends."""
+    prompts = (problem.prompt, problem.record.get("prompt"))
+    return completion.extra["prompt"].strip() in [prompt.strip() for prompt in prompts if isinstance(prompt, str)]
 
 
 def _digest(problems: Path, items: Sequence[tuple[AnyProblem, Completion]], *settings: Any) -> str:
     """Names the command: what its lines depend on."""
-    digest = hashlib.sha256(problems.read_bytes())
+    digest = hashlib.sha256(files.data_version(problems).encode())
     for _, completion in items:
         digest.update(repr((completion.name, completion.text, completion.whole, completion.extra.get("id"))).encode())
     digest.update(repr(settings).encode())
@@ -125,40 +105,50 @@ def _digest(problems: Path, items: Sequence[tuple[AnyProblem, Completion]], *set
 
 def main(arguments: argparse.Namespace) -> int:
     """Judges and writes; 1 when the executors failed on a completion, else 0."""
-    output: TextIO = sys.stdout
     language = known_language(arguments.language, arguments.language_directory)
-    for name in ("problems", "completions"):
-        if Path(arguments.out).resolve() == Path(getattr(arguments, name)).resolve():
-            raise ValueError(f"--out={arguments.out!r} would overwrite --{name}: choose another file")
+    flags.check_judging(arguments.workers, arguments.timeout)
+    out, problems, completions = Path(arguments.out), Path(arguments.problems), Path(arguments.completions)
+    outputs.check_out(out, {"--problems": problems, "--completions": completions})
+    output: TextIO = sys.stderr if outputs.is_stdout(out) else sys.stdout
     policies = {None: [SOUND], MULTIPL_E: [MULTIPL_E], BOTH: [SOUND, MULTIPL_E]}[arguments.compat]
-    problems = Path(arguments.problems)
-    items = read_items(problems, Path(arguments.completions), language.suffix)
+    items = read_items(problems, completions, language.suffix)
     with open_judges(language, policies, workers=arguments.workers, timeout_s=arguments.timeout) as judges:
-        version = judges[0].interpreter_version
-        lines = _Lines(Path(arguments.out), _digest(problems, items, version, policies, arguments.timeout))
-        judged = list(lines.kept)
-        if judged:
-            sys.stderr.write(f"{arguments.out} has {len(judged)} of {len(items)} already\n")
-        try:
-            missing = items[len(judged) :]
-            for (_, completion), judgements in zip(missing, _judge_all(judges, missing), strict=True):
-                line = judgements[0].line(completion)
-                if len(judgements) == 2:
-                    line["multipl_e_status"] = judgements[1].status
-                if any(judgement.infrastructure for judgement in judgements):
-                    line["infrastructure"] = True
-                lines.write(line)
-                judged.append(line)
-        finally:
-            lines.close(complete=len(judged) == len(items))
+        command = _digest(problems, items, judges[0].interpreter_version, policies, arguments.timeout)
+        fields = ["name", "status", *(["multipl_e_status"] if len(policies) == 2 else [])]
+        with open_lines(out, command, [completion for _, completion in items], fields) as lines:
+            judged = dict(lines.kept)
+            if judged:
+                sys.stderr.write(f"{begun_of(out)} has {len(judged)} of {len(items)} already\n")
+            missing = [number for number in range(len(items)) if number not in judged]
+            judging = _judge_all(judges, [items[number] for number in missing])
+            for number, judgements in zip(missing, judging, strict=True):
+                judged[number] = _line(items[number][1], judgements)
+                lines.add(number, judged[number])
+            in_order = [judged[number] for number in range(len(items))]
+            lines.finish(in_order)
+    output.write(_summary(in_order, policies))
+    return 1 if any("infrastructure" in line for line in in_order) else 0
+
+
+def _line(completion: Completion, judgements: Sequence[Judgement]) -> dict[str, Any]:
+    line = judgements[0].line(completion)
+    if len(judgements) == 2:
+        line["multipl_e_status"] = judgements[1].status
+    if any(judgement.infrastructure for judgement in judgements):
+        line["infrastructure"] = True
+    return line
+
+
+def _summary(lines: Sequence[Mapping[str, Any]], policies: Sequence[str]) -> str:
+    text = ""
     keys = {policies[0]: "status", policies[-1]: "multipl_e_status" if len(policies) == 2 else "status"}
     for policy, key in keys.items():
-        output.write(f"{policy}: {sum(line[key] == 'OK' for line in judged)} of {len(items)} pass\n")
-    if own_way := sum("judged" in line for line in judged):
-        output.write(f"{own_way} of {len(items)} were judged by their own tests, which a completion can fool\n")
-    if broken := sum("infrastructure" in line for line in judged):
-        output.write(f"the executors failed on {broken}, which count as not passed; run `python -m executors doctor`\n")
-    return 1 if broken else 0
+        text += f"{policy}: {sum(line[key] == 'OK' for line in lines)} of {len(lines)} pass\n"
+    if own_way := sum("judged" in line for line in lines):
+        text += f"{own_way} of {len(lines)} were judged by their own tests, which a completion can fool\n"
+    if broken := sum("infrastructure" in line for line in lines):
+        text += f"the executors failed on {broken}, which count as not passed; run `python -m executors doctor`\n"
+    return text
 
 
 def _judge_all(

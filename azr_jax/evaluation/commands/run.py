@@ -50,7 +50,12 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--base_model", default="", metavar="DIR", help="where a run's starting model is, if it moved")
     flags.add_language(parser)
     parser.add_argument("--benchmark", default="humaneval", help=flags.BENCHMARKS)
-    parser.add_argument("--problems", default="", metavar="FILE", help="problems of a file instead of a benchmark")
+    parser.add_argument(
+        "--problems",
+        default="",
+        metavar="FILE",
+        help="problems of a file, or a folder of files, instead of a benchmark",
+    )
     parser.add_argument("--data_dir", default="", metavar="DIR", help="local benchmark data (default: AZR_JAX_DATA)")
     parser.add_argument("--prompt", choices=answers.MODES, default=answers.COMPLETION, help=_PROMPT_HELP)
     parser.add_argument(
@@ -91,10 +96,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--temperature={arguments.temperature}: use at least 0, which is greedy")
     if not 0 < arguments.top_p <= 1:
         raise ValueError(f"--top_p={arguments.top_p}: use a number above 0 and at most 1")
-    if not 0 <= arguments.timeout < math.inf:
-        raise ValueError(f"--timeout={arguments.timeout}: use a number above 0, or 0 for MultiPL-E's own limit")
-    if arguments.workers is not None and arguments.workers < 1:
-        raise ValueError(f"--workers={arguments.workers}: use at least 1, or leave it out")
+    flags.check_judging(arguments.workers, arguments.timeout)
     if arguments.n > 1 and arguments.temperature == 0:
         raise ValueError(f"--n={arguments.n} greedy samples are all the same: give --temperature, such as 0.2")
 
@@ -120,7 +122,7 @@ def main(arguments: argparse.Namespace) -> int:
     policies = [SOUND, MULTIPL_E] if arguments.compat else [SOUND]
     benchmark = arguments.benchmark
     source = Path(arguments.problems) if arguments.problems else files.locate(benchmark, language, arguments.data_dir)
-    every = records.load_language(source, suffix) if arguments.problems else files.load(source, suffix)
+    every = files.load(source, suffix)
     problems = every[: arguments.limit or None]
     answers.check_mode(problems, arguments.prompt)
     unsatisfiable = _unsatisfiable(arguments, suffix)

@@ -18,7 +18,7 @@ from azr_jax.evaluation.judging import completion_files
 from azr_jax.evaluation.judging.judge import MULTIPL_E, SOUND, Completion, CompletionJudge
 from azr_jax.evaluation.languages.known import known_language
 from azr_jax.evaluation.languages.record import BenchmarkLanguage
-from azr_jax.evaluation.problems import files, records
+from azr_jax.evaluation.problems import files
 from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem
 
 
@@ -34,7 +34,12 @@ def add_parser(commands: Any) -> None:
     )
     flags.add_language(parser, default="racket")
     parser.add_argument("--benchmark", default="humaneval", help=flags.BENCHMARKS)
-    parser.add_argument("--problems", default="", metavar="FILE", help="problems of a file instead of a benchmark")
+    parser.add_argument(
+        "--problems",
+        default="",
+        metavar="FILE",
+        help="problems of a file, or a folder of files, instead of a benchmark",
+    )
     parser.add_argument("--data_dir", default="", metavar="DIR")
     parser.add_argument(
         "--completions",
@@ -49,7 +54,7 @@ def add_parser(commands: Any) -> None:
 
 def _items(arguments: argparse.Namespace, language: BenchmarkLanguage) -> list[tuple[AnyProblem, Completion]]:
     if arguments.problems:
-        problems = records.load_language(arguments.problems, language.suffix)
+        problems = files.load(Path(arguments.problems), language.suffix)
     else:
         source = files.locate(arguments.benchmark, language, arguments.data_dir)
         problems = files.load(source, language.suffix)
@@ -73,6 +78,7 @@ def main(arguments: argparse.Namespace) -> int:
     language = known_language(arguments.language, arguments.language_directory)
     if arguments.limit < 0:
         raise ValueError(f"--limit={arguments.limit}: use at least 0, which takes all")
+    flags.check_judging(arguments.workers)
     items = _items(arguments, language)
     begin = time.monotonic()
     with CompletionJudge(language, SOUND, workers=arguments.workers) as judge:

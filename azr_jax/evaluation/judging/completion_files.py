@@ -12,6 +12,7 @@ from typing import Any
 from azr_jax.evaluation.judging.judge import Completion
 from azr_jax.evaluation.problems.records import read_lines
 
+_LISTS = (".json", ".json.gz")
 _MODES = ("completion", "full")
 
 
@@ -19,8 +20,8 @@ def read(path: Path) -> Iterator[tuple[str, Completion]]:
     """(where it stands, completion) of each completion of a file or folder, in its order.
 
     A file of JSON lines has {"name", "completion"} and may have "mode" and "id", or is EvalPlus': {"task_id",
-    "completion"} or, of a whole program, {"task_id", "solution"}. A .json file is LiveCodeBench's. A folder has
-    MultiPL-E's files of completions.
+    "completion"} or, of a whole program, {"task_id", "solution"}. A .json or .json.gz file is LiveCodeBench's. A folder
+    has MultiPL-E's files of completions: `extra` has the prompt that they continue, and the language if they name it.
 
     Raises:
       FileNotFoundError: no such file.
@@ -28,7 +29,7 @@ def read(path: Path) -> Iterator[tuple[str, Completion]]:
     """
     if path.is_dir():
         return _of_folder(path)
-    return _of_list(path) if path.suffix == ".json" else _of_lines(path)
+    return _of_list(path) if path.name.endswith(_LISTS) else _of_lines(path)
 
 
 def _of_lines(path: Path) -> Iterator[tuple[str, Completion]]:
@@ -53,7 +54,8 @@ def _of_list(path: Path) -> Iterator[tuple[str, Completion]]:
     records = _loaded(path)
     if not isinstance(records, list):
         raise ValueError(
-            f"{path}: LiveCodeBench's files hold a list, not {type(records).__name__}; use .jsonl for lines"
+            f"{path}: LiveCodeBench's files hold a list, not {type(records).__name__}; if these are JSON lines, name it"
+            " .jsonl"
         )
     for number, record in enumerate(records, start=1):
         place = f"{path}, record {number}"
@@ -66,18 +68,23 @@ def _of_list(path: Path) -> Iterator[tuple[str, Completion]]:
 
 def _of_folder(folder: Path) -> Iterator[tuple[str, Completion]]:
     """MultiPL-E's files NAME.json.gz, and its form of results that has the completions too."""
-    paths = [path for path in sorted(folder.iterdir()) if path.name.endswith((".json.gz", ".json"))]
+    paths = [path for path in sorted(folder.iterdir()) if path.name.endswith(_LISTS)]
     records = [(path, record) for path in paths if isinstance(record := _loaded(path), dict) and "prompt" in record]
     if not any("completions" in record for _, record in records):
         raise ValueError(
             f"{folder}: no file of MultiPL-E's completions (NAME.json.gz with prompt and completions) in it"
         )
     for path, record in records:
-        if any("response" in result for result in record.get("results", ())):
+        judged = record.get("results", [])
+        if not isinstance(judged, list) or not all(isinstance(result, dict) for result in judged):
+            raise ValueError(f"{path}: field 'results' is {judged!r:.60}, not a list of objects")
+        if any("response" in result for result in judged):
             raise ValueError(f"{path}: its completions are answers to another prompt than MultiPL-E's")
-        name = _text(record, "name", str(path))
-        for text in _texts(record, "completions", str(path)) if "completions" in record else ():
-            yield str(path), Completion(name, text)
+        place = str(path)
+        name = _text(record, "name", place)
+        continued = {field: _text(record, field, place) for field in ("prompt", "language") if field in record}
+        for text in _texts(record, "completions", place) if "completions" in record else ():
+            yield place, Completion(name, text, extra=continued)
 
 
 def _loaded(path: Path) -> Any:
@@ -85,9 +92,11 @@ def _loaded(path: Path) -> Any:
         raise FileNotFoundError(f"{path}: no such file")
     try:
         content = path.read_bytes()
-        return json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        return json.loads(content)
     except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged, or not JSON ({error})") from None
+        lines = "; if these are JSON lines, name it .jsonl" if str(error).startswith("Extra data") else ""
+        raise ValueError(f"{path}: damaged, or not JSON ({error}){lines}") from None
 
 
 def _text(record: Mapping[str, Any], field: str, place: str) -> str:

@@ -97,7 +97,8 @@ def load(source: Path, suffix: str) -> list[AnyProblem]:
     """The problems of a file, JSON lines or the hub's parquet, all in one language, or of a folder of such files.
 
     Raises:
-      ValueError: a malformed line or row, with its number, a problem in another language, or a name in two files.
+      ValueError: a malformed line or row, with its number, a problem in another language, a name in two files of the
+        folder, or no such file in it.
     """
     if source.is_dir():
         by_name: dict[str, AnyProblem] = {}
@@ -106,6 +107,8 @@ def load(source: Path, suffix: str) -> list[AnyProblem]:
                 if problem.name in by_name:
                     raise ValueError(f"{file}: the name {problem.name!r} is in another file of {source} too")
                 by_name[problem.name] = problem
+        if not by_name:
+            raise ValueError(f"{source}: no .jsonl, .jsonl.gz or .parquet file in it")
         return list(by_name.values())
     if source.suffix != ".parquet":
         return records.load_language(source, suffix)
