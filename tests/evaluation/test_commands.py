@@ -372,7 +372,7 @@ def test_ctrl_c_is_one_line(tmp_path, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    for module, command in (("table", ["table", "x"]), ("compare", ["compare", "x", "y"])):
+    for module, command in (("table", ["table", "x"]), ("compare", ["compare", str(tmp_path), str(tmp_path)])):
         monkeypatch.setattr(f"azr_jax.evaluation.commands.{module}.results.read_manifest", interrupted)
         monkeypatch.setattr(f"azr_jax.evaluation.commands.{module}.results.read", interrupted)
         assert main(command) == 130

@@ -2,10 +2,13 @@
 
 import gzip
 import json
+import os
+import threading
+from pathlib import Path
 
 import pytest
 from test_cheats import PYTHON
-from test_commands import SETTINGS, judged, write_lines
+from test_commands import SETTINGS, check, judged, write_lines
 
 from azr_jax.evaluation.__main__ import main
 from azr_jax.evaluation.judging import completion_files
@@ -116,14 +119,89 @@ def test_results_of_other_tools_are_compared(tmp_path, capsys, content):
     assert "pass@2: A 100.0%" in capsys.readouterr().out
 
 
+def test_no_completion_at_all_is_one_message(tmp_path, capsys):
+    problems = write_lines(tmp_path / "problems.jsonl", [stdin_record()])
+    for name, content in (("a.jsonl", ""), ("b.json", "[]"), ("c.json", '[{"question_id": "q", "code_list": []}]')):
+        (tmp_path / name).write_text(content)
+        assert check(tmp_path, problems, tmp_path / name) == (2, [])
+        assert capsys.readouterr().err == f"error: {tmp_path / name}: no completion in it\n"
+
+
+def stdin_record():
+    tests = json.dumps([{"input": "1", "output": "1"}])
+    return {"question_id": "q", "question_content": "Add.", "platform": "x", "private_test_cases": tests}
+
+
+def evalplus(**fields):
+    return {"eval": {"p7": [{"solution": "s", "base_status": "pass", "plus_status": "pass"} | fields]}}
+
+
+def old_evalplus(base, plus):
+    return {"eval": {"p7": {"base": base, "plus": plus}}}
+
+
+def lcb(**fields):
+    return [{"question_id": "p7", "code_list": ["x"], "graded_list": [True]} | fields]
+
+
 @pytest.mark.parametrize(
-    "content", ["", "{}", "[]", '{"eval": {}}', '{"eval": {"a": []}}', '[{"question_id": 1}]', "3"]
+    ("content", "words"),
+    [
+        ("", "Expecting value"),
+        ("{}", "'eval' is None"),
+        ("[]", "no problem"),
+        ("3", "3"),
+        ("[3]", "record 1 is 3"),
+        ("[" * 100_000, "recursion"),
+        ('{"eval": {}}', "no problem"),
+        ('{"eval": []}', "'eval' is []"),
+        ('{"eval": {"p7": []}}', "'p7' has no sample"),
+        ('{"eval": {"p7": 3}}', "'p7': its entry is 3"),
+        ('{"eval": {"p7": [3]}}', "'p7': a sample is 3"),
+        ('[{"question_id": 1}]', "'graded_list'"),
+        ('[{"graded_list": [true]}]', "'question_id'"),
+        (evalplus(base_status=None), "base tests is None"),
+        (evalplus(base_status=None, plus_status=None), "base tests is None"),
+        (evalplus(base_status="banana"), "base tests is 'banana'"),
+        (evalplus(plus_status="banana"), "plus tests is 'banana'"),
+        (evalplus(plus_status=3), "plus tests is 3"),
+        (evalplus(base_status=["pass"]), "base tests is ['pass']"),
+        (evalplus(solution=None), "'solution' has None"),
+        (old_evalplus("pass", []), "'base' is 'pass'"),
+        (old_evalplus(["pass", "pass"], []), "a result is 'pass'"),
+        (old_evalplus([["pass"]], []), "a result is ['pass']"),
+        (old_evalplus([[]], []), "a result is []"),
+        (old_evalplus([["p", []]], []), "base tests is 'p'"),
+        (old_evalplus([["success", []]], [["success", []]] * 2), "base has 1 entries and plus 2"),
+        (old_evalplus([["success", []]], {"success": []}), "'plus' is {"),
+        (old_evalplus([], []), "'p7' has no sample"),
+        (lcb(code_list=["x", "y"]), "code_list has 2 entries and graded_list 1"),
+        (lcb(code_list=3), "'code_list' is 3"),
+        (lcb(code_list=[None]), "'code_list' has None"),
+        (lcb(graded_list=[1]), "graded_list holds 1"),
+        (lcb(graded_list=None), "'graded_list' is None"),
+        (lcb() * 2, "question_id 'p7' comes a second time"),
+    ],
 )
-def test_what_is_no_result_is_named(tmp_path, capsys, content):
+def test_what_is_no_result_is_one_message_with_file_and_value(tmp_path, capsys, content, words):
     file = tmp_path / "eval_results.json"
-    file.write_text(content)
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
     assert main(["compare", str(file), str(file)]) == 2
-    assert "eval_results.json" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {file}: no results of EvalPlus") and error.count("\n") == 1 and words in error
+
+
+def test_what_is_no_file_of_results_says_what_to_give(tmp_path, capsys):
+    file = tmp_path / "out.jsonl"
+    for count in (1, 2):
+        write_lines(file, [{"name": "twice", "status": "OK", "exit_code": 0}] * count)
+        assert main(["compare", str(file), str(file)]) == 2
+        assert "lines of `check`, no results; give a folder of results" in capsys.readouterr().err
+    write_lines(file, [{"task_id": "HumanEval/0", "solution": ""}] * 2)
+    assert main(["compare", str(file), str(file)]) == 2
+    assert "out.jsonl: JSON lines, no results" in capsys.readouterr().err
+    assert main(["compare", "nowhere.json", str(file)]) == 2
+    assert capsys.readouterr().err == "error: nowhere.json: no such file\n"
 
 
 def test_results_are_exported_and_read_back(tmp_path, capsys):
@@ -141,11 +219,12 @@ def test_results_are_exported_and_read_back(tmp_path, capsys):
     assert written["eval"][PYTHON.name][1]["plus_status"] == "fail" and written["eval"][PYTHON.name][0]["solution"]
     assert results.counts(other_tools.read(out)) == results.counts(results.read(folder)) == [(3, 1)]
 
-    record = {"question_id": "q", "question_content": "Add.", "contest_date": "2024-01-01T00:00:00", "platform": "x"}
-    problem = stdin_problem({**record, "private_test_cases": json.dumps([{"input": "1", "output": "1"}])}, "js")
+    record = {**stdin_record(), "contest_date": "2024-01-01T00:00:00"}
+    problem = stdin_problem(record, "js")
+    del record["private_test_cases"]
     store = Results(tmp_path / "lcb", SETTINGS)
     store.write(problem, [judged(True), judged(False)], ["a", "b"])
-    store.write_manifest({})
+    store.write_manifest({"finished": "2026-01-01"})
     assert main(["export", str(store.folder), "--format=livecodebench", f"--out={out}"]) == 0
     (entry,) = json.loads(out.read_text())
     assert record.items() <= entry.items() and entry["graded_list"] == [True, False] and entry["pass@1"] == 0.5
@@ -155,3 +234,72 @@ def test_results_are_exported_and_read_back(tmp_path, capsys):
     capsys.readouterr()
     assert main(["export", str(store.folder), "--format=evalplus", f"--out={out}"]) == 2
     assert "q has no statuses of base and plus tests" in capsys.readouterr().err
+
+
+@pytest.fixture
+def finished(tmp_path):
+    store = Results(tmp_path / "py", SETTINGS)
+    store.write(PYTHON, [judged(True, base_status="pass", plus_status="pass")], [""])
+    store.write_manifest({"finished": "2026-01-01"})
+    return store.folder
+
+
+def test_an_export_never_overwrites_what_it_exports(tmp_path, finished, capsys):
+    before = {path: path.read_bytes() for path in finished.iterdir()}
+    (tmp_path / "link").symlink_to(finished)
+    command = ["export", str(finished), "--format=evalplus"]
+    for place in (*before, finished / "new.json", finished / "sub" / "new.json", tmp_path / "link" / "new.json"):
+        assert main([*command, f"--out={place}"]) == 2
+        assert "is within the results" in capsys.readouterr().err
+    assert main([*command, f"--out={tmp_path}"]) == 2 and "is a folder: name a file" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in finished.iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "py"]
+
+
+def test_an_export_writes_through_pipes_links_and_standard_output(tmp_path, finished, capfd):
+    command = ["export", str(finished), "--format=evalplus"]
+    target, link, pipe = tmp_path / "target.json", tmp_path / "link.json", tmp_path / "pipe"
+    link.symlink_to(target)
+    assert main([*command, f"--out={link}"]) == 0 and link.is_symlink() and json.loads(target.read_text())["eval"]
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    assert main([*command, f"--out={pipe}"]) == 0
+    reader.join()
+    assert read == [target.read_text()] and pipe.is_fifo()
+    assert main([*command, "--out=/dev/null"]) == 0 and Path("/dev/null").is_char_device()
+    capfd.readouterr()
+    assert main([*command, "--out=/dev/stdout"]) == 0
+    captured = capfd.readouterr()
+    assert captured.out == target.read_text() and captured.err == "wrote /dev/stdout\n"
+
+
+@pytest.mark.parametrize("form", ["evalplus", "livecodebench"])
+def test_an_export_of_what_is_not_whole_says_so(tmp_path, finished, capsys, form):
+    command = ["export", str(finished), f"--format={form}", f"--out={tmp_path / 'out.json'}"]
+    store = Results(finished, SETTINGS)
+    sample = {"base_status": "pass", "plus_status": "pass"}
+    store.write(PYTHON, [judged(True, **sample), judged(False, **sample, infrastructure=True)], ["", ""])
+    assert main(command) == 0
+    assert "the executors failed on 1 of 2 samples" in capsys.readouterr().out
+    store.write_manifest({})
+    assert main(command) == 2 and "is not finished" in capsys.readouterr().err
+    assert main(["export", "nowhere", *command[2:]]) == 2 and "nowhere: no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("form", "fields", "words"),
+    [
+        ("evalplus", {"program": None}, "'program' has None"),
+        ("livecodebench", {"program": 3}, "'program' has 3"),
+        ("evalplus", {"base_status": None}, "base tests is None"),
+        ("evalplus", {"plus_status": "odd"}, "plus tests is 'odd'"),
+    ],
+)
+def test_an_odd_result_is_not_exported(tmp_path, finished, capsys, form, fields, words):
+    sample = {"status": "OK", "program": "p", "base_status": "pass", "plus_status": "pass"} | fields
+    (finished / "x.results.json").write_text(json.dumps({"name": "n7", "results": [sample]}))
+    assert main(["export", str(finished), f"--format={form}", f"--out={tmp_path / 'out.json'}"]) == 2
+    error = capsys.readouterr().err
+    assert words in error and "n7" in error and str(finished) in error and error.count("\n") == 1

@@ -73,7 +73,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _read(path: str) -> _Samples:
-    return other_tools.read(Path(path)) if Path(path).is_file() else results.read(path)
+    return results.read(path) if Path(path).is_dir() else other_tools.read(Path(path))
 
 
 def _counts(side: _Samples, names: Sequence[str]) -> list[tuple[int, int]]:

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-from azr_jax.evaluation.scoring import other_tools
-from azr_jax.workdir import atomic
+from azr_jax.evaluation.commands import outputs
+from azr_jax.evaluation.scoring import other_tools, results
 
 _FORMS = {
     other_tools.EVALPLUS: other_tools.to_evalplus,
@@ -28,8 +28,17 @@ def add_parser(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Writes the file."""
-    output: TextIO = sys.stdout
-    content = _FORMS[arguments.format](Path(arguments.folder))
-    atomic.write(arguments.out, json.dumps(content, indent=1) + "\n")
-    output.write(f"wrote {arguments.out}\n")
+    folder, out = Path(arguments.folder), Path(arguments.out)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    outputs.check_out(out, {"the results": folder})
+    output: TextIO = sys.stderr if outputs.is_stdout(out) else sys.stdout
+    if (folder / results.MANIFEST).exists():  # MultiPL-E's own results have none
+        results.check_finished(folder, results.read_manifest(folder))
+    content = _FORMS[arguments.format](folder)
+    outputs.write(out, json.dumps(content, indent=1) + "\n")
+    output.write(f"wrote {out}\n")
+    samples = [sample for record in results.read(folder).values() for sample in record]
+    if broken := sum(bool(sample.get("infrastructure")) for sample in samples):
+        output.write(f"note: the executors failed on {broken} of {len(samples)} samples, which count as not solved\n")
     return 0

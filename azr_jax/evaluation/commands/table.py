@@ -37,8 +37,7 @@ def rows_of(folder: str) -> list[tuple[str, ...]]:
     """A row for each score of one evaluation. Raises ValueError if it is not an evaluation, or not finished."""
     manifest = results.read_manifest(folder)
     settings = manifest["settings"]
-    if "finished" not in manifest:
-        raise ValueError(f"{folder}: this evaluation is not finished; give its command again")
+    results.check_finished(folder, manifest)
     rows = []
     try:
         model = settings["model"]

@@ -160,6 +160,12 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     return manifest
 
 
+def check_finished(folder: str | Path, manifest: Mapping[str, Any]) -> None:
+    """Raises ValueError if the folder's evaluation still lacks samples."""
+    if "finished" not in manifest:
+        raise ValueError(f"{folder}: this evaluation is not finished; give its command again")
+
+
 def read(folder: str | Path) -> dict[str, list[dict[str, Any]]]:
     """The results of each problem of a folder, MultiPL-E's own included, by name.
 
