@@ -19,14 +19,16 @@ from azr_jax.report.overlaps import Findings, Item, Match
 from azr_jax.report.runs import RunData, saved_buffers
 
 _SHOWN = 50
+# The benchmarks with a file for each language.
+_OWN = (*files.BENCHMARKS, files.MCEVAL)
 
 
 def section(arms: Sequence[Arm], data_dir: str) -> str:
     """The section. `data_dir` is a folder of benchmark files; empty: the run's own, or AZR_JAX_DATA.
 
     Raises:
-      FileNotFoundError: `data_dir` has no benchmark in a language of a run, with how to get it.
-      ValueError: a malformed file there.
+      FileNotFoundError: `data_dir` has no benchmark in the languages of a run, with how to get it.
+      ValueError: none there can be read, or a damaged save.
     """
     parts = [_of_run(run, data_dir) for arm in arms for run in arm.runs]
     return (
@@ -58,7 +60,7 @@ def _of_run(run: RunData, data_dir: str) -> str:
         return f"{heading}<p class='note'>Not checked: {text(checked)}</p>"
     step, names, beside, findings = checked
     short = f", {findings.short_items} of them too short to compare" if findings.short_items else ""
-    share = f"{len(findings.matches)} of {findings.items} items match"
+    share = f"{findings.matching_items} of {findings.items} items match"
     chip = "bad" if findings.matches else "good"
     closest = findings.nearest[:1]
     nearest = f" Largest overlap below: {closest[0].overlap:.0%}." if closest else ""
@@ -66,7 +68,7 @@ def _of_run(run: RunData, data_dir: str) -> str:
         f'{heading}<p><span class="chip {chip}">{text(share)}</span></p>'
         f'<p class="note">The {findings.items} triplets and'
         f" induction problems that the buffers keep at step {step}{text(visible(beside))}{short}, against"
-        f" {findings.problems} problems ({text(', '.join(names))}).{nearest}</p>{_rows(findings)}"
+        f" {findings.problems} problems ({text(visible(', '.join(names)))}).{nearest}</p>{_rows(findings)}"
     )
 
 
@@ -78,19 +80,21 @@ def _check(run: RunData, directory: Path) -> tuple[int, list[str], str, Findings
     step, buffers = saved
     directory_of_languages = run.config.get("language_directory") or ""
     known = known_languages(directory_of_languages)
-    loaded: dict[Path, Sequence[AnyProblem]] = {}
+    read = _Benchmarks(directory)
     items: list[Item] = []
     absent = []
     for language, buffer in buffers.items():
-        if language in known and _load_benchmarks(directory, known[language], loaded):
+        if language not in known:
+            absent.append(f"no benchmark is in {language}")
+            continue
+        if read.add(known[language]):
             items += _items(buffer)
-        else:
-            absent.append(
-                files.missing("humaneval", known[language]) if language in known else f"no benchmark is in {language}"
-            )
-    benchmarks = [(file.name, problems) for file, problems in loaded.items()]
+        if not any(files.find(directory, name, known[language]) for name in _OWN):
+            absent.append(files.missing(_OWN[0], known[language]))
+    benchmarks = [(file.name, problems) for file, problems in read.loaded.items()]
+    absent += read.failures.values()
     if not benchmarks:
-        raise FileNotFoundError(f"{directory}: {'; '.join(absent)}")
+        raise (ValueError if read.failures else FileNotFoundError)(f"{directory}: {'; '.join(absent)}")
     beside = ""
     if path := run.config.get("problems", {}).get("path", ""):
         try:
@@ -103,14 +107,27 @@ def _check(run: RunData, directory: Path) -> tuple[int, list[str], str, Findings
     return step, names, beside, overlaps.find(items, benchmarks)
 
 
-def _load_benchmarks(directory: Path, language: BenchmarkLanguage, loaded: dict[Path, Sequence[AnyProblem]]) -> bool:
-    """Adds the language's benchmarks to `loaded`; whether there are any.
+class _Benchmarks:
+    """The benchmark files of a directory that were read, and why others could not be.
 
     Problems of standard input are those of every language: their file is read once.
     """
-    sources = [source for name in files.ALL_BENCHMARKS if (source := files.find(directory, name, language))]
-    loaded |= {source: files.load(source, language.suffix) for source in sources if source not in loaded}
-    return bool(sources)
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.loaded: dict[Path, Sequence[AnyProblem]] = {}
+        self.failures: dict[Path, str] = {}
+
+    def add(self, language: BenchmarkLanguage) -> bool:
+        """Reads the language's benchmarks; whether there is one that can be read."""
+        sources = [files.find(self._directory, name, language) for name in files.ALL_BENCHMARKS]
+        for source in filter(None, sources):
+            if source not in self.loaded and source not in self.failures:
+                try:
+                    self.loaded[source] = files.load(source, language.suffix)
+                except (OSError, ValueError) as error:
+                    self.failures[source] = str(error)
+        return any(source in self.loaded for source in sources)
 
 
 def _items(buffer: dict[str, Any]) -> Iterator[Item]:
@@ -138,7 +155,8 @@ def _rows(findings: Findings) -> str:
 def _row(match: Match, matches: bool) -> str:
     chip = '<span class="chip bad">match</span>' if matches else '<span class="chip">below</span>'
     item = match.item
-    head = f"{match.overlap:.0%} · {match.problem}, {match.part} · {item.kind} of step {item.step}"
+    repeated = f" · {match.times} times" if match.times > 1 else ""
+    head = f"{match.overlap:.0%} · {match.problem}, {match.part} · {item.kind} of step {item.step}{repeated}"
     message = f"message: {item.message}" if item.message and item.program else item.message
     body = "\n\n".join(filter(None, (item.program, message)))
     return (

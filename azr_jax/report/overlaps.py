@@ -23,8 +23,10 @@ from azr_jax.selfplay.novelty import ngrams
 N = 10
 THRESHOLD = 0.5
 _NEAREST = 5
-_COMMENT = re.compile(r"^[ \t]*(?:(?:#(?!lang)|;|//|--|/\*+|\*/?|>>>)+[ \t]*)+", re.MULTILINE)
+_COMMENT = re.compile(r"^[ \t]*(?:(?:#(?!lang)|;|//+|--+|/\*+|\*/?|\(\*+|!>?|%|>>>)+[ \t]*)+", re.MULTILINE)
 _TOKEN = re.compile(r"\w+|[^\w\s()\[\]{},;\"'`.:]")
+# Suffixes of the languages whose names may have hyphens.
+_HYPHENATED = ("rkt", "scm")
 _NUMBERED = re.compile(r"[A-Za-z]+_\d+_(\w+)")
 
 
@@ -43,7 +45,10 @@ class Item:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Match:
-    """An item and the problem it resembles most. `part`: prompt or solution; `shared`: a longest run of both."""
+    """An item and the problem it resembles most. `part`: prompt or solution; `shared`: a longest run of both.
+
+    `times`: how many items have these texts; `item` is the first of them.
+    """
 
     item: Item
     benchmark: str
@@ -51,6 +56,7 @@ class Match:
     part: str
     overlap: float
     shared: str
+    times: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,11 +71,28 @@ class Findings:
     matches: tuple[Match, ...]
     nearest: tuple[Match, ...]
 
+    @property
+    def matching_items(self) -> int:
+        """The items that match, repeated ones too."""
+        return sum(match.times for match in self.matches)
 
-def canonical(text: str, entry: str = "") -> list[str]:
-    """The tokens of the canonical text; `entry` is the function that is called f in it."""
-    folded = _COMMENT.sub("", unicodedata.normalize("NFKC", text).casefold())
-    return ["f" if token == entry.casefold() else token for token in _TOKEN.findall(folded)]
+
+def canonical(text: str, entry: str = "", hyphenated: bool = False) -> list[str]:
+    """The tokens of the canonical text; `entry` is the function that is called f in it, where it is a whole name.
+
+    hyphenated: names have hyphens, as in Racket, so that max-profit has no name profit in it.
+    """
+    folded = _COMMENT.sub("", _folded(text))
+    if name := _folded(entry):
+        # Other marks than letters that a name has; at the end of a sentence, a mark is none of the name before it.
+        marks = re.escape("".join(set(re.sub(r"\w", "", name)) | ({"-"} if hyphenated else set())))
+        before, after = (rf"(?<!\w[{marks}])", rf"(?![{marks}]\w)") if marks else ("", "")
+        folded = re.sub(rf"(?<!\w){before}{re.escape(name)}(?!\w){after}", "f", folded)
+    return _TOKEN.findall(folded)
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def find(
@@ -97,19 +120,19 @@ def find(
                         index.setdefault(gram, []).append(len(parts) - 1)
     best: list[Match] = []
     counted = short = 0
-    seen: set[tuple[str, str]] = set()
+    alike: dict[tuple[str, str], list[Item]] = {}
     for item in items:
-        counted += 1
+        alike.setdefault((item.program, item.message), []).append(item)
+    for item, *others in alike.values():
+        times = 1 + len(others)
+        counted += times
         texts = [canonical(item.program)] + ([canonical(item.message)] if item.message else [])
-        short += all(len(words) < n for words in texts)
-        if (item.program, item.message) in seen:
-            continue
-        seen.add((item.program, item.message))
+        short += times if all(len(words) < n for words in texts) else 0
         closest = max((_closest(words, n, index, parts) for words in texts), key=lambda candidate: candidate[0])
         if closest[0]:
             overlap, number, shared = closest
             benchmark, name, part, _ = parts[number]
-            best.append(Match(item, benchmark, name, part, overlap, shared))
+            best.append(Match(item, benchmark, name, part, overlap, shared, times))
     best.sort(key=lambda match: (-match.overlap, match.item.step, match.problem))
     matches = tuple(match for match in best if match.overlap >= threshold)
     total = sum(len(problems) for _, problems in benchmarks)
@@ -129,7 +152,7 @@ def _parts(problem: AnyProblem) -> list[tuple[str, list[str]]]:
         if problem.own_tests:
             entry = str(problem.record.get("entry_point", entry))
             texts.append(("solution", str(problem.record.get("canonical_solution", ""))))
-    return [(part, canonical(text, entry)) for part, text in texts]
+    return [(part, canonical(text, entry, problem.language in _HYPHENATED)) for part, text in texts]
 
 
 def _closest(

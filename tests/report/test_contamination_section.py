@@ -88,4 +88,32 @@ def test_problems_of_standard_input_count_once_in_a_run_of_several_languages(tmp
     workdir = run_folder(tmp_path / "tiny", steps=1)
     save(workdir, 8, ["(define (f x) (+ x 1))"], languages=("racket", "julia"))
     text = section(workdir, data)
-    assert "against 2 problems (humaneval-rkt.jsonl: 1, ag-lcb-x.jsonl: 1)" in text and "0 of 2 items match" in text
+    assert "against 2 problems (humaneval-rkt.jsonl: 1, ag-lcb-x.jsonl: 1, not checked: no humaneval-jl.jsonl" in text
+    assert "0 of 2 items match" in text and text.count("not checked") == 1, "Julia's own benchmarks are not there"
+    (data / "mbpp-jl.jsonl").write_text(json.dumps(PROBLEM | {"language": "jl"}) + "\n")
+    assert "not checked" not in section(workdir, data)
+
+
+def test_a_benchmark_that_cannot_be_read_leaves_the_others(tmp_path, data, monkeypatch):
+    workdir = run_folder(tmp_path / "tiny", steps=1)
+    save(workdir, 8, [PROMPT, "(define (f x) (+ x 1))"], languages=("racket", "lua"))
+    (data / "mbpp-rkt.jsonl").write_text("{\n")
+    functional = json.dumps([{"input": "1", "output": "1", "testtype": "functional"}])
+    lcb = {"question_id": "q", "question_content": "Add.", "private_test_cases": functional}
+    (data / "multi-lcb.jsonl").write_text(json.dumps(lcb) + "\n")
+    text = section(workdir, data)
+    assert "1 of 2 items match" in text and "humaneval-rkt.jsonl: 1" in text, "nothing is there for Lua's items"
+    assert f"not checked: {data}/mbpp-rkt.jsonl, line 1: no JSON" in text
+    assert text.count(f"not checked: {data}/multi-lcb.jsonl, line 1") == 1 and "no humaneval-lua.jsonl" in text
+    (data / "humaneval-rkt.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"mbpp-rkt\.jsonl, line 1"):
+        section(workdir, data)
+    monkeypatch.setenv("AZR_JAX_DATA", str(data))
+    assert "Not checked:" in (text := section(workdir)) and "mbpp-rkt.jsonl, line 1" in text
+
+
+def test_repeated_items_count_as_often_as_they_come_and_are_shown_once(tmp_path, data):
+    workdir = run_folder(tmp_path / "tiny", steps=1)
+    save(workdir, 8, [PROMPT] * 3 + ["(define (f x) (+ x 1))"])
+    text = section(workdir, data)
+    assert "3 of 4 items match" in text and text.count("<summary>") == 1 and "of step 3 · 3 times" in text

@@ -34,6 +34,75 @@ def test_canonical_text_drops_marks_and_renames_the_function():
     assert canonical("\uff21\uff22") == ["ab"]  # full-width letters
 
 
+@pytest.mark.parametrize(
+    ("entry", "text", "words"),
+    [
+        (
+            "max-profit",
+            "(define (max-profit xs) (max-profit-2 xs max-profits))",
+            "define f xs max - profit - 2 xs max - profits",
+        ),
+        ("max-profit", "Call max-profit. (- 3 (list-max-profit 1))", "call f - 3 list - max - profit 1"),
+        ("Max-Profit", "max-profit -max-profit", "f - f"),
+        ("max.profit", "max.profit(x.max.profit, max.profit)", "f x max profit f"),
+        ("prime?", "(prime? 3) prime (primes? 1) (prime?2)", "f 3 prime primes ? 1 prime ? 2"),
+        ("near", "near(nearly, near_by) + 1-near(2)", "f nearly near_by + 1 - f 2"),
+        ("\uff4eear", "near", "f"),
+    ],
+)
+def test_the_functions_name_is_renamed_where_it_is_whole(entry, text, words):
+    assert canonical(text, entry) == words.split()
+
+
+def test_a_name_with_hyphens_has_no_other_name_in_it():
+    text = "(max-profit (profit 1) profit-of)"
+    assert canonical(text, "profit") == "max - f f 1 f - of".split()
+    assert canonical(text, "profit", hyphenated=True) == "max - profit f 1 profit - of".split()
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "#",
+        ";;",
+        "//",
+        "//!",
+        "///",
+        "--",
+        "---",
+        "/*",
+        "/**",
+        "*",
+        "*/",
+        ">>>",
+        "!",
+        "!>",
+        "%",
+        "%%",
+        "(*",
+        "(**",
+        ";; >>>",
+    ],
+)
+def test_a_comments_mark_is_no_part_of_its_text(mark):
+    text = "Add two numbers\nand print the sum"
+    marked = "\n".join(f"  {mark} {line}" for line in text.split("\n"))
+    assert canonical(marked) == canonical(text)
+
+
+def test_repeated_items_count_as_often_as_they_come():
+    items = [
+        Item("triplet", 1, PROMPT),
+        Item("triplet", 2, INNOCENT),
+        Item("triplet", 3, PROMPT),
+        Item("x", 4, "short"),
+    ]
+    findings = matched([*items, *items], RACKET)
+    (match,) = findings.matches
+    assert (findings.items, findings.matching_items, match.times, findings.short_items) == (8, 4, 4, 2)
+    assert match.item.step == 1
+
+
 def test_a_planted_prompt_is_found_in_a_program_and_in_a_message():
     program = (
         "(define (f numbers threshold)\n"
