@@ -16,7 +16,11 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "train": ("azr_jax.main", (), "start or resume a run: azr-jax train --config=tiny"),
     "status": ("azr_jax.status", (), "how a run is doing, also one in a bucket: azr-jax status runs/tiny"),
     "report": ("azr_jax.report", (), "the HTML page of one or several runs: azr-jax report runs/tiny"),
-    "eval": ("azr_jax.evaluation", (), "score a model on HumanEval or MBPP; check, compare, tabulate and export results"),
+    "eval": (
+        "azr_jax.evaluation",
+        (),
+        "score a model on HumanEval or MBPP; check, compare, tabulate and export results",
+    ),
     "export": ("azr_jax.checkpoint", ("export",), "a checkpoint as a Hugging Face directory"),
     "plan": ("azr_jax.plan", (), "memory and time of a run on TPUs or GPUs, without them"),
     "speed": ("azr_jax.speed", (), "speed of the sampler, the update or a step on this machine"),

@@ -27,7 +27,7 @@ from azr_jax.sampler.requests import Request
 from azr_jax.selfplay import parsing, prompts, validation, worked
 from azr_jax.selfplay.buffers import LanguageBuffers
 from azr_jax.selfplay.composite import composed
-from azr_jax.selfplay.entry import with_entry_named_f
+from azr_jax.selfplay.entry import any_definition, with_entry_named_f
 from azr_jax.selfplay.estimates import accuracy
 from azr_jax.selfplay.problems import ProblemSet
 from azr_jax.types import (
@@ -375,7 +375,9 @@ class Player:
     def _read(self, task: Task, rollout: Rollout) -> parsing.Reading:
         language, settings = self.languages[task.language], self.config.selfplay
         tags = (language.fence, *language.fence_aliases) if settings.program_tags == "own" else parsing.ANY_TAG
-        form = parsing.Form(settings.format, tags, settings.induction_inputs, settings.max_program_chars)
+        inputs, longest = settings.induction_inputs, settings.max_program_chars
+        definition = "" if task.type is TaskType.PROBLEMS else any_definition(language)  # whole programs need none
+        form = parsing.Form(settings.format, tags, inputs, longest, definition)
         reading = parsing.read(task.role, task.type, rollout.text, form)
         if task.type is TaskType.PROBLEMS:
             loadable = self.problems.loadable[task.language]

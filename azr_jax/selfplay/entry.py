@@ -17,11 +17,15 @@ ENTRY = "f"
 _ANY_NAME = r"([^\W\d][\w.$'!?*>/-]*)"
 
 
+def any_definition(language: Language) -> str:
+    """A regular expression (multi-line) of the definition of any function at a program's top level; "" if not known."""
+    return language.definition.replace("NAME", _ANY_NAME)
+
+
 def definitions(language: Language, program: str) -> list[str]:
     """The names of the functions that a program defines at its top level, one for each definition."""
-    if not language.definition:
+    if not (pattern := any_definition(language)):
         return []
-    pattern = language.definition.replace("NAME", _ANY_NAME)
     return [next(filter(None, match.groups())) for match in re.finditer(pattern, program, re.MULTILINE)]
 
 

@@ -7,11 +7,9 @@ The format (the paper's Listing 1; the prompt ends with "Assistant: <think>", so
 `selfplay.format` says how strictly it is checked.
 
 "azr", as the public Absolute Zero code grades: the tags in this order with nothing but white space between `</think>`
-and `<answer>`; what follows `</answer>` is ignored. The answer is the last `<answer>`; in it the last block of the tag
-that is asked for, or else the last without a tag (a program and its input: the first and the last), or else, for an
-input or output that is asked for alone, the whole answer. Blocks may be written in every way that `fences.loose_blocks`
-knows. If the format is not required, as in estimating acc, the answer may lack its tags: it is then what follows the
-reasoning, or all of the text.
+and `<answer>`; what follows `</answer>` is ignored, and so are further turns of the conversation that a model makes up.
+The answer is the last `<answer>`; `choosing` says which of its blocks count. If the format is not required, as in
+estimating acc, the answer may lack its tags: it is then what follows the reasoning, or all of the text.
 
 "strict", as a grader that refuses any deviation:
 - The answer starts at the LAST `</think>` that is followed by `<answer>` with nothing but white space between. What is
@@ -28,9 +26,11 @@ In both, CRLF and CR become LF, and a block with a NUL or a lone surrogate is re
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 
-from azr_jax.selfplay.fences import loose_blocks, strict_blocks
+from azr_jax.selfplay.choosing import Choice, answered
+from azr_jax.selfplay.fences import VALUE_TAGS, loose_blocks, strict_blocks
 from azr_jax.types import Answer, Invalid, Role, TaskType
 
 # Every reason of `parse`, with its meaning.
@@ -51,11 +51,16 @@ REASONS: dict[str, str] = {
     "too_long": "a block has more characters than selfplay.max_program_chars",
 }
 
+_SHOWN_TAGS = 10
 _ANSWER_START = re.compile(r"</think>\s*+<answer>")
+
+# A turn of a conversation that begins behind a complete answer.
+_NEXT_TURN = re.compile(
+    r"\n[ \t]*+(?:(?:User|Human|Question|Assistant)[ \t]*+:|#++[ \t]*+Task\b)|<\|im_(?:start|end)\|>|<\|endoftext\|>"
+)
 
 # In place of the tags of a program: any but those of the other blocks.
 ANY_TAG = ("*",)
-_OTHER_TAGS = ("input", "output", "message")
 
 # The blocks each task asks for, in the order of the prompts. "program" stands for the language's own tags.
 _BLOCKS: dict[tuple[Role, TaskType], tuple[str, ...]] = {
@@ -76,13 +81,15 @@ class Form:
     format: "azr" or "strict". fence_tags: the tags of a program block, the language's own and its aliases, in any case.
     ANY_TAG takes a block of any tag that no other block has, or of none, for a program: the executor finds out its
     language. induction_inputs: inputs that an induction proposer has to write; further ones are dropped.
-    max_program_chars: characters that any one block may have.
+    max_program_chars: characters that any one block may have. definition: a regular expression (multi-line) that finds
+    the definition of a function in a program, by which "azr" tells programs from calls of them; empty: not known.
     """
 
     format: str
     fence_tags: tuple[str, ...]
     induction_inputs: int
     max_program_chars: int
+    definition: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -127,18 +134,16 @@ def _parsed(role: Role, task_type: TaskType, text: str, form: Form, ask_format: 
     body = _strict_body(text) if strict else _loose_body(text, ask_format)
     if isinstance(body, Invalid):
         return body
-    blocks = _strict_texts(body, form) if strict else _loose_texts(body, form)
+    asked = _BLOCKS[role, task_type]
+    blocks = _strict_texts(body, form) if strict else _loose_texts(body, asked, form)
     if isinstance(blocks, Invalid):
         return blocks
     fields: dict[str, str | tuple[str, ...]] = {}
-    asked = _BLOCKS[role, task_type]
     for name in asked:
         if name == "inputs":
             value = _inputs(blocks["input"], form.induction_inputs)
-        elif strict:
-            value = _single(blocks[name], name)
         else:
-            value = _last(blocks[name] or _untagged(blocks, asked, name, body), name)
+            value = _single(blocks[name], name) if strict else _last(blocks[name], name)
         if isinstance(value, Invalid):
             return value if value.detail else dataclasses.replace(value, detail=_tags_of(body, form))
         for part in (value,) if isinstance(value, str) else value:
@@ -163,19 +168,33 @@ def _strict_body(text: str) -> str | Invalid:
 
 def _loose_body(text: str, ask_format: bool) -> str | Invalid:
     """The text between the last answer's tags; if the format is not required, as much of it as there is."""
+    text = _first_turn(text)
     start = _answer_start(text)
     if isinstance(start, int):
         end = text.find("</answer>", start)
         if end >= 0 or not ask_format:
-            return text[start : end if end >= 0 else len(text)].strip()
+            return _unpadded(text[start : end if end >= 0 else len(text)])
         start = Invalid("answer_not_closed")
     if ask_format:
         return start
     answer = text.rfind("<answer>")
     if answer >= 0:
-        return text[answer + len("<answer>") :].partition("</answer>")[0].strip()
+        return _unpadded(text[answer + len("<answer>") :].partition("</answer>")[0])
     thought = text.rfind("</think>")
-    return text[thought + len("</think>") :].strip() if thought >= 0 else text.strip()
+    return _unpadded(text[thought + len("</think>") :] if thought >= 0 else text)
+
+
+def _unpadded(text: str) -> str:
+    """The text without blank lines and spaces around it, but with the indentation of its first line."""
+    return text.rstrip().lstrip("\n")
+
+
+def _first_turn(text: str) -> str:
+    """The text up to a next turn that begins behind a complete answer, or, without one, behind a fence."""
+    start = _ANSWER_START.search(text)
+    end = text.find("</answer>", start.end()) if start else text.find("```")
+    turn = _NEXT_TURN.search(text, end) if end >= 0 else None
+    return text[: turn.start()] if turn else text
 
 
 def _answer_start(text: str) -> int | Invalid:
@@ -193,40 +212,23 @@ def _strict_texts(body: str, form: Form) -> dict[str, list[str]] | Invalid:
     for tag, text in strict_blocks(body):
         if text is None:
             return Invalid("unclosed_fence", f"the block tagged {tag[:40]!r} has no closing fence")
-        if tag in _OTHER_TAGS:
+        if tag in VALUE_TAGS:
             blocks[tag].append(text)
         elif tag in programs or form.fence_tags == ANY_TAG:
             blocks["program"].append(text)
     return blocks
 
 
-def _loose_texts(body: str, form: Form) -> dict[str, list[str]]:
-    """Blocks by their meaning; those without an expected tag under ""."""
-    blocks: dict[str, list[str]] = {"program": [], "input": [], "output": [], "message": [], "": []}
-    programs = frozenset(tag.lower() for tag in form.fence_tags)
-    for tag, text in loose_blocks(body, programs | frozenset(_OTHER_TAGS)):
-        if tag in programs or (form.fence_tags == ANY_TAG and tag not in blocks):
-            tag = "program"
-        if tag in blocks:
-            blocks[tag].append(text)
-    return blocks
-
-
-def _untagged(blocks: dict[str, list[str]], asked: tuple[str, ...], name: str, body: str) -> list[str]:
-    """Blocks without a tag that may count as `name`: the only answer asked for, or a program and then its input."""
-    texts = blocks[""]
-    if len(asked) == 1:
-        return texts or ([body] if body and name in ("input", "output") else [])
-    if name == "program":
-        return texts[:1] if len(texts) > 1 or blocks["input"] else texts
-    return texts if name == "input" and (len(texts) > 1 or blocks["program"]) else []
+def _loose_texts(body: str, asked: tuple[str, ...], form: Form) -> dict[str, list[str]]:
+    choice = Choice(form.fence_tags, form.fence_tags == ANY_TAG, form.definition)
+    return answered(body, asked, choice)
 
 
 def _tags_of(body: str, form: Form) -> str:
     """The tags of the answer's blocks, for the reader of a response that lacks one."""
-    expected = frozenset((*(tag.lower() for tag in form.fence_tags), *_OTHER_TAGS))
+    expected = frozenset((*(tag.lower() for tag in form.fence_tags), *VALUE_TAGS))
     blocks = strict_blocks(body) if form.format == "strict" else loose_blocks(body, expected)
-    tags = [repr(tag[:40]) if tag else "none" for tag, _ in blocks]
+    tags = [repr(tag[:40]) if tag else "none" for tag, *_ in itertools.islice(blocks, _SHOWN_TAGS)]
     return f"tags of its blocks: {', '.join(tags)}" if tags else "it has no fenced block"
 
 
@@ -239,6 +241,7 @@ def _single(texts: list[str], name: str) -> str | Invalid:
 def _last(texts: list[str], name: str) -> str | Invalid:
     if not texts:
         return Invalid(f"missing_{name}")
+    texts = [text for text in texts if text.strip()] or texts
     # A program's first line may be indented; everything else is an expression or prose.
     return texts[-1].rstrip().lstrip("\n") if name == "program" else texts[-1].strip()
 

@@ -35,6 +35,9 @@ def test_the_empty_line_is_no_stop_token_unless_as_published():
     assert answers.cut_as_published(RACKET, known_language("rkt"), "a\n\nb") == "a\n\nb"
 
 
+TWICE = "```julia\ntwice(n) = 2n\n```\n"
+
+
 @pytest.mark.parametrize(
     ("text", "program"),
     [
@@ -43,6 +46,15 @@ def test_the_empty_line_is_no_stop_token_unless_as_published():
         ("no tags\n```julia\nfirst\n```\nor\n```jl\nlast\n```\n", "last"),
         ("no tags\r\n```julia\r\nf(x) = 1\r\n\r\ng(x) = 2\r\n```\r\nbye", "f(x) = 1\n\ng(x) = 2"),
         ("so </think> <answer>\n```julia\nfirst\n```\n```julia\nlast\n```</answer>", "last"),
+        # As training takes them: without a tag, indented, with a draft in the thoughts, with a call behind.
+        ("```julia\ndraft\n```\n</think> <answer>\n```\nf(x) = 1\n```\n</answer>", "f(x) = 1"),
+        ("so </think> <answer>\n  ```julia\n  f(x) = 1\n  ```\n</answer>", "f(x) = 1"),
+        ("so </think> <answer>\n~~~julia\nf(x) = 1\n~~~\n</answer>", "f(x) = 1"),
+        (f"so </think> <answer>{TWICE}```julia\ntwice(2)\n```\n</answer>", "twice(n) = 2n"),
+        # Not in the format: a fence on the line of the tag, a call behind, words before the answer.
+        (f"so </think>\nFinal:\n<answer>{TWICE}</answer>", "twice(n) = 2n"),
+        (f"<answer>{TWICE}```julia\ntwice(2)\n```\n</answer>", "twice(n) = 2n"),
+        (f"```julia\ntwice(n) = 9n\n```\n</think>\nSo:\n{TWICE}", "twice(n) = 2n"),
     ],
 )
 def test_the_program_of_a_chat_answer(text, program):

@@ -129,6 +129,35 @@ def test_the_message_holds_the_problem_in_a_fence_and_nothing_stops_its_answer_e
     assert answers.stop_of(RACKET, known_language("rkt"), answers.INSTRUCT) == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "program"),
+    [
+        (
+            "python",
+            "```\ndef twice(n):\n    return 2 * n\n```\nUsage:\n```python\ntwice(2)\n```",
+            "def twice(n):\n    return 2 * n",
+        ),
+        ("python", "```python\ntwice = lambda n: 2 * n\n```", "twice = lambda n: 2 * n"),
+        ("julia", "```julia\ntwice = n -> 2n\n```", "twice = n -> 2n"),
+        (
+            "lua",
+            "```lua\nlocal twice = function(n) return 2 * n end\n```",
+            "local twice = function(n) return 2 * n end",
+        ),
+        ("javascript", "```js\nvar twice = n => 2 * n;\n```", "var twice = n => 2 * n;"),
+        ("racket", "```lisp\n(define (twice n) (* 2 n))\n```\nIt gives\n```\n4\n```", "(define (twice n) (* 2 n))"),
+    ],
+)
+def test_a_definition_counts_before_the_tag_and_in_every_way_of_writing_it(name, text, program):
+    completion = answers.completion_of(PROBLEMS[name], known_language(name), "instruct", text)
+    assert not isinstance(completion, Invalid) and completion.whole and completion.text.endswith(program)
+
+
+def test_thoughts_that_do_not_end_are_no_answer():
+    text = "<think>\nPerhaps\n```python\ndef twice(n):\n    return 9\n```\n"
+    assert answers.completion_of(PYTHON, known_language("python"), "instruct", text) == Invalid("no_think_end")
+
+
 def test_an_empty_answer_is_none():
     completion = answers.completion_of(RACKET, known_language("rkt"), answers.INSTRUCT, "```racket\n```")
     assert isinstance(completion, Invalid)

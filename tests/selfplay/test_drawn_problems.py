@@ -46,7 +46,7 @@ def test_an_answer_is_a_whole_program(form):
     answer = parsing.parse(Role.SOLVE, TaskType.PROBLEMS, text, form)
     assert answer == Answer(program="(displayln (+ (read) (read)))")
     wrong = parsing.parse(Role.SOLVE, TaskType.PROBLEMS, text.replace("racket", "output"), form)
-    assert wrong == parsing.Invalid("missing_program")
+    assert wrong == parsing.Invalid("missing_program", "tags of its blocks: 'output'")
 
 
 def test_the_job_runs_the_program_once_for_each_test():

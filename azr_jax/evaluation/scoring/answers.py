@@ -44,10 +44,11 @@ _MULTI_LCB_MESSAGE = (
 )
 _INSTRUCTION = "Complete this {language} program. Answer with the whole program in one fenced block.\n\n"
 _MOST_PROGRAM_CHARS = 1 << 20
-# A definition of a function: by any language's keyword, by assignment (R), or by an equation (Julia).
+# A definition of a function: by any language's keyword, by assignment (R, lambdas), or by an equation (Julia).
 _DEFINITION = (
-    r"\b(?:function|def|define|let|rec|const|var|fun|sub)\b[\s*(]*{name}(?![\w-])"
-    r"|^[ \t]*{name}(?:[ \t]*(?:<-|=)[ \t]*function\b|\(.*\)(?:::\S+)?[ \t]*=[^=])"
+    r"\b(?:function|def|define|let|rec|const|var|fun|sub|local)\b[\s*(]*{name}(?![\w-])"
+    r"|^[ \t]*{name}(?:[ \t]*(?:<-|=)[ \t]*(?:function|lambda)\b|\(.*\)(?:::\S+)?[ \t]*=[^=])"
+    r"|^[ \t]*{name}[ \t]*=[ \t]*(?:\([^()\n]*\)|\w+)[ \t]*[-=]>"
 )
 _FENCED = re.compile(r"^(`{3,})[ \t]*([^\s`]*)[^\n`]*\n(.*?)\n?^\1`*[ \t]*$", re.DOTALL | re.MULTILINE)
 
@@ -118,9 +119,10 @@ def completion_of(
 ) -> Completion | Invalid:
     """The completion in a response, or why there is none.
 
-    A chat answer is read as in training; one that is not in that format counts too when its last block in the
-    language is closed. A Racket answer without a #lang line gets the prompt's. As in EvalPlus (its
-    providers' codegen), four spaces replace a tab, which Python refuses beside spaces. `_instructed` reads `instruct`.
+    A chat answer is read as in training (`selfplay.format="azr"`). Of one that is not in that format the last closed
+    block in the language counts, behind the reasoning if that ends, and before others one that defines the function. A
+    Racket answer without a #lang line gets the prompt's. As in EvalPlus (its providers' codegen), four spaces replace a
+    tab, which Python refuses beside spaces. `_instructed` reads `instruct`.
     """
     if isinstance(problem, EvalPlusProblem):
         text = text.replace("\t", "    ")
@@ -130,19 +132,17 @@ def completion_of(
         return _instructed(problem, benchmark_language, text)
     language = benchmark_language.language
     tags = (language.fence, *language.fence_aliases)
+    definition = _definition_of(problem, benchmark_language)
     closed = f"{text}{_ANSWER_END}" if text.rfind("<answer>") > text.rfind(_ANSWER_END) else text
-    answer = parsing.parse(
-        Role.SOLVE,
-        TaskType.INDUCTION,
-        closed,
-        parsing.Form("strict", tags, induction_inputs=0, max_program_chars=_MOST_PROGRAM_CHARS),
-    )
+    how = parsing.Form("azr", tags, 0, _MOST_PROGRAM_CHARS, definition.pattern if definition else "")
+    answer = parsing.parse(Role.SOLVE, TaskType.INDUCTION, closed, how)
     if isinstance(answer, Invalid):
-        lines = closed.replace("\r\n", "\n").replace("\r", "\n").replace(_ANSWER_END, f"\n{_ANSWER_END}")
+        lines = closed.replace("\r\n", "\n").replace("\r", "\n").rpartition("</think>")[2]
+        lines = lines.replace("<answer>", "<answer>\n").replace(_ANSWER_END, f"\n{_ANSWER_END}")
         programs = [match[3] for match in _FENCED.finditer(lines) if match[2].lower() in tags]
         if not programs:
             return answer
-        program = programs[-1]
+        program = ([text for text in programs if definition and definition.search(text)] or programs)[-1]
     else:
         program = answer.program
     return Completion(problem.name, benchmark_language.loadable(program), whole=True)
@@ -151,22 +151,25 @@ def completion_of(
 def _instructed(problem: AnyProblem, benchmark_language: BenchmarkLanguage, text: str) -> Completion | Invalid:
     """The last fenced block of the language, or else the last without a tag, or of another; else the whole text.
 
-    Of several, the last that defines the problem's function, if one does: a call of it may follow. What a model thought
-    aloud, up to `</think>`, is left out. A text that defines the problem's function is a whole program; in EvalPlus'
-    Python, the prompt's imports and helpers before that function precede it. Any other text is the function's body and
-    is appended to the prompt; Python's is indented if it is not, as is a first line whose spaces alone are missing.
+    A block that defines the problem's function comes before others: a call of it may follow. What a model thought
+    aloud, up to `</think>`, is left out; thoughts that do not end are no answer. A text that defines the problem's
+    function is a whole program; in EvalPlus' Python, the prompt's imports and helpers before that function precede it.
+    Any other text is the function's body and is appended to the prompt; Python's is indented if it is not, as is a
+    first line whose spaces alone are missing.
     """
     language = benchmark_language.language
     tags = frozenset(tag.lower() for tag in (language.fence, *language.fence_aliases))
-    text = text.replace("\r\n", "\n").replace("\r", "\n").rpartition("</think>")[2]
-    blocks = list(loose_blocks(text, tags)) or [("", text)]
-    for wanted in (tags, {""}, {tag for tag, _ in blocks}):
-        if texts := [block for tag, block in blocks if tag in wanted]:
-            break
-    programs = [text.strip("\n").rstrip() for text in texts]
+    _, ends, text = text.replace("\r\n", "\n").replace("\r", "\n").rpartition("</think>")
+    if not ends and "<think>" in text:
+        return Invalid("no_think_end")
+    blocks = [(tag, block.strip("\n").rstrip()) for tag, block, _ in loose_blocks(text, tags)]
+    blocks = [block for block in blocks if block[1]] or blocks or [("", text.strip("\n").rstrip())]
     definition = _definition_of(problem, benchmark_language)
-    defining = [program for program in programs if definition and definition.search(program)]
-    program = (defining or programs)[-1]
+    own, plain = [text for tag, text in blocks if tag in tags], [text for tag, text in blocks if not tag]
+    ranked = [own, plain, [text for _, text in blocks]]
+    all_defining = ([text for text in texts if definition and definition.search(text)] for texts in ranked)
+    defining = next(filter(None, all_defining), [])
+    program = (defining or next(filter(None, ranked)))[-1]
     if not program:
         return Invalid("empty_block")
     if isinstance(problem, EvalPlusProblem):
@@ -184,7 +187,7 @@ def _definition_of(problem: AnyProblem, benchmark_language: BenchmarkLanguage) -
     """What defines the function that the problem's tests call; None if it has none, or they do not name it."""
     if isinstance(problem, EvalPlusProblem):
         name = re.escape(problem.entry_point)
-        return re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{name}\b", re.MULTILINE)
+        return re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{name}\b|^{name}[ \t]*=[ \t]*lambda\b", re.MULTILINE)
     if isinstance(problem, StdinProblem) or problem.own_tests:
         return None
     tests = assertions.parse(benchmark_language.form, problem.tests)

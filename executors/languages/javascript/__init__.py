@@ -254,7 +254,7 @@ LANGUAGE = Language(
     build=build_addon,
     threads=False,
     hardens=addon_path().exists(),
-    fence_aliases=("js",),
+    fence_aliases=("js", "jsx", "node", "typescript", "ts"),
     benchmark_suffix="js",
     plain_value=_PLAIN_VALUE,
 )

@@ -77,6 +77,7 @@ LANGUAGE = Language(
     name="r",
     full_name="R",
     fence="r",
+    fence_aliases=("rscript",),
     comment="#",
     extension=".R",
     find=find,
