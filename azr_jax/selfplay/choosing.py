@@ -1,48 +1,74 @@
 """Which blocks of an answer count, when it is written as models write it (`selfplay.format="azr"`).
 
-The last block of the tag that is asked for counts, and if there is none:
-- A program: the last block without a tag. Of several, the last that defines a function; a call of it may follow.
+The last block of the tag that is asked for counts. A block under a heading that is the word "Input", "Output" or
+"Message" alone is one, unless it has such a tag or defines a function. Beyond that:
+- A program: the last block without a tag, if none has it. Of several, the last that defines f, or else a function: a
+  call of it may follow.
 - A program and its input: the last program that an input follows, with the last of these inputs, so that programs and
-  inputs of two drafts are not mixed. Without an input's tag, the block behind the program.
+  inputs of two drafts are not mixed; the other way round if an input comes first. Without an input's tag, the block
+  behind the program.
 - An input or output asked for alone: a block without a tag; a value behind the words "output is", "Output:" or within
   <output>; the last block of another tag; the whole answer.
 - A message and inputs: without a message's block the first without a tag, or what is said to be the message; without an
   input's, the blocks behind the message.
-- A block without a tag under the heading "Input" or "Output" is one.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Sequence
 
-from azr_jax.selfplay.fences import VALUE_TAGS, Block, with_prose
+from azr_jax.selfplay.entry import ENTRY
+from azr_jax.selfplay.fences import PLACEHOLDER, VALUE_TAGS, Block, with_prose
 
-# With any tag for programs, those that no program has.
+# In place of the tags of a program: any but those of the other blocks.
+ANY_TAG = ("*",)
+# With any tag for programs: tags that no program has, and those that are known to be a program's within a line.
 _NO_PROGRAMS = frozenset("text txt plaintext plain json bash sh shell console markdown md".split())
-_HEADING = re.compile(
-    r"[^\w]*+(?:the |an? |final |example |expected |sample |test )*+(input|output)s?\b", re.IGNORECASE
+_LANGUAGES = frozenset(
+    "python py julia jl racket rkt scheme lisp javascript js typescript ts lua r ocaml ml ruby rb perl pl php fortran"
+    " java c cpp go rust haskell".split()
 )
+_WORDS = r"(?:(?:the|an?|so|thus|hence|final|correct|expected|predicted|example|sample|test)\b[ \t,]*+)*+"
+_HEADING = re.compile(rf"[^\w]*+{_WORDS}(input|output|message)s?(?:[ \t]+\d+)?(?:[ \t]+is)?[^\w]*+", re.IGNORECASE)
 _LONGEST_HEADING = 60
-_SAID = r"^[ \t*#_>-]*+(?:(?:the|so|thus|final|correct|expected)[ \t,]++)*+{name}\b[ \t*_]*+(?:is[ \t]*+:?|:)[ \t*_]*+"
+_SAID = (
+    rf"^[ \t*#_>-]*+{_WORDS}{{names}}\b(?:[ \t]+(?:of|for)[ \t]+[\w ]{{{{1,40}}}}?)??[ \t*_]*+"
+    r"(?:(?:is|will be|would be)\b[ \t]*+:?|:)[ \t*_]*+"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Choice:
-    """program_tags: of a program's blocks, in any case; any_tag: they may have any. definition: as in `Form`."""
+    """program_tags: of a program's blocks, in any case, or ANY_TAG. definition: as in `Form`."""
 
     program_tags: tuple[str, ...]
-    any_tag: bool
     definition: str
 
-    def defines(self, text: str) -> bool:
-        """Whether a text defines a function, as far as that is known."""
-        return bool(self.definition) and re.search(self.definition, text, re.MULTILINE) is not None
+    @property
+    def tags(self) -> frozenset[str]:
+        """Tags that are known to be a program's."""
+        return _LANGUAGES if self.program_tags == ANY_TAG else frozenset(tag.lower() for tag in self.program_tags)
 
-    def preferred(self, texts: Sequence[str]) -> list[str]:
-        """The texts that define a function, or all if none does."""
-        return [text for text in texts if self.defines(text)] or list(texts)
+    def is_program(self, tag: str) -> bool:
+        """Whether a block of this tag is a program."""
+        if self.program_tags == ANY_TAG:
+            return bool(tag) and tag not in VALUE_TAGS | _NO_PROGRAMS
+        return tag in self.tags
+
+    def rank(self, text: str) -> int:
+        """2: the text defines f; 1: another function; 0: none, as far as that is known."""
+        matches = list(re.finditer(self.definition, text, re.MULTILINE)) if self.definition else []
+        # A definition without the name in a group is that of the function asked for.
+        is_entry = any(ENTRY in match.groups() or not match.groups() for match in matches)
+        return 2 if is_entry else 1 if matches else 0
+
+    def best(self, texts: Sequence[str]) -> list[int]:
+        """The places of the texts that define f, or else another function, or else all."""
+        ranks = [self.rank(text) for text in texts]
+        return [at for at, rank in enumerate(ranks) if rank == max(ranks)]
 
 
 _Named = list[tuple[str, str]]
@@ -50,9 +76,8 @@ _Named = list[tuple[str, str]]
 
 def answered(body: str, asked: Sequence[str], choice: Choice) -> dict[str, list[str]]:
     """The texts by what is asked for ("inputs" under "input"); the last of each counts."""
-    programs = frozenset(tag.lower() for tag in choice.program_tags)
-    all_blocks, prose = with_prose(body, programs | VALUE_TAGS)
-    blocks = _named_blocks(all_blocks, programs, asked, choice)
+    all_blocks, prose = with_prose(body, choice.tags | VALUE_TAGS)
+    blocks = [(_name_of(block, asked, choice), block.text) for block in all_blocks]
     match list(asked):
         case ["program", "input"]:
             texts = _program_and_input(blocks, choice)
@@ -60,52 +85,49 @@ def answered(body: str, asked: Sequence[str], choice: Choice) -> dict[str, list[
         case ["message", "inputs"]:
             return _message_and_inputs(prose, blocks)
         case ["program"]:
-            return {"program": choice.preferred(_of("program", blocks) or _of("", blocks))}
+            programs = _of("program", blocks) or _of("", blocks)
+            return {"program": [programs[at] for at in choice.best(programs)]}
         case [name]:
             texts = _of(name, blocks) or _of("", blocks)
             return {name: [_unlabelled(text, name) for text in texts] or _value(body, prose, name, blocks)}
     raise ValueError(f"no task asks for {asked}")
 
 
+def _name_of(block: Block, asked: Sequence[str], choice: Choice) -> str:
+    """What a block is: program, input, output or message by tag or heading; otherwise its tag."""
+    if block.tag in VALUE_TAGS:
+        return block.tag
+    if list(asked) != ["program"] and len(block.heading) <= _LONGEST_HEADING and not choice.rank(block.text):
+        if (match := _HEADING.fullmatch(block.heading)) is not None:
+            return match[1].lower()
+    return "program" if choice.is_program(block.tag) else block.tag
+
+
 def _of(name: str, blocks: _Named) -> list[str]:
     return [text for named, text in blocks if named == name]
 
 
-def _named_blocks(blocks: Sequence[Block], programs: frozenset[str], asked: Sequence[str], choice: Choice) -> _Named:
-    """(program, input, output, message, another tag or "", text) of each block."""
-    reads_headings = "input" in asked or "output" in asked
-    named = []
-    for tag, text, heading in blocks:
-        name = tag
-        if tag in programs or (choice.any_tag and tag and tag not in VALUE_TAGS | _NO_PROGRAMS):
-            name = "program"
-        elif not tag and reads_headings and len(heading) <= _LONGEST_HEADING:
-            match = _HEADING.match(heading)
-            name = match[1].lower() if match else ""
-        named.append((name, text))
-    return named
-
-
 def _program_and_input(blocks: _Named, choice: Choice) -> dict[str, list[str]]:
     tag = "program" if any(name == "program" for name, _ in blocks) else ""
-    programs = [at for at, (name, text) in enumerate(blocks) if name == tag and choice.defines(text)]
-    programs = programs or [at for at, (name, _) in enumerate(blocks) if name == tag]
+    candidates = [at for at, (name, _) in enumerate(blocks) if name == tag]
+    programs = [candidates[at] for at in choice.best([blocks[at][1] for at in candidates])]
+    knows_programs = bool(tag) or any(choice.rank(blocks[at][1]) for at in programs)
     inputs = [at for at, (name, _) in enumerate(blocks) if name == "input"]
     inputs = [at for at in inputs if blocks[at][1].strip()] or inputs
     if not programs:
         return {"program": [], "input": [blocks[at][1] for at in inputs]}
-    for start, end in reversed(list(zip(programs, [*programs[1:], len(blocks)], strict=True))):
+    input_first = bool(inputs) and inputs[0] < programs[0]
+    bounds = [-1, *programs] if input_first else [*programs, len(blocks)]
+    for program, (start, end) in reversed(list(zip(programs, itertools.pairwise(bounds), strict=True))):
         if own := [at for at in inputs if start < at < end]:
-            return _pair(blocks, start, own[-1])
-    # Without definitions, the first of blocks without tags is the program.
-    start = programs[-1] if tag or inputs or any(choice.defines(text) for _, text in blocks) else programs[0]
-    if inputs:
-        return _pair(blocks, start, inputs[-1])
-    behind = [at for at in range(start + 1, len(blocks)) if blocks[at][0] not in ("output", "message")]
+            return _pair(blocks, program, own[-1])
+    # Of blocks without tags or definitions the first is the program.
+    program = programs[-1] if knows_programs or inputs else programs[0]
+    behind = [at for at in range(program + 1, len(blocks)) if blocks[at][0] not in ("output", "message")]
     untagged = [at for at in behind if blocks[at][0] == ""]
-    before = [at for at in range(start) if blocks[at][0] == ""]
-    chosen = untagged[:1] or (behind if len(behind) == 1 else before[-1:])
-    return _pair(blocks, start, chosen[0]) if chosen else {"program": [blocks[start][1]], "input": []}
+    before = [at for at in range(program) if blocks[at][0] == ""]
+    chosen = inputs[-1:] or untagged[:1] or (behind if len(behind) == 1 else before[-1:])
+    return _pair(blocks, program, chosen[0]) if chosen else {"program": [blocks[program][1]], "input": []}
 
 
 def _pair(blocks: _Named, program: int, value: int) -> dict[str, list[str]]:
@@ -128,38 +150,49 @@ def _value(body: str, prose: str, name: str, blocks: _Named) -> list[str]:
         return [body[len(name) + 1 : -1]]
     if texts := _said(prose, name) or [text for tag, text in blocks if tag not in VALUE_TAGS]:
         return texts
-    return [_without_ticks(body)] if body else []
+    return [_without_marks(body)] if body else []
 
 
 def _said(prose: str, name: str) -> list[str]:
     """What is said outside of blocks to be the input, output or message: <output>, "Output:", "the output is"."""
     opening, closing = f"<{name}>", f"</{name}>"
     if (start := prose.rfind(opening)) >= 0:
-        return [prose[start + len(opening) :].partition(closing)[0]]
-    said = list(re.finditer(_SAID.format(name=name), prose, re.IGNORECASE | re.MULTILINE))
-    if said and (value := _said_value(prose[said[-1].end() :], " is" in said[-1][0].lower())):
-        return [value]
+        value = prose[start + len(opening) :].partition(closing)[0].strip()
+        return [value] if value and PLACEHOLDER not in value else []
+    names = name if name == "message" else f"(?:{name}|answer)"
+    for label in reversed(list(re.finditer(_SAID.format(names=names), prose, re.IGNORECASE | re.MULTILINE))):
+        if value := _said_value(prose[label.end() :], not label[0].rstrip(" \t*_").endswith(":")):
+            return [value]
     return []
 
 
-def _unlabelled(text: str, name: str) -> str:
-    """A value's block without the words "Output:" before the value."""
-    label = re.match(_SAID.format(name=name), text.strip(), re.IGNORECASE)
-    return text.strip()[label.end() :] if label else text
-
-
 def _said_value(text: str, in_a_sentence: bool) -> str:
-    """The value behind its words: the rest of the line, or else the lines below; "" if a block follows there."""
-    line = text.partition("\n")[0].strip()
-    value = line or text.strip().partition("\n\n")[0].strip()
-    if value.startswith(("```", "~~~")):
+    """The value behind its words: the rest of the line, or else the lines below up to a blank one.
+
+    "" if a block or another label follows there.
+    """
+    line, _, rest = text.partition("\n")
+    below = rest.strip().partition("\n\n")[0] if not line.strip() else ""
+    goes_on = sum(map(line.count, "([{")) > sum(map(line.count, ")]}"))
+    value = (below or (text.partition("\n\n")[0] if goes_on else line)).strip()
+    if PLACEHOLDER in value or value.endswith(":") or _HEADING.fullmatch(value):
         return ""
-    if in_a_sentence:
-        value = value.removesuffix(".")
-    return _without_ticks(value)
+    if value.startswith("`") and (inner := value[1:].partition("`"))[1]:
+        return inner[0]
+    value = value.removesuffix(".") if in_a_sentence else value
+    return _without_marks(value.removesuffix("**") if value.count("**") % 2 else value)
 
 
-def _without_ticks(text: str) -> str:
-    """A text without the backticks of inline code around all of it."""
-    inner = text[1:-1]
-    return inner if len(text) > 2 and text[0] == text[-1] == "`" and "`" not in inner else text
+def _unlabelled(text: str, name: str) -> str:
+    """A value's block without words such as "Output:" before the value; `output: 1` may be a keyword argument."""
+    label = re.match(_SAID.format(names=name), text.strip(), re.IGNORECASE)
+    return text.strip()[label.end() :] if label and not label[0].islower() else text
+
+
+def _without_marks(text: str) -> str:
+    """A text without the marks of inline code or bold print around all of it."""
+    for mark in ("**", "`"):
+        inner = text[len(mark) : -len(mark)]
+        if inner and text == f"{mark}{inner}{mark}" and mark not in inner:
+            return inner
+    return text

@@ -60,12 +60,13 @@ def loose_blocks(body: str, tags: frozenset[str]) -> Iterator[Block]:
       with the body.
     - A fence in a triple-quoted string, or behind the mark of a comment, is part of the program.
     - A block around others (```markdown) is left out.
+    - A line "User:" behind a block begins a turn that the model makes up, and ends the reading.
     """
     return _Reader(body.split("\n"), tags).blocks()
 
 
 def with_prose(body: str, tags: frozenset[str]) -> tuple[list[Block], str]:
-    """The blocks of `loose_blocks`, and the lines that no block has a part of."""
+    """The blocks of `loose_blocks`, and the lines that no block has a part of, with a PLACEHOLDER for each block."""
     reader = _Reader(body.split("\n"), tags)
     blocks = list(reader.blocks())
     return blocks, "\n".join(reader.prose)
@@ -73,6 +74,8 @@ def with_prose(body: str, tags: frozenset[str]) -> tuple[list[Block], str]:
 
 # Tags of values and messages, which no program has.
 VALUE_TAGS = frozenset(("input", "output", "message"))
+# What stands for a block in the prose.
+PLACEHOLDER = "```"
 _WRAPPERS = frozenset(("", "markdown", "md"))
 _FENCE_START = re.compile(r"[ \t]*+(`{3,}+|~{3,}+)(.*+)")
 # Tagged blocks within a line: whole ones, and the opening of one at its end.
@@ -85,9 +88,11 @@ _COMMENT = re.compile(r"[ \t]*+(?:\*|#|//|--|;|%|\(\*)")
 _GLUED = re.compile(r"(?<!`)```(?=`{3,}+(?:input|output|message)\b)")
 _ATTRIBUTE = re.compile(r"[\w.-]++=\S*+")
 _NUMBER = re.compile(r"[(#]?\d{1,2}[).:]?")
-_NO_CODE = re.compile(r"\{[^{}]*+\}|\([^()]*+\)|[\w/-]++\.[A-Za-z]{1,5}|code|program|solution", re.IGNORECASE)
+_NO_CODE = re.compile(r"\{[^{}]*+\}|\([A-Z][a-z ]*+\)|[\w/-]++\.[A-Za-z]{1,5}|(?i:code|program|solution)")
 _BRACED = re.compile(r"\{[ \t]*+\.?([^\s,{}]*+)[^{}]*+\}(.*+)")
 _NUMBERED_VALUE = re.compile(r"(input|output)[_-]?\d{1,2}")
+# A person's turn in a conversation: what follows is another task.
+_TURN = re.compile(r"[ \t]*+(?:User|Human)[ \t]*+:")
 
 
 class _Reader:
@@ -99,74 +104,100 @@ class _Reader:
         self._text: list[str] = []
         self.prose: list[str] = []
         self._beside = ""  # what follows the tag of a value's block: its first line, or a remark
-        self._in_quotes = False
-        self._last_quotes = max((at for at, line in enumerate(lines) if '"""' in line), default=-1)
-        # For each line with a fence, whether the next line that begins with one holds nothing else; None: none does.
+        self._quotes = ""  # of the multi-line string that the line before leaves open
+        # For each line with a fence: whether the next line that begins with one holds nothing else (None: none does),
+        # and whether a multi-line string ends before the next block of `tags` begins.
         self._next_is_bare: dict[int, bool | None] = {}
-        following: bool | None = None
-        for at in range(len(lines) - 1, -1, -1):
-            if _has_fence(lines[at]):
-                self._next_is_bare[at] = following
-                start = _FENCE_START.fullmatch(lines[at])
-                following = not start[2].strip() if start else following
+        self._string_ends: dict[int, bool] = {}
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        is_bare, ends = None, False
+        for at in range(len(self._lines) - 1, -1, -1):
+            line = self._lines[at]
+            if _has_fence(line):
+                self._next_is_bare[at], self._string_ends[at] = is_bare, ends
+                if (start := _FENCE_START.fullmatch(line)) is not None:
+                    is_bare = not start[2].strip()
+                    ends = ends and self._opened_tag(start[2]) is None
+            ends = ends or bool(_quotes_of(line))
 
     def blocks(self) -> Iterator[Block]:
-        """Each block, in the order of their ends."""
+        """Each block up to a person's next turn, in the order of their ends."""
+        has_block = False
         for at, line in enumerate(self._lines):
             if self._fence:
-                rest = self._after_end(at, line)
+                rest = self._rest_of(at, line)
                 if rest is None:
                     continue
                 yield from self._closed()
-                line = rest
-            yield from self._outside(at, line)
-        if self._text or self._beside:
+                has_block, line = True, rest
+            elif has_block and _TURN.match(line):
+                return
+            for block in self._outside(at, line):
+                has_block = True
+                yield block
+        if self._fence and (self._text or self._beside):
             yield from self._closed()
 
     def _closed(self) -> Iterator[Block]:
-        """Ends the open block."""
+        """Ends the open block; nothing if it turned out to be around another."""
         if self._fence:
             has_text = any(line.strip() for line in self._text)
             lines = [self._beside, *self._text] if self._beside and not has_text else self._text
-            yield Block(self._tag, "\n".join(lines), self._heading)
-        self._fence, self._heading = "", ""
+            yield self._block(self._tag, "\n".join(lines))
+        self._fence = ""
 
-    def _opened(self, tag: str, fence: str, indent: int, text: str = "") -> None:
-        self._tag, self._fence, self._indent, self._in_quotes = tag, fence, indent, False
+    def _block(self, tag: str, text: str) -> Block:
+        block = Block(tag, text, self._heading)
+        self._heading = ""
+        self.prose.append(PLACEHOLDER)
+        return block
+
+    def _open(self, tag: str, fence: str, indent: int, text: str = "") -> None:
+        self._tag, self._fence, self._indent, self._quotes = tag, fence, indent, ""
         is_remark = tag in VALUE_TAGS and (_ATTRIBUTE.fullmatch(text) or _NUMBER.fullmatch(text))
         self._text, self._beside = ([], text) if is_remark else ([text] if text else [], "")
 
-    def _after_end(self, at: int, line: str) -> str | None:
-        """What follows the end of the open block on a line; None if the line is within it."""
+    def _rest_of(self, at: int, line: str) -> str | None:
+        """What follows the end of the open block on a line, which may open another; None if the block goes on."""
         if self._indent:
             line = line[min(self._indent, len(line) - len(line.lstrip(" \t"))) :]
-        stripped, fence, mark = line.rstrip(" \t"), self._fence, self._fence[0]
-        if _has_fence(line) and not (self._in_quotes and at < self._last_quotes):
+        in_string = self._quotes and self._string_ends.get(at, False)
+        if _has_fence(line) and not in_string:
             start = _FENCE_START.fullmatch(line)
-            rest = start[2].strip() if start else ""
-            tag = _tag_of(rest.split(maxsplit=1)[0]) if rest else ""
-            if tag in self._tags and self._tag in _WRAPPERS and not any(text.strip() for text in self._text):
-                self._fence = ""  # it was around this one
+            tag = self._opened_tag(start[2]) if start else None
+            if tag is not None and self._tag in _WRAPPERS and not any(text.strip() for text in self._text):
+                self._fence = ""
                 return line
-            if line.startswith(fence):
-                rest = line.lstrip(mark)
-                if not rest.strip():
-                    return ""
-                if tag in self._tags and (tag in VALUE_TAGS or not self._next_is_bare[at]):
-                    return fence + rest
-                if rest[0] in " \t.,:;!?)*":
-                    return rest
-            elif (glued := _GLUED.search(line)) is not None and self._tags >= VALUE_TAGS:
-                self._text.append(line[: glued.start()])
-                return line[glued.end() :]
-            elif stripped.endswith(fence) and (text := stripped.rstrip(mark)).count(mark) % 2 == 0:
-                if not (text.strip() and _COMMENT.match(text) and self._next_is_bare[at]):
-                    self._text += [text] if text.strip() else []
-                    return ""
-        if '"""' in line:
-            self._in_quotes ^= line.count('"""') % 2 == 1
+            rest = self._behind_fence(at, line, tag) if line.startswith(self._fence) else self._behind_text(at, line)
+            if rest is not None:
+                return rest
+        quotes = _quotes_of(line)
+        self._quotes = "" if self._quotes and self._quotes in line else self._quotes or quotes
         self._text.append(line)
         return None
+
+    def _behind_fence(self, at: int, line: str, tag: str | None) -> str | None:
+        """As `_rest_of`, of a line that begins with the block's fence; `tag`: of the block that it opens."""
+        rest = line.lstrip(self._fence[0])
+        if tag is not None and (tag in VALUE_TAGS or not self._next_is_bare[at]):
+            return self._fence + rest
+        return rest if not rest or rest[0] in " \t.,:;!?)*" else None
+
+    def _behind_text(self, at: int, line: str) -> str | None:
+        """As `_rest_of`, of a line with a fence behind other text, which is the block's last."""
+        if self._fence == "```" and self._tags >= VALUE_TAGS and (glued := _GLUED.search(line)) is not None:
+            self._text.append(line[: glued.start()])
+            return line[glued.end() :]
+        stripped, mark = line.rstrip(" \t"), self._fence[0]
+        text = stripped.rstrip(mark)
+        if not stripped.endswith(self._fence) or text.count(mark) % 2:
+            return None
+        if text.strip() and self._tag not in VALUE_TAGS and _COMMENT.match(text) and self._next_is_bare[at]:
+            return None
+        self._text += [text] if text.strip() else []
+        return ""
 
     def _outside(self, at: int, line: str) -> Iterator[Block]:
         """A line outside of blocks, or what follows a block: whole blocks in it; it may open one."""
@@ -176,35 +207,44 @@ class _Reader:
         named = _ONLY_A_NAME.fullmatch(line)
         if named is not None and (tag := _tag_of(named[2])) in self._tags:
             if not named[4].strip() and self._next_is_bare[at] is not False:
-                self._opened(tag, named[1], 0)
+                self._open(tag, named[1], 0)
             else:
                 self._heading = line
             return
         within = [(tag, text) for _, word, text in _WITHIN.findall(line) if (tag := _tag_of(word)) in self._tags]
-        yield from (Block(tag, text.strip(), self._heading) for tag, text in within)
+        yield from (self._block(tag, text.strip()) for tag, text in within)
         start = None if within else _FENCE_START.fullmatch(line)
-        if start is None:
-            last = _AT_END.search(line)
-            if last is not None and (tag := _tag_of(last[2])) in self._tags:
-                before = line[: last.start()]
-                self._heading = before if before.strip() else self._heading
-                self._opened(tag, last[1], len(before) if _LIST_MARK.fullmatch(before) else 0)
-            elif not within:
-                self._note(line)
+        if start is not None:
+            yield from self._at_start(start)
             return
+        last = _AT_END.search(line)
+        if last is not None and (tag := _tag_of(last[2])) in self._tags:
+            before = line[: last.start()]
+            self._heading = before if before.strip() else self._heading
+            self._open(tag, last[1], len(before) if _LIST_MARK.fullmatch(before) else 0)
+        elif not within:
+            self._note(line)
+
+    def _at_start(self, start: re.Match[str]) -> Iterator[Block]:
+        """A line that begins with a fence: it opens a block, and may close it."""
         fence, rest = start[1], start[2]
         closes = rest.rstrip(" \t").endswith(fence)
         tag, text = self._tag_and_text(rest.rstrip(f"{fence[0]} \t") if closes else rest, closes)
         if closes:
-            yield Block(tag, text, self._heading)
-            self._heading = ""
+            yield self._block(tag, text)
         else:
-            self._opened(tag, fence, start.start(1), text)
+            self._open(tag, fence, start.start(1), text)
 
     def _note(self, line: str) -> None:
         """A line of prose; what is not blank heads the next block."""
         self._heading = line if line and not line.isspace() else self._heading
         self.prose.append(line)
+
+    def _opened_tag(self, rest: str) -> str | None:
+        """The tag of `tags` behind an opening fence; None without one."""
+        words = rest.split(maxsplit=1)
+        tag = _tag_of(words[0]) if words else ""
+        return tag if tag in self._tags else None
 
     def _tag_and_text(self, rest: str, closes: bool) -> tuple[str, str]:
         """What follows the backticks of an opening fence: its tag, and the text on the same line."""
@@ -220,6 +260,16 @@ class _Reader:
 
 def _has_fence(line: str) -> bool:
     return "```" in line or "~~~" in line
+
+
+def _quotes_of(line: str) -> str:
+    """The quotes of a multi-line string of Python or Julia that a line opens or closes, at one of its ends; or ""."""
+    for quotes in ('"""', "'''"):
+        if quotes in line and line.count(quotes) % 2:
+            text = line.strip()
+            if text.lstrip("rRfFbBuU").startswith(quotes) or text.endswith(quotes):
+                return quotes
+    return ""
 
 
 def _tag_of(word: str) -> str:

@@ -29,7 +29,7 @@ import dataclasses
 import itertools
 import re
 
-from azr_jax.selfplay.choosing import Choice, answered
+from azr_jax.selfplay.choosing import ANY_TAG, Choice, answered
 from azr_jax.selfplay.fences import VALUE_TAGS, loose_blocks, strict_blocks
 from azr_jax.types import Answer, Invalid, Role, TaskType
 
@@ -54,13 +54,9 @@ REASONS: dict[str, str] = {
 _SHOWN_TAGS = 10
 _ANSWER_START = re.compile(r"</think>\s*+<answer>")
 
-# A turn of a conversation that begins behind a complete answer.
-_NEXT_TURN = re.compile(
-    r"\n[ \t]*+(?:(?:User|Human|Question|Assistant)[ \t]*+:|#++[ \t]*+Task\b)|<\|im_(?:start|end)\|>|<\|endoftext\|>"
-)
-
-# In place of the tags of a program: any but those of the other blocks.
-ANY_TAG = ("*",)
+# What begins the model's own turn: behind its response it is the next one, which it makes up.
+_OWN_TURN = re.compile(r"\n[ \t]*+Assistant[ \t]*+:[ \t]*+<think>|<\|im_(?:start|end)\|>|<\|endoftext\|>")
+_OTHER_TURN = re.compile(r"\n[ \t]*+(?:(?:User|Human)[ \t]*+:|#++[ \t]*+Task\b)")
 
 # The blocks each task asks for, in the order of the prompts. "program" stands for the language's own tags.
 _BLOCKS: dict[tuple[Role, TaskType], tuple[str, ...]] = {
@@ -135,7 +131,8 @@ def _parsed(role: Role, task_type: TaskType, text: str, form: Form, ask_format: 
     if isinstance(body, Invalid):
         return body
     asked = _BLOCKS[role, task_type]
-    blocks = _strict_texts(body, form) if strict else _loose_texts(body, asked, form)
+    choice = Choice(form.fence_tags, form.definition)
+    blocks = _strict_texts(body, form) if strict else answered(body, asked, choice)
     if isinstance(blocks, Invalid):
         return blocks
     fields: dict[str, str | tuple[str, ...]] = {}
@@ -185,16 +182,21 @@ def _loose_body(text: str, ask_format: bool) -> str | Invalid:
 
 
 def _unpadded(text: str) -> str:
-    """The text without blank lines and spaces around it, but with the indentation of its first line."""
+    """The text without blank lines before it and white space behind it; its first line keeps its indentation."""
     return text.rstrip().lstrip("\n")
 
 
 def _first_turn(text: str) -> str:
-    """The text up to a next turn that begins behind a complete answer, or, without one, behind a fence."""
-    start = _ANSWER_START.search(text)
-    end = text.find("</answer>", start.end()) if start else text.find("```")
-    turn = _NEXT_TURN.search(text, end) if end >= 0 else None
-    return text[: turn.start()] if turn else text
+    """The text up to the next turns of a conversation that the model makes up."""
+    own = _OWN_TURN.search(text)
+    if own is None:
+        return text
+    before = text[: own.start()]
+    answer = _ANSWER_START.search(before)
+    end = before.find("</answer>", answer.end()) if answer else -1
+    # The turn of whoever asks comes first: behind a complete answer, or else the last that could be one.
+    others = list(_OTHER_TURN.finditer(before, max(end, 0)))
+    return before[: others[0 if end >= 0 else -1].start()] if others else before
 
 
 def _answer_start(text: str) -> int | Invalid:
@@ -217,11 +219,6 @@ def _strict_texts(body: str, form: Form) -> dict[str, list[str]] | Invalid:
         elif tag in programs or form.fence_tags == ANY_TAG:
             blocks["program"].append(text)
     return blocks
-
-
-def _loose_texts(body: str, asked: tuple[str, ...], form: Form) -> dict[str, list[str]]:
-    choice = Choice(form.fence_tags, form.fence_tags == ANY_TAG, form.definition)
-    return answered(body, asked, choice)
 
 
 def _tags_of(body: str, form: Form) -> str:

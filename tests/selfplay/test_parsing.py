@@ -1,6 +1,8 @@
+import json
 import time
 
 import pytest
+from conftest import REPOSITORY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -278,6 +280,12 @@ RIGHT_OUTPUTS = {
     "two blocks": respond(fenced("output", "0"), fenced("output", "'(1 2)")),
     "text after the answer": respond(fenced("output", "'(1 2)")) + " Done.",
 }
+# The first turn lacks the format; the next, which the model makes up, has it.
+UNFORMATTED_TURNS = (
+    "so</think> So: <answer>{0}</answer>\nUser: next\nAssistant: <think> x</think> <answer>{1}</answer>",
+    "so</think><answer>{0}\n\nUser: next\nAssistant: <think> x</think> <answer>{1}</answer>",
+    "{0}\n# Task: next\nAssistant: <think>x</think> <answer>{1}</answer>",
+)
 UNFORMATTED = {
     "no tags at all": fenced("racket", PROGRAM),
     "no answer tag": "so</think>\n" + fenced("racket", PROGRAM),
@@ -344,6 +352,18 @@ def test_a_turn_that_the_model_makes_up_is_not_its_answer(turn):
     assert read(draft, task_type=TaskType.DEDUCTION, format="azr") == Answer(output="'(1 2)")
 
 
+@pytest.mark.parametrize("form", UNFORMATTED_TURNS)
+def test_the_format_of_a_made_up_turn_earns_nothing(form):
+    reading = loosely(form.format(OUTPUT, fenced("output", "9")), task_type=TaskType.DEDUCTION)
+    assert not reading.formatted and reading.answer == Answer(output="'(1 2)")
+
+
+@pytest.mark.parametrize("before", ["", "so</think>\n", "Look at ```f```.\n\n## Task analysis\n\n</think>\nSo:\n"])
+def test_a_task_in_a_comment_or_a_heading_is_no_turn(before):
+    program = f"# Task: add one\n{PROGRAM}"
+    assert loosely(before + fenced("racket", program)).answer == Answer(program=program)
+
+
 DEFINITION = any_definition(LANGUAGES["racket"])
 BLOCK, INPUT = fenced("racket", PROGRAM), fenced("input", "41")
 # What a proposer writes around its program and its input 41.
@@ -373,6 +393,11 @@ PROPOSALS = {
     "in a fence around it": f"````markdown\n{BLOCK}````\n{INPUT}",
     "in a plain fence around it": f"```\n{BLOCK}```\n{INPUT}",
     "an empty block at the end": BLOCK + INPUT + "```input\n```\n",
+    "inputs before their programs": fenced("input", "0") + fenced("racket", "(define (f z) z)") + INPUT + BLOCK,
+    "a heading that is a sentence": "The input will be a number.\n" + fenced("", PROGRAM) + INPUT,
+    "a heading of both": "Input and program:\n" + fenced("", PROGRAM) + fenced("", "41"),
+    "an input under a heading": BLOCK + "Input:\n" + fenced("plaintext", "41") + "Output:\n" + fenced("text", "42"),
+    "a helper behind": BLOCK + fenced("racket", "(define (g x) x)") + INPUT,
 }
 
 
@@ -398,12 +423,55 @@ VALUES = {
     "under a heading, beside an input": "Input:\n" + fenced("", "3") + "Output:\n" + fenced("", "'(1 2)"),
     "a name before the block": "```output``` block:\n" + fenced("output", "'(1 2)"),
     "an empty block behind": fenced("output", "'(1 2)") + "```output\n```\n",
+    "a heading of another value": "The input is 3, so the function returns:\n" + fenced("", "'(1 2)"),
+    "a label, another tag, an explanation": "**Output:**\n" + fenced("json", "'(1 2)") + "\nExplanation: it adds.\n",
+    "a sentence, another tag": "The output is a list:\n" + fenced("racket", "'(1 2)") + "This is because x.\n",
+    "in bold": "The final answer is **'(1 2)**",
+    "with its input": "Output for the input is '(1 2)",
+    "as code in a sentence that goes on": "The output will be `'(1 2)` because x.",
+    "on two lines": "Output: '(1\n 2)",
+    "in tags around a block": "<output>\n" + fenced("racket", "'(1 2)") + "</output>",
 }
 
 
 @pytest.mark.parametrize("form", VALUES)
 def test_azr_takes_a_value_however_it_is_said(form):
-    assert read(respond(VALUES[form]), task_type=TaskType.DEDUCTION, format="azr") == Answer(output="'(1 2)")
+    answer = read(respond(VALUES[form]), task_type=TaskType.DEDUCTION, format="azr")
+    assert isinstance(answer, Answer) and " ".join(answer.output.split()) == "'(1 2)"
+
+
+@pytest.mark.parametrize(
+    "text", ["input: 3", "input: [3], n: 2", "n=10", "1", "(1, 2)", '"<output>"', "'User: x'", "#t"]
+)
+def test_a_value_in_its_block_is_left_as_it_is(text):
+    assert read(respond(fenced("input", text)), task_type=TaskType.ABDUCTION, format="azr") == Answer(input=text)
+    assert read(respond(f"```input {text}\n```\n"), task_type=TaskType.ABDUCTION, format="azr") == Answer(input=text)
+    assert read(
+        respond(f"```input\n{text}```\nSo:\n```\n(f 1)\n```\n"), task_type=TaskType.ABDUCTION, format="azr"
+    ) == (Answer(input=text))
+
+
+def written_texts():
+    """(language, program, inputs) that the project's own files hold."""
+    for line in (REPOSITORY / "tests/executors/argument_lists.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        yield record["language"], record["program"], record["inputs"]
+    for file in sorted((REPOSITORY / "azr_jax/embedded").glob("heldout_*.jsonl")):
+        for record in map(json.loads, file.read_text().splitlines()):
+            yield record["language"], record["program"], record.get("inputs") or [record["input"]]
+
+
+def test_what_keeps_the_format_reads_as_it_was_written():
+    for language, program, inputs in written_texts():
+        tag = LANGUAGES[language].fence
+        program, value = program.rstrip().lstrip("\n"), inputs[0].strip()
+        text = respond("So:\n", fenced(tag, program), "Input:\n", fenced("input", value), "That is all.\n")
+        for definition in ("", any_definition(LANGUAGES[language])):
+            for tags in ((tag,), ANY_TAG):
+                how = Form("azr", tags, 3, 8192, definition)
+                assert parse(Role.PROPOSE, TaskType.DEDUCTION, text, how) == Answer(program=program, input=value)
+                assert parse(Role.SOLVE, TaskType.INDUCTION, text, how) == Answer(program=program)
+                assert parse(Role.SOLVE, TaskType.ABDUCTION, text, how) == Answer(input=value)
 
 
 MESSAGE, INPUTS = fenced("message", "Adds one."), "".join(fenced("input", str(n)) for n in range(3))
@@ -436,6 +504,8 @@ def test_azr_takes_a_message_and_inputs_however_they_are_tagged(form):
         ("javascript", "/**\n * ```js\n * f(1)\n * ```\n */\nfunction f(x) { return x; }"),
         ("r", "#' ```\n#' f(1)\n#' ```\nf <- function(x) x"),
         ("javascript", "function f(x) { return x.split('```').length; }"),
+        ("python", "def f(x):\n    '''\n    ```\n    f(1)\n    ```\n    '''\n    return x"),
+        ("python", 'def f(x):\n    return x.count(\'"""\')'),
     ],
 )
 def test_fences_in_a_program_s_comments_and_docstrings_are_part_of_it(language, program):

@@ -50,7 +50,6 @@ _DEFINITION = (
     r"|^[ \t]*{name}(?:[ \t]*(?:<-|=)[ \t]*(?:function|lambda)\b|\(.*\)(?:::\S+)?[ \t]*=[^=])"
     r"|^[ \t]*{name}[ \t]*=[ \t]*(?:\([^()\n]*\)|\w+)[ \t]*[-=]>"
 )
-_FENCED = re.compile(r"^(`{3,})[ \t]*([^\s`]*)[^\n`]*\n(.*?)\n?^\1`*[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
 def check_mode(problems: Sequence[AnyProblem], mode: str) -> None:
@@ -119,10 +118,9 @@ def completion_of(
 ) -> Completion | Invalid:
     """The completion in a response, or why there is none.
 
-    A chat answer is read as in training (`selfplay.format="azr"`). Of one that is not in that format the last closed
-    block in the language counts, behind the reasoning if that ends, and before others one that defines the function. A
-    Racket answer without a #lang line gets the prompt's. As in EvalPlus (its providers' codegen), four spaces replace a
-    tab, which Python refuses beside spaces. `_instructed` reads `instruct`.
+    A chat answer is read as in training (`selfplay.format="azr"`), without asking for the format. A Racket answer
+    without a #lang line gets the prompt's. As in EvalPlus (its providers' codegen), four spaces replace a tab, which
+    Python refuses beside spaces. `_instructed` reads `instruct`.
     """
     if isinstance(problem, EvalPlusProblem):
         text = text.replace("\t", "    ")
@@ -135,17 +133,10 @@ def completion_of(
     definition = _definition_of(problem, benchmark_language)
     closed = f"{text}{_ANSWER_END}" if text.rfind("<answer>") > text.rfind(_ANSWER_END) else text
     how = parsing.Form("azr", tags, 0, _MOST_PROGRAM_CHARS, definition.pattern if definition else "")
-    answer = parsing.parse(Role.SOLVE, TaskType.INDUCTION, closed, how)
-    if isinstance(answer, Invalid):
-        lines = closed.replace("\r\n", "\n").replace("\r", "\n").rpartition("</think>")[2]
-        lines = lines.replace("<answer>", "<answer>\n").replace(_ANSWER_END, f"\n{_ANSWER_END}")
-        programs = [match[3] for match in _FENCED.finditer(lines) if match[2].lower() in tags]
-        if not programs:
-            return answer
-        program = ([text for text in programs if definition and definition.search(text)] or programs)[-1]
-    else:
-        program = answer.program
-    return Completion(problem.name, benchmark_language.loadable(program), whole=True)
+    reading = parsing.read(Role.SOLVE, TaskType.INDUCTION, closed, how)
+    if isinstance(reading.answer, Invalid):
+        return reading.checked if isinstance(reading.checked, Invalid) else reading.answer
+    return Completion(problem.name, benchmark_language.loadable(reading.answer.program), whole=True)
 
 
 def _instructed(problem: AnyProblem, benchmark_language: BenchmarkLanguage, text: str) -> Completion | Invalid:
