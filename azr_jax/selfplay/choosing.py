@@ -68,7 +68,8 @@ class Choice:
     def best(self, texts: Sequence[str]) -> list[int]:
         """The places of the texts that define f, or else another function, or else all."""
         ranks = [self.rank(text) for text in texts]
-        return [at for at, rank in enumerate(ranks) if rank == max(ranks)]
+        highest = max(ranks, default=0)
+        return [at for at, rank in enumerate(ranks) if rank == highest]
 
 
 _Named = list[tuple[str, str]]
