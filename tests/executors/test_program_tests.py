@@ -55,13 +55,13 @@ def test_a_test_may_print_what_it_must_beside_the_usual_limit(python):
 
 
 def test_a_job_has_limits_of_its_own_and_one_of_all_tests(python):
-    sleep = "import time\ntime.sleep(0.4)\nprint(1)"
+    sleep = "import time\ntime.sleep(1.2)\nprint(1)"
     hasty = Limits(wall_s=0.2, cpu_s=0.2, memory_mib=512)
     assert run(python, sleep, stdin=("",), expected=("1",), limits=hasty).status is Status.TIMEOUT
     assert run(python, sleep, stdin=("",), expected=("1",)).correct
-    late = run(python, sleep, stdin=("",) * 4, expected=("1",) * 4, total_s=0.5, all_tests=True)
+    late = run(python, sleep, stdin=("",) * 4, expected=("1",) * 4, total_s=2.3, all_tests=True)
     assert (late.status, late.correct, late.passed) == (Status.TIMEOUT, False, (True, False))
-    assert late.message.startswith("2 of 4 tests take ") and late.message.endswith(" and 0.5 s are allowed")
+    assert late.message.startswith("2 of 4 tests take ") and late.message.endswith(" and 2.3 s are allowed")
     assert run(python, "print(1)", stdin=("",) * 4, expected=("1",) * 4, total_s=9.0).correct
 
 
