@@ -34,6 +34,8 @@ _LANGUAGES = frozenset(
 _WORDS = r"(?:(?:the|an?|so|thus|hence|final|correct|expected|predicted|example|sample|test)\b[ \t,]*+)*+"
 _HEADING = re.compile(rf"[^\w]*+{_WORDS}(input|output|message)s?(?:[ \t]+\d+)?(?:[ \t]+is)?[^\w]*+", re.IGNORECASE)
 _LONGEST_HEADING = 60
+# Of the labels in a text the last few are tried, and as many characters behind each: reading stays linear.
+_TRIED_LABELS, _LONGEST_SAID = 4, 1 << 16
 _SAID = (
     rf"^[ \t*#_>-]*+{_WORDS}{{names}}\b(?:[ \t]+(?:of|for)[ \t]+[\w ]{{{{1,40}}}}?)??[ \t*_]*+"
     r"(?:(?:is|will be|would be)\b[ \t]*+:?|:)[ \t*_]*+"
@@ -161,8 +163,10 @@ def _said(prose: str, name: str) -> list[str]:
         value = prose[start + len(opening) :].partition(closing)[0].strip()
         return [value] if value and PLACEHOLDER not in value else []
     names = name if name == "message" else f"(?:{name}|answer)"
-    for label in reversed(list(re.finditer(_SAID.format(names=names), prose, re.IGNORECASE | re.MULTILINE))):
-        if value := _said_value(prose[label.end() :], not label[0].rstrip(" \t*_").endswith(":")):
+    labels = list(re.finditer(_SAID.format(names=names), prose, re.IGNORECASE | re.MULTILINE))
+    for label in reversed(labels[-_TRIED_LABELS:]):
+        text = prose[label.end() : label.end() + _LONGEST_SAID]
+        if value := _said_value(text, not label[0].rstrip(" \t*_").endswith(":")):
             return [value]
     return []
 

@@ -202,14 +202,15 @@ def test_nul_surrogates_and_markers_in_the_reasoning_do_not_matter():
     "frame", ["{}", "</think><answer>{}</answer>", "</think><answer>```racket\n{}\n```\n</answer>"]
 )
 @pytest.mark.ci
-def test_half_a_megabyte_of_markers_is_read_in_linear_time(unit, frame):
-    text = frame.format(unit * (500_000 // len(unit)))
+def test_many_markers_are_read_in_linear_time(unit, frame):
+    text = frame.format(unit * (200_000 // len(unit)))
     for format_name in ("strict", "azr"):
         begin_s = time.process_time()
         read(text, format=format_name)
         loosely(text)
         loosely(text, task_type=TaskType.DEDUCTION)
-        assert time.process_time() - begin_s < 4.0  # a quadratic step takes minutes
+        # Half a second or so; a quadratic step takes half a minute.
+        assert time.process_time() - begin_s < 6.0
 
 
 _MARKERS = st.sampled_from(
