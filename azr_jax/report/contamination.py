@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from azr_jax.config import located
 from azr_jax.evaluation.languages.known import known_languages
-from azr_jax.evaluation.languages.record import BenchmarkLanguage
 from azr_jax.evaluation.problems import files, records
 from azr_jax.evaluation.problems.records import AnyProblem
 from azr_jax.report import overlaps
@@ -80,16 +79,17 @@ def _check(run: RunData, directory: Path) -> tuple[int, list[str], str, Findings
     step, buffers = saved
     directory_of_languages = run.config.get("language_directory") or ""
     known = known_languages(directory_of_languages)
-    read = _Benchmarks(directory)
+    read = _Benchmarks()
     items: list[Item] = []
     absent = []
     for language, buffer in buffers.items():
         if language not in known:
             absent.append(f"no benchmark is in {language}")
             continue
-        if read.add(known[language]):
+        sources = {name: files.find(directory, name, known[language]) for name in files.ALL_BENCHMARKS}
+        if read.add(filter(None, sources.values()), known[language].suffix):
             items += _items(buffer)
-        if not any(files.find(directory, name, known[language]) for name in _OWN):
+        if not any(sources[name] for name in _OWN):
             absent.append(files.missing(_OWN[0], known[language]))
     benchmarks = [(file.name, problems) for file, problems in read.loaded.items()]
     absent += read.failures.values()
@@ -108,26 +108,26 @@ def _check(run: RunData, directory: Path) -> tuple[int, list[str], str, Findings
 
 
 class _Benchmarks:
-    """The benchmark files of a directory that were read, and why others could not be.
+    """The benchmark files that were read, and why others could not be.
 
     Problems of standard input are those of every language: their file is read once.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self) -> None:
         self.loaded: dict[Path, Sequence[AnyProblem]] = {}
         self.failures: dict[Path, str] = {}
 
-    def add(self, language: BenchmarkLanguage) -> bool:
-        """Reads the language's benchmarks; whether there is one that can be read."""
-        sources = [files.find(self._directory, name, language) for name in files.ALL_BENCHMARKS]
-        for source in filter(None, sources):
+    def add(self, sources: Iterable[Path], suffix: str) -> bool:
+        """Reads a language's files; whether one of them can be read."""
+        can_read = False
+        for source in sources:
             if source not in self.loaded and source not in self.failures:
                 try:
-                    self.loaded[source] = files.load(source, language.suffix)
+                    self.loaded[source] = files.load(source, suffix)
                 except (OSError, ValueError) as error:
                     self.failures[source] = str(error)
-        return any(source in self.loaded for source in sources)
+            can_read |= source in self.loaded
+        return can_read
 
 
 def _items(buffer: dict[str, Any]) -> Iterator[Item]:

@@ -20,7 +20,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from azr_jax.selfplay.entry import ENTRY
+from azr_jax.selfplay.entry import ENTRY, defined_names
 from azr_jax.selfplay.fences import PLACEHOLDER, VALUE_TAGS, Block, with_prose
 
 # In place of the tags of a program: any but those of the other blocks.
@@ -62,16 +62,14 @@ class Choice:
 
     def rank(self, text: str) -> int:
         """2: the text defines f; 1: another function; 0: none, as far as that is known."""
-        matches = list(re.finditer(self.definition, text, re.MULTILINE)) if self.definition else []
-        # A definition without the name in a group is that of the function asked for.
-        is_entry = any(ENTRY in match.groups() or not match.groups() for match in matches)
-        return 2 if is_entry else 1 if matches else 0
+        names = defined_names(self.definition, text)
+        return 2 if ENTRY in names else 1 if names else 0
 
-    def best(self, texts: Sequence[str]) -> list[int]:
-        """The places of the texts that define f, or else another function, or else all."""
+    def best(self, texts: Sequence[str]) -> tuple[int, list[int]]:
+        """The highest rank of the texts, and the places of those that have it."""
         ranks = [self.rank(text) for text in texts]
         highest = max(ranks, default=0)
-        return [at for at, rank in enumerate(ranks) if rank == highest]
+        return highest, [at for at, rank in enumerate(ranks) if rank == highest]
 
 
 _Named = list[tuple[str, str]]
@@ -89,7 +87,7 @@ def answered(body: str, asked: Sequence[str], choice: Choice) -> dict[str, list[
             return _message_and_inputs(prose, blocks)
         case ["program"]:
             programs = _of("program", blocks) or _of("", blocks)
-            return {"program": [programs[at] for at in choice.best(programs)]}
+            return {"program": [programs[at] for at in choice.best(programs)[1]]}
         case [name]:
             texts = _of(name, blocks) or _of("", blocks)
             return {name: [_unlabelled(text, name) for text in texts] or _value(body, prose, name, blocks)}
@@ -100,9 +98,10 @@ def _name_of(block: Block, asked: Sequence[str], choice: Choice) -> str:
     """What a block is: program, input, output or message by tag or heading; otherwise its tag."""
     if block.tag in VALUE_TAGS:
         return block.tag
-    if list(asked) != ["program"] and len(block.heading) <= _LONGEST_HEADING and not choice.rank(block.text):
-        if (match := _HEADING.fullmatch(block.heading)) is not None:
-            return match[1].lower()
+    if list(asked) != ["program"] and len(block.heading) <= _LONGEST_HEADING:
+        heading = _HEADING.fullmatch(block.heading)
+        if heading is not None and not choice.rank(block.text):
+            return heading[1].lower()
     return "program" if choice.is_program(block.tag) else block.tag
 
 
@@ -113,8 +112,8 @@ def _of(name: str, blocks: _Named) -> list[str]:
 def _program_and_input(blocks: _Named, choice: Choice) -> dict[str, list[str]]:
     tag = "program" if any(name == "program" for name, _ in blocks) else ""
     candidates = [at for at, (name, _) in enumerate(blocks) if name == tag]
-    programs = [candidates[at] for at in choice.best([blocks[at][1] for at in candidates])]
-    knows_programs = bool(tag) or any(choice.rank(blocks[at][1]) for at in programs)
+    rank, places = choice.best([blocks[at][1] for at in candidates])
+    programs = [candidates[at] for at in places]
     inputs = [at for at, (name, _) in enumerate(blocks) if name == "input"]
     inputs = [at for at in inputs if blocks[at][1].strip()] or inputs
     if not programs:
@@ -125,7 +124,7 @@ def _program_and_input(blocks: _Named, choice: Choice) -> dict[str, list[str]]:
         if own := [at for at in inputs if start < at < end]:
             return _pair(blocks, program, own[-1])
     # Of blocks without tags or definitions the first is the program.
-    program = programs[-1] if knows_programs or inputs else programs[0]
+    program = programs[-1] if tag or rank or inputs else programs[0]
     behind = [at for at in range(program + 1, len(blocks)) if blocks[at][0] not in ("output", "message")]
     untagged = [at for at in behind if blocks[at][0] == ""]
     before = [at for at in range(program) if blocks[at][0] == ""]

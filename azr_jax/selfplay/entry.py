@@ -24,9 +24,16 @@ def any_definition(language: Language) -> str:
 
 def definitions(language: Language, program: str) -> list[str]:
     """The names of the functions that a program defines at its top level, one for each definition."""
-    if not (pattern := any_definition(language)):
-        return []
-    return [next(filter(None, match.groups())) for match in re.finditer(pattern, program, re.MULTILINE)]
+    return defined_names(any_definition(language), program)
+
+
+def defined_names(pattern: str, program: str) -> list[str]:
+    """The names that a regular expression of definitions finds, one for each; none if it is empty.
+
+    A definition whose name is in no group of it is one of f: the pattern is of that function alone.
+    """
+    matches = re.finditer(pattern, program, re.MULTILINE) if pattern else ()
+    return [next(filter(None, match.groups()), ENTRY) for match in matches]
 
 
 def with_entry_named_f(language: Language, program: str) -> str:

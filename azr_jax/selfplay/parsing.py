@@ -240,7 +240,7 @@ def _last(texts: list[str], name: str) -> str | Invalid:
         return Invalid(f"missing_{name}")
     texts = [text for text in texts if text.strip()] or texts
     # A program's first line may be indented; everything else is an expression or prose.
-    return texts[-1].rstrip().lstrip("\n") if name == "program" else texts[-1].strip()
+    return _unpadded(texts[-1]) if name == "program" else texts[-1].strip()
 
 
 def _inputs(texts: list[str], count: int) -> tuple[str, ...] | Invalid:

@@ -116,7 +116,7 @@ def read(cell: Cell, config: Config) -> Result:
         seconds=float(run.summary["seconds"]),
         acc_curve=_acc_curve(run),
         late={
-            name: _mean([_late_mean(_late_series(run, key.format(cell.language)), steps) for key in keys])
+            name: known_mean([_late_mean(_late_series(run, key.format(cell.language)), steps) for key in keys])
             for name, keys in LATE_KEYS.items()
         },
         settings=made_by(config),
@@ -214,10 +214,10 @@ def _late_series(run: runs.RunData, key: str) -> list[tuple[int, float]]:
 
 
 def _late_mean(series: Sequence[tuple[int, float]], steps: float) -> float:
-    return _mean([value for step, value in series if step > 2 * steps / 3])
+    return known_mean([value for step, value in series if step > 2 * steps / 3])
 
 
-def _mean(values: Sequence[float]) -> float:
+def known_mean(values: Sequence[float]) -> float:
     """The mean of the values that are known; nan without one."""
     known = [value for value in values if not math.isnan(value)]
     return float(np.mean(known)) if known else math.nan

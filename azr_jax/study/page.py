@@ -21,6 +21,7 @@ from azr_jax.study.outcome import (
     estimate,
     gain,
     holm,
+    known_mean,
     paired,
     ranking,
     visible,
@@ -188,8 +189,7 @@ def _late(arm: str, cell: Sequence[Result]) -> tuple[str, ...]:
     """Shares in per cent, sizes as numbers."""
     cells = []
     for name in LATE_KEYS:
-        values = [value for result in cell if not math.isnan(value := result.late.get(name, math.nan))]
-        mean = float(np.mean(values)) if values else math.nan
+        mean = known_mean([result.late.get(name, math.nan) for result in cell])
         share = name not in ("tokens", "depth")
         cells.append("-" if math.isnan(mean) else f"{100 * mean:.0f}%" if share else f"{mean:.1f}")
     return arm, *cells
