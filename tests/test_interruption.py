@@ -177,13 +177,13 @@ def test_lines_that_were_judged_before_stay(files):
     if LANGUAGES["javascript"].find() is None:
         pytest.skip("javascript is not installed")
     started = Started(COMMANDS["eval check"], **files)
-    out = files["folder"] / "out.jsonl"
-    end = time.monotonic() + 120
-    while not (out.exists() and out.read_text().count("\n")) and time.monotonic() < end:
+    begun = files["folder"] / "out.jsonl.begun"
+    end = time.monotonic() + 60
+    while not (begun.exists() and begun.read_text().count("\n") == 2) and time.monotonic() < end:
         time.sleep(0.05)
     assert started.interrupt() in (130, -signal.SIGINT)
-    assert started.lines[-1] == "interrupted; the judged lines are in --out"
-    assert [json.loads(line)["status"] for line in out.read_text().splitlines()] == ["OK"]
+    assert started.lines[-1] == f"interrupted; {begun} has 1 lines; the same command continues"
+    assert [json.loads(line)["line"]["status"] for line in begun.read_text().splitlines()[1:]] == ["OK"]
 
 
 @pytest.mark.ci

@@ -142,6 +142,13 @@ def test_an_interrupted_command_is_not_taken_for_another(judge, command, out, be
     assert captured.out == "sound: 3 of 5 pass\n" and "has 2 of 5 already" in captured.err
 
 
+def test_interrupted_after_its_end_it_says_that_all_lines_are_there(judge, command, out, begun, capsys, monkeypatch):
+    monkeypatch.setattr(check, "_summary", lambda *_: interruption())
+    assert main([*command, f"--out={out}"]) == 130
+    assert capsys.readouterr().err == "interrupted; all lines are in --out\n"
+    assert len(out.read_text().splitlines()) == 5 and not begun.exists()
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

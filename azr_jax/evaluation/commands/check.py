@@ -126,7 +126,7 @@ def main(arguments: argparse.Namespace) -> int:
                 lines.add(number, judged[number])
             in_order = [judged[number] for number in range(len(items))]
             lines.finish(in_order)
-    output.write(_summary(in_order, policies))
+            output.write(_summary(in_order, policies))
     return 1 if any("infrastructure" in line for line in in_order) else 0
 
 

@@ -55,6 +55,7 @@ class Journal:
         self._file = file
         self.kept: Mapping[int, _Line] = {}
         self.added = 0
+        self.finished = False
         content = file.readall()
         *whole, _ = content.split(b"\n")  # what follows the last line end was cut off
         header = json.dumps({"command": command}).encode()
@@ -81,6 +82,7 @@ class Journal:
     def finish(self, lines: Sequence[_Line]) -> None:
         """Writes all lines to --out. The journal stays only if the executors failed on a line."""
         atomic.write(self._target, "".join(json.dumps(line) + "\n" for line in lines))
+        self.finished = True
         if not any("infrastructure" in line for line in lines):
             self.path.unlink(missing_ok=True)
 
@@ -128,6 +130,8 @@ def open_lines(
         try:
             yield journal
         except KeyboardInterrupt:
+            if journal.finished:
+                raise KeyboardInterrupt("all lines are in --out") from None
             judged = len(journal.kept) + journal.added
             raise KeyboardInterrupt(f"{journal.path} has {judged} lines; the same command continues") from None
 
