@@ -104,6 +104,20 @@ def test_a_benchmark_in_several_files_is_read_whole(tmp_path):
         files.locate("multi-lcb", known_language("lua"), str(tmp_path / "mceval"))
 
 
+def test_problems_that_call_a_function_are_left_out_of_livecodebench(tmp_path, caplog):
+    record = {"question_content": "Add.", "public_test_cases": "[]"}
+    functional = packed_tests('[{"input": "1", "output": "2", "testtype": "functional"}]')
+    lines = [record | {"question_id": f"f{number}", "private_test_cases": functional} for number in range(2)]
+    file = tmp_path / "multi-lcb.jsonl"
+    lines.insert(1, record | {"question_id": "s", "private_test_cases": SUM_TESTS})
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [problem.name for problem in files.load(file, "lua")] == ["s"]
+    assert "2 of 3 problems are left out, whose tests call a Python function (f0 is the first)" in caplog.text
+    file.write_text(json.dumps(lines[0]) + "\n")
+    with pytest.raises(ValueError, match=r"multi-lcb.jsonl: no problem in it that reads standard input"):
+        files.load(file, "lua")
+
+
 @needs("py")
 def test_numbers_and_time_count_as_each_benchmark_says():
     tests = json.dumps([{"input": "", "output": "2.0\n"}] * 2)

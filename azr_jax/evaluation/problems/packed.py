@@ -18,6 +18,10 @@ _AROUND_A_TEXT = ("PROTO", "FRAME", "MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT", "
 Pairs = tuple[tuple[str, str], ...]
 
 
+class CallsFunctionError(ValueError):
+    """A test that calls a function instead of reading standard input."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Packed:
     """Texts of tests, which are read each time: all tests of LiveCodeBench take 8 GB."""
@@ -36,7 +40,8 @@ def pairs_of(texts: tuple[str, ...]) -> Pairs:
     """(input, output) of each test in each of the texts.
 
     Raises:
-      ValueError: damaged, too large, no texts, or a test that calls a function instead of reading standard input.
+      CallsFunctionError: a test that calls a function instead of reading standard input.
+      ValueError: damaged, too large, or no texts.
     """
     pairs = []
     for text in texts:
@@ -47,9 +52,8 @@ def pairs_of(texts: tuple[str, ...]) -> Pairs:
             if not isinstance(test, dict) or not all(isinstance(test.get(key), str) for key in ("input", "output")):
                 raise ValueError(f"a test is {test!r:.60}: each has two texts, input and output")
             if test.get("testtype", "stdin") != "stdin":
-                raise ValueError(
-                    f"a test is of the type {test['testtype']!r}, which calls a Python function: leave the problem out,"
-                    " or take Multi-LCB's files, where it reads standard input"
+                raise CallsFunctionError(
+                    f"a test is of the type {test['testtype']!r}, which calls a Python function: leave the problem out"
                 )
             pairs.append((test["input"], test["output"]))
     return tuple(pairs)

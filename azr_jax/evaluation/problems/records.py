@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from absl import logging
+
 from azr_jax.evaluation.problems.evalplus_inputs import arguments_of
-from azr_jax.evaluation.problems.packed import Packed, Pairs
+from azr_jax.evaluation.problems.packed import CallsFunctionError, Packed, Pairs
 
 _TEXT_FIELDS = ("name", "language", "prompt", "tests")
 _EVALPLUS_FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "base_input", "plus_input", "atol")
@@ -150,23 +152,33 @@ def load_stdin(path: str | Path) -> list[StdinProblem]:
 def of_records(path: Path, unit: str, records: Iterable[tuple[int, Any]], suffix: str = "") -> list[AnyProblem]:
     """The problems of numbered records, each `unit` NUMBER of `path`. Raises ValueError as `load`.
 
-    `suffix`: the language of those that name none.
+    `suffix`: the language of those that name none. LiveCodeBench's own files mix problems of both kinds: those whose
+    tests call a Python function are left out, and a warning says how many.
     """
     return _numbered(path, unit, records, lambda record: from_record(record, suffix))
 
 
 def _numbered(path: Path, unit: str, records: Iterable[tuple[int, Any]], read: Callable[[Any], _Kind]) -> list[_Kind]:
     problems: dict[str, _Kind] = {}
+    left_out = []
     for number, record in records:
         try:
             problem = read(record)
+        except CallsFunctionError as error:
+            if _LCB_TESTS[0] not in record:
+                raise ValueError(f"{path}, {unit} {number}: {error}") from None
+            left_out.append(record["question_id"])
+            continue
         except ValueError as error:
             raise ValueError(f"{path}, {unit} {number}: {error}") from None
         if problem.name in problems:
             raise ValueError(f"{path}, {unit} {number}: the name {problem.name!r} comes a second time")
         problems[problem.name] = problem
+    if left_out:
+        text = "%s: %d of %d problems are left out, whose tests call a Python function (%s is the first)"
+        logging.warning(text, path, len(left_out), len(left_out) + len(problems), left_out[0])
     if not problems:
-        raise ValueError(f"{path}: no problem in it")
+        raise ValueError(f"{path}: no problem in it" + (" that reads standard input" if left_out else ""))
     return list(problems.values())
 
 
