@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from recorded import needs
 from test_cheats import PYTHON
 from test_commands import SETTINGS, check, judged, write_lines
 
@@ -130,6 +131,20 @@ def test_no_completion_at_all_is_one_message(tmp_path, capsys):
 def stdin_record():
     tests = json.dumps([{"input": "1", "output": "1"}])
     return {"question_id": "q", "question_content": "Add.", "platform": "x", "private_test_cases": tests}
+
+
+@needs("js")
+def test_what_solves_a_statement_is_a_whole_program_in_every_form(tmp_path, capsys):
+    problems = write_lines(tmp_path / "problems.jsonl", [stdin_record()])
+    program = "console.log(1)"
+    forms = [{"name": "q"}, {"name": "q", "mode": "completion"}, {"name": "q", "mode": "full"}, {"task_id": "q"}]
+    completions = write_lines(tmp_path / "completions.jsonl", [form | {"completion": program} for form in forms])
+    status, lines = check(tmp_path, problems, completions)
+    assert status == 0 and [line["status"] for line in lines] == ["OK"] * 4
+    command = ["speed", "--language=js", f"--problems={problems}", "--workers=1"]
+    assert main(command) == 2 and "give --completions" in capsys.readouterr().err
+    assert main([*command, f"--completions={completions}"]) == 0
+    assert json.loads(capsys.readouterr().out)["passed"] == 1
 
 
 def evalplus(**fields):

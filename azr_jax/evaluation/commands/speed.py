@@ -19,7 +19,7 @@ from azr_jax.evaluation.judging.judge import MULTIPL_E, SOUND, Completion, Compl
 from azr_jax.evaluation.languages.known import known_language
 from azr_jax.evaluation.languages.record import BenchmarkLanguage
 from azr_jax.evaluation.problems import files
-from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem
+from azr_jax.evaluation.problems.records import AnyProblem, EvalPlusProblem, StdinProblem
 
 
 def add_parser(commands: Any) -> None:
@@ -45,7 +45,8 @@ def add_parser(commands: Any) -> None:
         "--completions",
         default="",
         metavar="FILE",
-        help="completions to judge (default: a wrong one for each problem, in Python the reference solution)",
+        help="completions to judge (default: a wrong one for each problem, in Python the reference solution; of"
+        " statements those in FILE alone)",
     )
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N problems")
     parser.add_argument("--workers", type=int, default=None)
@@ -58,14 +59,22 @@ def _items(arguments: argparse.Namespace, language: BenchmarkLanguage) -> list[t
     else:
         source = files.locate(arguments.benchmark, language, arguments.data_dir)
         problems = files.load(source, language.suffix)
-    completions = {problem.name: Completion(problem.name, _body(problem, language)) for problem in problems}
+    # No body makes a statement a program: only completions that are given can be timed.
+    completions = {
+        problem.name: Completion(problem.name, _body(problem, language))
+        for problem in problems
+        if not isinstance(problem, StdinProblem)
+    }
     if arguments.completions:
         given = [completion for _, completion in completion_files.read(Path(arguments.completions))]
-        if not any(completion.name in completions for completion in given):
+        if not {completion.name for completion in given} & {problem.name for problem in problems}:
             raise ValueError(f"--completions={arguments.completions!r}: none is for a problem of this benchmark")
         # Recorded completions that were killed at the time limit would time nothing but the limit.
         completions |= {completion.name: completion for completion in given if completion.extra.get("exit_code") != -1}
-    return [(problem, completions[problem.name]) for problem in problems][: arguments.limit or None]
+    items = [(problem, completions[problem.name]) for problem in problems if problem.name in completions]
+    if not items:
+        raise ValueError("these problems are statements, solved by whole programs: give --completions=FILE to time")
+    return items[: arguments.limit or None]
 
 
 def _body(problem: AnyProblem, language: BenchmarkLanguage) -> str:

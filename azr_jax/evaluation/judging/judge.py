@@ -36,7 +36,10 @@ _WORDS = {Status.SYNTAX_ERROR: "SyntaxError", Status.TIMEOUT: "Timeout"}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Completion:
-    """`whole`: the text is a whole program (a chat answer), otherwise it is appended to the problem's prompt."""
+    """`whole`: the text is a whole program (a chat answer), otherwise it is appended to the problem's prompt.
+
+    What solves a statement (`StdinProblem`) is a whole program in any case.
+    """
 
     name: str
     text: str
@@ -84,8 +87,9 @@ class Judgement:
 
 
 def program_of(problem: AnyProblem, completion: Completion) -> str:
-    """The program without the tests."""
-    return completion.text if completion.whole else problem.prompt + completion.text
+    """The program without the tests. A statement is no beginning of a program: what solves it is one by itself."""
+    is_whole = completion.whole or isinstance(problem, StdinProblem)
+    return completion.text if is_whole else problem.prompt + completion.text
 
 
 class CompletionJudge:
