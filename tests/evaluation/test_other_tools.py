@@ -1,5 +1,7 @@
 """Files of other tools: completions that `check` judges, results that `compare` reads and `export` writes."""
 
+import datetime
+import decimal
 import gzip
 import json
 import os
@@ -13,6 +15,7 @@ from test_commands import SETTINGS, check, judged, write_lines
 
 from azr_jax.evaluation.__main__ import main
 from azr_jax.evaluation.judging import completion_files
+from azr_jax.evaluation.problems import files
 from azr_jax.evaluation.problems.records import stdin_problem
 from azr_jax.evaluation.scoring import other_tools, results
 from azr_jax.evaluation.scoring.results import Results
@@ -249,6 +252,18 @@ def test_results_are_exported_and_read_back(tmp_path, capsys):
     capsys.readouterr()
     assert main(["export", str(store.folder), "--format=evalplus", f"--out={out}"]) == 2
     assert "q has no statuses of base and plus tests" in capsys.readouterr().err
+
+
+def test_dates_of_problems_in_parquet_are_written_as_livecodebench_writes_them(tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = [{**stdin_record(), "contest_date": datetime.datetime(2024, 1, 2), "price": decimal.Decimal("1.5")}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "lcb.parquet")
+    store = Results(tmp_path / "lcb", SETTINGS)
+    store.write(files.load(tmp_path / "lcb.parquet", "js")[0], [judged(True)], ["a"])
+    (entry,) = other_tools.to_livecodebench(store.folder)
+    assert (entry["contest_date"], entry["price"]) == ("2024-01-02T00:00:00", "1.5")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ an evaluation that was cut off continues with the others.
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import json
 import re
@@ -104,7 +105,8 @@ class Results:
             record["stop_tokens"] = list(problem.stop_tokens)
         record |= {key: self.settings[key] for key in _SETTINGS}
         record |= {"completions": list(completions), "results": list(results)}
-        atomic.write(self.path(problem), gzip.compress(json.dumps(record, indent=2).encode(), mtime=0))
+        text = json.dumps(record, indent=2, default=_as_text)
+        atomic.write(self.path(problem), gzip.compress(text.encode(), mtime=0))
 
     def keep_sample(self, problem: AnyProblem, number: int, result: Mapping[str, Any], completion: str) -> None:
         """Keeps one judged sample of a problem that is not complete; not one that the executors failed on."""
@@ -133,6 +135,11 @@ class Results:
     def forget_samples(self) -> None:
         """Deletes the kept samples; call it when every problem has its file."""
         (self.folder / _SAMPLES).unlink(missing_ok=True)
+
+
+def _as_text(value: Any) -> str:
+    """What JSON has not, such as a date of LiveCodeBench's in parquet, as its authors write it."""
+    return value.isoformat() if isinstance(value, datetime.date) else str(value)
 
 
 def result_of(judgement: Judgement, more: Mapping[str, Any]) -> dict[str, Any]:
