@@ -198,6 +198,18 @@ def test_run_scores_the_embedded_model_and_goes_on_where_it_stopped(tmp_path, ca
     )
 
 
+@needs("js")
+def test_results_keep_the_interpreter_that_judged_them(tmp_path, capsys):
+    long = {**JAVASCRIPT.record, "prompt": "// many words\n" * 400 + JAVASCRIPT.prompt}
+    problems, out = write_lines(tmp_path / "problems.jsonl", [long]), tmp_path / "out"
+    command = [f"--model={MODEL}", "--language=js", f"--problems={problems}", f"--out={out}", "--max_tokens=8"]
+    assert main(command) == main(command) == 0
+    manifest = results.read_manifest(out) | {"interpreter": "javascript 1.2.3"}
+    (out / results.MANIFEST).write_text(json.dumps(manifest))
+    assert main(command) == 2 and "was begun with javascript 1.2.3" in capsys.readouterr().err
+    assert results.read_manifest(out) == manifest
+
+
 def test_a_table_of_what_is_not_finished_is_one_message(tmp_path, capsys):
     Results(tmp_path, SETTINGS).write_manifest({"interpreter": "javascript"})
     assert main(["table", str(tmp_path)]) == 2

@@ -154,8 +154,8 @@ def main(arguments: argparse.Namespace) -> int:
             "data": files.data_version(source),
             "problems": len(problems),
         }
-        if todo:
-            store.check_interpreter(judges[0].interpreter_version)
+        # With nothing to do too: the manifest would name an interpreter that judged none of the results.
+        store.check_interpreter(judges[0].interpreter_version)
         store.write_manifest(facts)
         if todo:
             _sample(arguments, model, judges, store, prompts)
