@@ -168,6 +168,15 @@ def test_lines_of_other_completions_are_refused(judge, command, out, begun, caps
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["my notes", '{"name": "twice", "completion": "right"}', "\0" * 40])
+def test_a_file_that_is_no_journal_is_kept(judge, command, out, begun, capsys, text):
+    begun.write_text(text)
+    assert main([*command, f"--out={out}"]) == 2 and begun.read_text() == text and not judge.asked
+    assert "no file of an interrupted check" in capsys.readouterr().err
+    assert main([*command[:-1], f"--completions={begun}", f"--out={out}"]) == 2 and begun.read_text() == text
+    assert "out.jsonl.begun' would overwrite --completions" in capsys.readouterr().err
+
+
 class Disk(io.FileIO):
     """A file on a disk with room for some bytes more."""
 

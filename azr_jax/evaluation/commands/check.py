@@ -108,7 +108,8 @@ def main(arguments: argparse.Namespace) -> int:
     language = known_language(arguments.language, arguments.language_directory)
     flags.check_judging(arguments.workers, arguments.timeout)
     out, problems, completions = Path(arguments.out), Path(arguments.problems), Path(arguments.completions)
-    outputs.check_out(out, {"--problems": problems, "--completions": completions})
+    for written in (out, begun_of(out)):
+        outputs.check_out(written, {"--problems": problems, "--completions": completions})
     output: TextIO = sys.stderr if outputs.is_stdout(out) else sys.stdout
     policies = {None: [SOUND], MULTIPL_E: [MULTIPL_E], BOTH: [SOUND, MULTIPL_E]}[arguments.compat]
     items = read_items(problems, completions, language.suffix)

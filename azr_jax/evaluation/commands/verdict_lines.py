@@ -21,6 +21,7 @@ from azr_jax.evaluation.judging.judge import Completion
 from azr_jax.workdir import atomic
 
 _FREE = "free space there, then give the same command again"
+_HEADER = b'{"command": "'
 _Line = Mapping[str, Any]
 
 
@@ -63,7 +64,9 @@ class Journal:
             file.truncate(content.rfind(b"\n") + 1)
             self.kept = self._lines(whole, completions, fields)
             return
-        if whole and not _object(whole[0]).keys() >= {"command"}:
+        # A first line that was cut off is the beginning of a header.
+        is_ours = _object(whole[0]).keys() >= {"command"} if whole else _HEADER.startswith(content[: len(_HEADER)])
+        if not is_ours:
             raise ValueError(f"{self.path}: no file of an interrupted check; delete it, or choose another --out")
         if len(whole) > 1:
             raise ValueError(
