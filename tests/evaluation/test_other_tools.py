@@ -266,6 +266,25 @@ def test_dates_of_problems_in_parquet_are_written_as_livecodebench_writes_them(t
     assert (entry["contest_date"], entry["price"]) == ("2024-01-02T00:00:00", "1.5")
 
 
+def test_a_problem_counts_once_though_its_file_is_there_unpacked_too(tmp_path, capsys):
+    folder, out = tmp_path / "f", tmp_path / "out.json"
+    folder.mkdir()
+    record = {"name": "n7", "prompt": "p", "completions": ["a"], "results": [judged(True)]}
+    text = json.dumps(record)
+    for end in (".json", ".results.json"):
+        (folder / f"n7{end}.gz").write_bytes(gzip.compress(text.encode()))
+        (folder / f"n7{end}").write_text(text.replace('"OK"', '"Exception"').replace('["a"]', '["b"]'))
+        if end == ".json":
+            assert texts_of(folder) == [("n7", "a", False)]
+    assert main(["export", str(folder), "--format=livecodebench", f"--out={out}"]) == 0
+    assert [entry["graded_list"] for entry in json.loads(out.read_text())] == [[True]]
+    with pytest.raises(ValueError, match=r"n7\.results\.json\.gz: completions of 'n7', which n7\.json\.gz has too"):
+        texts_of(folder)
+    (folder / "other.results.json").write_text(text)
+    assert main(["compare", str(folder), str(folder)]) == 2
+    assert "other.results.json: results of 'n7', which are in n7.results.json.gz too" in capsys.readouterr().err
+
+
 @pytest.fixture
 def finished(tmp_path):
     store = Results(tmp_path / "py", SETTINGS)

@@ -67,13 +67,18 @@ def _of_list(path: Path) -> Iterator[tuple[str, Completion]]:
 
 
 def _of_folder(folder: Path) -> Iterator[tuple[str, Completion]]:
-    """MultiPL-E's files NAME.json.gz, and its form of results that has the completions too."""
-    paths = [path for path in sorted(folder.iterdir()) if path.name.endswith(_LISTS)]
+    """MultiPL-E's files NAME.json.gz, and its form of results that has the completions too.
+
+    An unpacked file beside the packed one is left out.
+    """
+    names = {path.name for path in folder.iterdir()}
+    paths = [folder / name for name in sorted(names) if name.endswith(_LISTS) and f"{name}.gz" not in names]
     records = [(path, record) for path in paths if isinstance(record := _loaded(path), dict) and "prompt" in record]
     if not any("completions" in record for _, record in records):
         raise ValueError(
             f"{folder}: no file of MultiPL-E's completions (NAME.json.gz with prompt and completions) in it"
         )
+    by_name: dict[str, Path] = {}
     for path, record in records:
         judged = record.get("results", [])
         if not isinstance(judged, list) or not all(isinstance(result, dict) for result in judged):
@@ -83,6 +88,8 @@ def _of_folder(folder: Path) -> Iterator[tuple[str, Completion]]:
         place = str(path)
         name = _text(record, "name", place)
         continued = {field: _text(record, field, place) for field in ("prompt", "language") if field in record}
+        if "completions" in record and (other := by_name.setdefault(name, path)) != path:
+            raise ValueError(f"{path}: completions of {name!r:.80}, which {other.name} has too: remove one of the two")
         for text in _texts(record, "completions", place) if "completions" in record else ():
             yield place, Completion(name, text, extra=continued)
 

@@ -177,17 +177,31 @@ def read(folder: str | Path) -> dict[str, list[dict[str, Any]]]:
     """The results of each problem of a folder, MultiPL-E's own included, by name.
 
     Raises:
-      ValueError: no result file in it, or a damaged one.
+      ValueError: no result file in it, a damaged one, or a problem in two of them.
     """
     return {record["name"]: record["results"] for record in read_records(folder)}
 
 
 def read_records(folder: str | Path) -> Iterator[dict[str, Any]]:
-    """The contents of each result file of a folder, in the order of their names; raises as `read`."""
-    paths = sorted([*Path(folder).glob(f"*{_SUFFIX}"), *Path(folder).glob("*.results.json")])
+    """The contents of each result file of a folder, in the order of their names; raises as `read`.
+
+    An unpacked file beside the packed one is left out.
+    """
+    packed = sorted(Path(folder).glob(f"*{_SUFFIX}"))
+    unpacked = {path.with_name(f"{path.name}.gz"): path for path in Path(folder).glob("*.results.json")}
+    paths = sorted([*packed, *(path for gz, path in unpacked.items() if gz not in packed)])
     if not paths:
         raise ValueError(f"{folder}: no {_SUFFIX} file in it")
-    return map(_read_file, paths)
+    return _of_different_problems(paths)
+
+
+def _of_different_problems(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    by_name: dict[str, Path] = {}
+    for path in paths:
+        record = _read_file(path)
+        if (other := by_name.setdefault(record["name"], path)) != path:
+            raise ValueError(f"{path}: results of {record['name']!r:.80}, which are in {other.name} too: remove one")
+        yield record
 
 
 def _read_file(path: Path) -> dict[str, Any]:
