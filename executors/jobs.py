@@ -40,6 +40,10 @@ class JobKind(enum.StrEnum):
     PROGRAM = "program"
 
 
+# Of a program, in seconds. A wait of poll(2) is shorter than 2**31 milliseconds.
+_LONGEST_S = 1_000_000
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Limits:
     """Limits of one job. Times in seconds, memory in MiB; `value_chars` bounds one canonical value's characters.
@@ -62,6 +66,8 @@ class Limits:
             value = getattr(self, field.name)
             if not 0 < value < math.inf:
                 raise ValueError(f"the limit {field.name} is {value}: use a number above 0")
+            if field.name in ("wall_s", "cpu_s") and value > _LONGEST_S:
+                raise ValueError(f"the limit {field.name} is {value}: use at most {_LONGEST_S}")
 
     def reached(self, status: Status, seconds: float, output: str) -> str:
         """Names the limit behind `status` after `seconds`, or ""; `output`: what the output limit counts."""

@@ -291,7 +291,9 @@ def test_a_folder_of_completions_is_of_these_problems(judge, command, out, tmp_p
     assert words in error and ("twice.json: " in error) == bool(words)
 
 
-@pytest.mark.parametrize("flag", ["--timeout=-1", "--timeout=nan", "--workers=0", "--workers=-2"])
+@pytest.mark.parametrize(
+    "flag", ["--timeout=-1", "--timeout=nan", "--timeout=1e6", "--timeout=1e300", "--workers=0", "--workers=-2"]
+)
 def test_a_number_out_of_range_names_its_flag(command, out, capsys, flag):
     assert main([*command, f"--out={out}", flag]) == 2
     assert flag.partition("=")[0] in capsys.readouterr().err and not out.exists()

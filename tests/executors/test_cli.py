@@ -164,13 +164,14 @@ def test_mistakes_are_one_line_with_the_fix(tmp_path):
     done = executors("run", "--language=python", "--source=/dev/null", "--input=1", "--program")
     assert "leave out --input" in done.stderr
     for option, name in (
-        ("--timeout=0", "wall_s is 0.0"),
-        ("--timeout=nan", "wall_s is nan"),
-        ("--memory-mib=-1", "memory_mib is -1"),
+        ("--timeout=0", "wall_s is 0.0: use a number above 0"),
+        ("--timeout=nan", "wall_s is nan: use a number above 0"),
+        ("--timeout=1e7", "wall_s is 10000000.0: use at most 1000000"),
+        ("--memory-mib=-1", "memory_mib is -1: use a number above 0"),
     ):
         done = executors("run", "--language=python", "--source=/dev/null", "--input=1", option)
         assert (done.returncode, done.stdout) == (2, "")
-        assert f"the limit {name}: use a number above 0" in done.stderr
+        assert f"the limit {name}" in done.stderr
 
 
 @pytest.mark.parametrize("flag", ["--language_directory", "--language-dir"])

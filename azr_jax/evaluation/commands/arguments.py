@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Iterable
 
 BENCHMARKS = "humaneval | mbpp (in Python HumanEval+ and MBPP+) | mceval | ag-lcb-x | multi-lcb"
+# More than a day. The wall time may be three times as long, and executors.Limits allow a million seconds.
+_LONGEST_S = 100_000
 
 
 def add_language(parser: argparse.ArgumentParser, default: str | None = None) -> None:
@@ -38,8 +39,10 @@ def check_judging(workers: int | None, timeout_s: float = 0.0) -> None:
     """Raises ValueError for a --workers or --timeout that is out of range."""
     if workers is not None and workers < 1:
         raise ValueError(f"--workers={workers}: use at least 1, or leave it out")
-    if not 0 <= timeout_s < math.inf:
-        raise ValueError(f"--timeout={timeout_s}: use a number above 0, or 0 for the benchmark's own limit")
+    if not 0 <= timeout_s <= _LONGEST_S:
+        raise ValueError(
+            f"--timeout={timeout_s}: use a number above 0, up to {_LONGEST_S}, or 0 for the benchmark's own limit"
+        )
 
 
 def _ks(text: str) -> list[int]:
