@@ -189,6 +189,34 @@ def test_a_damaged_manifest_is_one_message(tmp_path, capsys):
     assert f"{tmp_path}: its evaluation.json is damaged (KeyError('model'))" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"settings": {"model": "m"}}', "not a manifest"),
+        ('{"settings": {"model": [1]}}', "not a manifest"),
+        ('{"settings"', "no results of an evaluation (Expecting"),
+        ("[" * 100_000, "no results of an evaluation (maximum recursion"),
+    ],
+)
+def test_no_command_takes_a_damaged_manifest(tmp_path, capsys, text, words):
+    (tmp_path / "evaluation.json").write_text(text)
+    (tmp_path / "p.results.json").write_text('{"name": "p", "results": [{"status": "OK", "program": ""}]}')
+    for command in (["compare", str(tmp_path)], ["export", "--format=livecodebench", "--out=o.json"], ["table"]):
+        assert main([*command, str(tmp_path)]) == 2
+        error = capsys.readouterr().err
+        assert str(tmp_path) in error and words in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("numbers", [["a", 1, 2], [0.5], [0.5, 0.4, 0.6, 0.7], None])
+def test_a_damaged_score_is_one_message(tmp_path, capsys, numbers):
+    settings = dict.fromkeys(("benchmark", "language", "prompt", "n", "temperature", "max_tokens", "seed"), 1)
+    settings |= {"compute_dtype": "float32", "model": {"path": "m", "step": None, "digest": "d"}}
+    manifest = {"settings": settings, "finished": "now", "scored": 1, "interpreter": "i"}
+    (tmp_path / "evaluation.json").write_text(json.dumps(manifest | {"scores": {"sound": {"pass@1": numbers}}}))
+    assert main(["table", str(tmp_path)]) == 2
+    assert f"{tmp_path}: its evaluation.json is damaged" in capsys.readouterr().err
+
+
 def test_a_reference_solution_that_the_executors_failed_on_is_run_again():
     problem = records.from_record(PLUS | {"plus_input": [[[3], [4]]], "atol": 0})
     assert isinstance(problem, records.EvalPlusProblem)

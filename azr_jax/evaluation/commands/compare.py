@@ -121,10 +121,8 @@ def _draw(file: Path, counts: Sequence[Sequence[tuple[int, int]]], ks: Sequence[
 
 
 def _manifest(folder: str) -> dict[str, Any]:
-    try:
-        return results.read_manifest(folder)
-    except ValueError:
-        return {}  # other tools' results have none
+    # Other tools' results have none; of a damaged one no difference would be named.
+    return results.read_manifest(folder) if (Path(folder) / results.MANIFEST).exists() else {}
 
 
 def _label(folder: str) -> str:

@@ -51,13 +51,14 @@ def rows_of(folder: str) -> list[tuple[str, ...]]:
                 )
                 fields += ("" if model["step"] is None else model["step"], model["digest"], manifest["scored"])
                 fields += (settings["n"], settings["temperature"], policy, name)
-                fields += (*(f"{100 * number:.1f}" for number in numbers), manifest.get("hit_max_tokens", ""))
+                value, low, high = (f"{100 * number:.1f}" for number in numbers)
+                fields += (value, low, high, manifest.get("hit_max_tokens", ""))
                 fields += (settings.get("stop", ""), settings["max_tokens"], settings["compute_dtype"])
                 fields += (manifest["interpreter"], manifest.get("data", ""), settings["seed"], manifest["finished"])
                 # Samples of the sound policy that their own tests judged.
                 fields += (manifest.get("own_way", ""),)
                 rows.append(tuple(str(field) for field in fields))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{folder}: its {results.MANIFEST} is damaged ({error!r}); give the evaluation's command again"
         ) from None

@@ -160,9 +160,10 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{folder}: no results of an evaluation ({error})") from None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("settings"), dict):
+    settings = manifest.get("settings") if isinstance(manifest, dict) else None
+    if not isinstance(settings, dict) or not isinstance(settings.get("model", {}), dict):
         raise ValueError(f"{path}: not a manifest of an evaluation")
     return manifest
 
