@@ -154,7 +154,8 @@ def test_compare_counts_what_only_one_solves(tmp_path, capsys):
     assert "66.7%" in printed and "33.3%" in printed
     assert "only A solves 1, only B solves 0; McNemar's exact test p = 1" in printed
     assert "the interpreters differ" in printed
-    assert printed.count("the executors failed on") == printed.count("failed on 1 of B, which count as not solved") == 1
+    assert printed.count("the executors failed on") == printed.count("failed on 1 of B's samples, which") == 1
+    assert printed.count("evaluation is not finished") == 2
     assert main(["compare", str(tmp_path / "a"), str(tmp_path)]) == 2
 
 
@@ -331,10 +332,12 @@ def test_pass_at_k_of_two_results_and_their_figure(tmp_path, capsys):
     """A base model that solves a problem rarely, and a trained one that solves it always and the other never."""
     for folder, correct in (("base", (2, 1)), ("trained", (8, 0))):
         store = Results(tmp_path / folder, SETTINGS | {"seed": len(folder)})
-        store.write_manifest({"data": folder})
+        store.write_manifest({"data": folder, **({"finished": "now"} if folder == "base" else {})})
         for name, count in zip(("p", "q"), correct, strict=True):
             problem = from_record({**JAVASCRIPT.record, "name": name})
-            store.write(problem, [judged(number < count) for number in range(8)], [""] * 8)
+            broken = {"infrastructure": True} if folder == "base" and name == "q" else {}
+            samples = [judged(number < count, **(broken if number > 5 else {})) for number in range(8)]
+            store.write(problem, samples, [""] * 8)
     figure = tmp_path / "figure.png"
     assert main(["compare", str(tmp_path / "base"), str(tmp_path / "trained"), f"--figure={figure}"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -343,6 +346,8 @@ def test_pass_at_k_of_two_results_and_their_figure(tmp_path, capsys):
     assert "A 18.8%" in passes[0] and "B 50.0%" in passes[0] and "B - A +31.2 points" in passes[0]
     assert "B - A -50.0 points" in passes[-1]
     assert "note: seed differs: 4 and 7" in lines and "note: the data differ: base and trained" in lines
+    assert "note: the executors failed on 2 of A's samples, which count as not solved" in lines
+    assert [line[:37] for line in lines if "not finished" in line] == ["note: B's evaluation is not finished:"]
     assert figure.read_bytes().startswith(b"\x89PNG")
     both = ["compare", str(tmp_path / "base"), str(tmp_path / "trained")]
     assert main([*both, "--k=1,8"]) == 0

@@ -53,8 +53,8 @@ def main(arguments: argparse.Namespace) -> int:
         firsts = [(1, int(results.passed(samples[name][0]))) for name in shared]
         estimate, low, high = pass_at_k.interval(firsts, 1)
         output.write(f"{label} {_label(folder)}: {estimate:.1%} (95% interval {low:.1%} to {high:.1%})\n")
-        if broken := sum(bool(samples[name][0].get("infrastructure")) for name in shared):
-            output.write(f"note: the executors failed on {broken} of {label}, which count as not solved\n")
+        if broken := sum(bool(sample.get("infrastructure")) for name in shared for sample in samples[name]):
+            output.write(f"note: the executors failed on {broken} of {label}'s samples, which count as not solved\n")
     value = pass_at_k.mcnemar(only_first, only_second)
     output.write(
         f"{len(shared)} problems in both, first samples: only A solves {only_first}, only B solves {only_second};"
@@ -142,6 +142,9 @@ def _warnings(first: str, second: str, shared: int, in_first: int, in_second: in
     if (in_first, in_second) != (shared, shared):
         warnings.append(f"A has {in_first} problems and B {in_second}; only the {shared} in both count")
     manifests = [_manifest(first), _manifest(second)]
+    for label, manifest in zip("AB", manifests, strict=True):
+        if manifest and "finished" not in manifest:
+            warnings.append(f"{label}'s evaluation is not finished: problems with short responses come first")
     if not all(manifests):
         return warnings
     settings = [manifest["settings"] for manifest in manifests]
