@@ -38,6 +38,14 @@ def test_interval_of_several_samples_is_over_problems():
     assert pass_at_k.interval([(3, 0)], 1) == (0.0, *intervals.wilson(0, 1))
 
 
+def test_a_paired_interval_has_a_width_where_all_problems_differ_alike():
+    most = intervals.wilson(0, 50)[1]
+    assert pass_at_k.paired_interval([0.0] * 50) == pytest.approx((-most, most))
+    assert pass_at_k.paired_interval([1.0] * 50) == pytest.approx((1 - 2 * most, 1.0))
+    assert pass_at_k.paired_interval([-0.1, 0.2 - 0.3] * 25) == pytest.approx((-0.1 - 0.9 * most, -0.1 + 1.1 * most))
+    assert pass_at_k.paired_interval([0.0, 1.0, 0.5]) == pass_at_k.bootstrap([0.0, 1.0, 0.5])
+
+
 def test_mcnemar_is_the_exact_binomial_test():
     assert pass_at_k.mcnemar(0, 0) == 1.0
     assert pass_at_k.mcnemar(5, 0) == pytest.approx(2 / 32)

@@ -95,7 +95,7 @@ def _pass_at_k_table(counts: Sequence[Sequence[tuple[int, int]]], ks: Sequence[i
             words.append(f"{label} {mean:.1%} ({low:.1%} to {high:.1%}),")
         estimates = [[pass_at_k.pass_at_k(samples, correct, k) for samples, correct in side] for side in counts]
         differences = [second - first for first, second in zip(*estimates, strict=True)]
-        low, high = (100 * end for end in pass_at_k.bootstrap(differences))
+        low, high = (100 * end for end in pass_at_k.paired_interval(differences))
         gain = 100 * sum(differences) / len(differences)
         lines.append(f"{' '.join(words)} B - A {gain:+.1f} points ({low:+.1f} to {high:+.1f})\n")
     return "".join(lines)

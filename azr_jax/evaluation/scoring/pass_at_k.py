@@ -53,6 +53,19 @@ def bootstrap(values: Sequence[float], resamples: int = 10_000) -> tuple[float, 
     return float(low), float(high)
 
 
+def paired_interval(differences: Sequence[float]) -> tuple[float, float]:
+    """The 95% interval of the mean of one difference in [-1, 1] per problem: the bootstrap's.
+
+    Where all problems differ alike, every resample has the same mean, which says nothing of the problems that were not
+    drawn. Then at most the share of problems that Wilson's interval of none in n allows differs otherwise, by 1 or -1.
+    """
+    mean = statistics.fmean(differences)
+    if max(differences) - min(differences) > 1e-9:
+        return bootstrap(differences)
+    _, others = wilson(0, len(differences))
+    return mean - others * (1 + mean), mean + others * (1 - mean)
+
+
 def mcnemar(only_first: int, only_second: int) -> float:
     """The exact two-sided p-value of McNemar's test: problems that only one of two results solves."""
     differing = only_first + only_second
