@@ -13,7 +13,7 @@ from test_cheats import JAVASCRIPT, PYTHON
 
 from azr_jax.evaluation.__main__ import main
 from azr_jax.evaluation.judging.judge import Judgement
-from azr_jax.evaluation.languages.known import known_language
+from azr_jax.evaluation.languages.known import known_language, known_languages
 from azr_jax.evaluation.problems import files, records
 from azr_jax.evaluation.problems.records import from_record
 from azr_jax.evaluation.scoring import results
@@ -383,6 +383,13 @@ def test_kept_samples_are_read_again_and_a_cut_line_is_not(tmp_path):
 def test_a_k_that_the_samples_do_not_allow_is_one_message(capsys, flags, words):
     assert main([f"--model={MODEL}", "--language=js", "--problems=p", "--out=o", *flags]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_the_help_names_every_language(capsys):
+    with pytest.raises(SystemExit):
+        main(["check", "--help"])
+    words = capsys.readouterr().out.replace(",", " ").split()
+    assert known_languages().keys() <= set(words)
 
 
 def test_ctrl_c_is_one_line(tmp_path, capsys, monkeypatch):

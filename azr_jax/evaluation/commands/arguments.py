@@ -12,7 +12,8 @@ _LONGEST_S = 100_000
 
 def add_language(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """--language and --language_directory."""
-    text = "racket, julia, javascript, python, lua, r, ocaml, ruby or an added one; or its suffix in MultiPL-E"
+    text = "racket, julia, javascript, python, lua, r, ocaml, ruby, perl, php, scheme, fortran, or an added one; or its"
+    text += " suffix in MultiPL-E"
     parser.add_argument("--language", required=default is None, default=default, metavar="LANG", help=text)
     parser.add_argument(
         "--language_directory",

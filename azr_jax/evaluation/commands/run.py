@@ -65,7 +65,7 @@ def add_parser(commands: Any) -> None:
         help="stop tokens of Lua, Julia and OCaml: without the empty line, as MultiPL-E published them, or both scores",
     )
     parser.add_argument("--n", type=int, help="samples per problem (default: 1; for ag-lcb-x 20, as published)")
-    flags.add_ks(parser, "1, 10 and 100 up to n")
+    flags.add_ks(parser, "1, 10 and 100 up to n; 1 and n if n is below 10")
     parser.add_argument("--temperature", type=float, help="0 is greedy (default: 0; for ag-lcb-x 0.2, as published)")
     parser.add_argument("--top_p", type=float, default=1.0)
     parser.add_argument("--max_tokens", type=int, default=1024, help="tokens of a response")
@@ -81,7 +81,7 @@ def add_parser(commands: Any) -> None:
         "--workers", type=int, default=None, metavar="N", help="programs at once (default: one per core)"
     )
     parser.add_argument(
-        "--timeout", type=float, default=0.0, metavar="S", help="seconds for a program (default: MultiPL-E's)"
+        "--timeout", type=float, default=0.0, metavar="S", help="seconds for a program (default: its benchmark's)"
     )
     parser.set_defaults(command_function=main)
 
