@@ -367,6 +367,10 @@ def test_kept_samples_are_read_again_and_a_cut_line_is_not(tmp_path):
     store.keep_sample(JAVASCRIPT, 1, judged(True), "text")
     store.keep_sample(JAVASCRIPT, 2, judged(False, infrastructure=True), "text")
     with (tmp_path / "samples.jsonl").open("ab") as file:
+        file.write(b'3\nnull\n[]\n{"name": "twice"}\n{"name": [], "number": 0, "result": {}, "completion": ""}\n')
+        for number, result in (('"0"', '{"status": "OK"}'), ("-1", '{"status": "OK"}'), ("0", "{}"), ("0", "null")):
+            line = f'{{"name": "twice", "number": {number}, "result": {result}, "completion": ""}}\n'
+            file.write(line.encode())
         file.write(b'{"name": "twice", "numb')
     store.keep_sample(JAVASCRIPT, 3, judged(False), "other")
     kept = Results(tmp_path, SETTINGS).kept_samples([JAVASCRIPT], 3)

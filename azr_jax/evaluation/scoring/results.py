@@ -6,6 +6,7 @@ an evaluation that was cut off continues with the others.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import gzip
 import json
@@ -119,17 +120,16 @@ class Results:
     def kept_samples(self, problems: Sequence[AnyProblem], samples: int) -> _Kept:
         """{name: {number: (result, completion)}} of the samples that are kept, with an entry for each problem.
 
-        A line that a killed evaluation did not finish is left out: its sample is drawn and judged again.
+        A line that is damaged, as by a killed evaluation, is left out: its sample is drawn and judged again.
         """
         kept: _Kept = {problem.name: {} for problem in problems}
         path = self.folder / _SAMPLES
         for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else ():
-            try:
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 record = json.loads(line)
-            except ValueError:
-                continue
-            if record["name"] in kept and record["number"] < samples:
-                kept[record["name"]][record["number"]] = record["result"], record["completion"]
+                number, sample = record["number"], ({**record["result"]}, record["completion"])
+                if record["name"] in kept and 0 <= number < samples and "status" in sample[0]:
+                    kept[record["name"]][number] = sample
         return kept
 
     def forget_samples(self) -> None:
