@@ -120,7 +120,11 @@ def test_results_of_other_tools_are_compared(tmp_path, capsys, content):
     if content in (EVALPLUS, OLD_EVALPLUS):
         assert samples["HumanEval/1"][0]["status"] == "Timeout"
     assert main(["compare", str(file), str(file)]) == 0
-    assert "pass@2: A 100.0%" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "pass@2: A 100.0%" in printed
+    base_only = 1 if content is EVALPLUS else 2 if content is OLD_EVALPLUS else 0
+    assert printed.count(f"note: {base_only} of ") == printed.count("samples were judged by EvalPlus' base tests alone")
+    assert printed.count("base tests alone") == (2 if base_only else 0)
 
 
 def test_no_completion_at_all_is_one_message(tmp_path, capsys):

@@ -53,8 +53,11 @@ def main(arguments: argparse.Namespace) -> int:
         firsts = [(1, int(results.passed(samples[name][0]))) for name in shared]
         estimate, low, high = pass_at_k.interval(firsts, 1)
         output.write(f"{label} {_label(folder)}: {estimate:.1%} (95% interval {low:.1%} to {high:.1%})\n")
-        if broken := sum(bool(sample.get("infrastructure")) for name in shared for sample in samples[name]):
+        shared_samples = [sample for name in shared for sample in samples[name]]
+        if broken := sum(bool(sample.get("infrastructure")) for sample in shared_samples):
             output.write(f"note: the executors failed on {broken} of {label}'s samples, which count as not solved\n")
+        if base_only := sum("base_status" in sample and sample.get("plus_status") is None for sample in shared_samples):
+            output.write(f"note: {base_only} of {label}'s samples were judged by EvalPlus' base tests alone\n")
     value = pass_at_k.mcnemar(only_first, only_second)
     output.write(
         f"{len(shared)} problems in both, first samples: only A solves {only_first}, only B solves {only_second};"
