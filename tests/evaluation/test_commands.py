@@ -56,6 +56,7 @@ def test_check_writes_a_line_for_each_completion_in_order(tmp_path, capsys):
     [
         ({"name": "x"}, {"name": "twice", "completion": ""}, ("line 1", "statement")),
         ({"name": "x", "tests": "f(1)"}, {"name": "twice", "completion": ""}, ("line 1", "'language'")),
+        ({"task_id": "x", "test": "f(1)"}, {"name": "x", "completion": ""}, ("line 1", "'prompt' is None", "McEval")),
         (None, {"name": "nobody", "completion": ""}, ("line 1", "'nobody'")),
         (None, {"name": "twice", "completion": 3}, ("line 1", "'completion'", "3")),
         (None, {"name": "twice", "completion": "", "mode": "odd"}, ("line 1", "'odd'", "full")),

@@ -233,8 +233,8 @@ def from_record(record: Any, suffix: str = "") -> AnyProblem:
 
 def _mceval(record: dict[str, Any], suffix: str) -> Problem:
     for field in ("task_id", "prompt", "test"):
-        if not isinstance(record[field], str) or not record[field].strip():
-            raise ValueError(f"field {field!r} is {record[field]!r:.60}: McEval's problems have text there")
+        if not isinstance(text := record.get(field), str) or not text.strip():
+            raise ValueError(f"field {field!r} is {text!r:.60}: McEval's problems have text there")
     return Problem(record["task_id"], suffix, record["prompt"] + "\n", record["test"], (), dict(record), own_tests=True)
 
 
