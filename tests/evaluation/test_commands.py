@@ -377,8 +377,21 @@ def test_kept_samples_are_read_again_and_a_cut_line_is_not(tmp_path):
     kept = Results(tmp_path, SETTINGS).kept_samples([JAVASCRIPT], 3)
     assert set(kept["twice"]) == {1} and kept["twice"][1][1] == "text"
     assert set(store.kept_samples([JAVASCRIPT], 4)["twice"]) == {1, 3}
+    # With a smaller --limit the samples of further problems stay.
+    beyond = from_record({**JAVASCRIPT.record, "name": "a/b"})
+    store.keep_sample(beyond, 2, judged(True), "c")
+    samples = [judged(True), judged(False, infrastructure=True), judged(False)]
+    store.write(JAVASCRIPT, samples, ["d", "e", "f"])
     store.forget_samples()
-    assert store.kept_samples([JAVASCRIPT], 4) == {"twice": {}}
+    # Of a file only what the executors failed on is done again.
+    kept = Results(tmp_path, SETTINGS).kept_samples([JAVASCRIPT, beyond], 4)
+    assert {name: {number: sample[1] for number, sample in cell.items()} for name, cell in kept.items()} == {
+        "twice": {0: "d", 2: "f"},
+        "a/b": {2: "c"},
+    }
+    store.write(beyond, samples, ["d", "e", "f"])
+    store.forget_samples()
+    assert not (tmp_path / "samples.jsonl").exists()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ an evaluation that was cut off continues with the others.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import gzip
 import json
@@ -83,7 +82,10 @@ class Results:
 
     def path(self, problem: AnyProblem) -> Path:
         """The problem's file."""
-        return self.folder / f"{problem.name.replace('/', '_')}{_SUFFIX}"
+        return self._file(problem.name)
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name.replace('/', '_')}{_SUFFIX}"
 
     def is_done(self, problem: AnyProblem) -> bool:
         """Whether the problem's file is there, and the executors failed on none of its samples.
@@ -120,21 +122,42 @@ class Results:
     def kept_samples(self, problems: Sequence[AnyProblem], samples: int) -> _Kept:
         """{name: {number: (result, completion)}} of the samples that are kept, with an entry for each problem.
 
-        A line that is damaged, as by a killed evaluation, is left out: its sample is drawn and judged again.
+        A problem's file keeps those that the executors did not fail on. A line that is damaged, as by a killed
+        evaluation, is left out: its sample is drawn and judged again.
         """
-        kept: _Kept = {problem.name: {} for problem in problems}
-        path = self.folder / _SAMPLES
-        for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else ():
-            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-                record = json.loads(line)
-                number, sample = record["number"], ({**record["result"]}, record["completion"])
-                if record["name"] in kept and 0 <= number < samples and "status" in sample[0]:
-                    kept[record["name"]][number] = sample
+        kept: _Kept = {problem.name: self._in_file(problem) for problem in problems}
+        for record in self._kept_lines():
+            if record["name"] in kept and 0 <= record["number"] < samples:
+                kept[record["name"]][record["number"]] = record["result"], record["completion"]
         return kept
 
+    def _in_file(self, problem: AnyProblem) -> dict[int, tuple[dict[str, Any], str]]:
+        path = self.path(problem)
+        record = _read_file(path) if path.is_file() else {"results": []}
+        pairs = enumerate(zip(record["results"], record.get("completions", ()), strict=False))
+        return {number: pair for number, pair in pairs if not pair[0].get("infrastructure")}
+
+    def _kept_lines(self) -> Iterator[dict[str, Any]]:
+        path = self.folder / _SAMPLES
+        for line in path.read_bytes().splitlines() if path.is_file() else ():
+            try:
+                record = json.loads(line)
+                is_whole = "status" in record["result"] and isinstance(record["completion"], str)
+                is_whole &= isinstance(record["name"], str) and isinstance(record["number"], int)
+            except (ValueError, KeyError, TypeError, RecursionError):
+                continue
+            if is_whole and isinstance(record["result"], dict):
+                yield record
+
     def forget_samples(self) -> None:
-        """Deletes the kept samples; call it when every problem has its file."""
-        (self.folder / _SAMPLES).unlink(missing_ok=True)
+        """Deletes the kept samples of problems that have their files: a larger --limit continues with the others."""
+        others = [
+            json.dumps(record) + "\n" for record in self._kept_lines() if not self._file(record["name"]).is_file()
+        ]
+        if others:
+            atomic.write(self.folder / _SAMPLES, "".join(others))
+        else:
+            (self.folder / _SAMPLES).unlink(missing_ok=True)
 
 
 def _as_text(value: Any) -> str:
