@@ -350,6 +350,11 @@ def test_pass_at_k_of_two_results_and_their_figure(tmp_path, capsys):
     assert "note: the executors failed on 2 of A's samples, which count as not solved" in lines
     assert [line[:37] for line in lines if "not finished" in line] == ["note: B's evaluation is not finished:"]
     assert figure.read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+    for name, words in {"figure": "ends in .png", "figure.doc": "ends in .png", "no/figure.png": "no folder"}.items():
+        command = ["compare", str(tmp_path / "base"), str(tmp_path / "trained"), f"--figure={tmp_path / name}"]
+        assert main(command) == 2
+        assert words in (said := capsys.readouterr()).err and not said.out
     both = ["compare", str(tmp_path / "base"), str(tmp_path / "trained")]
     assert main([*both, "--k=1,8"]) == 0
     assert [line[:6] for line in capsys.readouterr().out.splitlines() if line.startswith("pass@")] == [

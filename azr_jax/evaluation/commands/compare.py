@@ -18,6 +18,7 @@ from azr_jax.evaluation.scoring import other_tools, pass_at_k, results
 # Settings in which two results may differ: the subject of the comparison.
 _MAY_DIFFER = ("model",)
 _Samples = Mapping[str, Sequence[Mapping[str, Any]]]
+_FIGURES = (".png", ".svg", ".pdf")
 
 
 def add_parser(commands: Any) -> None:
@@ -37,6 +38,7 @@ def add_parser(commands: Any) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Prints both scores on the problems that both have, the problems that only one solves, and the p-value."""
     output: TextIO = sys.stdout
+    _check_figure(arguments.figure)
     first, second = _read(arguments.first), _read(arguments.second)
     shared = [name for name in first if name in second]
     if not shared:
@@ -102,6 +104,14 @@ def _pass_at_k_table(counts: Sequence[Sequence[tuple[int, int]]], ks: Sequence[i
         gain = 100 * sum(differences) / len(differences)
         lines.append(f"{' '.join(words)} B - A {gain:+.1f} points ({low:+.1f} to {high:+.1f})\n")
     return "".join(lines)
+
+
+def _check_figure(name: str) -> None:
+    file = Path(name)
+    if name and file.suffix not in _FIGURES:
+        raise ValueError(f"--figure={name!r}: name a file that ends in {', '.join(_FIGURES)}")
+    if name and not file.parent.is_dir():
+        raise ValueError(f"--figure={name!r}: there is no folder {str(file.parent)!r}; make it first")
 
 
 def _draw(file: Path, counts: Sequence[Sequence[tuple[int, int]]], ks: Sequence[int], labels: Sequence[str]) -> None:

@@ -116,6 +116,8 @@ def load(source: Path, suffix: str) -> list[AnyProblem]:
 
     try:
         rows = parquet.read_table(source).to_pylist()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{source}: no such file") from None
     except (ArrowException, OSError) as error:
         raise ValueError(f"{source}: no parquet file ({error}); download it again") from None
     problems = records.of_records(source, "row", enumerate(rows, start=1), suffix)
