@@ -6,10 +6,10 @@ The format (the paper's Listing 1; the prompt ends with "Assistant: <think>", so
 
 `selfplay.format` says how strictly it is checked.
 
-"azr", as the public Absolute Zero code grades: the tags in this order with nothing but white space between `</think>`
-and `<answer>`; what follows `</answer>` is ignored, and so are further turns of the conversation that a model makes up.
-The answer is the last `<answer>`; `choosing` says which of its blocks count. If the format is not required, as in
-estimating acc, the answer may lack its tags: it is then what follows the reasoning, or all of the text.
+"azr", as the public Absolute Zero code grades: the tags in this order, in any case, nothing but white space between
+`</think>` and `<answer>`; what follows `</answer>` is ignored, and so are further turns of the conversation that a
+model makes up. The answer is the last `<answer>`; `choosing` says which of its blocks count. If the format is not
+required, as in estimating acc, the answer may lack its tags: it is then what follows the reasoning, or all of the text.
 
 "strict", as a grader that refuses any deviation:
 - The answer starts at the LAST `</think>` that is followed by `<answer>` with nothing but white space between. What is
@@ -53,6 +53,10 @@ REASONS: dict[str, str] = {
 
 _SHOWN_TAGS = 10
 _ANSWER_START = re.compile(r"</think>\s*+<answer>")
+
+_TAGS = ("</think>", "<answer>", "</answer>")
+_ANY_CASE_TAG = re.compile(r"</?(?:think|answer)>", re.IGNORECASE)
+_ANY_CASE_START = re.compile(r"</think>\s*+<answer>", re.IGNORECASE)
 
 # What begins the model's own turn: behind its response it is the next one, which it makes up.
 _OWN_TURN = re.compile(r"\n[ \t]*+Assistant[ \t]*+:[ \t]*+<think>|<\|im_(?:start|end)\|>|<\|endoftext\|>")
@@ -165,6 +169,8 @@ def _strict_body(text: str) -> str | Invalid:
 
 def _loose_body(text: str, ask_format: bool) -> str | Invalid:
     """The text between the last answer's tags; if the format is not required, as much of it as there is."""
+    if not all(tag in text for tag in _TAGS) and _ANY_CASE_START.search(text):
+        text = _ANY_CASE_TAG.sub(lambda tag: tag[0].lower(), text)
     text = _first_turn(text)
     start = _answer_start(text)
     if isinstance(start, int):

@@ -178,6 +178,7 @@ def test_nul_surrogates_and_markers_in_the_reasoning_do_not_matter():
         "</think> ",
         "</think><answer>",
         "</think>" + " " * 5000 + "<",
+        "</THINK><Answer>",
         " ",
         "\r",
         "\n",
@@ -363,6 +364,19 @@ def test_the_format_of_a_made_up_turn_earns_nothing(form):
 def test_a_task_in_a_comment_or_a_heading_is_no_turn(before):
     program = f"# Task: add one\n{PROGRAM}"
     assert loosely(before + fenced("racket", program)).answer == Answer(program=program)
+
+
+@pytest.mark.parametrize(
+    "tags", ["THINK ANSWER ANSWER", "Think Answer Answer", "think Answer Answer", "think answer Answer"]
+)
+def test_tags_may_be_in_any_case(tags):
+    thought, opening, closing = tags.split()
+    text = f"so</{thought}>\n<{opening}>\n" + fenced("output", "'<Answer>'") + f"</{closing}>"
+    assert read(text, task_type=TaskType.DEDUCTION).reason in ("no_think_end", "no_answer", "answer_not_closed")
+    answer = read(text.replace("'<Answer>'", "'x'"), task_type=TaskType.DEDUCTION, format="azr")
+    assert answer == Answer(output="'x'")
+    # Without the tags, nothing is one of them.
+    assert loosely(fenced("racket", '(define (f) "<Answer>")')).answer == Answer(program='(define (f) "<Answer>")')
 
 
 DEFINITION = any_definition(LANGUAGES["racket"])
