@@ -1,16 +1,17 @@
-"""Which blocks of an answer count, when it is written as models write it (`selfplay.format="azr"`).
+r"""Which blocks of an answer count, when it is written as models write it (`selfplay.format="azr"`).
 
 The last block of the tag that is asked for counts. A block under a heading that is the word "Input", "Output" or
 "Message" alone is one, unless it has such a tag or defines a function. Beyond that:
 - A program: the last block without a tag, if none has it. Of several, the last that defines f, or else a function: a
-  call of it may follow.
+  call of it may follow. Without one: what defines f, in a block of a tag that is no other language's (```clojure,
+  ```text), within <program>, <code> or the tag of the language, or outside of any block.
 - A program and its input: the last program that an input follows, with the last of these inputs, so that programs and
   inputs of two drafts are not mixed; the other way round if an input comes first. Without an input's tag, the block
   behind the program.
 - An input or output asked for alone: a block without a tag; a value behind the words "output is", "Output:" or within
-  <output>; the last block of another tag; the whole answer.
-- A message and inputs: without a message's block the first without a tag, or what is said to be the message; without an
-  input's, the blocks behind the message.
+  <output> or \boxed{}; the last block of another tag; a value behind "f(3) returns" or the like; the whole answer.
+- A message and inputs: without a message's block the first without a tag, what is said to be the message, or a block of
+  text; without an input's, the blocks behind the message, or all that is said to be an input.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from azr_jax.selfplay.entry import ENTRY, defined_names
 from azr_jax.selfplay.fences import PLACEHOLDER, VALUE_TAGS, Block, with_prose
@@ -31,15 +32,42 @@ _LANGUAGES = frozenset(
     "python py julia jl racket rkt scheme lisp javascript js typescript ts lua r ocaml ml ruby rb perl pl php fortran"
     " java c cpp go rust haskell".split()
 )
-_WORDS = r"(?:(?:the|an?|so|thus|hence|final|correct|expected|predicted|example|sample|test)\b[ \t,]*+)*+"
+# Tags of a message, if nothing else is said to be it.
+_PLAIN = frozenset("text txt plaintext plain markdown md".split())
+_WORDS = (
+    r"(?:(?:the|an?|so|thus|hence|therefore|one|final|correct|expected|predicted|possible|valid|example|sample|test)\b"
+    r"[ \t,]*+)*+"
+)
 _HEADING = re.compile(rf"[^\w]*+{_WORDS}(input|output|message)s?(?:[ \t]+\d+)?(?:[ \t]+is)?[^\w]*+", re.IGNORECASE)
 _LONGEST_HEADING = 60
-# Of the labels in a text the last few are tried, and as many characters behind each: reading stays linear.
-_TRIED_LABELS, _LONGEST_SAID = 4, 1 << 16
-_SAID = (
-    rf"^[ \t*#_>-]*+{_WORDS}{{names}}\b(?:[ \t]+(?:of|for)[ \t]+[\w ]{{{{1,40}}}}?)??[ \t*_]*+"
-    r"(?:(?:is|will be|would be)\b[ \t]*+:?|:)[ \t*_]*+"
+_ABOUT = r"(?:[ \t]++(?:of|for|when|that)[ \t]++(?:`[^`\n]{1,99}+`|[^\n:`\"']){1,80}?)??[ \t*_]*+"
+_IS = r"(?:(?:is|will be|would be|should be)\b[ \t]*+:?|:)"
+_START = rf"^[ \t*#_>`-]*+{_WORDS}"
+_SAID = rf"{_START}NAMES\b(?:[ \t]++#?\d{{1,2}}\b)?{_ABOUT}(?:{_IS}|$(?=\n))[ \t*_]*+"
+_CALL = r"(?:f\([^\n]{0,500}?\)|\(f[ \t][^\n]{0,500}?\))"
+# Other words for an output, which are also used of what is not one.
+_RESULT = (
+    rf"{_START}(?:(?:result|return(?:ed)? value|value)\b{_ABOUT}{_IS}"
+    rf"|{_CALL}[ \t`]*+(?:is\b|[-=]>|→|==?)"
+    rf"|(?:{_CALL}|(?:\w++[ \t]++)?(?:function|program|code)(?:[ \t]++`?(?:{_CALL}|f\b))?|it)[ \t`]*+"
+    r"(?:will[ \t]++|would[ \t]++)?(?:returns?|outputs?|gives?|evaluates to)\b[ \t]*+:?)[ \t*_]*+"
 )
+# What comes before an output in its block: a session's prompt or echo, R's [1], OCaml's type.
+_ECHO = r"(?:>>>[^\n]*\n|#?[ \t]*=>|\[1\][ \t]|- : [^=\n]{1,200}=|(?:output|result)[ \t]*=(?!=))[ \t]*+"
+_KIND = re.compile(
+    r"(?:the|an?)[ \t](?:string|list|array|integer|number|tuple|dictionary|boolean|float|value)\b[ \t:]*+"
+)
+_REASON = re.compile(r"[ \t,;(]{1,3}+(?:because|since|for the|when)\b")
+# Words, where a value is said: "computed by", "The function".
+_WORDY = re.compile(r"(?:[A-Z][a-z]*+[ ])?[a-z]++,?[ ][a-z]++\b")
+_CODE = re.compile(r"(`{1,3})([^`\n][^`]*+)\1")
+_TEXT = re.compile(r"\\(?:text|texttt|mathtt)\{([^{}]*+)\}")
+# What follows a value that is the answer's first line.
+_EXPLANATION = re.compile(r"\s*+(?:\*\*|#++[ \t]++)?[A-Z][a-z]")
+_PLACE = re.compile(rf"^{PLACEHOLDER}$", re.MULTILINE)
+# What ends a program or message outside of blocks, and how lines there begin that are words and no program.
+_BREAK = re.compile(r"^(?:```$|</?(?:input|output)>|(?:\*\*|#++ )?(?:Input|Output)s?\b)", re.MULTILINE)
+_PROSE = re.compile(r"\s*+(?:[A-Z*`>]|##|<(?!\?))")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,20 +106,43 @@ _Named = list[tuple[str, str]]
 def answered(body: str, asked: Sequence[str], choice: Choice) -> dict[str, list[str]]:
     """The texts by what is asked for ("inputs" under "input"); the last of each counts."""
     all_blocks, prose = with_prose(body, choice.tags | VALUE_TAGS)
-    blocks = [(_name_of(block, asked, choice), block.text) for block in all_blocks]
+    blocks = _with_programs([_named(block, asked, choice) for block in all_blocks], asked, choice)
     match list(asked):
         case ["program", "input"]:
             texts = _program_and_input(blocks, choice)
-            return texts if texts["input"] else texts | {"input": _said(prose, "input")}
+            inputs = texts["input"] or _said(prose, "input")[-1:]
+            return {"program": texts["program"] or _without_fences(prose, choice), "input": inputs}
         case ["message", "inputs"]:
             return _message_and_inputs(prose, blocks)
         case ["program"]:
-            programs = _of("program", blocks) or _of("", blocks)
+            programs = _of("program", blocks) or _of("", blocks) or _without_fences(prose, choice)
             return {"program": [programs[at] for at in choice.best(programs)[1]]}
         case [name]:
-            texts = _of(name, blocks) or _of("", blocks)
-            return {name: [_unlabelled(text, name) for text in texts] or _value(body, prose, name, blocks)}
+            texts = _of(name, blocks) or [_unlabelled(text, name) for text in _of("", blocks)]
+            return {name: texts or _value(body, prose, name, blocks)}
     raise ValueError(f"no task asks for {asked}")
+
+
+def _named(block: Block, asked: Sequence[str], choice: Choice) -> tuple[str, str]:
+    name = _name_of(block, asked, choice)
+    return name, _unlabelled(block.text, name) if name in VALUE_TAGS else block.text
+
+
+def _with_programs(blocks: _Named, asked: Sequence[str], choice: Choice) -> _Named:
+    """The blocks; without a program's, those that define f and that no other language has are programs."""
+    if "program" not in asked or _of("program", blocks):
+        return blocks
+    others = _LANGUAGES if list(asked) == ["program"] else _LANGUAGES | VALUE_TAGS
+    return [("program" if name not in others and choice.rank(text) == 2 else name, text) for name, text in blocks]
+
+
+def _without_fences(prose: str, choice: Choice) -> list[str]:
+    """What defines f outside of blocks: within tags, or else the lines between blocks that do not begin with words."""
+    if not choice.definition:
+        return []
+    within = [text for name in ("program", "code", *sorted(choice.tags)) for text in _within(prose, name)]
+    lines = [text for text in _BREAK.split(prose) if not _PROSE.match(text)]
+    return [text for text in within if choice.rank(text) == 2] or [text for text in lines if choice.rank(text) == 2]
 
 
 def _name_of(block: Block, asked: Sequence[str], choice: Choice) -> str:
@@ -138,11 +189,16 @@ def _pair(blocks: _Named, program: int, value: int) -> dict[str, list[str]]:
 
 def _message_and_inputs(prose: str, blocks: _Named) -> dict[str, list[str]]:
     messages, inputs, others = _of("message", blocks), _of("input", blocks), _of("", blocks)
-    if not messages and others:
+    said = _said(prose, "message")[-1:]
+    texts = [text for name, text in blocks if name in _PLAIN]
+    named = [text for name, text in blocks if name not in VALUE_TAGS and name]
+    if not (messages or others or said) and texts and (len(texts) == 1 or not inputs):
+        messages = texts[:1]
+        named.remove(texts[0])
+    elif not messages and others:
         messages, others = others[:1], others[1:]
-    messages = messages or _said(prose, "message")
-    inputs = inputs or others or [text for name, text in blocks if name not in VALUE_TAGS and name]
-    return {"message": messages, "input": inputs}
+    inputs = inputs or others or max(named, _said(prose, "input"), key=len)
+    return {"message": messages or said, "input": inputs}
 
 
 def _value(body: str, prose: str, name: str, blocks: _Named) -> list[str]:
@@ -150,24 +206,62 @@ def _value(body: str, prose: str, name: str, blocks: _Named) -> list[str]:
     body = body.strip()
     if body.startswith(f"{name}(") and body.endswith(")"):
         return [body[len(name) + 1 : -1]]
-    if texts := _said(prose, name) or [text for tag, text in blocks if tag not in VALUE_TAGS]:
-        return texts
-    return [_without_marks(body)] if body else []
+    if body[:1] in ("'", '"') and body[1:].endswith(body[0]) and PLACEHOLDER not in body:
+        return [body]  # A string, whatever it says.
+    texts = _said(prose, name) or [_unlabelled(text, name) for tag, text in blocks if tag not in VALUE_TAGS]
+    if not texts and name == "output":
+        texts = _labelled(prose, _RESULT)
+    first, _, rest = body.partition("\n\n")
+    is_whole = not any(first.replace("'(", "(").count(mark) % 2 for mark in "\"'`")
+    if _EXPLANATION.match(rest) and "\n" not in first and is_whole:
+        body = first
+    return texts or ([_without_marks(_unlabelled(body, name))] if body else [])
+
+
+def _within(prose: str, name: str) -> list[str]:
+    """The texts outside of blocks within <name> and </name>; the last may lack its end."""
+    parts = [part.partition(f"</{name}>") for part in prose.split(f"<{name}>")[1:]]
+    texts = [text.strip() for at, (text, end, _) in enumerate(parts, 1) if end or at == len(parts)]
+    return [value for value in map(_without_marks, texts) if value and not _PLACE.search(value)]
 
 
 def _said(prose: str, name: str) -> list[str]:
-    """What is said outside of blocks to be the input, output or message: <output>, "Output:", "the output is"."""
-    opening, closing = f"<{name}>", f"</{name}>"
-    if (start := prose.rfind(opening)) >= 0:
-        value = prose[start + len(opening) :].partition(closing)[0].strip()
-        return [value] if value and PLACEHOLDER not in value else []
-    names = name if name == "message" else f"(?:{name}|answer)"
-    labels = list(re.finditer(_SAID.format(names=names), prose, re.IGNORECASE | re.MULTILINE))
-    for label in reversed(labels[-_TRIED_LABELS:]):
-        text = prose[label.end() : label.end() + _LONGEST_SAID]
-        if value := _said_value(text, not label[0].rstrip(" \t*_").endswith(":")):
-            return [value]
-    return []
+    """What is said outside of blocks to be an output, the message or inputs: <output>, "Output:", "the output is"."""
+    if values := _within(prose, name):
+        return values
+    if name != "message" and (boxed := _boxed(prose)):
+        return [boxed]
+    if name == "message":
+        return [message for _, text in _labels(prose, _label_of(name)) if (message := _said_message(text))]
+    return _labelled(prose, _label_of(name))
+
+
+def _label_of(name: str) -> str:
+    if name == "message":
+        return _SAID.replace("NAMES", name).replace("|should be", "")
+    return _SAID.replace("NAMES", f"(?:{name}|answer)")
+
+
+def _labels(prose: str, pattern: str) -> Iterator[tuple[str, str]]:
+    """Each label that a pattern finds, and the text up to the next."""
+    labels = list(re.finditer(pattern, prose, re.IGNORECASE | re.MULTILINE))
+    ends = [*(label.start() for label in labels[1:]), len(prose)]
+    for label, end in zip(labels, ends, strict=False):
+        yield label[0].rstrip(" \t*_"), prose[label.end() : end]
+
+
+def _labelled(prose: str, pattern: str) -> list[str]:
+    """The values behind the labels that a pattern finds."""
+    values = [(_said_value(text, not label.endswith(":")), label[-1:]) for label, text in _labels(prose, pattern)]
+    return [value for value, end in values if value and (end == ":" or not _WORDY.match(value))]
+
+
+def _said_message(text: str) -> str:
+    """The message behind its words: up to the first block, or the first heading of an input."""
+    message = _BREAK.split(text, maxsplit=1)[0].strip()
+    last = message.rpartition("\n")[2]
+    message = message.removesuffix(last).rstrip() if last.endswith(":") else message
+    return _without_marks(message.removesuffix("**") if message.count("**") % 2 else message)
 
 
 def _said_value(text: str, in_a_sentence: bool) -> str:
@@ -179,24 +273,57 @@ def _said_value(text: str, in_a_sentence: bool) -> str:
     below = rest.strip().partition("\n\n")[0] if not line.strip() else ""
     goes_on = sum(map(line.count, "([{")) > sum(map(line.count, ")]}"))
     value = (below or (text.partition("\n\n")[0] if goes_on else line)).strip()
+    if in_a_sentence and (kind := _KIND.match(value)):
+        value = value[kind.end() :]
+    if code := _CODE.match(value):
+        return code[2].strip()
     if PLACEHOLDER in value or value.endswith(":") or _HEADING.fullmatch(value):
         return ""
-    if value.startswith("`") and (inner := value[1:].partition("`"))[1]:
-        return inner[0]
-    value = value.removesuffix(".") if in_a_sentence else value
+    if in_a_sentence and (reason := _REASON.search(value)) and not set("\"'") & set(value[: reason.start()]):
+        value = value[: reason.start()]
+    if in_a_sentence or value[-2:-1] in "\"')]}*":
+        value = value.removesuffix(".")
     return _without_marks(value.removesuffix("**") if value.count("**") % 2 else value)
 
 
+def _boxed(text: str) -> str:
+    r"""What the last \boxed{} of a text holds; "" without one."""
+    depth, inner = 1, text.rpartition("\\boxed{")[2]
+    for at, character in enumerate(inner if "\\boxed{" in text else ""):
+        depth += (character == "{") - (character == "}")
+        if not depth:
+            return _TEXT.sub(r"\1", inner[:at]).replace("\\{", "{").replace("\\}", "}").strip()
+    return ""
+
+
 def _unlabelled(text: str, name: str) -> str:
-    """A value's block without words such as "Output:" before the value; `output: 1` may be a keyword argument."""
-    label = re.match(_SAID.format(names=name), text.strip(), re.IGNORECASE)
-    return text.strip()[label.end() :] if label and not label[0].islower() else text
+    r"""An input's or output's block without what is around the value: "Output:", <output>, \boxed{}, "f(3) ==".
+
+    `input: 1` may be a keyword argument and stays.
+    """
+    value = text.strip()
+    if name not in ("input", "output"):
+        return text
+    if value.startswith(("\\boxed{", "$\\boxed{")):
+        return _boxed(value) or text
+    if value.startswith(f"<{name}>"):
+        return value[len(name) + 2 :].partition(f"</{name}>")[0]
+    for pattern in (_label_of(name), *((_RESULT, _ECHO) if name == "output" else ())):
+        label = re.match(pattern, value, re.IGNORECASE | re.MULTILINE)
+        if label and (name == "output" or not label[0].islower()):
+            rest = value[label.end() :].strip()
+            value = (label[0].rstrip(" \t*_")[-1:].isalpha() and _said_value(rest, in_a_sentence=True)) or rest
+            break
+    else:
+        value = text
+    return value[2:-2] if len(value) > 4 and value.startswith("**") and value.endswith("**") else value
 
 
 def _without_marks(text: str) -> str:
-    """A text without the marks of inline code or bold print around all of it."""
-    for mark in ("**", "`"):
+    """A text without the marks of inline code, bold print or a formula around all of it."""
+    for mark in ("**", "```", "`", "$"):
         inner = text[len(mark) : -len(mark)]
-        if inner and text == f"{mark}{inner}{mark}" and mark not in inner:
-            return inner
+        is_block = mark == "```" and "\n" in inner
+        if inner.strip() and text == f"{mark}{inner}{mark}" and mark not in inner and not is_block:
+            return _without_marks(inner)
     return text

@@ -52,14 +52,14 @@ def loose_blocks(body: str, tags: frozenset[str]) -> Iterator[Block]:
     - Fences may be of tildes. They may be indented, or follow the mark of a list; as much indentation is then taken off
       each line (CommonMark).
     - A block may open and close on one line, where its first word is a tag if it is one of `tags`. Blocks of `tags` may
-      follow each other, or a text, on a line. The first line of the text may follow such a tag; a file name, attributes
-      or a number there are no text.
+      follow each other, or a text, on a line. The first line of the text may follow such a tag; a file name,
+      attributes, a number or any other single word behind a program's tag are no text.
     - A line that holds nothing but a fenced word of `tags` names a block that comes, or opens it.
     - The closing fence may follow the last line of the text, and words may follow it. A block of `tags` that opens
       within another, and is not closed there (```input within a program), closes it. A block that is never closed ends
       with the body.
     - A fence in a triple-quoted string, or behind the mark of a comment, is part of the program.
-    - A block around others (```markdown) is left out.
+    - A block around others (```markdown) is left out, and so is a fence that begins a value (```python in ```output).
     - A line "User:" behind a block begins a turn that the model makes up, and ends the reading.
     """
     return _Reader(body.split("\n"), tags).blocks()
@@ -76,7 +76,7 @@ def with_prose(body: str, tags: frozenset[str]) -> tuple[list[Block], str]:
 VALUE_TAGS = frozenset(("input", "output", "message"))
 # What stands for a block in the prose.
 PLACEHOLDER = "```"
-_WRAPPERS = frozenset(("", "markdown", "md"))
+_MARKDOWN = frozenset(("markdown", "md"))
 _FENCE_START = re.compile(r"[ \t]*+(`{3,}+|~{3,}+)(.*+)")
 # Tagged blocks within a line: whole ones, and the opening of one at its end.
 _WITHIN = re.compile(r"(?<!`)(`{3,}+)([^\s`]++)[ \t]++((?:(?!```).)++)`{3,}+")
@@ -86,9 +86,9 @@ _LIST_MARK = re.compile(r"[ \t]*+(?:[-*+]|\d{1,3}[.)])[ \t]++")
 _COMMENT = re.compile(r"[ \t]*+(?:\*|#|//|--|;|%|\(\*)")
 # A closing fence and the next block's opening without a line end between.
 _GLUED = re.compile(r"(?<!`)```(?=`{3,}+(?:input|output|message)\b)")
-_ATTRIBUTE = re.compile(r"[\w.-]++=\S*+")
+_ATTRIBUTE = re.compile(r"[\w.-]++=(?:\"[^\"]*+\"|\S*+)")
 _NUMBER = re.compile(r"[(#]?\d{1,2}[).:]?")
-_NO_CODE = re.compile(r"\{[^{}]*+\}|\([A-Z][a-z ]*+\)|[\w/-]++\.[A-Za-z]{1,5}|(?i:code|program|solution)")
+_NO_CODE = re.compile(r"\{[^{}]*+\}|\([A-Z][a-z ]*+\)|(?!begin\b)[\w./-]++|(?i:code|program|solution) block")
 _BRACED = re.compile(r"\{[ \t]*+\.?([^\s,{}]*+)[^{}]*+\}(.*+)")
 _NUMBERED_VALUE = re.compile(r"(input|output)[_-]?\d{1,2}")
 # A person's turn in a conversation: what follows is another task.
@@ -102,6 +102,7 @@ class _Reader:
         self._lines, self._tags = lines, tags
         self._fence, self._tag, self._indent, self._heading = "", "", 0, ""
         self._text: list[str] = []
+        self._has_text = False
         self.prose: list[str] = []
         self._beside = ""  # what follows the tag of a value's block: its first line, or a remark
         self._quotes = ""  # of the multi-line string that the line before leaves open
@@ -157,6 +158,7 @@ class _Reader:
     def _open(self, tag: str, fence: str, indent: int, text: str = "") -> None:
         self._tag, self._fence, self._indent, self._quotes = tag, fence, indent, ""
         is_remark = tag in VALUE_TAGS and (_ATTRIBUTE.fullmatch(text) or _NUMBER.fullmatch(text))
+        self._has_text = bool(text) and not is_remark
         self._text, self._beside = ([], text) if is_remark else ([text] if text else [], "")
 
     def _rest_of(self, at: int, line: str) -> str | None:
@@ -167,23 +169,37 @@ class _Reader:
         if _has_fence(line) and not in_string:
             start = _FENCE_START.fullmatch(line)
             tag = self._opened_tag(start[2]) if start else None
-            if tag is not None and self._tag in _WRAPPERS and not any(text.strip() for text in self._text):
-                self._fence = ""
-                return line
+            if start and (end := self._around(start[2].strip(), tag)):
+                return line if end == "wrapper" else None
             rest = self._behind_fence(at, line, tag) if line.startswith(self._fence) else self._behind_text(at, line)
             if rest is not None:
                 return rest
         quotes = _quotes_of(line)
         self._quotes = "" if self._quotes and self._quotes in line else self._quotes or quotes
         self._text.append(line)
+        self._has_text = self._has_text or bool(line.strip())
         return None
+
+    def _around(self, rest: str, tag: str | None) -> str:
+        """What the open block is around another that opens in it, of a tag of `tags`: "wrapper", "value" or nothing.
+
+        A wrapper ends, and its text is prose. A value (```output) goes on as if the other fence were not there.
+        """
+        is_start = not self._has_text
+        if tag and self._tag not in self._tags and (is_start or (self._tag in _MARKDOWN and tag not in VALUE_TAGS)):
+            self._fence = ""
+            for line in self._text:
+                self._note(line)
+            return "wrapper"
+        is_fence = bool(rest) and not set("`~") & set(rest)
+        return "value" if is_fence and is_start and self._tag in VALUE_TAGS and tag not in VALUE_TAGS else ""
 
     def _behind_fence(self, at: int, line: str, tag: str | None) -> str | None:
         """As `_rest_of`, of a line that begins with the block's fence; `tag`: of the block that it opens."""
         rest = line.lstrip(self._fence[0])
         if tag is not None and (tag in VALUE_TAGS or not self._next_is_bare[at]):
             return self._fence + rest
-        return rest if not rest or rest[0] in " \t.,:;!?)*" else None
+        return rest if not rest or rest[0] in " \t\u00a0.,:;!?)*<" else None
 
     def _behind_text(self, at: int, line: str) -> str | None:
         """As `_rest_of`, of a line with a fence behind other text, which is the block's last."""
@@ -253,6 +269,8 @@ class _Reader:
             word, text = braced[1], braced[2]
         text = text.strip()
         if (tag := _tag_of(word)) in self._tags:
+            if not closes and (second := _tag_of(text)) in self._tags and second != tag and VALUE_TAGS & {tag, second}:
+                return (second if second in VALUE_TAGS else tag), ""  # python input, input python
             has_no_code = tag not in VALUE_TAGS and (_ATTRIBUTE.fullmatch(text) or _NO_CODE.fullmatch(text))
             return tag, "" if not closes and has_no_code else text
         return ("", rest.strip()) if closes else (word.lower(), "")

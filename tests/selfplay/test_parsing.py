@@ -197,6 +197,15 @@ def test_nul_surrogates_and_markers_in_the_reasoning_do_not_matter():
         "<output>",
         "\nUser:",
         "the ",
+        "output of `f` ",
+        "f(1) ",
+        "\nf(1) == ",
+        "\nit returns ",
+        "\n```python\n",
+        "\\boxed{",
+        "```text\n1\n```\n",
+        "\nInput 1: ",
+        "<program>",
     ],
 )
 @pytest.mark.parametrize(
@@ -412,6 +421,28 @@ PROPOSALS = {
     "a heading that is a sentence": "The input will be a number.\n" + fenced("", PROGRAM) + INPUT,
     "a heading of both": "Input and program:\n" + fenced("", PROGRAM) + fenced("", "41"),
     "an input under a heading": BLOCK + "Input:\n" + fenced("plaintext", "41") + "Output:\n" + fenced("text", "42"),
+    "another tag": fenced("clojure", PROGRAM) + INPUT,
+    "a tag of text": fenced("text", PROGRAM) + INPUT,
+    "a tag with a comma": fenced("racket,", PROGRAM) + INPUT,
+    "a tag with a version": fenced("racket8.7", PROGRAM) + INPUT,
+    "in tags": f"<program>\n{PROGRAM}\n</program>\n<input>\n41\n</input>\n",
+    "in the language's tags": f"<racket>\n{PROGRAM}\n</racket>\n" + INPUT,
+    "no fence, a label": f"{PROGRAM}\n\nInput: 41\n",
+    "no fence, a block": f"{PROGRAM}\n\n{INPUT}",
+    "a word behind the tag": BLOCK.replace("```racket", "```racket showLineNumbers", 1) + INPUT,
+    "a quoted title": BLOCK.replace("```racket", '```racket title="my file.rkt"', 1) + INPUT,
+    "two tags": BLOCK + fenced("racket input", "41"),
+    "two tags, the other way round": BLOCK + fenced("input racket", "41"),
+    "a label in the block": BLOCK + fenced("input", "Input: 41"),
+    "tags in the block": BLOCK + fenced("input", "<input>41</input>"),
+    "bold in the block": BLOCK + fenced("input", "**41**"),
+    "a fence within the input": BLOCK + f"```input\n{fenced('racket', '41')}```\n",
+    "a fence that is code": BLOCK + "**Input:** ```41```\n",
+    "tags around and behind": f"<program>```racket\n{PROGRAM}\n```</program>\n<input>```input\n41\n```</input>",
+    "all in markdown": f"````markdown\n# Program\n{BLOCK}````\n{INPUT}",
+    "in a wrapper that is not longer": f"```markdown\n# Program\n{BLOCK}```\n{INPUT}",
+    "in a wrapper of any tag": f"```answer\n{BLOCK}```\n{INPUT}",
+    "a hard space behind a fence": f"```racket\n{PROGRAM}\n```\u00a0\n{INPUT}",
     "a helper behind": BLOCK + fenced("racket", "(define (g x) x)") + INPUT,
 }
 
@@ -445,6 +476,30 @@ VALUES = {
     "with its input": "Output for the input is '(1 2)",
     "as code in a sentence that goes on": "The output will be `'(1 2)` because x.",
     "on two lines": "Output: '(1\n 2)",
+    "as boxed": "So $\\boxed{'(1 2)}$.",
+    "as a boxed text": "\\boxed{\\text{'(1 2)}}",
+    "boxed in its block": fenced("output", "\\boxed{'(1 2)}"),
+    "what the function returns": "The function `f` returns '(1 2).",
+    "what a call returns": "`(f 3)` returns `'(1 2)`, as asked.",
+    "what a call is": "f(3) == '(1 2)",
+    "an arrow": "(f 3) -> '(1 2)",
+    "a call in its block": fenced("output", "(f 3) => '(1 2)"),
+    "a sentence in its block": fenced("output", "The result is '(1 2)."),
+    "an assignment in its block": fenced("output", "output = '(1 2)"),
+    "a session in its block": fenced("output", ">>> f(3)\n'(1 2)"),
+    "an echo in its block": fenced("output", "=> '(1 2)"),
+    "R's echo in its block": fenced("output", "[1] '(1 2)"),
+    "OCaml's echo in its block": fenced("output", "- : int list = '(1 2)"),
+    "the output of a call": "The output of `(f 3)` is `'(1 2)`.",
+    "its kind": "The output is the list '(1 2).",
+    "a heading without a colon": "## Output\n\n'(1 2)\n\n## Explanation\nIt adds one.\n",
+    "no words, then an explanation": "`'(1 2)`\n\nThis is because x.",
+    "words that are no value, then a block": "The output is computed as follows:\n" + fenced("racket", "'(1 2)"),
+    "more words that are no value": "## Answer\n\nThe function adds.\n\n" + fenced("racket", "'(1 2)"),
+    "as a formula": "$'(1 2)$",
+    "a fence that is code": "Output: ```'(1 2)```",
+    "a fence within": "```output\n```racket\n'(1 2)\n```\n```\n",
+    "a tag behind the fence": "<output>```output\n'(1 2)\n```</output>",
     "in tags around a block": "<output>\n" + fenced("racket", "'(1 2)") + "</output>",
 }
 
@@ -456,7 +511,19 @@ def test_azr_takes_a_value_however_it_is_said(form):
 
 
 @pytest.mark.parametrize(
-    "text", ["input: 3", "input: [3], n: 2", "n=10", "1", "(1, 2)", '"<output>"', "'User: x'", "#t"]
+    "text",
+    [
+        "input: 3",
+        "input: [3], n: 2",
+        "n=10",
+        "1",
+        "(1, 2)",
+        '"<output>"',
+        "'User: x'",
+        "#t",
+        "f'(3)'",
+        "{1: 'f(3) == 7'}",
+    ],
 )
 def test_a_value_in_its_block_is_left_as_it_is(text):
     assert read(respond(fenced("input", text)), task_type=TaskType.ABDUCTION, format="azr") == Answer(input=text)
@@ -464,6 +531,11 @@ def test_a_value_in_its_block_is_left_as_it_is(text):
     assert read(
         respond(f"```input\n{text}```\nSo:\n```\n(f 1)\n```\n"), task_type=TaskType.ABDUCTION, format="azr"
     ) == (Answer(input=text))
+
+
+@pytest.mark.parametrize("text", ["'<output>x</output>'", "'\\\\boxed{7}'", '"""a\n\nThe output is 7"""', "'f(1) = 7'"])
+def test_a_string_without_a_fence_is_a_value_whatever_it_says(text):
+    assert read(respond(text), task_type=TaskType.DEDUCTION, format="azr") == Answer(output=text)
 
 
 def written_texts():
@@ -501,6 +573,14 @@ PROBLEMS = {
     "numbered inputs": MESSAGE + "".join(fenced(f"input{n}", str(n)) for n in range(3)),
     "inputs in the program's tag": MESSAGE + "".join(fenced("racket", str(n)) for n in range(3)),
     "outputs between": MESSAGE + "".join(fenced("input", str(n)) + fenced("output", "9") for n in range(3)),
+    "a message in a block of text": fenced("text", "Adds one.") + INPUTS,
+    "a message in a block of text behind": INPUTS + fenced("markdown", "Adds one."),
+    "blocks of text": "".join(fenced("plaintext", text) for text in ("Adds one.", *"012")),
+    "a heading without a colon": "## Message\nAdds one.\n\n## Inputs\n" + INPUTS,
+    "in tags": "<message>Adds one.</message>\n" + "".join(f"<input>\n{n}\n</input>\n" for n in range(3)),
+    "inputs in tags": MESSAGE + "<input>0</input> <input>1</input> <input>2</input>",
+    "inputs in lines": MESSAGE + "".join(f"**Input {n}:** `{n}`\n" for n in range(3)),
+    "labels in the blocks": MESSAGE + "".join(fenced("input", f"Input {n}: {n}") for n in range(3)),
     "on few lines": "```message Adds one.``` ```input 0``` ```input 1```\n```input 2```",
 }
 
@@ -533,6 +613,29 @@ def test_no_block_of_text_is_a_program_of_any_language():
     for tag in ("text", "json", "bash", "console"):
         text = respond(fenced("racket", PROGRAM), fenced(tag, "42"))
         assert read(text, tags=ANY_TAG, format="azr") == Answer(program=PROGRAM)
+
+
+def test_the_outputs_of_text_blocks_are_no_message():
+    blocks = "".join(fenced("input", str(n)) + fenced("text", "9") for n in range(3))
+    assert read(respond(blocks), Role.PROPOSE, TaskType.INDUCTION, format="azr").reason == "missing_message"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Adds one, because it can.", "Adds one for the input", "The message is a secret.", "It adds (one).\n\nTry!"],
+)
+def test_a_message_is_left_as_it_is(text):
+    answer = Answer(message=text, inputs=("0", "1", "2"))
+    for message in (fenced("message", text), f"Message: {text}\n", fenced("text", text)):
+        assert read(respond(message, INPUTS), Role.PROPOSE, TaskType.INDUCTION, format="azr") == answer
+
+
+def test_a_program_is_found_without_fences():
+    how = Form("azr", TAGS, 3, 8192, DEFINITION)
+    for text in (PROGRAM, f"So:\n<code>\n{PROGRAM}\n</code>", fenced("output", PROGRAM), fenced("f", PROGRAM)):
+        assert parse(Role.SOLVE, TaskType.INDUCTION, respond(text), how) == Answer(program=PROGRAM)
+    for text in (f"I define {PROGRAM}", "<code>f</code>", fenced("python", PROGRAM)):
+        assert parse(Role.SOLVE, TaskType.INDUCTION, respond(text), how).reason == "missing_program"
 
 
 def test_a_program_tagged_as_another_language_is_none():
