@@ -31,8 +31,14 @@ def model_directory(path: str) -> Path:
 
 
 def check_path(path: str) -> None:
-    """Raises FileNotFoundError, with the fix, if `path` neither exists nor looks like an id of the hub; offline."""
+    """Raises FileNotFoundError, with the fix, if `path` is no directory and no id of the hub by its looks; offline."""
     directory = Path(located(path)).expanduser()
+    if not path or directory.is_file():
+        what = "is a file" if path else "names no model"
+        raise FileNotFoundError(
+            f"model.path={path!r}: {what}. Give the directory that holds config.json, or an id of the Hugging Face hub"
+            " such as Qwen/Qwen2.5-Coder-3B"
+        )
     if not directory.exists() and not _is_hub_id(path):
         packaged = "; `make setup-smollm2` makes it too" if directory.name == smollm2.NAME else ""
         raise FileNotFoundError(

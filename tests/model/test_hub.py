@@ -22,6 +22,14 @@ def test_a_local_path_that_does_not_exist_asks_no_hub(path, monkeypatch, tmp_pat
         hub.model_directory(path)
 
 
+def test_a_file_and_an_empty_path_are_no_directory(tmp_path):
+    file = tmp_path / "model.safetensors"
+    file.touch()
+    for path, words in ((str(file), "is a file"), ("", "names no model")):
+        with pytest.raises(FileNotFoundError, match=rf"model\.path='{path}': {words}. Give the directory that holds"):
+            hub.model_directory(path)
+
+
 def test_a_folder_of_the_owners_name_makes_it_a_local_path(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
