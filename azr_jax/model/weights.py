@@ -39,11 +39,14 @@ def load_config(path: str | Path) -> ModelConfig:
     if not (path / "config.json").is_file():
         raise FileNotFoundError(_how_to_download(path, "config.json"))
     hf = _read_json(path / "config.json")
-    if (path / "generation_config.json").is_file():
-        more = _read_json(path / "generation_config.json").get("eos_token_id")
-        ids = [*end_ids(hf.get("eos_token_id")), *end_ids(more, "generation_config.json")]
-        hf = {**hf, "eos_token_id": list(dict.fromkeys(ids)) or None}
-    return ModelConfig.from_hf(hf)
+    generation = _read_json(path / "generation_config.json") if (path / "generation_config.json").is_file() else {}
+    try:
+        if generation:
+            ids = [*end_ids(hf.get("eos_token_id")), *end_ids(generation.get("eos_token_id"), "generation_config.json")]
+            hf = {**hf, "eos_token_id": list(dict.fromkeys(ids)) or None}
+        return ModelConfig.from_hf(hf)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def load(

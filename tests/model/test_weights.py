@@ -86,6 +86,15 @@ def test_end_tokens_of_generation_config_are_added(directory, tmp_path):
     assert weights.load_config(tmp_path / "m").eos_ids == (3, 7)
 
 
+def test_a_model_that_is_not_supported_is_named_by_its_folder(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    with pytest.raises(ValueError, match=f"{tmp_path}: config.json: model_type is 'gpt2', which is not supported"):
+        weights.load_config(tmp_path)
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": "</s>"}')
+    with pytest.raises(ValueError, match=f"{tmp_path}: generation_config.json: eos_token_id is '</s>'"):
+        weights.load_config(tmp_path)
+
+
 NORM = "model.layers.1.input_layernorm.weight"
 INDEX = "model.safetensors.index.json"
 
