@@ -282,6 +282,10 @@ def test_held_out_problems_that_are_not_there(capsys, tmp_path):
         ({"evaluation__heldout": "azr_jax/embedded/heldout_racket.jsonl"}, ("has problems in racket", "languages=")),
         ({"checkpoint__best_metric": "solve_accuracy"}, ("checkpoint.best_metric='solve_accuracy'", "docs/metrics.md")),
         (
+            {"evaluation__benchmarks": "humaneval,humanevall"},
+            ("evaluation.benchmarks=", "'humanevall' is unknown", "use some of humaneval, mbpp"),
+        ),
+        (
             {"checkpoint__best_metric": "eval/heldout/greedy/all/accuracy"},
             ("checkpoint.best_metric=", "evaluation.every=0"),
         ),

@@ -123,6 +123,11 @@ class Benchmarks:
 def _problems(config: Config) -> _Problems:
     settings = config.evaluation
     problems = {}
+    if unknown := [name for name in settings.benchmarks if name not in files.ALL_BENCHMARKS]:
+        raise ValueError(
+            f"evaluation.benchmarks={settings.benchmarks!r}: {unknown[0]!r} is unknown; use some of"
+            f" {', '.join(files.ALL_BENCHMARKS)}"
+        )
     for benchmark in settings.benchmarks:
         for language in config.languages:
             known = known_language(language, config.language_directory)
