@@ -61,7 +61,7 @@ def describe(workdir: str, now: float | None = None) -> str:
 
 def _seeding(folder: epath.Path) -> str:
     """The newest seeding round: the share of valid proposals, and the most frequent outcomes of the others."""
-    rounds = list(json_lines.rows(folder / SEEDING_FILE))
+    rounds = list(json_lines.rows(folder / SEEDING_FILE, {"metrics": dict}))
     if not rounds:
         return ""
     newest, values = rounds[-1], rounds[-1]["metrics"]

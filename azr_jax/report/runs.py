@@ -56,7 +56,7 @@ def load(workdir: Path, name: str) -> RunData:
         raise ValueError(f"{workdir}: not a run of azr_jax (neither {CONFIG_FILE} nor {METRICS_FILE}); name a workdir")
     rows = tuple(json_lines.rows(workdir / METRICS_FILE))
     config, started = json_object(workdir / CONFIG_FILE), json_object(workdir / START_FILE)
-    seeding = tuple(json_lines.rows(workdir / SEEDING_FILE))
+    seeding = tuple(json_lines.rows(workdir / SEEDING_FILE, {"metrics": dict, "transcripts": list}))
     return RunData(workdir, name, config, rows, read_summary(workdir), started, seeding)
 
 

@@ -22,8 +22,8 @@ def append(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     atomic.append(file, "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows).encode("ascii"))
 
 
-def rows(file: epath.PathLike) -> Iterator[dict[str, Any]]:
-    """The objects of a run's file, each with an integer `step`; none if there is no file.
+def rows(file: epath.PathLike, needed: Mapping[str, type] | None = None) -> Iterator[dict[str, Any]]:
+    """The objects of a run's file, each with an integer `step` and the `needed` fields; none if there is no file.
 
     A last line without its newline is left out: the run is writing it, or died there.
 
@@ -37,7 +37,12 @@ def rows(file: epath.PathLike) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(stream, start=1):
             if not line.endswith(b"\n"):
                 return
-            yield row(line, f"{path}, line {number}")
+            place = f"{path}, line {number}"
+            fields = row(line, place)
+            for name, kind in (needed or {}).items():
+                if not isinstance(fields.get(name), kind):
+                    raise ValueError(f"{place}: damaged (no `{name}`); delete the line")
+            yield fields
 
 
 def row(line: bytes, place: str) -> dict[str, Any]:

@@ -150,6 +150,10 @@ def test_errors_name_the_place(run, tmp_path_factory):
         (run / "metrics.jsonl").write_bytes(damage.encode("utf-8", "surrogateescape"))
         with pytest.raises(ValueError, match=r"metrics\.jsonl, line \d: damaged"):
             status.describe(str(run))
+    (run / "metrics.jsonl").unlink()
+    (run / "seeding.jsonl").write_text('{"step": 1}\n')
+    with pytest.raises(ValueError, match=r"seeding\.jsonl, line 1: damaged \(no `metrics`\)"):
+        status.describe(str(run))
 
 
 @pytest.mark.parametrize("text", ["3", "null", "[" * 100_000])

@@ -359,6 +359,11 @@ def test_what_is_no_run_or_damaged_is_named(tmp_path):
     (workdir / "metrics.jsonl").write_text('{"step": 1}\nnonsense\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: damaged"):
         write([workdir], tmp_path / "r.html")
+    (workdir / "metrics.jsonl").unlink()
+    for row, lacking in (('{"step": 1}', "metrics"), ('{"step": 1, "metrics": {}, "transcripts": 3}', "transcripts")):
+        (workdir / "seeding.jsonl").write_text(row + "\n")
+        with pytest.raises(ValueError, match=rf"seeding\.jsonl, line 1: damaged \(no `{lacking}`\)"):
+            write([workdir], tmp_path / "r.html")
     assert not (tmp_path / "r.html").exists()
 
 
