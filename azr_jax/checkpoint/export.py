@@ -14,7 +14,7 @@ from azr_jax.model.export import origin_of
 from azr_jax.model.hub import model_directory
 from azr_jax.model.sharding import make_mesh, param_shardings
 from azr_jax.model.transformer import abstract
-from azr_jax.workdir.settings import location, read_config
+from azr_jax.workdir.settings import location, read_config, reading
 
 
 def export(workdir: str, out: str | Path, step: int | None = None, model: str = "", *, overwrite: bool = False) -> int:
@@ -25,10 +25,11 @@ def export(workdir: str, out: str | Path, step: int | None = None, model: str = 
 
     Raises:
       ValueError: no run, nothing saved, no such step, a damaged save, or an `out` that holds something else.
-      FileNotFoundError: the model directory does not exist.
+      OSError: the model directory does not exist, or a remote workdir can't be read.
     """
-    chosen = chosen_step(location(workdir), step)
-    config = read_config(workdir, chosen)
+    with reading(workdir):
+        chosen = chosen_step(location(workdir), step)
+        config = read_config(workdir, chosen)
     source = model_directory(model or config.model.path)
     model_config = weights.load_config(source)
     # The host's own memory: the machine that exports need not have the run's devices.

@@ -23,7 +23,7 @@ from azr_jax.monitor.display import Progress, clock
 from azr_jax.workdir import json_lines
 from azr_jax.workdir.files import CONFIG_FILE, METRICS_FILE, SEEDING_FILE, ended_steps
 from azr_jax.workdir.saved import saved_steps
-from azr_jax.workdir.settings import read_config
+from azr_jax.workdir.settings import read_config, reading
 from executors.interruption import exit_with
 
 _LATEST = 10
@@ -150,23 +150,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--finished", action="store_true", help="print nothing: exit with 0 if it has finished, else 3")
     args = parser.parse_args(arguments)
     try:
-        if args.finished:
-            return 0 if is_finished(args.workdir) else _NOT_FINISHED
-        sys.stdout.write(describe(args.workdir) + "\n")
+        with reading(args.workdir):
+            if args.finished:
+                return 0 if is_finished(args.workdir) else _NOT_FINISHED
+            sys.stdout.write(describe(args.workdir) + "\n")
     except (ValueError, OSError) as error:
         logging.error("%s", error)
-        return 1
-    except Exception as error:
-        if "://" not in args.workdir:
-            raise
-        # A storage client's own errors: no credentials, no rights, no such bucket, no client.
-        logging.error(
-            "%s: can't be read (%s: %s); check its name, your rights (`gcloud auth application-default login`) and"
-            " that the package gcsfs is installed",
-            args.workdir,
-            type(error).__name__,
-            error,
-        )
         return 1
     return 0
 

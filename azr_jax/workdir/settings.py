@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from etils import epath
@@ -104,4 +106,26 @@ def location(workdir: epath.PathLike) -> epath.Path:
         raise ValueError(f"--workdir={name}: choose a local folder or gs://BUCKET/FOLDER")
     if name.startswith("gs://") and importlib.util.find_spec("gcsfs") is None:
         raise ValueError(f"--workdir={name}: the package gcsfs is not installed; `pip install gcsfs`")
+    if "://" in name and not logging.getLogger("gcsfs").level:
+        # Where the bucket can't be reached, gcsfs logs a traceback for each try, and then raises the error.
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     return epath.Path(name if "://" in name else os.path.abspath(name))
+
+
+@contextlib.contextmanager
+def reading(workdir: epath.PathLike) -> Iterator[None]:
+    """For a remote workdir, turns what a storage client raises into OSError that names the place and the fix.
+
+    No credentials, no rights, no such bucket, no network. A ValueError stays: it is about what the files hold.
+    """
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
+        if "://" not in os.fspath(workdir):
+            raise
+        raise OSError(
+            f"{os.fspath(workdir)}: can't be read ({type(error).__name__}: {error}); check its name, your rights"
+            " (`gcloud auth application-default login`) and that the package gcsfs is installed"
+        ) from error

@@ -184,6 +184,13 @@ def test_a_bucket_that_cannot_be_read_is_one_message(monkeypatch, caplog):
     with pytest.raises(LookupError):
         status.main(["runs/tiny"])
 
+    def unreachable(folder):
+        raise ConnectionError("can't connect to host storage.googleapis.com:443")
+
+    monkeypatch.setattr(status, "read_config", unreachable)
+    assert status.main(["gs://bucket/run"]) == 1
+    assert "gs://bucket/run: can't be read (ConnectionError: can't connect to host" in caplog.text
+
 
 def test_the_command_prints_it_without_jax(run):
     code = "import sys; from azr_jax import status; status.main(sys.argv[1:]); print('jax' in sys.modules)"

@@ -399,6 +399,15 @@ def test_any_save_exports_to_hugging_face(tmp_path):
     assert main(["export", f"--workdir={tmp_path}", f"--out={out}"]) == 1
 
 
+def test_an_export_of_a_bucket_that_cannot_be_read_is_one_message(monkeypatch, tmp_path, capsys):
+    def refused(*_):
+        raise LookupError("no credentials were found")
+
+    monkeypatch.setattr("azr_jax.checkpoint.export.chosen_step", refused)
+    assert main(["export", "--workdir=gs://bucket/run", f"--out={tmp_path / 'out'}"]) == 1
+    assert "error: gs://bucket/run: can't be read (LookupError: no credentials were found)" in capsys.readouterr().err
+
+
 def test_an_export_replaces_that_of_its_own_step_alone_and_says_one_line(tmp_path, capsys):
     workdir, out, model = tmp_path / "run", tmp_path / "export", model_directory(tmp_path / "model")
     open_workdir(workdir, config(model__path=model), allow_config_change=False)
