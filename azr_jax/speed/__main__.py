@@ -9,11 +9,15 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from azr_jax.config_checks import CHOICES
 from azr_jax.devices import prepare
 from azr_jax.flags import ShowDefaults
 from executors.interruption import exit_with
+
+WORKLOADS = ("prompts", "decode", "tail")  # of the sampler
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,6 +62,13 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"--repeats={arguments.repeats}: use at least 1")
     if arguments.only and arguments.what != "sampler":
         raise ValueError(f"--only={arguments.only}: only the sampler's workloads can be chosen; leave it out")
+    # The peer takes minutes: what is wrong is said before.
+    if unknown := [name for name in arguments.only.split(",") if name and name not in WORKLOADS]:
+        raise ValueError(f"--only={arguments.only}: {unknown[0]!r} is none of {', '.join(WORKLOADS)}")
+    if arguments.remat not in CHOICES["model.remat"]:
+        raise ValueError(f"--remat={arguments.remat}: use one of {', '.join(CHOICES['model.remat'])}")
+    if arguments.model and not (Path(arguments.model) / "config.json").is_file():
+        raise ValueError(f"--model={arguments.model}: no config.json there; name a directory as `hf download` makes it")
     peer = None
     if arguments.what != "step" and not arguments.no_peer:
         from azr_jax.speed import peer as peers  # in a separate process, before jax takes the GPU's memory

@@ -10,6 +10,7 @@ import pytest
 from conftest import REPOSITORY, on_devices
 
 from azr_jax.speed import __main__ as command
+from azr_jax.speed import peer
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -49,6 +50,20 @@ def test_the_update_is_measured_at_the_tiny_size(capsys, monkeypatch):
 def test_a_step_is_measured_at_the_tiny_size(capsys, monkeypatch):
     step = _tiny(capsys, monkeypatch, "step", "--remat=full")["step"]
     assert (step["training_responses"], step["estimation_responses"], step["programs"]) == (6, 12, 18)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sampler", "--only=prompts,tails"], "--only=prompts,tails: 'tails' is none of prompts, decode, tail"),
+        (["update", "--remat=some"], "--remat=some: use one of auto, full"),
+        (["update", "--model=weights/none"], "--model=weights/none: no config.json there"),
+    ],
+)
+def test_a_mistake_is_said_before_the_peer_takes_minutes(monkeypatch, capsys, arguments, words):
+    monkeypatch.setattr(peer, "run", None)
+    assert command.main(arguments) == 2
+    assert capsys.readouterr().err.startswith(f"error: {words}")
 
 
 def test_the_old_name_says_the_new_one():
@@ -104,7 +119,7 @@ def test_mistakes_are_one_line():
         (("sampler", "--only=tails"), "'tails' is none of prompts, decode, tail"),
         (("update", "--repeats=0"), "--repeats=0"),
         (("update", "--only=2048", "--no-peer"), "--only=2048"),
-        (("update", "--remat=some", "--no-peer"), "remat='some'"),
+        (("update", "--remat=some", "--no-peer"), "--remat=some"),
     ]:
         done = _run(*arguments)
         assert done.returncode == 2 and message in done.stderr.splitlines()[-1], done.stderr[-2000:]
