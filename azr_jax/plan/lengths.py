@@ -56,21 +56,24 @@ class Lengths:
     tokens_per_draft_step: float = TOKENS_PER_DRAFT_STEP
 
 
-def parse(text: str, cap: int) -> Lengths:
+def parse(text: str, cap: int, prompt_cap: int) -> Lengths:
     """Of `--lengths`: empty for the default, `MEDIAN,SIGMA` of a log-normal, or the folder of a run.
+
+    `cap` and `prompt_cap`: the config's longest response and prompt.
 
     Raises:
       ValueError: neither two positive numbers nor a folder with a run's metrics.jsonl.
     """
     if not text or "," in text:
         median, sigma = (MEDIAN, SIGMA) if not text else _two_numbers(text)
-        source = f"log-normal, median {median:g}, sigma {sigma:g}, prompts of {PROMPT_TOKENS}"
-        return Lengths(LogNormal(median, sigma, cap), PROMPT_TOKENS, VALID_SHARE, source)
+        prompt_tokens = min(PROMPT_TOKENS, prompt_cap)
+        source = f"log-normal, median {median:g}, sigma {sigma:g}, prompts of {prompt_tokens}"
+        return Lengths(LogNormal(median, sigma, cap), prompt_tokens, VALID_SHARE, source)
     workdir = Path(text)
     rows = list(json_lines.rows(workdir / METRICS_FILE))
     if not rows:
         raise ValueError(f"--lengths={text}: no {METRICS_FILE} there: name a run's folder, or MEDIAN,SIGMA as 500,1")
-    prompt_tokens = max(1, round(_mean(rows, "sample/prompt_tokens", PROMPT_TOKENS)))
+    prompt_tokens = min(prompt_cap, max(1, round(_mean(rows, "sample/prompt_tokens", PROMPT_TOKENS))))
     valid = _mean(rows, "propose/valid", VALID_SHARE)
     drawn = _mean(rows, "sample/tokens_per_draft_step", TOKENS_PER_DRAFT_STEP)
     tokens = tuple(_token_counts(workdir))

@@ -27,7 +27,7 @@ def make_plan(
     from azr_jax.plan.compiled import compile_program
 
     _, chip, _ = chips.parse(topology)
-    drawn = response_lengths.parse(lengths, config.sampler.max_response_tokens)
+    drawn = response_lengths.parse(lengths, config.sampler.max_response_tokens, config.sampler.max_prompt_tokens)
     model, devices = build.model_config(config), build.topology_devices(topology)
     plan = build.setup(config, model, devices, chip.hbm_gib)
     shared = sharing.share(plan, chip.hbm_gib)

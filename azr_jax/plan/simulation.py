@@ -130,7 +130,7 @@ class Queue:
         self._samples = settings.estimate_samples
         self._vocab_size = plan.model.vocab_size
         self._most = sampler.max_response_tokens
-        self._prompt_tokens = min(lengths.prompt_tokens, sampler.max_prompt_tokens)
+        self._prompt_tokens = lengths.prompt_tokens
         self._early = early_tokens(plan.config, self._prompt_tokens) if plan.config.pipeline.lag else 0
         self._before = solver_tasks == "before"
         valid = max(1, round(self._proposals * lengths.valid_share))

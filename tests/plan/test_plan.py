@@ -209,6 +209,6 @@ def test_no_mesh_is_suggested_that_does_not_divide_what_the_config_names(monkeyp
     monkeypatch.setattr(sharing, "share", lambda *_: sharing.Sharing((), False, 0, 0, 0, 0, 0))
     config = racket.get_config()
     config.update_from_flattened_dict(override)
-    drawn = lengths.parse("", 8096)
+    drawn = lengths.parse("", 8096, 6144)
     choices = suggest.choices(from_mapping(config.to_dict()), QWEN_3B, [None] * 4, chips.CHIPS["v5e"], drawn, "after")
     assert {(choice.tensor, choice.sampler_tensor) for choice in choices} == meshes

@@ -146,20 +146,28 @@ def test_lengths_of_a_run_are_those_of_its_transcripts_or_fitted_to_its_mean(tmp
     row = {"step": 1, "sample/response_tokens": 300.0, "sample/prompt_tokens": 90.4, "propose/valid": 0.25}
     row["sample/tokens_per_draft_step"] = 2.5
     (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
-    fitted = lengths.parse(str(tmp_path), 1000)
+    fitted = lengths.parse(str(tmp_path), 1000, 6144)
     assert (fitted.prompt_tokens, fitted.valid_share) == (90, 0.25) and "mean" in fitted.source
     assert fitted.tokens_per_draft_step == 2.5
     assert np.mean(fitted.responses.draw(20000, 1)) == pytest.approx(300, rel=0.03)
     rows = [json.dumps({"step": 1, "tokens": 7 if n % 2 else 5000}) for n in range(200)]
     (tmp_path / "transcripts.jsonl").write_text("\n".join(rows) + "\n")
-    measured = lengths.parse(str(tmp_path), 1000)
+    measured = lengths.parse(str(tmp_path), 1000, 6144)
     assert set(measured.responses.draw(100, 0)) == {7, 1000} and "200 responses" in measured.source
+
+
+def test_prompts_are_no_longer_than_the_configs_and_so_they_are_called(tmp_path):
+    drawn = lengths.parse("500,1", 160, 256)
+    assert drawn.prompt_tokens == 256 and drawn.source.endswith("prompts of 256")
+    assert lengths.parse("500,1", 8096, 6144).source.endswith("prompts of 1200")
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "sample/prompt_tokens": 1300}\n')
+    assert lengths.parse(str(tmp_path), 160, 256).prompt_tokens == 256
 
 
 @pytest.mark.parametrize("text", ["500,0", "a,b", "1,2,3", "nowhere", "nan,1", "500,nan", "inf,1", "500,inf"])
 def test_lengths_that_are_none_are_an_error(text):
     with pytest.raises(ValueError, match=f"--lengths={text}"):
-        lengths.parse(text, 1000)
+        lengths.parse(text, 1000, 6144)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
