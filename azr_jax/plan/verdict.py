@@ -105,7 +105,10 @@ def _entry(program: Program, plan: Setup, sharing: Sharing, chip: Chip) -> dict[
 
 
 def problems(programs: Sequence[Program], sharing: Sharing, chip: Chip) -> list[str]:
-    """Each program that does not fit, with what to change; empty if all fit. Without programs, of the slots alone."""
+    """Each program that does not fit, with what to change; empty if all fit. Without programs, the slots and the state.
+
+    The learner's state must fit by itself: the update has it on the devices, wherever it rests.
+    """
     lines = []
     most = sharing.alone if sharing.evicted else sharing.beside
     for program in programs:
@@ -115,6 +118,9 @@ def problems(programs: Sequence[Program], sharing: Sharing, chip: Chip) -> list[
         elif program.peak > chip.hbm_gib * GIB:
             used = f"{program.peak / GIB:.2f} GiB of {chip.hbm_gib:.2f}"
             lines.append(f"{program.name}: {used}: {change}{_fewer(program.name, most)}")
+    if not programs and sharing.state_bytes > chip.hbm_gib * GIB:
+        used = f"{sharing.state_bytes / GIB:.2f} GiB of {chip.hbm_gib:.2f}"
+        lines.append(f"learner's state: {used}: {_CHANGES['apply']}")
     if sharing.slots < 1:
         lines.append("sampler.slots=0: no slot fits beside the weights: use a larger slice, or a larger mesh.tensor")
     elif not programs and sharing.slots > most:

@@ -194,4 +194,7 @@ def test_a_plan_without_compiling_is_the_simulated_step(planned, monkeypatch):
     many = dataclasses.replace(one_seed, sampler=dataclasses.replace(one_seed.sampler, slots=10**7))
     assert make_plan(many, "v5e:1x1", lines.append, "40,1", compiles=False)["fits"] is False
     assert re.search(r"sampler\.slots=10000000: \d+ fit: lower it", lines[-1])
+    monkeypatch.setitem(chips.CHIPS, "v5e", dataclasses.replace(CHIP, hbm_gib=0.01))  # the state has 0.013
+    assert make_plan(one_seed, "v5e:1x1", lines.append, "40,1", compiles=False)["fits"] is False
+    assert "learner's state: 0.01 GiB of 0.01: raise mesh.fsdp, or take a larger slice" in lines[-1]
     assert "simulated (log-normal, median 40, sigma 1" in text and "meshes and slots, quickest simulated" in text
