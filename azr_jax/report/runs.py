@@ -52,6 +52,8 @@ def load_all(workdirs: Sequence[Path]) -> list[RunData]:
 
 def load(workdir: Path, name: str) -> RunData:
     """One run. Raises as `load_all`."""
+    if str(workdir).startswith("gs:/"):
+        raise ValueError(f"{workdir}: in a bucket; copy the run here first (`tpu_scripts/tpu.sh --config FILE fetch`)")
     if not (workdir / CONFIG_FILE).is_file() and not (workdir / METRICS_FILE).is_file():
         raise ValueError(f"{workdir}: not a run of azr_jax (neither {CONFIG_FILE} nor {METRICS_FILE}); name a workdir")
     rows = tuple(json_lines.rows(workdir / METRICS_FILE))

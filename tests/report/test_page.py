@@ -4,6 +4,7 @@ import base64
 import csv
 import hashlib
 import json
+import pathlib
 import re
 import xml.etree.ElementTree
 
@@ -353,6 +354,8 @@ def test_many_transcripts_are_thinned_within_every_task_and_step(tmp_path, monke
 
 def test_what_is_no_run_or_damaged_is_named(tmp_path):
     assert main([str(tmp_path)]) == 1
+    with pytest.raises(ValueError, match="gs:/bucket/run: in a bucket; copy the run here first"):
+        write([pathlib.Path("gs://bucket/run")], tmp_path / "r.html")
     with pytest.raises(ValueError, match="not a run of azr_jax"):
         write([tmp_path], tmp_path / "r.html")
     workdir = run_folder(tmp_path / "tiny", steps=1)
