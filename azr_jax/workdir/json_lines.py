@@ -12,6 +12,8 @@ from etils import epath
 
 from azr_jax.workdir import atomic
 
+_FIX = "delete it or restore it from a copy"
+
 
 def append(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Appends all rows or none; numbers that are not finite become null.
@@ -54,10 +56,10 @@ def row(line: bytes, place: str) -> dict[str, Any]:
     return fields
 
 
-def json_object(file: epath.PathLike) -> dict[str, Any]:
-    """The object of a whole file, {} if there is no such file. Raises ValueError naming a damaged file."""
+def json_object(file: epath.PathLike, fix: str = _FIX) -> dict[str, Any]:
+    """The object of a whole file, {} if there is no such file. Raises ValueError: the damaged file, and `fix`."""
     path = epath.Path(file)
-    return _object(path.read_bytes(), str(path)) if path.is_file() else {}
+    return _object(path.read_bytes(), str(path), fix) if path.is_file() else {}
 
 
 def keep_until(file: Path, step: int) -> int:
@@ -86,13 +88,13 @@ def keep_until(file: Path, step: int) -> int:
     return last
 
 
-def _object(content: bytes, place: str) -> dict[str, Any]:
+def _object(content: bytes, place: str, fix: str = _FIX) -> dict[str, Any]:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{place}: damaged ({error}); delete it or restore it from a copy") from error
+        raise ValueError(f"{place}: damaged ({error}); {fix}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{place}: damaged (not a JSON object); delete it or restore it from a copy")
+        raise ValueError(f"{place}: damaged (not a JSON object); {fix}")
     return value
 
 

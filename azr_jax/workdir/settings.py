@@ -85,7 +85,9 @@ def read_settings(workdir: epath.PathLike) -> dict[str, Any]:
       ValueError: no run of azr_jax there, or a config.json that is damaged or of another version.
     """
     path = location(workdir)
-    settings = json_object(path / CONFIG_FILE)
+    # A folder without config.json is no run.
+    fix = "restore it from a copy, or write there what a save holds as `settings` (checkpoints/STEP/host/metadata)"
+    settings = json_object(path / CONFIG_FILE, fix)
     if not settings and not (path / CONFIG_FILE).exists():
         raise ValueError(f"{path}: not a run of azr_jax (no {CONFIG_FILE}); name the --workdir of a run")
     if not {"selfplay", "learner"} <= set(settings):
