@@ -35,6 +35,7 @@ QUICK_COMPILE = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emi
 
 # Files of tests that take 20 s and more, the longest first.
 LONGEST = (
+    "test_smollm2_runs.py",
     "test_smollm2.py",
     "test_compiled_for_tpu.py",
     "test_main.py",
@@ -152,6 +153,16 @@ def on_devices(count: int) -> dict[str, str]:
         "XLA_FLAGS": " ".join([os.environ["XLA_FLAGS"], *devices_flags(count)]),
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")]),
     }
+
+
+def smollm2_environment(devices: int) -> dict[str, str]:
+    """That of the real command, with the compiler's defaults: its programs run for longer than they compile.
+
+    XLA's thread pool for CPU devices has as many threads as there are cores or devices (NPROC says otherwise). All
+    eight may wait in a collective, and a large matrix product of another device then has none left to run on.
+    """
+    own = {"NPROC": "32", "PJRT_NPROC": "32"} if devices > 1 else {}
+    return on_devices(devices) | own | {"XLA_FLAGS": " ".join([DEFAULT_COMPILE, *devices_flags(devices)])}
 
 
 # Small enough for seconds a step; the language is the one that every machine has.
@@ -284,3 +295,16 @@ def sound_judge():
             return opened[suffix]
 
         yield judge
+
+
+@pytest.fixture(scope="session")
+def smollm2_directory():
+    """The converted model, made once and kept in the user's cache; without its packages the tests are skipped."""
+    from azr_jax.model import smollm2
+
+    path = smollm2.default_directory()
+    if not (path / "config.json").is_file():
+        if missing := smollm2.missing_packages():
+            pytest.skip(f"{smollm2.NAME} is not here: {', '.join(missing)} not installed (make setup-smollm2)")
+        smollm2.convert(path)
+    return path

@@ -1,14 +1,9 @@
-"""A real pretrained model, SmolLM2-135M-Instruct: the same numbers and texts as transformers on real prompts.
-
-And what it really writes goes the whole way: a step of self-play and a benchmark, on one device and on eight.
-"""
+"""A real pretrained model, SmolLM2-135M-Instruct: the same numbers and texts as transformers on real prompts."""
 
 from __future__ import annotations
 
 import dataclasses
-import gzip
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -19,25 +14,20 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import DEFAULT_COMPILE, REPOSITORY, devices_flags, on_devices
+from conftest import REPOSITORY, smollm2_environment
 from flax import nnx
 
 from azr_jax.config import SamplerSettings
-from azr_jax.model import smollm2, weights
+from azr_jax.model import weights
 from azr_jax.model.sizes import PUBLISHED
 from azr_jax.model.tokenizer import load_tokenizer
 from azr_jax.model.transformer import abstract
+from azr_jax.sampler import programs
 from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.requests import Request
-from azr_jax.selfplay.parsing import REASONS
 from configs import base
-from executors import LANGUAGES, Status
 
 pytestmark = pytest.mark.ci
-STATUSES = {"OK", "Exception", "SyntaxError", "Timeout", "NoAnswer"}
-DATA = REPOSITORY.parent / "shared" / "data"
-# What may become of a response: a reason of the parser, a verdict, or one of the loop's own words.
-OUTCOMES = {*REASONS, *(str(status) for status in Status), "valid", "correct", "wrong", "duplicate", "repeated_inputs"}
 QUESTION = "Write a Racket function (f xs) that returns the sum of the squares of the numbers in the list xs."
 # As the three prompt modes of evaluation: the model's own chat template, Listing 1, the start of a program.
 PROMPTS = {
@@ -50,31 +40,29 @@ PROMPTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def directory():
-    """The converted model, made once and kept in the user's cache; without its packages the tests are skipped."""
-    path = smollm2.default_directory()
-    if not (path / "config.json").is_file():
-        if missing := smollm2.missing_packages():
-            pytest.skip(f"{smollm2.NAME} is not here: {', '.join(missing)} not installed (make setup-smollm2)")
-        smollm2.convert(path)
-    return path
+@pytest.fixture(scope="module", autouse=True)
+def compiled_as_for_users():
+    """Thousands of positions of a real model run for longer than they compile (see QUICK_COMPILE)."""
+    options = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "compiler_options", lambda mesh: options)
+        yield
 
 
 @pytest.fixture(scope="module")
-def reference(directory):
-    return transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+def reference(smollm2_directory):
+    return transformers.AutoModelForCausalLM.from_pretrained(smollm2_directory, dtype=torch.float32).eval()
 
 
 @pytest.fixture(scope="module")
-def model(directory):
+def model(smollm2_directory):
     """(config, graphdef, params, tokenizer) in float32."""
-    config, params = weights.load(directory)
+    config, params = weights.load(smollm2_directory)
     graphdef, _ = abstract(config, compute_dtype=jnp.float32, remat="none")
-    return config, graphdef, params, load_tokenizer(directory, config)
+    return config, graphdef, params, load_tokenizer(smollm2_directory, config)
 
 
-def _sampler(model, prompt_tokens: int, response_tokens: int) -> Sampler:
+def _sampler(model, prompt_tokens: int, response_tokens: int, slots: int = 4) -> Sampler:
     config, graphdef, _, tokenizer = model
     settings = SamplerSettings(
         **base.get_config().sampler.to_dict()
@@ -82,7 +70,7 @@ def _sampler(model, prompt_tokens: int, response_tokens: int) -> Sampler:
             "max_prompt_tokens": prompt_tokens,
             "max_response_tokens": response_tokens,
             "prefill_tokens": prompt_tokens,
-            "slots": 4,
+            "slots": slots,
             "chunk": 16,
         }
     )
@@ -128,7 +116,7 @@ def test_logprobs_of_sampled_tokens_at_positions_6000_to_8000_are_those_of_trans
     text = "\n".join(f"{PROMPTS['completion']}  (apply + (map (lambda (x) (* x x {n})) xs)))" for n in range(400))
     ids = tuple(tokenizer.encode_prompt(text)[:length])
     assert len(ids) == length
-    (rollout,) = _sampler(model, length, 24).generate(params, [Request("sampled", ids, 24, 1.0)], seed=3)
+    (rollout,) = _sampler(model, length, 24, slots=1).generate(params, [Request("sampled", ids, 24, 1.0)], seed=3)
     whole, count = torch.tensor([[*ids, *rollout.token_ids]]), len(rollout.token_ids)
     with torch.no_grad():
         hidden = reference.model(whole).last_hidden_state[:, -count - 1 : -1]
@@ -138,9 +126,9 @@ def test_logprobs_of_sampled_tokens_at_positions_6000_to_8000_are_those_of_trans
     np.testing.assert_allclose(rollout.logprobs, expected, atol=1e-3)
 
 
-def test_an_export_is_the_same_model_in_transformers(model, reference, directory, tmp_path):
+def test_an_export_is_the_same_model_in_transformers(model, reference, smollm2_directory, tmp_path):
     config, _, params, tokenizer = model
-    weights.save(tmp_path / "export", config, params, tokenizer_source=directory)
+    weights.save(tmp_path / "export", config, params, tokenizer_source=smollm2_directory)
     exported = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "export", dtype=torch.float32)
     state = exported.state_dict()
     for name, weight in reference.state_dict().items():
@@ -153,74 +141,7 @@ def test_an_export_is_the_same_model_in_transformers(model, reference, directory
     assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), params, reloaded))
 
 
-def _environment(devices: int) -> dict[str, str]:
-    """That of the real command, with the compiler's defaults: its programs run for longer than they compile.
-
-    XLA's thread pool for CPU devices has as many threads as there are cores or devices (NPROC says otherwise). All
-    eight may wait in a collective, and a large matrix product of another device then has none left to run on.
-    """
-    own = {"NPROC": "32", "PJRT_NPROC": "32"} if devices > 1 else {}
-    return on_devices(devices) | own | {"XLA_FLAGS": " ".join([DEFAULT_COMPILE, *devices_flags(devices)])}
-
-
-@pytest.mark.parametrize(("language", "devices"), [("racket", 1), ("python", 1), ("python", 8)])
-def test_a_step_of_self_play_with_what_it_really_writes(directory, tmp_path, language, devices):
-    if LANGUAGES[language].find() is None:
-        pytest.skip(f"no {language} interpreter here")
-    workdir = tmp_path / "run"
-    settings = {
-        "model.path": directory,
-        "languages": language,
-        "steps": 1,
-        "selfplay.seed_triplets": 1,
-        "selfplay.seed_problems": 0,
-        "selfplay.batch_per_task": 2,
-        "selfplay.estimate_samples": 1,
-        "selfplay.worked_examples": f"azr_jax/embedded/validation_{language}.jsonl",
-        "selfplay.references": 1,
-        "sampler.slots": 8,
-        "sampler.max_prompt_tokens": 256,
-        "sampler.max_response_tokens": 48,
-        "sampler.prefill_tokens": 256,
-        "learner.rows_per_microbatch": 0,
-        "learner.row_tokens": 304,
-        "learner.logit_chunk": 152,
-        "model.remat": "full",
-        # Each device serves a copy of the weights: eight in float32 take 2 GiB more.
-        "model.compute_dtype": "float32" if devices == 1 else "bfloat16",
-        "evaluation.heldout": "",
-        "checkpoint.export_at_end": False,
-    }
-    command = [sys.executable, "-m", "azr_jax.main", "--config=configs/smollm2.py", f"--workdir={workdir}"]
-    command += [f"--config.{key}={value}" for key, value in settings.items()]
-    done = subprocess.run(
-        command, env=_environment(devices), cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert f"{devices} x cpu" in done.stdout
-    (row,) = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    assert all(value is None or math.isfinite(value) for value in row.values()), row
-    transcripts = [json.loads(line) for line in (workdir / "transcripts.jsonl").read_text().splitlines()]
-    assert len(transcripts) >= 8 and all(entry["response"] for entry in transcripts)
-    outcomes = {entry["outcome"] for entry in transcripts}
-    assert outcomes <= OUTCOMES and outcomes - {"valid", "correct"}, outcomes
-
-
-def test_twenty_problems_are_asked_in_its_chat_template_and_judged(directory, tmp_path):
-    if not DATA.is_dir() or LANGUAGES["racket"].find() is None:
-        pytest.skip("no benchmark data (../shared/data), or no racket interpreter here")
-    command = [sys.executable, "-m", "azr_jax.evaluation", f"--model={directory}", f"--out={tmp_path / 'out'}"]
-    command += ["--language=racket", "--benchmark=humaneval", f"--data_dir={DATA}", "--prompt=instruct"]
-    command += ["--limit=20", "--max_tokens=64", "--compute_dtype=float32", "--slots=8"]
-    done = subprocess.run(command, env=_environment(1), cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    results = [json.loads(gzip.decompress(path.read_bytes())) for path in (tmp_path / "out").glob("*.results.json.gz")]
-    assert len(results) == 20
-    assert {result["results"][0]["status"] for result in results} <= STATUSES
-    assert all(result["results"][0]["response"] for result in results)
-
-
-def test_eight_devices_write_what_one_writes(model, directory, tmp_path):
+def test_eight_devices_write_what_one_writes(model, smollm2_directory, tmp_path):
     """The weights over all eight, greedily, on the three kinds of prompt."""
     _, _, params, tokenizer = model
     requests = [Request(name, _ids(tokenizer, name), 24, 0.0) for name in PROMPTS]
@@ -229,7 +150,15 @@ def test_eight_devices_write_what_one_writes(model, directory, tmp_path):
     program = Path(__file__).with_name("eight_devices_greedy.py")
     ids = {request.id: list(request.prompt_ids) for request in requests}
     (tmp_path / "ids.json").write_text(json.dumps(ids))
-    command = [sys.executable, str(program), str(directory), str(tmp_path / "ids.json"), str(tmp_path / "texts.json")]
-    done = subprocess.run(command, env=_environment(8), cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        str(program),
+        str(smollm2_directory),
+        str(tmp_path / "ids.json"),
+        str(tmp_path / "texts.json"),
+    ]
+    done = subprocess.run(
+        command, env=smollm2_environment(8), cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads((tmp_path / "texts.json").read_text()) == expected
