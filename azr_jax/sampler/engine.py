@@ -109,7 +109,7 @@ class Sampler:
         self.elastic = False
         self.drafts = settings.draft_tokens if settings.draft_rows else 0
         self.compiled: set[Any] = set()  # what `ahead` has compiled
-        self.tuning = tuned or tuning.choose(mesh, compute_dtype, model_config.head_dim)
+        self.tuning = tuned or tuning.choose(mesh, compute_dtype, model_config)
         self.max_length = longest + -longest % self.tuning.length_multiple
         self.programs = programs.build(
             graphdef,

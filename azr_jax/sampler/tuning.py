@@ -10,6 +10,10 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from azr_jax.model import attention, paged_attention
+from azr_jax.model.configuration import ModelConfig
+
+# On a CPU random numbers for every token of a larger vocabulary take a fifth of a decode step (SmolLM2's 49,152).
+_GUMBEL_VOCABULARY = 16384
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,11 +47,11 @@ class Tuning:
     length_multiple: int = 1
 
 
-def choose(mesh: Mesh | None, compute_dtype: Any, head_dim: int) -> Tuning:
-    """The tuning for the mesh's devices, or the default device."""
+def choose(mesh: Mesh | None, compute_dtype: Any, config: ModelConfig) -> Tuning:
+    """The tuning of a model for the mesh's devices, or the default device."""
     platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
     bfloat16 = jnp.dtype(compute_dtype) == jnp.bfloat16
-    if platform == "tpu" and bfloat16 and paged_attention.supports(head_dim):
+    if platform == "tpu" and bfloat16 and paged_attention.supports(config.head_dim):
         return Tuning(
             implementation="paged",
             tiers=True,
@@ -57,7 +61,7 @@ def choose(mesh: Mesh | None, compute_dtype: Any, head_dim: int) -> Tuning:
             length_multiple=paged_attention.PAGE,
         )
     if platform not in ("gpu", "cuda"):
-        return Tuning()
+        return Tuning(draw="blocks" if platform == "cpu" and config.vocab_size > _GUMBEL_VOCABULARY else "gumbel")
     parts = 1 if mesh is None else mesh.size
     cudnn = bfloat16 and attention.choose("auto", mesh) == "cudnn"
     return Tuning(

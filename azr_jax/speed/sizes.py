@@ -99,6 +99,7 @@ def of_model(path: str) -> Size:
         model=weights.load_config(path),
         prompts=16,
         prompt_tokens=128,
+        chunk=32,
         decode_slots=16,
         tail_requests=16,
         updates=(256,),
