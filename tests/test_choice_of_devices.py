@@ -61,6 +61,8 @@ def test_a_machine_without_accelerator_runs_what_it_can(machine):
         ("TPU v5 lite", 1, 1, 1),
         ("TPU v5 lite", 2, 2, 2),
         ("TPU v5", 4, 2, 2),
+        ("TPU v4", 16, 2, 4),
+        ("TPU7x", 8, 2, 4),
         ("NVIDIA H100", 8, 1, 1),
     ],
 )

@@ -16,9 +16,9 @@ from jax.sharding import PartitionSpec as P
 from azr_jax.model.configuration import ModelConfig, divisors
 
 MESH_AXES = ("data", "fsdp", "tensor")
-# The tensor axes of learner and sampler with the quickest simulated step of the 3B, by jax's name of the chip.
-_QUICKEST_TENSORS = dict.fromkeys(("TPU v4", "TPU v5", "TPU v5p"), (2, 2))
-_QUICKEST_TENSORS |= dict.fromkeys(("TPU v5 lite", "TPU v5e", "TPU v6 lite", "TPU v6e"), (2, 4))
+# By jax's names, TPU chips on which a tensor axis of 2 has the quickest simulated step of the 3B.
+_TPUS = ("TPU v4", "TPU v5", "TPU v5p", "TPU v5 lite", "TPU v5e", "TPU v6 lite", "TPU v6e", "TPU7x")
+_LARGE_TPUS = ("TPU v4", "TPU v5", "TPU v5p")
 _TENSOR_SIZES = ("heads", "kv_heads", "ffn_dim", "vocab_size")
 HOST_MEMORY = "pinned_host"  # the memory kind of arrays that are kept in host memory
 
@@ -103,20 +103,21 @@ def with_tensor(mesh: Mesh, tensor: int) -> Mesh:
 def quickest_tensor(config: ModelConfig, devices: Sequence[Any] | None = None) -> int:
     """The learner's tensor axis with the quickest simulated step of the 3B (`python -m azr_jax.plan`): 2 or 1.
 
-    2 on several TPU chips of v4 to v6e that it divides, 1 on GPUs and CPUs.
+    2 on several TPU chips from v4 on that it divides, 1 on GPUs and CPUs.
     """
     devices = list(jax.devices() if devices is None else devices)
-    tensor = _QUICKEST_TENSORS.get(devices[0].device_kind, (1, 1))[0]
+    tensor = 2 if devices[0].device_kind in _TPUS else 1
     return 1 if len(devices) % tensor or unfit(config, tensor) else tensor
 
 
 def quickest_sampler_tensor(config: ModelConfig, tensor: int, devices: Sequence[Any] | None = None) -> int:
-    """The sampler's, at least the learner's `tensor`: up to 4 on v5e and v6e, up to 2 on v4 and v5p, else `tensor`.
+    """The sampler's, at least the learner's `tensor`: on TPUs up to 4, but 2 on four chips of v4 or v5p; else `tensor`.
 
     A chip then reads a fraction of the weights for each token, which dominates the tail of a step.
     """
     devices = list(jax.devices() if devices is None else devices)
-    most = _QUICKEST_TENSORS.get(devices[0].device_kind, (1, 1))[1]
+    kind = devices[0].device_kind
+    most = 1 if kind not in _TPUS else 2 if kind in _LARGE_TPUS and len(devices) <= 4 else 4
     fitting = (size for size in sampler_tensors(config, len(devices)) if tensor <= size <= most)
     return max(fitting, default=tensor)
 
