@@ -236,10 +236,38 @@ def test_benchmark_files_are_found_and_what_is_missing_is_named(tmp_path, monkey
 
 
 def test_the_version_of_data_from_the_hub_has_its_revision(tmp_path):
-    file = tmp_path / "snapshots" / ("0123456789abcdef" * 2) / "humaneval-rkt" / "test-0.parquet"
+    cached = tmp_path / "datasets--nuprl--MultiPL-E" / "snapshots" / ("0123456789abcdef" * 2)
+    file = cached / "humaneval-rkt" / "test-0.parquet"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"")
     assert files.data_version(file) == "nuprl/MultiPL-E@0123456789ab sha256 e3b0c44298fc1c14"
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "repository"),
+    [("ag-lcb-x", "nuprl/Ag-LiveCodeBench-X"), ("multi-lcb", "livecodebench/code_generation_lite")],
+)
+def test_a_benchmark_of_several_files_is_read_from_the_cache_of_the_hub(tmp_path, monkeypatch, benchmark, repository):
+    """As `hf download REPOSITORY` leaves it, without a connection."""
+    from huggingface_hub import constants
+
+    monkeypatch.delenv("AZR_JAX_DATA", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / ".cache" / "hub"))
+    language, revision = known_language("rkt"), "0123456789abcdef" * 2 + "01234567"
+    with pytest.raises(FileNotFoundError, match=f"(?s)did not give {repository} .*hf download {repository}"):
+        files.locate(benchmark, language)
+    folder = tmp_path / ".cache" / "hub" / f"datasets--{repository.replace('/', '--')}"
+    snapshot = folder / "snapshots" / revision / "data"
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(revision)
+    test = json.dumps([{"input": "1", "output": "1"}])
+    record = {"question_id": "q", "question_content": "Add.", "private_test_cases": test}
+    (snapshot / "test.jsonl").write_text(json.dumps(record) + "\n")
+    source = files.locate(benchmark, language)
+    assert [problem.name for problem in files.load(source, "rkt")] == ["q"]
+    assert files.data_version(source).startswith(f"{repository}@0123456789ab sha256 ")
 
 
 @needs_data

@@ -16,8 +16,8 @@ MCEVAL, AG_LCB_X, MULTI_LCB = "mceval", "ag-lcb-x", "multi-lcb"
 ALL_BENCHMARKS = (*BENCHMARKS, MCEVAL, AG_LCB_X, MULTI_LCB)
 DATA_VARIABLE = "AZR_JAX_DATA"
 HUB_REPOSITORY = "nuprl/MultiPL-E"
-_AG_LCB_X_REPOSITORY = "nuprl/Ag-LiveCodeBench-X"
-_LCB_REPOSITORY = "livecodebench/code_generation_lite"
+# Of which all files are one benchmark.
+_HUB_FOLDERS = {AG_LCB_X: "nuprl/Ag-LiveCodeBench-X", MULTI_LCB: "livecodebench/code_generation_lite"}
 _EVALPLUS_FILES = {
     "humaneval": ("HumanEvalPlus", "evalplus/humanevalplus_release", "v0.1.10"),
     "mbpp": ("MbppPlus", "evalplus/mbppplus_release", "v0.2.0"),
@@ -76,10 +76,11 @@ def missing(benchmark: str, language: BenchmarkLanguage) -> str:
         command += f" && cp $(find McEval -name {language.language.full_name}.jsonl | head -1) data/mceval/"
     elif benchmark == AG_LCB_X:
         wanted = "ag-lcb-x"
-        command = f"hf download {_AG_LCB_X_REPOSITORY} --repo-type dataset --local-dir data/ag-lcb-x"
+        command = f"hf download {_HUB_FOLDERS[benchmark]} --repo-type dataset --local-dir data/ag-lcb-x"
     elif benchmark == MULTI_LCB:
         wanted = "multi-lcb"
-        command = f"hf download {_LCB_REPOSITORY} --repo-type dataset --include '*.jsonl' --local-dir data/multi-lcb"
+        command = f"hf download {_HUB_FOLDERS[benchmark]} --repo-type dataset --include '*.jsonl'"
+        command += " --local-dir data/multi-lcb"
     elif suffix == "py":
         name, repository, version = _EVALPLUS_FILES[benchmark]
         url = f"https://github.com/{repository}/releases/download/{version}/{name}.jsonl.gz"
@@ -131,29 +132,38 @@ def data_version(source: Path) -> str:
     for file in _data_files(source) or [source]:
         hashed.update(file.read_bytes())
     digest = hashed.hexdigest()[:16]
-    # The hub's cache keeps a file as snapshots/REVISION/FOLDER/FILE.
-    *_, snapshots, revision, _, _ = ("", "", "", *source.parts)
-    return f"{HUB_REPOSITORY}@{revision[:12]} sha256 {digest}" if snapshots == "snapshots" else f"sha256 {digest}"
+    # The hub's cache keeps a file below datasets--OWNER--NAME/snapshots/REVISION.
+    _, before, below = str(source).rpartition("/datasets--")
+    repository, snapshots, rest = below.partition("/snapshots/")
+    is_cached = bool(before and snapshots)
+    return f"{repository.replace('--', '/')}@{rest[:12]} sha256 {digest}" if is_cached else f"sha256 {digest}"
 
 
 def _data_files(folder: Path) -> list[Path]:
     """The data files below a folder, sorted by name, without the hub's cache."""
     files = sorted(path for end in ("jsonl", "jsonl.gz", "parquet") for path in folder.glob(f"**/*.{end}"))
-    return [file for file in files if ".cache" not in file.parts]
+    return [file for file in files if ".cache" not in file.relative_to(folder).parts]
 
 
 def _from_hub(benchmark: str, language: BenchmarkLanguage) -> Path:
-    """The hub's file of a MultiPL-E benchmark. Raises FileNotFoundError with the command to get it."""
-    if language.suffix == "py" or benchmark not in BENCHMARKS:
+    """What the hub has of a benchmark, in its cache: MultiPL-E's file, or the folder of LiveCodeBench's files.
+
+    Raises FileNotFoundError with the command to get what it does not have, or does not give.
+    """
+    repository = _HUB_FOLDERS.get(benchmark, HUB_REPOSITORY)
+    if repository == HUB_REPOSITORY and (language.suffix == "py" or benchmark not in BENCHMARKS):
         raise FileNotFoundError(missing(benchmark, language))
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     file = f"{benchmark}-{language.suffix}/test-00000-of-00001.parquet"
     try:
-        return Path(hf_hub_download(HUB_REPOSITORY, file, repo_type="dataset"))
+        if repository == HUB_REPOSITORY:
+            return Path(hf_hub_download(repository, file, repo_type="dataset"))
+        return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=["*.jsonl", "*.parquet"]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        wanted = file if repository == HUB_REPOSITORY else repository
         raise FileNotFoundError(
-            f"the Hugging Face hub did not give {file} ({reason}); {missing(benchmark, language)}"
+            f"the Hugging Face hub did not give {wanted} ({reason}); {missing(benchmark, language)}"
         ) from None
