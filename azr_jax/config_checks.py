@@ -6,7 +6,14 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from azr_jax.config import Config, EvaluationSettings, LearnerSettings, RewardSettings, SamplerSettings
+    from azr_jax.config import (
+        Config,
+        EvaluationSettings,
+        LearnerSettings,
+        PretrainSettings,
+        RewardSettings,
+        SamplerSettings,
+    )
 
 CHOICES = {
     "model.compute_dtype": ("bfloat16", "float32"),
@@ -122,6 +129,18 @@ AT_LEAST = {
     "monitoring.stall_s": 0.0,
     "monitoring.alert_mismatch_above": 0.0,
     "monitoring.alert_prob_error_above": 1.0,
+    "pretrain.heldout": 1,
+    "pretrain.vocab_size": 257,  # all bytes and an end token
+    "pretrain.embed_dim": 2,
+    "pretrain.ffn_dim": 1,
+    "pretrain.layers": 1,
+    "pretrain.heads": 1,
+    "pretrain.row_tokens": 16,
+    "pretrain.copying_steps": 0,
+    "pretrain.clean_share": 0.0,
+    "pretrain.batch_rows": 1,
+    "pretrain.learning_rate": 0.0,
+    "pretrain.prompt_weight": 0.0,
 }
 
 
@@ -149,7 +168,7 @@ def _check_ranges(config: Config) -> None:
     for key in ("learner.beta1", "learner.beta2"):
         if (value := _lookup(config, key)) >= 1.0:
             raise ValueError(f"{key}={value!r}: must be below 1, or the moments never move")
-    for key in ("learner.gamma", "learner.gae_lambda"):
+    for key in ("learner.gamma", "learner.gae_lambda", "pretrain.clean_share"):
         if (value := _lookup(config, key)) > 1.0:
             raise ValueError(f"{key}={value!r}: must be at most 1")
     if config.seed >= 2**32:
@@ -208,8 +227,24 @@ def _check_combinations(config: Config) -> None:
     if config.sampler.temperature == 0.0:
         raise ValueError("sampler.temperature=0.0: greedy samples have no distribution to train; set it above 0")
     _check_pass_at_k(config.evaluation)
+    _check_pretrain(config.pretrain)
     if sum(axis == -1 for axis in (config.mesh.data, config.mesh.fsdp, config.mesh.tensor)) > 1:
         raise ValueError(f"mesh={dataclasses.asdict(config.mesh)}: only one axis may be -1")
+
+
+def _check_pretrain(settings: PretrainSettings) -> None:
+    if settings.embed_dim % (2 * settings.heads):
+        raise ValueError(
+            f"pretrain.embed_dim={settings.embed_dim}: must be a multiple of 2 * pretrain.heads = {2 * settings.heads},"
+            " so that every head has a whole number of pairs of dimensions"
+        )
+    for key in ("programs", "transcripts"):
+        counts = getattr(settings, key)
+        if len(counts) != len(settings.languages) or min(counts, default=0) < 1:
+            raise ValueError(
+                f"pretrain.{key}={counts!r}: give one number of at least 1 for each of"
+                f" pretrain.languages={settings.languages!r}"
+            )
 
 
 def _check_sampler(settings: SamplerSettings) -> None:
