@@ -131,6 +131,7 @@ install_julia_root() {
 }
 
 main() {
+  case " $* " in *" --help "* | *" -h "*) sed -n "2,/^set/s/^# \{0,1\}//p" "${BASH_SOURCE[0]}"; return ;; esac
   local wanted=("$@") language entry command package address missing=() packages=() waiting=()
   [[ ${#wanted[@]} -gt 0 ]] || wanted=(bubblewrap racket javascript python julia lua ocaml r)
   [[ " ${wanted[*]} " == *" bubblewrap "* ]] || wanted=(bubblewrap "${wanted[@]}")
@@ -140,7 +141,11 @@ main() {
         missing+=("julia (install it with juliaup: https://julialang.org/downloads)")
       continue
     fi
-    entry="$(grep "^$language " <<<"$table")" || { say "unknown language '$language'"; exit 2; }
+    entry="$(grep -- "^$language " <<<"$table")" || {
+      package="$(cut -d " " -f 1 <<<"$table")"
+      say "unknown language '$language': use some of julia ${package//$'\n'/ }"
+      exit 2
+    }
     read -r _ command package address <<<"$entry"
     command -v "$command" >/dev/null && continue
     packages+=("$package")

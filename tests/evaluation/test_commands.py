@@ -7,7 +7,9 @@ import json
 import shutil
 import sys
 
+import huggingface_hub
 import pytest
+from huggingface_hub import errors
 from recorded import DATA, needs, needs_data
 from test_cheats import JAVASCRIPT, PYTHON
 
@@ -262,12 +264,28 @@ def test_a_benchmark_of_several_files_is_read_from_the_cache_of_the_hub(tmp_path
     snapshot.mkdir(parents=True)
     (folder / "refs").mkdir()
     (folder / "refs" / "main").write_text(revision)
+    (snapshot.parent / "README.md").write_text("")
+    with pytest.raises(FileNotFoundError, match=f"(?s)holds no data.*hf download {repository}"):
+        files.locate(benchmark, language)
     test = json.dumps([{"input": "1", "output": "1"}])
     record = {"question_id": "q", "question_content": "Add.", "private_test_cases": test}
     (snapshot / "test.jsonl").write_text(json.dumps(record) + "\n")
     source = files.locate(benchmark, language)
     assert [problem.name for problem in files.load(source, "rkt")] == ["q"]
     assert files.data_version(source).startswith(f"{repository}@0123456789ab sha256 ")
+
+
+def test_a_download_from_the_hub_that_breaks_off_is_one_message(tmp_path, capsys, monkeypatch):
+    """The hub's client raises what its HTTP library does, which is no OSError."""
+
+    def broken(*_, **__):
+        raise errors.HTTPError("peer closed the connection")
+
+    monkeypatch.delenv("AZR_JAX_DATA", raising=False)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", broken)
+    command = ["--model=azr_jax/embedded/azr-tiny", "--language=lua", "--benchmark=ag-lcb-x", f"--out={tmp_path / 'o'}"]
+    assert main(command) == 2
+    assert "did not give nuprl/Ag-LiveCodeBench-X (peer closed the connection); no ag-lcb-x" in capsys.readouterr().err
 
 
 @needs_data

@@ -74,6 +74,14 @@ def test_a_package_that_this_release_lacks_keeps_no_other_out(machine):
     assert output.splitlines()[-1] == "  lua (command lua5.4; see https://lua.org)"
 
 
+def test_interpreters_are_named_to_who_asks_for_another(machine):
+    status, output = machine.run("install_interpreters.sh", "racket", "rubby")
+    assert status == 2 and "unknown language 'rubby': use some of julia bubblewrap racket " in output
+    status, output = machine.run("install_interpreters.sh", "--help")
+    assert status == 0 and "[perl|php|ruby|scheme|fortran]..." in output
+    assert not (machine.root / "calls").exists()
+
+
 def test_a_julia_that_is_half_unpacked_is_none(machine):
     if not os.access("/usr/share/keyrings/debian-archive-keyring.gpg", os.R_OK):
         pytest.skip("no Debian: Julia is never unpacked here")

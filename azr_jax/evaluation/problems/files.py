@@ -154,14 +154,16 @@ def _from_hub(benchmark: str, language: BenchmarkLanguage) -> Path:
     if repository == HUB_REPOSITORY and (language.suffix == "py" or benchmark not in BENCHMARKS):
         raise FileNotFoundError(missing(benchmark, language))
     from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     file = f"{benchmark}-{language.suffix}/test-00000-of-00001.parquet"
     try:
         if repository == HUB_REPOSITORY:
             return Path(hf_hub_download(repository, file, repo_type="dataset"))
-        return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=["*.jsonl", "*.parquet"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        folder = Path(snapshot_download(repository, repo_type="dataset", allow_patterns=["*.jsonl", "*.parquet"]))
+        if _data_files(folder):
+            return folder
+        raise FileNotFoundError(f"{folder} holds no data")
+    except Exception as error:  # noqa: BLE001 - a connection that breaks raises its HTTP library's own, no OSError
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         wanted = file if repository == HUB_REPOSITORY else repository
         raise FileNotFoundError(
