@@ -80,7 +80,7 @@ def _downloaded(hub_id: str) -> Path:
             f"model.path={hub_id!r}: the Hugging Face hub has no model of this id (or a private one: `hf auth login`),"
             " and there is no such directory here; correct the id or the path"
         ) from error
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # a connection that breaks raises its HTTP library's own, no OSError
         raise FileNotFoundError(
             f"model.path={hub_id!r}: the Hugging Face hub can't be reached ({type(error).__name__}), and there is no"
             f" such directory here. Where there is a network, run `hf download {hub_id} --local-dir"

@@ -55,6 +55,7 @@ def test_an_id_is_downloaded_and_only_what_is_read_of_it(monkeypatch, tmp_path):
     [
         (errors.LocalEntryNotFoundError, "can't be reached.*hf download Some/Model-1B --local-dir weights/Model-1B"),
         (ConnectionError, "can't be reached"),
+        (errors.HTTPError, "can't be reached"),
         (errors.RepositoryNotFoundError, "has no model of this id"),
         (errors.GatedRepoError, "accept it on https://huggingface.co/Some/Model-1B"),
     ],
