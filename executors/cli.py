@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import functools
 import json
+import math
 import queue
 import sys
 import threading
@@ -88,15 +89,22 @@ def _language(arguments: argparse.Namespace) -> Language:
     return languages[arguments.language]
 
 
-def _pool(arguments: argparse.Namespace, workers: int | None) -> Pool:
-    limits = Limits(
+def _limits(arguments: argparse.Namespace) -> Limits:
+    return Limits(
         wall_s=arguments.timeout,
         cpu_s=arguments.timeout,
         memory_mib=arguments.memory_mib,
         value_chars=arguments.value_chars,
     )
+
+
+def _pool(arguments: argparse.Namespace, workers: int | None) -> Pool:
     return Pool(
-        _language(arguments), workers=workers, limits=limits, cold=arguments.cold, allow_tier=arguments.allow_tier
+        _language(arguments),
+        workers=workers,
+        limits=_limits(arguments),
+        cold=arguments.cold,
+        allow_tier=arguments.allow_tier,
     )
 
 
@@ -143,15 +151,17 @@ class _Lines:
 
     An id is any JSON value, returned unchanged.
 
-    A whole program (kind "program") may have tests: stdin and expect_stdout, as many texts each; compare, all_tests.
+    A whole program (kind "program") may have tests: stdin and expect_stdout, as many texts each; compare, all_tests;
+    and limits of each run, timeout (seconds) and memory_mib, instead of the command's, and total_timeout, of all runs.
 
     A line that is no job is reported on standard error and counted in `bad`; the others run.
     """
 
-    def __init__(self, lines: BinaryIO, determinism: bool) -> None:
+    def __init__(self, lines: BinaryIO, determinism: bool, limits: Limits) -> None:
         self.bad = 0
         self._lines = lines
         self._determinism = determinism
+        self._limits = limits
 
     def jobs(self) -> Iterator[tuple[object, Job]]:
         """Each job with its id."""
@@ -160,7 +170,7 @@ class _Lines:
                 continue
             try:
                 fields = json.loads(line)
-                job = _job(fields, self._determinism)
+                job = _job(fields, self._determinism, self._limits)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 self.bad += 1
                 what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
@@ -176,7 +186,29 @@ def _texts(value: object, key: str) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _job(fields: Any, determinism: bool) -> Job:
+def _flag(fields: dict[str, Any], key: str, default: bool = False) -> bool:
+    if not isinstance(value := fields.get(key, default), bool):
+        raise TypeError(f"{key} is {value!r:.60}: give true or false")
+    return value
+
+
+def _number(fields: dict[str, Any], key: str) -> float | None:
+    value = fields.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+        raise TypeError(f"{key} is {value!r:.60}: give a number above 0")
+    return value
+
+
+def _own_limits(fields: dict[str, Any], limits: Limits) -> Limits | None:
+    time_s, memory_mib = _number(fields, "timeout"), _number(fields, "memory_mib")
+    if time_s is None and memory_mib is None:
+        return None
+    wall_s, cpu_s = (limits.wall_s, limits.cpu_s) if time_s is None else (time_s, time_s)
+    memory = limits.memory_mib if memory_mib is None else int(memory_mib)
+    return dataclasses.replace(limits, wall_s=wall_s, cpu_s=cpu_s, memory_mib=memory)
+
+
+def _job(fields: Any, determinism: bool, limits: Limits) -> Job:
     """Raises ValueError, KeyError or TypeError if `fields` make no job."""
     if not isinstance(fields, dict):
         raise TypeError(f"it is {type(fields).__name__}, not an object")
@@ -192,13 +224,15 @@ def _job(fields: Any, determinism: bool) -> Job:
         source,
         _texts(inputs, "input"),
         None if expect is None else _texts(expect, "expect"),
-        bool(fields.get("determinism", determinism)),
+        _flag(fields, "determinism", determinism),
         stdin=_texts(fields.get("stdin", []), "stdin"),
         expect_stdout=(
             None if fields.get("expect_stdout") is None else _texts(fields["expect_stdout"], "expect_stdout")
         ),
         compare=fields.get("compare", "trimmed"),
-        all_tests=bool(fields.get("all_tests", False)),
+        all_tests=_flag(fields, "all_tests"),
+        limits=_own_limits(fields, limits),
+        total_s=_number(fields, "total_timeout") or math.inf,
     )
 
 
@@ -208,7 +242,7 @@ def _put(finished: queue.SimpleQueue[Any], identity: object, future: Future[Verd
 
 def _batch(arguments: argparse.Namespace, output: TextIO) -> int:
     # Not sys.stdin: Python aborts at exit if a thread is still reading it, as after an interruption.
-    lines = _Lines(open(0, "rb", closefd=False), arguments.determinism)
+    lines = _Lines(open(0, "rb", closefd=False), arguments.determinism, _limits(arguments))
     # Verdicts, and at the end the number of jobs: lines are read at the same time, so that no verdict waits for a line.
     finished: queue.SimpleQueue[tuple[object, Future[Verdict]] | int] = queue.SimpleQueue()
     with _pool(arguments, arguments.workers) as pool:

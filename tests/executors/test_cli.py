@@ -144,6 +144,28 @@ def test_a_batch_of_whole_programs_with_tests():
     assert (verdict["correct"], verdict["passed"]) == (False, [True, False])
 
 
+def test_a_line_of_a_batch_has_its_own_limits():
+    program = {"kind": "program", "stdin": ["", ""], "expect_stdout": ["1", "1"]}
+    sleep = program | {"source": "import time\ntime.sleep(1.5)\nprint(1)"}
+    lines = [
+        sleep | {"id": "default"},
+        sleep | {"id": "late", "timeout": 0.5},
+        sleep | {"id": "late together", "total_timeout": 2.5},
+        program | {"id": "large", "source": "x = bytes(300 << 20)\nprint(1)", "memory_mib": 128},
+        *(sleep | {"id": "bad", key: value} for key, value in {"timeout": "1", "memory_mib": True}.items()),
+        *(sleep | {"id": "bad", key: value} for key, value in {"all_tests": "no", "timeout": -1}.items()),
+        {"id": "bad", "source": "def f(x): return x", "input": "1", "timeout": 1},
+    ]
+    command = [sys.executable, "-m", "executors", "batch", "--language=python", "--workers=2", "--memory-mib=512"]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    statuses = {verdict["id"]: verdict["status"] for verdict in map(json.loads, done.stdout.splitlines())}
+    assert statuses == {"default": "ok", "late": "timeout", "late together": "timeout", "large": "memory"}
+    assert done.returncode == 2 and done.stderr.count("is no job and is left out") == 5
+    for words in ("timeout is '1'", "memory_mib is True", "all_tests is 'no'", "timeout is -1", "limits of its own"):
+        assert words in done.stderr
+
+
 @pytest.mark.parametrize("command", ["run", "batch", "speed", "benchmark"])
 def test_missing_interpreter_is_an_error_with_the_install_command(command, tmp_path):
     arguments = ["--source=/dev/null", "--input=1"] if command == "run" else []
