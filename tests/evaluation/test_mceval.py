@@ -99,6 +99,14 @@ def test_every_canonical_solution_passes_and_no_mutant_does(suffix):
     assert not passed
 
 
+@needs_data
+@needs("rkt")
+@pytest.mark.slow
+def test_the_file_of_scheme_is_racket():
+    failed, passed = check("rkt", files.load(DATA / "mceval" / "Scheme.jsonl", "rkt"))
+    assert not failed and not passed
+
+
 def test_a_mceval_record_is_its_own_kind():
     record = {
         "task_id": "Lua/1",
