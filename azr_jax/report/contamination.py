@@ -25,6 +25,8 @@ _OWN = (*files.BENCHMARKS, files.MCEVAL)
 def section(arms: Sequence[Arm], data_dir: str) -> str:
     """The section. `data_dir` is a folder of benchmark files; empty: the run's own, or AZR_JAX_DATA.
 
+    Without such a folder: what the hub's cache has of the benchmarks that the run is scored on.
+
     Raises:
       FileNotFoundError: `data_dir` has no benchmark in the languages of a run, with how to get it.
       ValueError: none there can be read, or a damaged save.
@@ -45,12 +47,8 @@ def _of_run(run: RunData, data_dir: str) -> str:
     directory = (
         data_dir or run.config.get("evaluation", {}).get("benchmark_data") or os.environ.get(files.DATA_VARIABLE)
     )
-    if not directory:
-        return (
-            f"{heading}<p class='note'>Not checked: name a folder of benchmark files by --data_dir or AZR_JAX_DATA.</p>"
-        )
     try:
-        checked = _check(run, Path(directory))
+        checked = _check(run, Path(directory) if directory else None)
     except (OSError, ValueError) as error:
         if data_dir:
             raise
@@ -71,8 +69,12 @@ def _of_run(run: RunData, data_dir: str) -> str:
     )
 
 
-def _check(run: RunData, directory: Path) -> tuple[int, list[str], str, Findings] | str:
+def _check(run: RunData, directory: Path | None) -> tuple[int, list[str], str, Findings] | str:
     """(step, benchmark files with their sizes, what is compared besides the buffers, findings), or why nothing is."""
+    scored = run.config.get("evaluation", {}).get("benchmarks") or ()
+    unchecked = "name a folder of benchmark files by --data_dir or AZR_JAX_DATA."
+    if directory is None and not scored:
+        return unchecked
     saved = saved_buffers(run.workdir)
     if saved is None:
         return "the run has no save with buffers"
@@ -82,17 +84,25 @@ def _check(run: RunData, directory: Path) -> tuple[int, list[str], str, Findings
     read = _Benchmarks()
     items: list[Item] = []
     absent = []
+    labels: dict[Path | None, str] = {}
     for language, buffer in buffers.items():
         if language not in known:
             absent.append(f"no benchmark is in {language}")
             continue
-        sources = {name: files.find(directory, name, known[language]) for name in files.ALL_BENCHMARKS}
+        if directory is None:
+            sources = {name: files.find_cached(name, known[language]) for name in scored}
+        else:
+            sources = {name: files.find(directory, name, known[language]) for name in files.ALL_BENCHMARKS}
+        # A file of the hub's cache is called by its revision or its part.
+        labels |= {source: source.name if directory and source else name for name, source in sources.items()}
         if read.add(filter(None, sources.values()), known[language].suffix):
             items += _items(buffer)
-        if not any(sources[name] for name in _OWN):
+        if not any(sources.get(name) for name in _OWN):
             absent.append(files.missing(_OWN[0], known[language]))
-    benchmarks = [(file.name, problems) for file, problems in read.loaded.items()]
+    benchmarks = [(labels[file], problems) for file, problems in read.loaded.items()]
     absent += read.failures.values()
+    if not benchmarks and directory is None:
+        return unchecked
     if not benchmarks:
         raise (ValueError if read.failures else FileNotFoundError)(f"{directory}: {'; '.join(absent)}")
     beside = ""

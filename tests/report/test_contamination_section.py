@@ -48,6 +48,30 @@ def test_planted_matches_of_the_newest_save_are_in_the_page_as_text(tmp_path, da
     assert text in page.render(arms, figures(arms), {}, tmp_path, tmp_path / "report.html", str(data))
 
 
+def test_what_a_run_is_scored_on_is_found_in_the_cache_of_the_hub(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.delenv("AZR_JAX_DATA", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    workdir = run_folder(tmp_path / "tiny", steps=1)
+    save(workdir, 16, [PROMPT, "(define (f x) (+ x 1))"])
+    folder = tmp_path / "hub" / "datasets--nuprl--Ag-LiveCodeBench-X"
+    (folder / "snapshots" / "0123").mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("0123")
+    tests = json.dumps([{"input": "1", "output": "1"}])
+    record = {"question_id": "q", "question_content": PROMPT, "private_test_cases": tests}
+    (folder / "snapshots" / "0123" / "test.jsonl").write_text(json.dumps(record) + "\n")
+    assert "Not checked: name a folder" in section(workdir), "the run is scored on no benchmark"
+    config = json.loads((workdir / "config.json").read_text())
+    config.setdefault("evaluation", {})["benchmarks"] = ["ag-lcb-x"]
+    (workdir / "config.json").write_text(json.dumps(config))
+    text = section(workdir)
+    assert "1 of 2 items match" in text and "ag-lcb-x: 1" in text
+    (folder / "refs" / "main").unlink()
+    assert "Not checked: name a folder" in section(workdir)
+
+
 def test_what_was_not_checked_is_said_with_the_reason(tmp_path, data, monkeypatch):
     monkeypatch.delenv("AZR_JAX_DATA", raising=False)
     workdir = run_folder(tmp_path / "tiny", steps=1)

@@ -67,6 +67,14 @@ def find(directory: Path, benchmark: str, language: BenchmarkLanguage) -> Path |
     return next((path for pattern in patterns for path in sorted(directory.glob(pattern))), None)
 
 
+def find_cached(benchmark: str, language: BenchmarkLanguage) -> Path | None:
+    """What the cache of the hub has of a benchmark already; nothing is downloaded."""
+    try:
+        return _from_hub(benchmark, language, only_cached=True)
+    except FileNotFoundError:
+        return None
+
+
 def missing(benchmark: str, language: BenchmarkLanguage) -> str:
     """What is missing, and the command that gets it."""
     suffix = language.suffix
@@ -145,7 +153,7 @@ def _data_files(folder: Path) -> list[Path]:
     return [file for file in files if ".cache" not in file.relative_to(folder).parts]
 
 
-def _from_hub(benchmark: str, language: BenchmarkLanguage) -> Path:
+def _from_hub(benchmark: str, language: BenchmarkLanguage, only_cached: bool = False) -> Path:
     """What the hub has of a benchmark, in its cache: MultiPL-E's file, or the folder of LiveCodeBench's files.
 
     Raises FileNotFoundError with the command to get what it does not have, or does not give.
@@ -158,10 +166,13 @@ def _from_hub(benchmark: str, language: BenchmarkLanguage) -> Path:
     file = f"{benchmark}-{language.suffix}/test-00000-of-00001.parquet"
     try:
         if repository == HUB_REPOSITORY:
-            return Path(hf_hub_download(repository, file, repo_type="dataset"))
-        folder = Path(snapshot_download(repository, repo_type="dataset", allow_patterns=["*.jsonl", "*.parquet"]))
-        if _data_files(folder):
-            return folder
+            return Path(hf_hub_download(repository, file, repo_type="dataset", local_files_only=only_cached))
+        patterns = ["*.jsonl", "*.parquet"]
+        folder = snapshot_download(
+            repository, repo_type="dataset", allow_patterns=patterns, local_files_only=only_cached
+        )
+        if _data_files(Path(folder)):
+            return Path(folder)
         raise FileNotFoundError(f"{folder} holds no data")
     except Exception as error:  # noqa: BLE001 - a connection that breaks raises its HTTP library's own, no OSError
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
