@@ -53,6 +53,22 @@ def test_the_language_of_the_page_runs_contained(folder):
         assert pool.submit(checked).result().correct is True
 
 
+def test_an_added_language_has_whole_programs_with_tests(tmp_path):
+    (tmp_path / "moon").mkdir()
+    (tmp_path / "moon" / "__init__.py").write_text(
+        "import dataclasses\nfrom executors.languages.lua import LANGUAGE as LUA\n"
+        "LANGUAGE = dataclasses.replace(LUA, name='moon', full_name='Moon')\n"
+    )
+    language = load_languages(tmp_path)["moon"]
+    if language.find() is None:
+        pytest.skip("no Lua interpreter here")
+    source = "print(io.read('n') + io.read('n'))"
+    job = Job("1", JobKind.PROGRAM, source, stdin=("1 2", "3 4"), expect_stdout=("3", "8"), all_tests=True)
+    with Pool(language, workers=1, limits=Limits(wall_s=20.0, cpu_s=5.0, memory_mib=128)) as pool:
+        verdict = pool.submit(job).result()
+    assert (verdict.status, verdict.correct, verdict.passed) == (Status.OK, False, (True, False))
+
+
 @pytest.mark.slow
 def test_the_whole_loop_learns_in_the_language_of_the_page(folder, tmp_path):
     workdir = tmp_path / "run"
