@@ -49,7 +49,7 @@ def slot_bucket(rows: int, most: int, parts: int, few: int = 0) -> int:
     size = most
     while size % (2 * parts) == 0 and size // 2 >= max(rows, SMALLEST_ROWS):
         size //= 2
-    return few if rows <= few < size else size
+    return few if 0 < few < size and rows <= few else size
 
 
 def slot_buckets(most: int, parts: int, few: int = 0) -> list[int]:

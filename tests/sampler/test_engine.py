@@ -92,7 +92,7 @@ def test_masked_ids_are_never_drawn_and_logprobs_are_of_what_is_left(world, draw
         np.testing.assert_allclose(rollout.logprobs, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("overrides", [{"slots": 16, "chunk": 3}, {"slots": 2, "prefill_tokens": 64}])
+@pytest.mark.parametrize("overrides", [{"slots": 16, "chunk": 3}, {"slots": 2, "prefill_tokens": 64}, {"slots": 1}])
 def test_a_sample_does_not_depend_on_slots_chunk_or_prefill_batch(world, overrides):
     requests = tiny_requests()
     expected = _tokens(_run(world.sampler(), world, requests))

@@ -56,6 +56,10 @@ def test_slot_buckets_halve_and_stay_multiples_of_the_parts():
     assert [buckets.slot_bucket(rows, 384, 1) for rows in (384, 193, 192, 97, 96, 1)] == [384, 384, 192, 192, 96, 96]
     assert [buckets.slot_bucket(rows, 512, 8) for rows in (512, 257, 256, 65, 64, 1)] == [512, 512, 256, 128, 64, 64]
     assert buckets.slot_bucket(1, 24, 8) == 24
+    for most in (1, 2, 3, 5, 64, 384):
+        for few in (0, 1, 8):
+            sizes = buckets.slot_buckets(most, 1, few)
+            assert sizes == sorted(set(sizes), reverse=True) and sizes[0] == most and sizes[-1] > 0, (most, few)
     assert buckets.slot_bucket(1, 384, 128) == 384  # a half is no multiple of the parts
 
 
