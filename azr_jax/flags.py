@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ def parse_flags(argv: Sequence[str], command: str, default: str = "") -> list[st
     except OSError as error:
         sys.exit(f"error: --{kind}: {error}; name a file that can be read")
     except flags.Error as error:
+        if failed := _failure_of_file(error):
+            sys.exit(f"error: --{kind}: {failed}; fix the file (configs/base.py names every setting)")
         sys.exit(f"error: {error}; see python -m {command} --help")
     except (AttributeError, KeyError, TypeError, ValueError, ImportError, NameError) as error:
         if unknown := _unknown_key(argv):
@@ -111,6 +114,21 @@ def _write_help(command: str) -> None:
         known = ", ".join(built_in_configurations())
         sys.stdout.write("  --config.KEY: Sets one key; docs/configuration.md lists all.\n\n")
         sys.stdout.write(f"built-in configurations: {known}\n")
+
+
+def _failure_of_file(error: BaseException) -> str:
+    """Where and how a file's own code failed, in one line; "" if it did not.
+
+    ml_collections puts the traceback of a TypeError or ValueError into its message; the error itself is in its context.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        frames = traceback.extract_tb(cause.__traceback__)
+        own = [frame for frame in frames if not {"ml_collections", "absl"} & set(Path(frame.filename).parts)]
+        if any(frame.name in ("get_config", "<module>") for frame in own):
+            return f"{own[-1].filename}, line {own[-1].lineno}: {' '.join(str(cause).split())}"
+        cause = cause.__context__
+    return ""
 
 
 def _unknown_key(argv: Sequence[str]) -> str:

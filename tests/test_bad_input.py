@@ -108,12 +108,19 @@ def test_a_config_file_that_is_not_there(capsys, tmp_path):
     [
         ("def get_config(:\n", "line 1"),
         ("from configs import tiny\n\n\ndef get_config():\n    return tiny.get_settings()\n", "get_settings"),
+        (
+            "from configs import tiny\n\n\ndef get_config():\n    config = tiny.get_config()\n"
+            "    config.learner.minibatches = 3\n    return config\n",
+            "mine.py, line 6: Could not override field 'minibatches'",
+        ),
+        ("steps = int('many')\n", "mine.py, line 1: invalid literal for int"),
     ],
 )
 def test_a_config_file_with_an_error_of_its_own(capsys, tmp_path, text, named):
     (tmp_path / "mine.py").write_text(text)
     message = error_of(capsys, tmp_path / "run", config=str(tmp_path / "mine.py"))
     assert message.startswith("error: --config: ") and named in message and "fix the file" in message
+    assert "Traceback" not in message and "\n" not in message
 
 
 def test_an_impossible_combination(capsys, tmp_path):
