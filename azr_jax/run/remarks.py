@@ -7,6 +7,7 @@ import operator
 from typing import Any
 
 from azr_jax.config import Config
+from azr_jax.selfplay.ring import draw_rule
 
 # How the keys of a step's metrics begin (docs/metrics.md); `eval/` are those of steps that are scored.
 _GROUPS = ("propose", "solve", "ppo", "sample", "exec", "time", "buffer", "reward", "device", "host")
@@ -64,12 +65,46 @@ def _of_groups(config: Config) -> list[str]:
 
 def _without_effect(config: Config) -> list[str]:
     """Settings that others turn off, or that come too late."""
-    learner, steps = config.learner, config.steps
-    updates = steps * learner.epochs * learner.minibatch_count
+    lines = [
+        f"{key}={value!r} does not have the effect it asks for: {why}"
+        for applies, why, neutral in (*_of_learner(config), *_of_tasks(config))
+        for key, default in neutral.items()
+        if applies and (value := operator.attrgetter(key)(config)) != default
+    ]
+    learner, updates = config.learner, _updates(config)
+    if learner.lr_schedule != "constant" and not learner.lr_end and learner.lr_decay_steps < updates:
+        lines.append(
+            f"learner.lr_decay_steps={learner.lr_decay_steps}: there are {updates} optimizer steps, and the rate is 0"
+            " after these; count optimizer steps, not steps, or set learner.lr_end above 0"
+        )
+    if draw_rule(config.selfplay).has_band and config.selfplay.solver_tasks == "after":
+        lines.append(
+            "selfplay.solver_tasks='after': a step's new tasks are drawn before their estimates are known, so that"
+            " selfplay.band_low and band_high choose among older tasks alone; 'before' draws them a step later"
+        )
+    if learner.minibatches == "task_type" and not config.selfplay.seed_problems:
+        lines.append(
+            "selfplay.seed_problems=0: until a proposer has written an induction problem no solver learns induction;"
+            " with learner.minibatches='task_type' a step that has no response of a type has one optimizer step fewer"
+        )
+    return lines
+
+
+def _updates(config: Config) -> int:
+    """Optimizer steps of the run, if every task type has a response in every step."""
+    learner = config.learner
+    of_problems = int(learner.minibatches == "task_type" and config.problems_per_step > 0)
+    return config.steps * learner.epochs * (learner.minibatch_count + of_problems)
+
+
+# Whether it applies, why, and the keys with the value that asks for nothing.
+_Reasons = list[tuple[bool, str, dict[str, Any]]]
+
+
+def _of_learner(config: Config) -> _Reasons:
+    learner, steps, updates = config.learner, config.steps, _updates(config)
     is_on_policy = learner.epochs * learner.minibatch_count == 1 and learner.recompute_old_logprobs
-    compares = config.reward.novelty > 0.0
-    # Whether it applies, why, and the keys with the value that asks for nothing.
-    reasons: list[tuple[bool, str, dict[str, Any]]] = [
+    return [
         (
             is_on_policy,
             "a step has one optimizer step, at which the ratio to the old policy is 1; raise learner.minibatches",
@@ -85,30 +120,39 @@ def _without_effect(config: Config) -> list[str]:
             "with learner.recompute_old_logprobs=False the ratio itself corrects for the sampler",
             {"learner.importance": "truncate"},
         ),
-        (not learner.kl_coef, "learner.kl_coef is 0", {"learner.kl_in": "loss"}),
+        (not learner.kl_coef, "learner.kl_coef is 0", {"learner.kl_in": "loss", "learner.kl_estimator": "k3"}),
+        (
+            learner.kl_coef > 0.0 and learner.kl_in == "reward",
+            "learner.kl_in='reward' takes k1",
+            {"learner.kl_estimator": "k3"},
+        ),
         (
             learner.lr_schedule == "constant",
             "learner.lr_schedule is 'constant'",
             {"learner.lr_end": 0.0, "learner.lr_decay_steps": 0},
         ),
-        (not compares, "reward.novelty is 0", {"reward.novelty_by": "tokens"}),
-        (
-            not compares and not config.selfplay.probes,
-            "reward.novelty and selfplay.probes are 0",
-            {"reward.novelty_recent": 0},
-        ),
         (0 < steps < learner.propose_every, f"proposers would learn after steps={steps}", {"learner.propose_every": 1}),
         (0 < updates < learner.warmup_steps, f"there are {updates} optimizer steps", {"learner.warmup_steps": 0}),
     ]
-    lines = [
-        f"{key}={value!r} does not have the effect it asks for: {why}"
-        for applies, why, neutral in reasons
-        for key, default in neutral.items()
-        if applies and (value := operator.attrgetter(key)(config)) != default
+
+
+def _of_tasks(config: Config) -> _Reasons:
+    compares, selfplay = config.reward.novelty > 0.0, config.selfplay
+    return [
+        (not compares, "reward.novelty is 0", {"reward.novelty_by": "tokens"}),
+        (
+            not compares and not selfplay.probes,
+            "reward.novelty and selfplay.probes are 0",
+            {"reward.novelty_recent": 0},
+        ),
+        (
+            not selfplay.composite_share,
+            "selfplay.composite_share is 0",
+            {"selfplay.composite_from": 0, "selfplay.composite_to": 0},
+        ),
+        (
+            0 < config.steps <= selfplay.composite_from and config.steps < selfplay.composite_to,
+            f"the share would rise after steps={config.steps}",
+            {"selfplay.composite_share": 0.0},
+        ),
     ]
-    if learner.minibatches == "task_type" and not config.selfplay.seed_problems:
-        lines.append(
-            "selfplay.seed_problems=0: until a proposer has written an induction problem no solver learns induction;"
-            " with learner.minibatches='task_type' a step that has no response of a type has one optimizer step fewer"
-        )
-    return lines

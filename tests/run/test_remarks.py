@@ -30,11 +30,41 @@ from azr_jax.run.remarks import check_best_metric, remarks
         ({"learner__propose_every": 1000}, ["learner.propose_every=1000"]),
         ({"learner__warmup_steps": 1000}, ["learner.warmup_steps=1000"]),
         ({"selfplay__seed_problems": 0, "learner__minibatches": "task_type"}, ["selfplay.seed_problems=0"]),
+        ({"learner__kl_estimator": "k2"}, ["learner.kl_estimator='k2'"]),
+        ({"learner__kl_estimator": "k2", "learner__kl_coef": 0.1}, []),
+        (
+            {"learner__kl_estimator": "k2", "learner__kl_coef": 0.1, "learner__kl_in": "reward"},
+            ["learner.kl_estimator='k2' does not have the effect it asks for: learner.kl_in='reward' takes k1"],
+        ),
+        ({"selfplay__composite_to": 9}, ["selfplay.composite_to=9"]),
+        ({"selfplay__composite_to": 9, "selfplay__composite_share": 0.5}, []),
+        (
+            {"selfplay__composite_share": 0.5, "selfplay__composite_from": 900, "selfplay__composite_to": 950},
+            ["selfplay.composite_share=0.5"],
+        ),
+        ({"selfplay__band_low": 0.3}, ["selfplay.solver_tasks='after': a step's new tasks"]),
+        ({"selfplay__band_low": 0.3, "selfplay__solver_tasks": "before"}, []),
     ],
 )
 def test_remarks(changes, said):
     lines = remarks(small_config(**changes))
     assert len(lines) == len(said) and all(words in line for words, line in zip(said, lines, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("steps", "minibatches", "problems", "said"),
+    [
+        (500, "1", "", []),
+        (500, "task_type", "", ["learner.lr_decay_steps=500: there are 1500 optimizer steps, and the rate is 0"]),
+        (500, "task_type", "problems.jsonl", ["there are 2000 optimizer steps"]),
+        (166, "task_type", "", []),
+    ],
+)
+def test_a_rate_that_ends_before_the_run_does_is_said(steps, minibatches, problems, said):
+    changes = {"learner__lr_schedule": "cosine", "learner__lr_decay_steps": 500, "learner__minibatches": minibatches}
+    lines = remarks(small_config(steps=steps, problems__path=problems, **changes))
+    assert len(lines) == len(said) and all(words in line for words, line in zip(said, lines, strict=True))
+    assert remarks(small_config(steps=steps, problems__path=problems, learner__lr_end=0.1, **changes)) == []
 
 
 @pytest.mark.parametrize("name", ["solve/accuracy", "eval/humaneval/python/pass_at_1", ""])
