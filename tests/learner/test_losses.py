@@ -193,6 +193,19 @@ def test_a_sequence_ratio_is_gspos_in_value_and_gradient():
     np.testing.assert_allclose(jax.grad(loss)(new), slopes, atol=1e-5)
 
 
+@pytest.mark.parametrize("high", [0.0, 0.4])
+def test_the_clipped_share_is_of_the_clips_in_use(high):
+    chosen = settings(clip_epsilon=0.2, clip_epsilon_high=high)
+    packed = batch(12)
+    zeros = np.zeros(packed.tokens_RT.shape, np.float32)
+    new = (0.3 * np.random.default_rng(1).standard_normal(zeros.shape)).astype(np.float32)
+    experience = objective.Experience(packed, zeros, zeros, zeros)
+    scores = objective.Scores(new, zeros, zeros)
+    _, statistics = objective.objective(scores, experience, jnp.bool_(False), jnp.float32(1.0), chosen)
+    ratio = np.exp(new[packed.loss_mask_RT == 1])
+    assert statistics["sum"]["clip_fraction"] == ((ratio < 0.8) | (ratio > 1.0 + (high or 0.2))).sum()
+
+
 @pytest.mark.parametrize("importance", losses.IMPORTANCE_WEIGHTS)
 def test_importance_weights_scale_the_gradient_and_carry_none(importance):
     chosen = settings(importance=importance, importance_low=0.9, importance_cap=1.1, entropy_coef=0.0)

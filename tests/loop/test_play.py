@@ -181,6 +181,14 @@ def test_the_only_function_is_f_whatever_it_is_called_but_not_where_the_format_i
     assert proposed(opened, monkeypatch, text, format="strict").item is None
 
 
+@pytest.mark.parametrize(("entry_functions", "outcome"), [("one", "several_entry_functions"), ("any", "valid")])
+def test_a_program_with_two_entry_functions_is_refused_if_one_is_asked_for(
+    opened, monkeypatch, entry_functions, outcome
+):
+    text = response("def f(x):\n    return x\n\n\ndef f(x):\n    return x * 3", "4")
+    assert proposed(opened, monkeypatch, text, entry_functions=entry_functions).outcome == outcome
+
+
 def test_a_proposal_builds_upon_the_function_that_it_was_given(opened, monkeypatch):
     buffers = starting_buffers(opened.config, opened.player)
     plain = proposer_tasks(opened.config, opened.player, buffers, "1", TASK_TYPES)

@@ -163,6 +163,21 @@ def test_with_solver_tasks_before_a_step_solves_what_the_buffers_had(step):
     )
 
 
+def test_with_a_band_a_step_keeps_its_estimates_and_solutions_as_tries(step):
+    """Each entry has as many tries as it was answered, so that `acc` of a proposal is known when it is drawn."""
+    opened, params, before, *_ = step
+    selfplay = dataclasses.replace(opened.config.selfplay, solver_tasks="before", band_low=0.3, band_high=0.8)
+    config = dataclasses.replace(opened.config, selfplay=selfplay)
+    played = stages.play_step(config, opened.player, params, before, 1)
+    answered = [*played.solutions, *(sample for samples in played.estimates for sample in samples)]
+    assert any(played.estimates)
+    kept = played.buffers["python"].to_json()
+    solves = [counts for part in (*kept["triplets"], kept["problems"]) for counts in part["solves"].values()]
+    tries = [(correct, tried) for counts in solves for _, correct, tried in counts]
+    assert sum(tried for _, tried in tries) == len(answered)
+    assert sum(correct for correct, _ in tries) == sum(solution.correct for solution in answered)
+
+
 def scored_step(outcomes, config):
     """Scores made-up responses: (role, valid or correct, accs of the estimates, outcome, formatted)."""
     rollout = Rollout("r", (1,), (2,), (0.0,), "x", StopReason.EOS)

@@ -8,6 +8,7 @@ import pytest
 from azr_jax.config import Config, from_mapping
 from azr_jax.learner.packing import SELFPLAY_GROUPS, TASK_GROUPS
 from azr_jax.loop import learning
+from azr_jax.monitor.alerts import alerts
 from azr_jax.types import TASK_TYPES, Role, Rollout, Scored, StopReason, Task, TaskType
 from configs import base, paper
 
@@ -93,6 +94,25 @@ def test_a_step_with_nothing_to_learn_from_leaves_the_state():
     state = State()
     kept, metrics = learning.learn(config_of(), None, state, [], 1, 0)  # type: ignore[arg-type]
     assert kept is state and metrics == {"ppo/steps": 0.0, "ppo/nonfinite": 0.0, "ppo/skipped_updates": 2.0}
+
+
+class CountingLearner:
+    rows_per_microbatch = 1
+
+    def update(self, state, *batches, denominators):
+        return state, {"ppo/steps": float(len(batches))}
+
+
+@pytest.mark.parametrize(
+    ("rewards", "share"), [((1.0, 1.0, 1.0, 1.0), 1.0), ((0.0, 0.0), 1.0), ((1.0, -1.0, 0.0, 0.0), 0.5), ((1.0,), 1.0)]
+)
+def test_a_step_whose_rewards_teach_nothing_is_counted_and_alerted(rewards, share):
+    """All equal, all zero, half of them the mean, a group of one."""
+    config = config_of()
+    scored = [response(n, Role.SOLVE, TaskType.DEDUCTION, reward) for n, reward in enumerate(rewards)]
+    _, metrics = learning.learn(config, CountingLearner(), State(), scored, 1, 0)  # type: ignore[arg-type]
+    assert metrics["ppo/zero_advantage"] == share
+    assert [alert.name for alert in alerts(metrics, config)] == (["no_advantage"] if share == 1.0 else [])
 
 
 @pytest.mark.parametrize("aggregation", ["token", "sequence", "task", "microbatch", "constant"])

@@ -310,6 +310,15 @@ def test_tasks_in_the_band_are_drawn_before_the_rest():
     assert restored.band_shares(band) == buffers.band_shares(band)
 
 
+def test_the_band_has_its_ends_and_is_drawn_from_by_chance():
+    buffers = filled(8, new_for=())
+    for number, correct in enumerate((2, 3, 5, 8, 9)):
+        buffers.note_solves(DEDUCTION, triplet(number), correct, 10)
+    band = DrawRule(low=0.3, high=0.8)
+    drawn = {buffers.draw_solver_tasks(DEDUCTION, 1, random.Random(seed), band)[0] for seed in range(40)}
+    assert drawn == {triplet(1), triplet(2), triplet(3)}
+
+
 def test_new_tasks_outside_the_band_do_not_come_first():
     band = DrawRule(low=0.3, high=0.8)
     for seed in range(20):

@@ -104,3 +104,5 @@ def test_the_share_rises_between_its_steps():
     assert [composite_share(selfplay, step) for step in (1, 10, 15, 20, 99)] == [0.0, 0.0, 0.25, 0.5, 0.5]
     selfplay.update({"composite_from": 0, "composite_to": 0})
     assert composite_share(selfplay, 1) == 0.5
+    selfplay.update({"composite_from": 10, "composite_to": 10})
+    assert [composite_share(selfplay, step) for step in (9, 10)] == [0.0, 0.5]

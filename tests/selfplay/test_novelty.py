@@ -29,6 +29,15 @@ def test_a_renamed_constant_is_a_near_copy_and_another_program_is_not():
     assert repetition_penalties(programs) == [0.25, 0.25, 0.0, 0.0]
 
 
+@pytest.mark.parametrize(("shared", "length", "alike"), [(7, 9, False), (8, 10, True)])
+def test_near_copies_share_more_than_half_of_their_runs_of_four(shared, length, alike):
+    """9 tokens have 6 runs of four; with 7 in common 4 of 8 different runs are shared. 10 and 8: 5 of 9."""
+    first, second = (
+        " ".join([f"w{n}" for n in range(shared)] + [f"{own}{n}" for n in range(shared, length)]) for own in "ab"
+    )
+    assert cluster_sizes([first, second]) == ([2, 2] if alike else [1, 1])
+
+
 def test_a_chain_of_near_copies_is_one_cluster():
     words = [f"w{number}" for number in range(40)]
     chain = [" ".join(words[start : start + 20]) for start in (0, 5, 10, 15)]
