@@ -43,7 +43,8 @@ def _selfplay() -> ml_collections.ConfigDict:
             # and new tasks wait for the next step, as in AZR | after: after them, and new tasks are solved at once.
             "solver_tasks": "before",
             "shuffle_new": False,  # new entries reach solvers oldest first, or in random order (AZR)
-            # draw those first that are not tried yet or were solved in at least this share of tries, as 0.3; 0: off
+            # draw those first that are not tried yet or were solved in at least this share of tries, as 0.3; 0: off.
+            # With solver_tasks=after a step's new tasks are not tried yet: it chooses among older ones.
             "band_low": 0.0,
             "band_high": 1.0,  # and in at most this share, such as 0.8; 1: off
             "max_program_chars": 8192,  # characters of any one block of an answer; longer is invalid
@@ -94,7 +95,8 @@ def _learner() -> ml_collections.ConfigDict:
             "estimator": "trrpp_tokens",
             "lr": 1e-6,  # highest learning rate; 1e-6 for 3 B parameters, more for small models
             "lr_schedule": "constant",  # constant | linear | cosine: from the end of warm-up to lr_decay_steps
-            # optimizer step at which lr_end is reached; a run has steps * epochs * minibatches of them
+            # optimizer step at which lr_end is reached; a run has steps * epochs * minibatches of them (3 minibatches
+            # if they are by task_type, 4 with problems)
             "lr_decay_steps": 0,
             "lr_end": 0.0,  # share of lr that is left at the end of linear or cosine
             "warmup_steps": 0,  # optimizer steps in which the rate rises from 0

@@ -17,11 +17,26 @@ from azr_jax import config, config_checks
 from configs import base
 
 PAGE = Path(__file__).with_name("configuration.md")
-# Upper bounds, which config_checks.py checks apart from the lower ones.
+# Bounds that config_checks.py checks apart from the lower ones of AT_LEAST.
 BOUNDS = {
     "seed": "0 to 2**32 - 1",
     "problems.share": "above 0, below 1",
+    "selfplay.composite_share": "0 to 1",
+    "selfplay.composite_to": "at least composite_from",
+    "selfplay.band_low": "0 to below band_high",
+    "selfplay.band_high": "above band_low, at most 1",
     "sampler.top_p": "above 0, at most 1",
+    "reward.linear_to": "above linear_from",
+    "reward.adaptive_low": "0 to below adaptive_high",
+    "reward.adaptive_high": "above adaptive_low, at most 1",
+    "reward.graded_syntax": "-1 to below graded_runtime",
+    "reward.graded_runtime": "between the two others",
+    "reward.graded_wrong": "above graded_runtime, at most 0",
+    "learner.lr_end": "0 to 1",
+    "learner.dual_clip": "0, or above 1",
+    "learner.minibatches": "`task_type`, or a number from 1",
+    "learner.importance_low": "0 to 1",
+    "learner.importance_cap": "0, or at least 1",
     "learner.beta1": "0 to below 1",
     "learner.beta2": "0 to below 1",
     "learner.gamma": "0 to 1",

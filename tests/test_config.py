@@ -122,6 +122,12 @@ def test_language_configs_carry_table_3(language):
         ("learner__lr_end", 1.5, ("learner.lr_end", "1.5", "at most 1")),
         ("learner__kl_estimator", "k4", ("learner.kl_estimator", "k4", "k3+")),
         ("selfplay__band_low", 1.0, ("selfplay.band_high=1.0", "selfplay.band_low=1.0", "above")),
+        ("selfplay__band_high", 0.0, ("selfplay.band_high=0.0", "selfplay.band_low=0.0", "above")),
+        ("selfplay__composite_share", 1.5, ("selfplay.composite_share=1.5", "at most 1")),
+        ("selfplay__composite_from", 9, ("selfplay.composite_to=0", "selfplay.composite_from=9", "at least")),
+        ("reward__linear_to", 9, ("reward.linear_to=9", "above reward.linear_from=32")),
+        ("reward__adaptive_high", 0.2, ("reward.adaptive_high=0.2", "above reward.adaptive_low=0.3")),
+        ("reward__graded_runtime", -0.95, ("graded_runtime=-0.95", "must ascend")),
         ("selfplay__redraws", -1, ("selfplay.redraws", "-1", "at least 0")),
         ("selfplay__duplicates", "drop", ("selfplay.duplicates", "drop", "allow, -1, 0")),
     ],
@@ -184,6 +190,10 @@ def test_grpo_needs_several_responses_a_prompt():
         (
             {"selfplay__redraws": 2, "selfplay__estimate_samples": 1},
             "selfplay.redraws=2: with selfplay.estimate_samples=1",
+        ),
+        (
+            {"selfplay__band_low": 0.8, "selfplay__band_high": 0.3},
+            "selfplay.band_high=0.3: must be above selfplay.band_low=0.8 and at most 1",
         ),
         (
             {"reward__overlong": "penalty", "reward__overlong_tokens": 9000},
