@@ -18,6 +18,7 @@ def test_the_papers_configs_say_at_the_start_what_fig_2_will_lack_and_go_on(tmp_
         assert benchmarks.problems == {}
     for benchmark in ("humaneval", "mbpp"):
         assert f"{benchmark} in julia will not be scored, so Fig. 2 has no curve of it" in caplog.text
+    assert "--config.evaluation.benchmark_data=data" in caplog.text
 
 
 def test_a_run_that_asks_for_its_benchmarks_does_not_start_without_them(tmp_path):

@@ -99,7 +99,8 @@ def missing(benchmark: str, language: BenchmarkLanguage) -> str:
         command = (
             f"hf download {HUB_REPOSITORY} --repo-type dataset --include '{benchmark}-{suffix}/*' --local-dir data"
         )
-    return f"no {wanted} here; download it with\n  {command}\nand use --data_dir=data (or {DATA_VARIABLE}=data)"
+    where = f"--data_dir=data, for a training run --config.evaluation.benchmark_data=data, or {DATA_VARIABLE}=data"
+    return f"no {wanted} here; download it with\n  {command}\nand use {where}"
 
 
 def load(source: Path, suffix: str) -> list[AnyProblem]:
