@@ -120,6 +120,17 @@ def _of_learner(config: Config) -> _Reasons:
             "with learner.recompute_old_logprobs=False the ratio itself corrects for the sampler",
             {"learner.importance": "truncate"},
         ),
+        (
+            not is_on_policy and learner.clip_epsilon >= 0.1,
+            f"the mean over a response hardly leaves learner.clip_epsilon={learner.clip_epsilon}; GSPO's is 3e-4",
+            {"learner.ratio": "token"},
+        ),
+        (
+            learner.importance == "sequence_mask" and learner.importance_low <= 0.9 and learner.importance_cap >= 1.1,
+            f"the mean over a response hardly leaves {learner.importance_low} to {learner.importance_cap}; set"
+            " learner.importance_low and importance_cap near 1, such as 0.999 and 1.001",
+            {"learner.importance": "truncate"},
+        ),
         (not learner.kl_coef, "learner.kl_coef is 0", {"learner.kl_in": "loss", "learner.kl_estimator": "k3"}),
         (
             learner.kl_coef > 0.0 and learner.kl_in == "reward",

@@ -19,8 +19,25 @@ from azr_jax.run.remarks import check_best_metric, remarks
         ({"learner__estimator": "grpo", "selfplay__train_on_estimates": True}, ["learner.estimator='grpo'"]),
         ({"learner__clip_epsilon_high": 0.28, "learner__dual_clip": 3.0}, ["clip_epsilon_high=0.28", "dual_clip=3.0"]),
         ({"learner__ratio": "sequence", "learner__policy_loss": "cispo"}, ["learner.ratio", "learner.policy_loss"]),
-        ({"learner__ratio": "sequence", "learner__minibatches": "4"}, []),
-        ({"learner__ratio": "sequence", "learner__recompute_old_logprobs": False}, []),
+        ({"learner__ratio": "sequence", "learner__minibatches": "4"}, ["learner.ratio='sequence'"]),
+        ({"learner__ratio": "sequence", "learner__minibatches": "4", "learner__clip_epsilon": 3e-4}, []),
+        (
+            {
+                "learner__ratio": "sequence",
+                "learner__recompute_old_logprobs": False,
+                "learner__clip_epsilon": 3e-4,
+            },
+            [],
+        ),
+        ({"learner__importance": "sequence_mask"}, ["hardly leaves 0.5 to 2.0"]),
+        (
+            {
+                "learner__importance": "sequence_mask",
+                "learner__importance_low": 0.999,
+                "learner__importance_cap": 1.001,
+            },
+            [],
+        ),
         ({"learner__importance": "token_mask", "learner__recompute_old_logprobs": False}, ["learner.importance="]),
         ({"learner__kl_in": "reward"}, ["learner.kl_in='reward'"]),
         ({"learner__lr_end": 0.1, "learner__lr_decay_steps": 9}, ["learner.lr_end=0.1", "learner.lr_decay_steps=9"]),
