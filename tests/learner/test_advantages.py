@@ -36,6 +36,10 @@ def whitened_reference(rewards, groups):
     return advantages
 
 
+def centred_reference(rewards, groups):
+    return np.array([reward - rewards[groups == group].mean() for reward, group in zip(rewards, groups, strict=True)])
+
+
 def rloo_reference(rewards, prompts):
     advantages = []
     for index, reward in enumerate(rewards):
@@ -68,6 +72,7 @@ def test_estimators_match_numpy(jitted):
     for estimator, expected in (
         (trrpp, whitened_reference(rewards, tasks)),
         (grpo, whitened_reference(rewards, prompts)),
+        (dr_grpo, centred_reference(rewards, prompts)),
         (rloo, rloo_reference(rewards, prompts)),
     ):
         np.testing.assert_allclose(wrap(estimator)(rewards, tasks, prompts, lengths), expected, atol=1e-5)

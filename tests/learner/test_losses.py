@@ -75,6 +75,32 @@ def test_losses_match_numpy(jitted):
     np.testing.assert_allclose(wrap(losses.value_error)(new, old), 0.5 * (new - old) ** 2, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("high", "dual"), [(0.0, 0.0), (0.28, 0.0), (0.0, 1.5), (0.28, 1.1)])
+def test_clip_higher_dual_clip_and_cispo_match_numpy_in_value_and_gradient(high, dual):
+    new, old, advantages = random_logprobs()
+    ratio = np.exp(new.astype(np.float64) - old)
+    clipped = np.clip(ratio, 0.8, 1.0 + (high or 0.2))
+    surrogate = np.minimum(ratio * advantages, clipped * advantages)
+    flows = ratio * advantages <= clipped * advantages
+    if dual:
+        flows &= (advantages >= 0.0) | (surrogate > dual * advantages)
+        surrogate = np.where(advantages < 0.0, np.maximum(surrogate, dual * advantages), surrogate)
+
+    def ppo(new):
+        return losses.clipped_surrogate(losses.importance_ratio(new, old), advantages, 0.2, high, dual)
+
+    np.testing.assert_allclose(ppo(new), -surrogate, rtol=1e-5, atol=1e-6)
+    slopes = jax.grad(lambda new: ppo(new).sum())(new)
+    np.testing.assert_allclose(slopes, np.where(flows, -ratio * advantages, 0.0), rtol=1e-5, atol=1e-6)
+
+    def cispo(new):
+        return losses.cispo(losses.importance_ratio(new, old), new, advantages, 0.2, high)
+
+    np.testing.assert_allclose(cispo(new), -clipped * advantages * new, rtol=1e-5, atol=1e-6)
+    slopes = jax.grad(lambda new: cispo(new).sum())(new)
+    np.testing.assert_allclose(slopes, -clipped * advantages, rtol=1e-5, atol=1e-6)
+
+
 def test_surrogate_gradient_is_the_policy_gradient_at_ratio_one_and_zero_when_clipped():
     def loss(new, old, advantage):
         return losses.clipped_surrogate(losses.importance_ratio(new, old), advantage, 0.2)
