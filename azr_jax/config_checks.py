@@ -32,7 +32,7 @@ CHOICES = {
     "pipeline.lag": (0, 1),
     "reward.proposer": ("eq3", "eq4", "switch", "linear", "adaptive", "learnability", "uncertainty"),
     "reward.solver": ("plain", "graded", "graded_shift"),
-    "reward.novelty_by": ("tokens", "behaviour"),
+    "reward.novelty_by": ("tokens", "bleu", "behaviour"),
     "reward.overlong": ("keep", "mask", "penalty"),
     "learner.estimator": ("trrpp", "trrpp_tokens", "role", "gae", "grpo", "dr_grpo", "rloo"),
     "learner.lr_schedule": ("constant", "linear", "cosine"),

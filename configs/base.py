@@ -242,7 +242,9 @@ def get_config() -> ml_collections.ConfigDict:
             # a proposal's reward is lowered by this times the share of near copies among the step's programs; 0.5 to 1
             # against repetition, 0: off
             "novelty": 0.0,
-            "novelty_by": "tokens",  # near copies: tokens: by their text | behaviour: same values on selfplay.probes
+            # near copies, tokens: by their text | bleu: by their text as in R-Zero | behaviour: same values on
+            # selfplay.probes
+            "novelty_by": "tokens",
             "novelty_recent": 0,  # also compare with this many of the buffer's newest programs, such as 64
             # responses at the length limit: keep | mask: not learned from | penalty: reward falls near the limit (DAPO)
             "overlong": "keep",

@@ -28,10 +28,10 @@ class Compared:
     behaviours: tuple[novelty.Behaviour, ...] = ()
 
     def clusters(self, by: str) -> list[int]:
-        """The cluster of each program, by "tokens" or "behaviour" (novelty.py)."""
+        """The cluster of each program, by "tokens", "bleu" or "behaviour" (novelty.py)."""
         if by == "behaviour":
             return novelty.alike_by_behaviour(self.behaviours)
-        return novelty.alike_by_tokens(self.programs)
+        return (novelty.alike_by_bleu if by == "bleu" else novelty.alike_by_tokens)(self.programs)
 
     def penalties(self, by: str) -> dict[str, float]:
         """By task id, the share of all these programs, other than its own, that are in its cluster."""
