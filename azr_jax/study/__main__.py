@@ -81,7 +81,7 @@ def _run(name: str, out: Path) -> list[str]:
     results = [*elsewhere.values(), *(outcome.read(cell, configs[cell.name]) for cell in here)]
     (out / "study.json").write_text(outcome.to_json(results))
     known = {result.name for result in results}
-    text = page.write(study, results, out, [cell.name for cell in cells if cell.name not in known])
+    text = page.write(study, results, out, [cell for cell in cells if cell.name not in known])
     logging.info("%s\n%s", out / "study.html", text)
     return list(failed)
 

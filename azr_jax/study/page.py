@@ -12,7 +12,7 @@ import numpy as np
 from azr_jax.report import document, drawing
 from azr_jax.report.markup import table, text
 from azr_jax.study import figures
-from azr_jax.study.grid import Study
+from azr_jax.study.grid import Cell, Study
 from azr_jax.study.outcome import (
     LATE_KEYS,
     Estimate,
@@ -36,7 +36,7 @@ _WIDEST = 0.5  # of accuracy: a wider 95% interval says that there are too few s
 _TOO_FEW = " (too few seeds for an interval)"
 
 
-def write(study: Study, results: Sequence[Result], out: Path, unfinished: Sequence[str]) -> str:
+def write(study: Study, results: Sequence[Result], out: Path, unfinished: Sequence[Cell]) -> str:
     """Writes study.md, study.html and the figures' files into `out`; returns the Markdown text."""
     shown = figures.figures(study, results)
     drawn = drawing.draw(shown, out)
@@ -47,7 +47,7 @@ def write(study: Study, results: Sequence[Result], out: Path, unfinished: Sequen
     sections = [document.figure_card(figure, drawn.get(figure.name), ".") for figure in shown]
     links = {figure.name: document.short_title(figure) for figure in shown}
     if unfinished:
-        left_out = f"Not finished, and left out: {', '.join(unfinished)}."
+        left_out = f"Not finished, and left out (seeds): {_left_out(unfinished)}."
         lines += [left_out, ""]
         sections.append(f'<section class="card"><p class="note">{text(left_out)}</p></section>')
     for language in study.languages:
@@ -82,6 +82,18 @@ def write(study: Study, results: Sequence[Result], out: Path, unfinished: Sequen
     page = document.document("study", f"Study {study.name}", links, sections, drawn, footer)
     atomic.write(out / "study.html", page)
     return markdown
+
+
+def _left_out(unfinished: Sequence[Cell]) -> str:
+    """The runs by language and arm, with their seeds."""
+    by_language: dict[str, dict[str, str]] = {}
+    for cell in unfinished:
+        seeds = by_language.setdefault(cell.language, {})
+        seeds[cell.arm] = f"{seeds.get(cell.arm, '')} {cell.seed}"
+    return "; ".join(
+        f"{language}: {', '.join(arm + numbers for arm, numbers in seeds.items())}"
+        for language, seeds in by_language.items()
+    )
 
 
 def conclusions(study: Study, arms: dict[str, list[Result]]) -> list[str]:

@@ -192,7 +192,10 @@ def test_conclusions_tell_a_difference_from_noise(tmp_path):
     sentences = page.conclusions(study(), {"real": clear, "permuted": noise})
     assert "larger than noise" in sentences[0] and "not told apart" in sentences[1]
     assert sentences[2].startswith("real ends +21.") and "(larger than noise" in sentences[2]
-    text = page.write(study(), [*clear, *noise], tmp_path, ["racket/<b>/seed 9"])
+    runs = [("racket", "<b>", 8), ("racket", "<b>", 9), ("racket", "real", 3), ("lua", "real", 0)]
+    left_out = [grid.Cell(*run, tmp_path, ()) for run in runs]
+    text = page.write(study(), [*clear, *noise], tmp_path, left_out)
+    assert "Not finished, and left out (seeds): racket: <b> 8 9, real 3; lua: real 0." in text
     assert "| real | 3 | 20.0 | 41.0 (38.5-43.5) | +21.0 (+18.5 to +23.5) |" in text
     written = (tmp_path / "study.html").read_text()
     assert "<svg" in written and "&lt;b&gt;" in written and "<b>" not in written
