@@ -20,7 +20,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.steps = 200
     config.model.path = str(smollm2.default_directory())
     config.model.compute_dtype = "float32"
-    config.model.remat = "none"
     config.selfplay.update(
         {
             "seed_triplets": 8,

@@ -16,7 +16,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.steps = 48
     config.model.path = "azr_jax/embedded/azr-tiny"
     config.model.compute_dtype = "float32"
-    config.model.remat = "none"
     config.selfplay.update(
         {
             "seed_triplets": 64,

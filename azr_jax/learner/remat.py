@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import jax
 import jax.numpy as jnp
@@ -67,17 +68,16 @@ def update_bytes(
 def choose(
     model: ModelConfig, settings: LearnerSettings, asked: ModelSettings, mesh: Mesh, device_bytes: int = 0
 ) -> str:
-    """`asked.remat`; "auto" is the policy that recomputes least and fits on GPUs, and "full" elsewhere.
+    """`asked.remat`; "auto" is the policy that recomputes least and fits on GPUs and CPUs, and "full" on TPUs.
 
-    `device_bytes` is the memory that jax may take per device; 0: as the devices report. On TPUs only compiling shows
-    what fits: see azr_jax.plan.
+    `device_bytes` is the memory that jax may take per device; 0: as the devices report, on CPUs half of the machine's.
+    On TPUs only compiling shows what fits: see azr_jax.plan.
     """
     if asked.remat != AUTO:
         return asked.remat
-    if mesh.devices.flat[0].platform not in ("gpu", "cuda"):
+    if mesh.devices.flat[0].platform not in ("gpu", "cuda", "cpu"):
         return "full"
-    if not device_bytes:
-        device_bytes = 2**20 * least_of_hosts(jax.local_devices()[0].memory_stats()["bytes_limit"] // 2**20)
+    device_bytes = device_bytes or 2**20 * least_of_hosts(_device_bytes() // 2**20)
     groups = row_parts(mesh)
     rows = max(1, (settings.rows_per_microbatch or groups) // groups)
     sizes = (rows, mesh.shape["fsdp"], mesh.shape["tensor"])
@@ -88,6 +88,13 @@ def choose(
     parts = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in counts[chosen].items())
     logging.info("update: remat=%s for %.1f GiB per device: %s", chosen, device_bytes / 2**30, parts)
     return chosen
+
+
+def _device_bytes() -> int:
+    devices = jax.local_devices()
+    if devices[0].platform == "cpu":
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // len(devices)
+    return devices[0].memory_stats()["bytes_limit"]
 
 
 def resolved(config: Config, model: ModelConfig, mesh: Mesh, device_bytes: int = 0) -> Config:

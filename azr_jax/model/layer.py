@@ -181,10 +181,31 @@ def feed_forward(config: ModelConfig, layer: dict[str, jax.Array], hidden: jax.A
         both = jnp.einsum("...D,DcF->...cF", normed, layer["gate_up_D2F"].astype(hidden.dtype))
         activated = jax.nn.silu(both[..., 0, :]) * both[..., 1, :]
         return jnp.einsum("...F,FD->...D", activated, layer["down_LFD"].astype(hidden.dtype))
-    gate = jnp.einsum("...D,DF->...F", normed, _use(layer, "gate_LDF", hidden.dtype, mesh))
-    up = jnp.einsum("...D,DF->...F", normed, _use(layer, "up_LDF", hidden.dtype, mesh))
+    gate = _product(normed, _use(layer, "gate_LDF", hidden.dtype, mesh))
+    up = _product(normed, _use(layer, "up_LDF", hidden.dtype, mesh))
     gate = checkpoint_name(gate, GATE_NAME)
-    return jnp.einsum("...F,FD->...D", jax.nn.silu(gate) * up, _use(layer, "down_LFD", hidden.dtype, mesh))
+    return _product(jax.nn.silu(gate) * up, _use(layer, "down_LFD", hidden.dtype, mesh))
+
+
+# The gradient is written by hand: jax's own is the weight's transposed, for which XLA's CPU compiler transposes the
+# feed-forward's wide activations, an eighth of an update's time (0.10.2).
+@jax.custom_vjp
+def _product(inputs: jax.Array, weight_XY: jax.Array) -> jax.Array:
+    """`inputs` [..., X] times the weight, [..., Y]."""
+    return jnp.einsum("...X,XY->...Y", inputs, weight_XY)
+
+
+def _product_forward(inputs: jax.Array, weight_XY: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _product(inputs, weight_XY), (inputs, weight_XY)
+
+
+def _product_backward(saved: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    inputs, weight_XY = saved
+    d_inputs = jnp.einsum("...Y,XY->...X", cotangent, weight_XY)
+    return d_inputs, jnp.einsum("...X,...Y->XY", inputs, cotangent)
+
+
+_product.defvjp(_product_forward, _product_backward)
 
 
 def side_by_side(layer: dict[str, jax.Array]) -> dict[str, jax.Array]:

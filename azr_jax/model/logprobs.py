@@ -126,15 +126,16 @@ def _local_forward(
         logits_BcV = _logits(hidden_BcD, weight_VD, temperature, mesh, masked_ids)
         largest_Bc = _over_tensor(jax.lax.pmax, jnp.max(logits_BcV, axis=-1), mesh)
         exponentials_BcV = jnp.exp(logits_BcV - largest_Bc[..., None])
-        normaliser_Bc = jnp.log(_over_tensor(jax.lax.psum, jnp.sum(exponentials_BcV, axis=-1), mesh)) + largest_Bc
+        total_Bc = _over_tensor(jax.lax.psum, jnp.sum(exponentials_BcV, axis=-1), mesh)
+        normaliser_Bc = jnp.log(total_Bc) + largest_Bc
         # A one-hot sum and not a gather: the vocabulary may be sharded.
         chosen_BcV = _chosen(targets_Bc, logits_BcV, mesh)
         target_Bc = _over_tensor(jax.lax.psum, jnp.sum(jnp.where(chosen_BcV, logits_BcV, 0.0), axis=-1), mesh)
         # Not the normaliser minus the mean logit: a sum of about 20 loses many small terms to rounding, how many
         # depends on the shape, and the entropy is off by 1e-5.
         log_p_BcV = logits_BcV - normaliser_Bc[..., None]
-        negative_entropy_Bc = _over_tensor(jax.lax.psum, jnp.sum(jnp.exp(log_p_BcV) * log_p_BcV, axis=-1), mesh)
-        return carry, (target_Bc - normaliser_Bc, -negative_entropy_Bc, normaliser_Bc)
+        surprise_Bc = _over_tensor(jax.lax.psum, -jnp.sum(exponentials_BcV * log_p_BcV, axis=-1), mesh)
+        return carry, (target_Bc - normaliser_Bc, surprise_Bc / total_Bc, normaliser_Bc)
 
     _, outputs = jax.lax.scan(chunk_values, None, (_chunks(hidden_BTD, chunk), _chunks(targets_BT, chunk)))
     return tuple(_joined(output) for output in outputs)  # pyright: ignore[reportReturnType]

@@ -55,11 +55,11 @@ def test_auto_computes_least_again_of_what_fits():
     assert choose(QWEN_3B, 75.1, gpu, kl_coef=0.01) == "attention"
     # Of eight GPUs each holds an eighth of the state, and a row.
     assert choose(QWEN_7B, 75.1, OneMesh("cuda", fsdp=8)) == "gate"
+    assert [choose(QWEN_3B, gib, OneMesh("cpu")) for gib in (75.1, 15.75)] == ["gate", "full"]
 
 
 def test_auto_is_full_where_memory_cannot_be_counted_and_a_named_policy_stays():
     assert choose(QWEN_3B, 15.75, OneMesh("tpu")) == "full"
-    assert choose(QWEN_3B, 15.75, OneMesh("cpu")) == "full"
     assert choose(QWEN_3B, 1.0, OneMesh("gpu"), "dots") == "dots"
 
 
@@ -77,3 +77,14 @@ def test_the_device_says_how_much_it_has_where_nobody_else_does(monkeypatch):
     mesh = OneMesh("gpu")
     assert isinstance(mesh, OneMesh) and not isinstance(mesh, Mesh)
     assert remat.choose(QWEN_3B, CONFIG.learner, CONFIG.model, mesh) == "full"  # pyright: ignore[reportArgumentType]
+
+
+def test_cpus_share_half_of_the_machines_memory(monkeypatch):
+    pages = {"SC_PHYS_PAGES": 150 * GIB // 4096, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(remat.os, "sysconf", pages.__getitem__)
+
+    def chosen(devices: int) -> str:
+        monkeypatch.setattr(remat.jax, "local_devices", lambda: [Device("cpu")] * devices)
+        return remat.choose(QWEN_3B, CONFIG.learner, CONFIG.model, OneMesh("cpu"))  # pyright: ignore[reportArgumentType]
+
+    assert [chosen(1), chosen(8)] == ["gate", "full"]

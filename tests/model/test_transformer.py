@@ -8,7 +8,7 @@ import pytest
 import torch
 from flax import nnx
 
-from azr_jax.model import weights
+from azr_jax.model import layer, weights
 from azr_jax.model.configuration import LinearRopeScaling, Llama3RopeScaling
 from azr_jax.model.transformer import REMAT_POLICIES, Transformer, abstract
 
@@ -110,6 +110,26 @@ def test_remat_changes_no_gradient(remat):
     plain, recomputed = _gradient("none"), _gradient(remat)
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(plain)) > 1e-3
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), plain, recomputed)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("leading", [(5,), (2, 5)])
+def test_the_feed_forward_has_jaxs_own_gradient(monkeypatch, leading, dtype):
+    shapes = {"ffn_norm_LD": (8,), "gate_LDF": (8, 24), "up_LDF": (8, 24), "down_LFD": (24, 8)}
+    rng = np.random.default_rng(0)
+    weights_of_layer = {name: jnp.asarray(rng.normal(size=shape), dtype) for name, shape in shapes.items()}
+    hidden = jnp.asarray(rng.normal(size=(*leading, 8)), dtype)
+
+    def total(weights_of_layer, hidden):
+        return layer.feed_forward(QWEN, weights_of_layer, hidden, None).astype(jnp.float32).sum()
+
+    def gradient():
+        return jax.grad(total, argnums=(0, 1))(weights_of_layer, hidden)
+
+    by_hand = gradient()
+    monkeypatch.setattr(layer, "_product", jnp.matmul)
+    tolerance = 1e-5 if dtype == jnp.float32 else 0.03
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), by_hand, gradient())
 
 
 def test_bfloat16_compute_stays_close_to_float32():
