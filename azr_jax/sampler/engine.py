@@ -279,12 +279,14 @@ class Sampler:
     def fitting_tiers(self, free: int) -> tuple[tuple[int, int], ...]:
         """(slots, positions) of the caches that `free` bytes of all devices hold beside a prefill; () if no slot fits.
 
-        The most that fit, even where the settings ask for a number of slots.
+        The most that fit where the settings ask for a number of slots, otherwise those that the sampler would take.
         """
         sizes = (self.model_config, self.settings, self.max_length, self.compute_dtype)
         slots = memory.slots_in(*sizes, free, self.parts)[0] // self.parts * self.parts
         if self.settings.slots or not self.tuning.tiers or not slots:
-            return ((min(slots, memory.MOST_SLOTS * self.parts), self.max_length),) if slots else ()
+            reads_whole = self.tuning.reads_whole and not self.settings.slots
+            most = memory.most_slots(self.model_config, self.max_length, self.compute_dtype, reads_whole)
+            return ((min(slots, most * self.parts), self.max_length),) if slots else ()
         return memory.tiers_in(*sizes, free, self.parts, self.tuning.length_multiple)
 
     def _choose_tiers(self) -> None:
@@ -294,7 +296,8 @@ class Sampler:
             tiers = memory.choose_tiers(*sizes, self.parts, self.tuning.length_multiple)
             self.tiers = self.with_draft_slots(tiers)
             return
-        slots = least_of_hosts(max(memory.choose_slots(*sizes, self.parts) // self.parts, 1) * self.parts)
+        fitting = memory.choose_slots(*sizes, self.parts, self.tuning.reads_whole)
+        slots = least_of_hosts(max(fitting // self.parts, 1) * self.parts)
         self.tiers = ((slots, self.max_length),)
         fits = memory.fits_twice(self.model_config, slots, self.max_length, self.compute_dtype, devices)
         self.elastic = bool(least_of_hosts(int(fits)))

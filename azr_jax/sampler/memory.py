@@ -21,6 +21,7 @@ TPU_SHARE = 0.98  # on TPUs the programs' temporaries are small, and known by co
 FEWEST_SLOTS = 64  # if fewer fit with the learner's state, a decode step reads more weights than cache
 HOST_SHARE = 0.25  # of the machine's available memory, when the devices are its CPU; executors need the rest
 MOST_SLOTS = 2048  # for each part that rows are split over: a step with more is bound by arithmetic
+WHOLE_SHARE = 4  # the caches' bytes for each byte of weights, where a decode step reads whole slots (see most_slots)
 CPU_SLOTS = 64  # on CPUs more rows at a time gain nothing: the step is bound by arithmetic, not by reading weights
 TIERS, TIER_RATIO, SHORTEST_TIER = 3, 2.75, 1536  # each tier adds a launch of attention in every layer
 _TIER_MULTIPLE = 128
@@ -31,6 +32,18 @@ def slot_bytes(config: ModelConfig, length: int, dtype: Any) -> int:
     """Bytes one slot takes on all devices together: its keys and values, and its logits while sampling."""
     cache = 2 * config.layers * config.kv_heads * config.head_dim * length * jnp.dtype(dtype).itemsize
     return cache + _LOGIT_BUFFERS * 4 * config.vocab_size
+
+
+def most_slots(config: ModelConfig, length: int, dtype: Any, reads_whole: bool) -> int:
+    """Slots of a part that rows are split over, beyond which a decode step gains nothing.
+
+    With `reads_whole` a step reads every slot to its end, used or not. Then more slots than WHOLE_SHARE allows cost the
+    end of a batch, when few rows are left, more than they save before (simulated for the 0.5B: docs/results/memory.md).
+    """
+    if not reads_whole:
+        return MOST_SLOTS
+    weights = config.parameters * jnp.dtype(dtype).itemsize
+    return min(MOST_SLOTS, max(8, WHOLE_SHARE * weights // slot_bytes(config, length, dtype)))
 
 
 def prefill_bytes(config: ModelConfig, tokens: int, dtype: Any) -> int:
@@ -82,9 +95,15 @@ def state_must_leave(settings: SamplerSettings, beside: int, alone: int) -> bool
 
 
 def choose_slots(
-    config: ModelConfig, settings: SamplerSettings, length: int, dtype: Any, devices: np.ndarray, parts: int = 1
+    config: ModelConfig,
+    settings: SamplerSettings,
+    length: int,
+    dtype: Any,
+    devices: np.ndarray,
+    parts: int = 1,
+    reads_whole: bool = False,
 ) -> int:
-    """`settings.slots`, or as many slots of `length` positions as fit with one prefill, at most MOST_SLOTS x `parts`.
+    """`settings.slots`, or as many slots of `length` positions as fit with one prefill, at most `most_slots` x `parts`.
 
     `parts` are the groups of devices that rows are split over. The caller rounds to a multiple of `parts`.
 
@@ -97,7 +116,8 @@ def choose_slots(
     fit, free = slots_in(config, settings, length, dtype, free_bytes(devices), parts)
     if fit < max(parts, settings.slots):
         raise _too_small(config, settings, length, dtype, free, parts)
-    slots = settings.slots or min(fit, CPU_SLOTS if on_cpu else MOST_SLOTS * parts)
+    most = CPU_SLOTS if on_cpu else most_slots(config, length, dtype, reads_whole) * parts
+    slots = settings.slots or min(fit, most)
     _log(config, settings, ((slots, length),), dtype, free)
     return slots
 

@@ -29,6 +29,7 @@ class Tuning:
       fixed_steps: a chunk always runs to its end. A loop that may end early asks the host after each step on a GPU.
       unstacks: each layer's served weights have separate buffers (serving.unstacked).
       tiers: slots of several lengths where memory chooses their number.
+      reads_whole: a decode step reads slots to their end, used or not (memory.most_slots).
       slices_inside: stacked weights are sliced in each step: before the loop, the TPU compiler would copy them all.
       layouts: of served weights by name, most major axis first; others have jax's default. With few rows the TPU
         compiler needs the queries' matrices one head after the other, or else copies all of them for each chunk.
@@ -42,6 +43,7 @@ class Tuning:
     fixed_steps: bool = False
     unstacks: bool = False
     tiers: bool = False
+    reads_whole: bool = False
     slices_inside: bool = False
     layouts: tuple[tuple[str, tuple[int, ...]], ...] = ()
     length_multiple: int = 1
@@ -60,6 +62,8 @@ def choose(mesh: Mesh | None, compute_dtype: Any, config: ModelConfig) -> Tuning
             layouts=(("query_LDNH", (0, 2, 1, 3)),),
             length_multiple=paged_attention.PAGE,
         )
+    if platform == "tpu":
+        return Tuning(reads_whole=True)
     if platform not in ("gpu", "cuda"):
         return Tuning(draw="blocks" if platform == "cpu" and config.vocab_size > _GUMBEL_VOCABULARY else "gumbel")
     parts = 1 if mesh is None else mesh.size

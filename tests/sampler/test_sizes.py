@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from jax.sharding import AbstractMesh
 
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.sharding import MESH_AXES
-from azr_jax.sampler import buckets, memory
+from azr_jax.model.sizes import PUBLISHED
+from azr_jax.sampler import buckets, memory, tuning
 from azr_jax.sampler.engine import Sampler
 
 from .tiny import CONFIG, SETTINGS, make_tokenizer
@@ -86,6 +88,26 @@ def test_much_memory_for_a_small_model_makes_no_more_slots_than_a_step_gains_by(
         assert sum(slots for slots, _ in tiers) in range(memory.MOST_SLOTS - 2, memory.MOST_SLOTS + 1)
     asked = dataclasses.replace(settings, slots=3 * memory.MOST_SLOTS)
     assert memory.choose_slots(few, asked, 128, "bfloat16", devices(72.0)) == asked.slots
+
+
+def test_slots_that_are_read_whole_are_few_for_their_weights():
+    """The 0.5B's heads of 64 are too short for the TPU's kernel: a step reads all 8,192 positions of every slot."""
+    model, settings = PUBLISHED["Qwen2.5-Coder-0.5B"], dataclasses.replace(SETTINGS, slots=0)
+    sizes = (model, settings, 8192, "bfloat16", devices(60.0))
+    capped, free = (memory.choose_slots(*sizes, parts=2, reads_whole=whole) for whole in (True, False))
+    weights = 2 * model.parameters
+    assert free > 300 and capped * memory.slot_bytes(model, 8192, "bfloat16") == pytest.approx(
+        2 * 4 * weights, rel=0.05
+    )
+    asked = dataclasses.replace(settings, slots=300)
+    assert memory.choose_slots(model, asked, 8192, "bfloat16", devices(60.0), reads_whole=True) == 300
+    tpu = np.array([SimpleNamespace(platform="tpu")], dtype=object).reshape(1, 1, 1)
+    mesh: Any = SimpleNamespace(devices=tpu)
+    assert tuning.choose(mesh, "bfloat16", model).reads_whole and tuning.choose(mesh, "float32", QWEN_3B).reads_whole
+    assert (
+        not tuning.choose(mesh, "bfloat16", QWEN_3B).reads_whole
+        and not tuning.choose(None, "float32", model).reads_whole
+    )
 
 
 def test_slots_that_do_not_fit_are_an_error_with_the_sizes():
