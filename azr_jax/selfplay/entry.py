@@ -39,14 +39,18 @@ def defined_names(pattern: str, program: str) -> list[str]:
 def with_entry_named_f(language: Language, program: str) -> str:
     """The program with its only function renamed to f, or unchanged.
 
-    Unchanged if f is defined or named already, if there is not exactly one function, if its name also follows a dot (a
-    method), or if the language's definitions or tokens are not known.
+    Unchanged if f is defined or named already, if there is not exactly one function (`Stack.new` in Lua and `Base.show`
+    in Julia are methods), if its name also follows a dot, or if the language's definitions or tokens are not known.
     """
     names = set(definitions(language, program))
-    if len(names) != 1 or ENTRY in names:
+    if ENTRY in names:
+        return program
+    if len(names) > 1:
+        names &= names_of(language, program) or set()  # a method's name is several tokens
+    if len(names) != 1:
         return program
     text = renamed(language, program, names.pop(), ENTRY)
-    return text if text is not None and set(definitions(language, text)) == {ENTRY} else program
+    return text if text is not None and ENTRY in definitions(language, text) else program
 
 
 def names_of(language: Language, program: str) -> set[str] | None:

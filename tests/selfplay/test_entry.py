@@ -69,6 +69,33 @@ def test_a_program_that_has_f_or_several_functions_stays(name):
         assert with_entry_named_f(language, other) == other
 
 
+@pytest.mark.parametrize(
+    ("language", "program", "renamed"),
+    [
+        ("python", "go: Callable[[int], int] = lambda n: n", "f: Callable[[int], int] = lambda n: n"),
+        ("javascript", "const go = (\n  n,\n  k = 2,\n) => n * k;", "const f = (\n  n,\n  k = 2,\n) => n * k;"),
+        ("javascript", "const go = (n, k = h(2)) => n;\nconst m = (1 + 2) * 3;", "const f = (n, k = h(2)) => n;\n..."),
+        ("julia", "go = (n, k) -> n * k", "f = (n, k) -> n * k"),
+        ("julia", "@inline function go(n)\n    n\nend", "@inline function f(n)\n    n\nend"),
+        ("julia", "Base.length(s::Stack) = 1\ngo(n) = n", "...\nf(n) = n"),
+        ("lua", "function Stack.new(n) return n end\nfunction go(n) return n end", "...\nfunction f(n) return n end"),
+        ("r", "go <- \\(n) n", "f <- \\(n) n"),
+        (
+            "racket",
+            "(define/contract (go n)\n  (-> any/c any/c)\n  n)",
+            "(define/contract (f n)\n  (-> any/c any/c)\n  n)",
+        ),
+        ("racket", "(define/match (go n)\n  [(0) 1])", "(define/match (f n)\n  [(0) 1])"),
+        ("ocaml", "let go : int -> int = fun n -> n", "let f : int -> int = fun n -> n"),
+        ("ocaml", "let k : int = 5\nlet go=fun n -> n", "...\nlet f=fun n -> n"),
+    ],
+)
+def test_a_function_is_found_however_it_is_defined_and_methods_are_none(language, program, renamed):
+    lines = zip(program.split("\n"), renamed.split("\n"), strict=True)
+    expected = "\n".join(line if new == "..." else new for line, new in lines)
+    assert with_entry_named_f(LANGUAGES[language], program) == expected
+
+
 def test_a_program_whose_method_has_the_same_name_stays():
     program = "class A:\n    def go(self):\n        return 1\n\n\ndef go(a):\n    return A().go() + a"
     assert with_entry_named_f(LANGUAGES["python"], program) == program

@@ -230,7 +230,9 @@ LANGUAGE = Language(
     skeleton="function f(first, second) {\n    <state that changes step by step>\n    return <result>;\n}",
     skeleton_input="<first>, <second>",
     definition=r"^(?:async\s+)?function\s*\*?\s*NAME\s*\("
-    r"|^(?:const|let|var)\s+NAME\s*=\s*(?:async\s*)?(?:function\b|\([^()\n]*\)\s*=>|\w+\s*=>)",
+    # The parameters of an arrow function may have calls as defaults, and lines of their own.
+    r"|^(?:const|let|var)\s+NAME\s*=\s*(?:async\s*)?"
+    r"(?:function\b|\((?:[^()]|\([^()]{0,200}\)){0,300}+\)\s*=>|\w+\s*=>)",
     canonical_program=canonical_program,
     tested=("18", "20"),
     sample=(

@@ -87,7 +87,9 @@ LANGUAGE = Language(
     skeleton="function f(first, second)\n    <state that changes step by step>\n    return <result>\nend",
     skeleton_input="<first>, <second>",
     canonical_program=canonical.folder("julia", line_ends=True, spaces=True),
-    definition=r"^function\s+NAME\s*\(|^NAME\s*\([^\n]*\)(?:\s*::\s*\w+)?(?:\s*where[^\n=]{0,80})?\s*=(?!=)",
+    definition=r"^(?:@\w+[ \t]+)?function\s+NAME\s*\("
+    r"|^NAME\s*\([^\n]*\)(?:\s*::\s*\w+)?(?:\s*where[^\n=]{0,80})?\s*=(?!=)"
+    r"|^(?:const\s+)?NAME\s*=\s*(?:function\b|\([^()\n]*\)\s*->|\w+\s*->)",
     methods=True,
     tested=("1.5",),
     sample=(

@@ -122,7 +122,7 @@ LANGUAGE = Language(
     example="let f a = a",
     skeleton="let f first second =\n  <state that changes step by step>\n  <result>",
     skeleton_input="<first> <second>",
-    definition=r"^(?:let\s+(?:rec\s+)?|and\s+)NAME\s+(?:[^=:\s]|=\s*fun(?:ction)?\b)",
+    definition=r"^(?:let\s+(?:rec\s+)?|and\s+)NAME(?:\s+[^=:\s]|\s*(?::[^=\n]{1,200})?=\s*fun(?:ction)?\b)",
     canonical_program=canonical_program,
     serves=True,
     once=False,

@@ -105,7 +105,7 @@ LANGUAGE = Language(
     skeleton="def f(first, second):\n    <state that changes step by step>\n    return <result>",
     skeleton_input="<first>, <second>",
     header=r"^from __future__ [^\n]*\n?",
-    definition=r"^(?:async\s+)?def\s+NAME\s*\(|^NAME\s*=\s*lambda\b",
+    definition=r"^(?:async\s+)?def\s+NAME\s*\(|^NAME\s*(?::[^=\n]{1,80})?=\s*lambda\b",
     canonical_program=canonical_program,
     tested=("3.11",),
     sample=(

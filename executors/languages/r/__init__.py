@@ -99,7 +99,7 @@ LANGUAGE = Language(
     example="f <- function(a) {\n  a\n}",
     skeleton="f <- function(first, second) {\n  <state that changes step by step>\n  <result>\n}",
     skeleton_input="<first>, <second>",
-    definition=r"^NAME\s*(?:<-|=)\s*function\b",
+    definition=r"^NAME\s*(?:<-|=)\s*(?:function\b|\\\()",
     canonical_program=canonical.folder("r", line_ends=True),
     serves=True,
     once=False,
