@@ -43,6 +43,19 @@ def test_an_error_s_own_equality_is_not_asked():
     assert (verdict.status, verdict.error_kind) == (Status.RUNTIME_ERROR, "table")
 
 
+def test_a_lua_file_may_return_its_local_f_and_nothing_else_in_its_place():
+    language = LANGUAGES["lua"]
+    if language.find() is None:
+        pytest.skip(language.install_hint)
+    local = "local function f(n)\n  return n + 1\nend\n"
+    right = (f"{local}return f", f"{local}return (f);\n")
+    others = (f"{local}return _f", f"{local}return 1, f", "local function g(n) return n end\nreturn g")
+    with Pool(language, workers=1, limits=LIMITS) as pool:
+        verdicts = list(pool.run_all(Job("", JobKind.EVALUATE, source, ("2",)) for source in (*right, *others)))
+    assert [verdict.values for verdict in verdicts[:2]] == [("3",), ("3",)]
+    assert [verdict.error_kind for verdict in verdicts[2:]] == ["missing_function"] * 3
+
+
 def test_a_lua_text_with_an_open_long_bracket_is_compared_as_it_is():
     canonical = LANGUAGES["lua"].canonical_program
     assert canonical("return [[  a") == "return [[  a"

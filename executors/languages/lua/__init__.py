@@ -1,7 +1,7 @@
 """Lua 5.4: found as `lua5.4` or `lua`, started afresh for each program. Tested with 5.4.4.
 
-Programs are files as `lua FILE` runs them; f may be global or local to the file, but a file that returns something
-must make it global. Of several results the first counts, as in `(f(x))`, and no result is nil.
+Programs are files as `lua FILE` runs them; f may be global or local to the file, but a file that ends in a `return` of
+anything but f must make it global. Of several results the first counts, as in `(f(x))`, and no result is nil.
 `pairs` and `next` visit tables that have string keys in a fixed order, because Lua's order changes with every process:
 ascending, but descending in the second process of a determinism check. So a program that depends on the order is always
 detected, and no other is.

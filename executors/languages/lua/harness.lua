@@ -184,7 +184,8 @@ local function answer(kind, value_chars, message_chars, source, inputs)
     local with_f = load(source .. "\nreturn f", "@program.lua", "t")
     local good, result = pcall(with_f or chunk)
     if not good then return failure(result) end
-    if with_f then f = result else f = globals.f end
+    f = globals.f
+    if with_f or f == nil and find(source, "%f[%w_]return[%s(]+f[%s);]*$") then f = result end
     if f == nil then return {"runtime_error", "missing_function", "the program defines no function f"} end
   end
   for index = 1, #inputs do
