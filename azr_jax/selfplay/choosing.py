@@ -36,31 +36,43 @@ _LANGUAGES = frozenset(
 _PLAIN = frozenset("text txt plaintext plain markdown md".split())
 _WORDS = (
     r"(?:(?:the|an?|so|thus|hence|therefore|one|final|correct|expected|predicted|possible|valid|example|sample|test)\b"
-    r"[ \t,]*+)*+"
+    r"[ \t,`*]*+){0,8}+"
 )
+# "When f is called with 3, ", "For the input 3, ": what the value is of.
+_CASE = r"(?:(?:for|when|given|with)\b[^\n:]{0,80}?(?:input|call|\bf\(|\(f )[^\n:]{0,80}?,[ \t]++)?"
 _HEADING = re.compile(rf"[^\w]*+{_WORDS}(input|output|message)s?(?:[ \t]+\d+)?(?:[ \t]+is)?[^\w]*+", re.IGNORECASE)
 _LONGEST_HEADING = 60
-_ABOUT = r"(?:[ \t]++(?:of|for|when|that)[ \t]++(?:`[^`\n]{1,99}+`|[^\n:`\"']){1,80}?)??[ \t*_]*+"
-_IS = r"(?:(?:is|will be|would be|should be)\b[ \t]*+:?|:)"
-_START = rf"^[ \t*#_>`-]*+{_WORDS}"
+_ABOUT = r"(?:[ \t]++(?:of|for|from|when|that|returned by)[ \t]++(?:`[^`\n]{1,99}+`|[^\n:`\"']){1,80}?)??[ \t*_]*+"
+_IS = r"(?:\b(?:is|will be|would be|could be|can be|should be)\b[ \t]*+:?|:)"
+_START = rf"(?:^[ \t*#_>`-]*+|,[ \t](?=so\b|thus\b|hence\b)){_WORDS}{_CASE}{_WORDS}"
 _SAID = rf"{_START}NAMES\b(?:[ \t]++#?\d{{1,2}}\b)?{_ABOUT}(?:{_IS}|$(?=\n))[ \t*_]*+"
+_REMARK = r"(?:#|//|--|;+)[ \t]*+"
 _CALL = r"(?:f\([^\n]{0,500}?\)|\(f[ \t][^\n]{0,500}?\))"
 # Other words for an output, which are also used of what is not one.
 _RESULT = (
     rf"{_START}(?:(?:result|return(?:ed)? value|value)\b{_ABOUT}{_IS}"
-    rf"|{_CALL}[ \t`]*+(?:is\b|[-=]>|→|==?)"
+    rf"|{_CALL}[ \t`]*+(?:is\b|(?:{_REMARK})?(?:[-=]>|→|==?)|{_REMARK}(?:output|returns?|result)[ \t]*+:)"
     rf"|(?:{_CALL}|(?:\w++[ \t]++)?(?:function|program|code)(?:[ \t]++`?(?:{_CALL}|f\b))?|it)[ \t`]*+"
     r"(?:will[ \t]++|would[ \t]++)?(?:returns?|outputs?|gives?|evaluates to)\b[ \t]*+:?)[ \t*_]*+"
 )
 # What comes before an output in its block: a session's prompt or echo, R's [1], OCaml's type.
-_ECHO = r"(?:>>>[^\n]*\n|#?[ \t]*=>|\[1\][ \t]|- : [^=\n]{1,200}=|(?:output|result)[ \t]*=(?!=))[ \t]*+"
+_ECHO = (
+    r"(?:(?:>>>|julia>|>)[ \t][^\n]*\n|#?[ \t]*=>|\[1\][ \t]|- : [^=\n]{1,200}=|(?:output|result)[ \t]*=(?!=))[ \t]*+"
+)
 _KIND = re.compile(
-    r"(?:the|an?)[ \t](?:string|list|array|integer|number|tuple|dictionary|boolean|float|value)\b[ \t:]*+"
+    r"(?:the|an?)[ \t](?:empty[ \t])?"
+    r"(?:string|list|array|integer|number|tuple|dictionary|boolean|float|value)\b[ \t:]*+"
 )
 _REASON = re.compile(r"[ \t,;(]{1,3}+(?:because|since|for the|when)\b")
+# A line of a vector that R prints, its elements, and what they are if it is one.
+_PLACE_IN_R = re.compile(r"[ \t]*+\[\d+\](.*+)")
+_ELEMENT_OF_R = re.compile(r'"(?:[^"\\]|\\.)*+"|[^\s"]++')
+_ATOM_OF_R = re.compile(r'".*"|-?\d[\d.]*+(?:e[+-]\d++)?|TRUE|FALSE|NA|NaN|-?Inf')
+_STATEMENT_END = re.compile(r"(?<=[^\s;]);{1,2}\s*\Z")
 # Words, where a value is said: "computed by", "The function".
 _WORDY = re.compile(r"(?:[A-Z][a-z]*+[ ])?[a-z]++,?[ ][a-z]++\b")
 _CODE = re.compile(r"(`{1,3})([^`\n][^`]*+)\1")
+_MARKS = (*((mark, mark) for mark in ("**", "```", "`", "$$", "$")), ("\\(", "\\)"), ("\\[", "\\]"))
 _TEXT = re.compile(r"\\(?:text|texttt|mathtt)\{([^{}]*+)\}")
 # What follows a value that is the answer's first line.
 _EXPLANATION = re.compile(r"\s*+(?:\*\*|#++[ \t]++)?[A-Z][a-z]")
@@ -113,6 +125,8 @@ def answered(body: str, asked: Sequence[str], choice: Choice) -> dict[str, list[
             inputs = texts["input"] or _said(prose, "input")[-1:]
             return {"program": texts["program"] or _without_fences(prose, choice), "input": inputs}
         case ["message", "inputs"]:
+            # A program beside them is the one that was given.
+            blocks = [(name, text) for name, text in blocks if name in VALUE_TAGS or not choice.rank(text)]
             return _message_and_inputs(prose, blocks)
         case ["program"]:
             programs = _of("program", blocks) or _of("", blocks) or _without_fences(prose, choice)
@@ -238,7 +252,7 @@ def _said(prose: str, name: str) -> list[str]:
 
 def _label_of(name: str) -> str:
     if name == "message":
-        return _SAID.replace("NAMES", name).replace("|should be", "")
+        return _SAID.replace("NAMES", name).replace("|could be|can be|should be", "")
     return _SAID.replace("NAMES", f"(?:{name}|answer)")
 
 
@@ -299,11 +313,13 @@ def _boxed(text: str) -> str:
 def _unlabelled(text: str, name: str) -> str:
     r"""An input's or output's block without what is around the value: "Output:", <output>, \boxed{}, "f(3) ==".
 
-    `input: 1` may be a keyword argument and stays.
+    `input: 1` may be a keyword argument and stays. What R prints of a vector, `[1] 2 3`, becomes c(2, 3).
     """
     value = text.strip()
     if name not in ("input", "output"):
         return text
+    if name == "output" and value.startswith("[1]") and (elements := _printed_by_r(value)):
+        return f"c({', '.join(elements)})"
     if value.startswith(("\\boxed{", "$\\boxed{")):
         return _boxed(value) or text
     if value.startswith(f"<{name}>"):
@@ -316,14 +332,23 @@ def _unlabelled(text: str, name: str) -> str:
             break
     else:
         value = text
+    value = _STATEMENT_END.sub("", value)
     return value[2:-2] if len(value) > 4 and value.startswith("**") and value.endswith("**") else value
+
+
+def _printed_by_r(text: str) -> list[str]:
+    """The elements of a vector of at least two, as R prints it: each line begins with the place of its first."""
+    lines = [_PLACE_IN_R.match(line) for line in text.split("\n")]
+    elements = [element for line in lines if line for element in _ELEMENT_OF_R.findall(line[1])]
+    is_vector = all(lines) and len(elements) > 1 and all(map(_ATOM_OF_R.fullmatch, elements))
+    return elements if is_vector else []
 
 
 def _without_marks(text: str) -> str:
     """A text without the marks of inline code, bold print or a formula around all of it."""
-    for mark in ("**", "```", "`", "$"):
-        inner = text[len(mark) : -len(mark)]
+    for mark, end in _MARKS:
+        inner = text[len(mark) : -len(end)]
         is_block = mark == "```" and "\n" in inner
-        if inner.strip() and text == f"{mark}{inner}{mark}" and mark not in inner and not is_block:
+        if inner.strip() and text == f"{mark}{inner}{end}" and mark not in inner and not is_block:
             return _without_marks(inner)
     return text

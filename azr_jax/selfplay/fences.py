@@ -236,7 +236,8 @@ class _Reader:
         last = _AT_END.search(line)
         if last is not None and (tag := _tag_of(last[2])) in self._tags:
             before = line[: last.start()]
-            self._heading = before if before.strip() else self._heading
+            if before.strip():
+                self._note(before)
             self._open(tag, last[1], len(before) if _LIST_MARK.fullmatch(before) else 0)
         elif not within:
             self._note(line)

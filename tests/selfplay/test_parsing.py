@@ -201,6 +201,13 @@ def test_nul_surrogates_and_markers_in_the_reasoning_do_not_matter():
         "f(1) ",
         "\nf(1) == ",
         "\nit returns ",
+        "\nwhen f(",
+        "\nfor input, ",
+        ", so ",
+        "\nf(1) # ",
+        "> f\n",
+        "[1] 1\n",
+        "; ",
         "\n```python\n",
         "\\boxed{",
         "```text\n1\n```\n",
@@ -487,6 +494,19 @@ VALUES = {
     "a sentence in its block": fenced("output", "The result is '(1 2)."),
     "an assignment in its block": fenced("output", "output = '(1 2)"),
     "a session in its block": fenced("output", ">>> f(3)\n'(1 2)"),
+    "another session in its block": fenced("output", "> (f 3)\n'(1 2)"),
+    "Julia's session in its block": fenced("output", "julia> f(3)\n'(1 2)"),
+    "the end of a statement": fenced("output", "'(1 2);"),
+    "a call with a remark": fenced("racket", "(f 3) ; => '(1 2)"),
+    "a call with a remark in words": fenced("python", "f(3)  # Output: '(1 2)"),
+    "a call as code behind a word": "Therefore, `f(3)` returns `'(1 2)`.",
+    "a call in the sentence": "So when we call f(3), the output will be '(1 2).",
+    "an input in the sentence": "For the input `3`, the function returns `'(1 2)`.",
+    "a word that ends in is": "An output that follows from this is '(1 2).",
+    "what the function returned": "The value returned by f is '(1 2).",
+    "behind a reason": "It has two elements, so the output is '(1 2).",
+    "an inline formula": "The output is \\('(1 2)\\).",
+    "a displayed formula": "The output is:\n\\[ '(1 2) \\]",
     "an echo in its block": fenced("output", "=> '(1 2)"),
     "R's echo in its block": fenced("output", "[1] '(1 2)"),
     "OCaml's echo in its block": fenced("output", "- : int list = '(1 2)"),
@@ -531,6 +551,30 @@ def test_a_value_in_its_block_is_left_as_it_is(text):
     assert read(
         respond(f"```input\n{text}```\nSo:\n```\n(f 1)\n```\n"), task_type=TaskType.ABDUCTION, format="azr"
     ) == (Answer(input=text))
+
+
+@pytest.mark.parametrize(
+    ("printed", "value"),
+    [
+        ("[1] 2 4", "c(2, 4)"),
+        ("[1]  TRUE FALSE    NA", "c(TRUE, FALSE, NA)"),
+        ('[1] "a b" "c\\"d"', 'c("a b", "c\\"d")'),
+        ("[1] -1.5e+10 Inf\n [3] 3", "c(-1.5e+10, Inf, 3)"),
+        ("[1] 6", "6"),
+        ("[1] 1 = 2", "1 = 2"),
+        ("[1] 2 4\nLevels: 2 4", "2 4\nLevels: 2 4"),
+        ("[1, 2]", "[1, 2]"),
+    ],
+)
+def test_what_r_prints_of_a_vector_is_the_vector(printed, value):
+    assert read(respond(fenced("output", printed)), task_type=TaskType.DEDUCTION, format="azr") == Answer(output=value)
+    strictly = read(respond(fenced("output", printed)), task_type=TaskType.DEDUCTION)
+    assert strictly == Answer(output=printed)
+
+
+def test_a_condition_in_words_is_no_label():
+    text = "If x is odd, the output is 3.\n" + fenced("json", "[1]")
+    assert read(respond(text), task_type=TaskType.DEDUCTION, format="azr") == Answer(output="[1]")
 
 
 @pytest.mark.parametrize("text", ["'<output>x</output>'", "'\\\\boxed{7}'", '"""a\n\nThe output is 7"""', "'f(1) = 7'"])
@@ -581,6 +625,7 @@ PROBLEMS = {
     "inputs in tags": MESSAGE + "<input>0</input> <input>1</input> <input>2</input>",
     "inputs in lines": MESSAGE + "".join(f"**Input {n}:** `{n}`\n" for n in range(3)),
     "labels in the blocks": MESSAGE + "".join(fenced("input", f"Input {n}: {n}") for n in range(3)),
+    "a fence behind the message's tags": "<message>Adds one.</message> " + INPUTS,
     "on few lines": "```message Adds one.``` ```input 0``` ```input 1```\n```input 2```",
 }
 
@@ -589,6 +634,13 @@ PROBLEMS = {
 def test_azr_takes_a_message_and_inputs_however_they_are_tagged(form):
     answer = read(respond(PROBLEMS[form]), Role.PROPOSE, TaskType.INDUCTION, format="azr")
     assert answer == Answer(message="Adds one.", inputs=("0", "1", "2"))
+
+
+def test_the_given_program_beside_a_message_is_no_input():
+    inputs = "".join(fenced("racket", str(n)) for n in range(3))
+    for blocks in (BLOCK + inputs + MESSAGE, fenced("", PROGRAM) + MESSAGE + inputs, BLOCK + MESSAGE + INPUTS):
+        answer = parse(Role.PROPOSE, TaskType.INDUCTION, respond(blocks), Form("azr", TAGS, 3, 8192, DEFINITION))
+        assert answer == Answer(message="Adds one.", inputs=("0", "1", "2"))
 
 
 @pytest.mark.parametrize(
