@@ -180,3 +180,12 @@ class Verdict:
     def ok(self) -> bool:
         """Whether every input gave a value."""
         return self.status is Status.OK
+
+    @property
+    def reason(self) -> str:
+        """Why a program gave no value, for a reader: the message, and what kind of error or value it is about."""
+        kind, message = self.error_kind, self.message
+        is_named = not kind or kind in message or kind.lower() == self.status
+        if is_named or self.status not in (Status.RUNTIME_ERROR, Status.UNSERIALISABLE):
+            return message
+        return f"{kind}: {message}" if message else kind

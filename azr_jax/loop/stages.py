@@ -207,7 +207,7 @@ def score(config: Config, played: Played, state: rewards.RewardState) -> list[Sc
             if isinstance(source, VerifiedProblem) and config.problems.reward == "share":
                 reward = rewards.by_tests(reward, passed_share(source, verdict))
             base = (solution.task, solution.rollout, reward, solution.formatted, solution.correct, solution.outcome)
-            detail, claimed = (solution.detail, ()) if verdict is None else (verdict.message, _claimed(verdict))
+            detail, claimed = (solution.detail, ()) if verdict is None else (verdict.reason, _claimed(verdict))
             scored.append(Scored(*base, detail=detail, claimed=claimed))
     return scored
 

@@ -105,7 +105,7 @@ def triplet_from(task: Task, answer: Answer, verdict: Verdict, step: int) -> Tri
     """
     _require(task, Role.PROPOSE, TaskType.DEDUCTION, TaskType.ABDUCTION)
     if not verdict.ok:
-        return Invalid(verdict.status.value, verdict.message)
+        return Invalid(verdict.status.value, verdict.reason)
     (output,) = _values(verdict, 1)
     return Triplet(language=task.language, program=answer.program, input=verdict.inputs[0], output=output, step=step)
 
@@ -129,7 +129,7 @@ def problem_from(task: Task, answer: Answer, verdict: Verdict, step: int, *, sho
     """
     _require(task, Role.PROPOSE, TaskType.INDUCTION)
     if not verdict.ok:
-        return Invalid(verdict.status.value, verdict.message)
+        return Invalid(verdict.status.value, verdict.reason)
     if len(set(verdict.inputs)) < len(verdict.inputs):
         return Invalid("repeated_inputs")
     return InductionProblem(

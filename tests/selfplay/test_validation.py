@@ -78,6 +78,27 @@ def test_an_ok_verdict_with_a_wrong_number_of_values_raises():
         triplet_from(PROPOSE_DEDUCTION, Answer(program="p", input="1"), Verdict("j", Status.OK), 1)
     with pytest.raises(ValueError, match="1 values for 4"):
         problem_from(PROPOSE_INDUCTION, Answer(message="m", inputs=INPUTS), Verdict("j", Status.OK, ("1",)), 1, shown=2)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message", "reason"),
+    [
+        (Status.RUNTIME_ERROR, "KeyError", "'k'", "KeyError: 'k'"),
+        (Status.RUNTIME_ERROR, "StopIteration", "", "StopIteration"),
+        (Status.RUNTIME_ERROR, "Not_found", "Not_found", "Not_found"),
+        (Status.UNSERIALISABLE, "generator", "the value can't be written down", "generator: the value can't be ..."),
+        (Status.UNSERIALISABLE, "Unserialisable", "a value of type Zip", "a value of type Zip"),
+        (Status.UNSERIALISABLE, "", "a function has no literal", "a function has no literal"),
+        (Status.FORBIDDEN, "NotAValue", "no argument list", "no argument list"),
+        (Status.TIMEOUT, "wall", "it took too long", "it took too long"),
+    ],
+)
+def test_a_refusal_names_the_kind_of_error_or_value(status, kind, message, reason):
+    refused = triplet_from(
+        PROPOSE_DEDUCTION, Answer(program="p", input="1"), Verdict("j", status, (), None, kind, message), 1
+    )
+    assert isinstance(refused, Invalid) and refused.reason == status
+    assert refused.detail == reason.replace("...", "written down")
     with pytest.raises(ValueError, match="without a comparison"):
         solver_outcome(Verdict("j", Status.OK, ("1",)))
 
