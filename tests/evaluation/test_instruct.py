@@ -145,6 +145,13 @@ def test_the_message_holds_the_problem_in_a_fence_and_nothing_stops_its_answer_e
             "local twice = function(n) return 2 * n end",
         ),
         ("javascript", "```js\nvar twice = n => 2 * n;\n```", "var twice = n => 2 * n;"),
+        ("r", "```r\ntwice <- \\(n) 2 * n\n```", "twice <- \\(n) 2 * n"),
+        ("julia", "```julia\ntwice(n::T) where {T<:Real} = 2n\n```", "twice(n::T) where {T<:Real} = 2n"),
+        (
+            "racket",
+            "```racket\n(define/contract (twice n)\n  (-> any/c any/c)\n  (* 2 n))\n```",
+            "(define/contract (twice n)\n  (-> any/c any/c)\n  (* 2 n))",
+        ),
         ("racket", "```lisp\n(define (twice n) (* 2 n))\n```\nIt gives\n```\n4\n```", "(define (twice n) (* 2 n))"),
     ],
 )

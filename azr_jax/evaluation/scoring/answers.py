@@ -46,8 +46,9 @@ _INSTRUCTION = "Complete this {language} program. Answer with the whole program 
 _MOST_PROGRAM_CHARS = 1 << 20
 # A definition of a function: by any language's keyword, by assignment (R, lambdas), or by an equation (Julia).
 _DEFINITION = (
-    r"\b(?:function|def|define|let|rec|const|var|fun|sub|local)\b[\s*(]*{name}(?![\w-])"
-    r"|^[ \t]*{name}(?:[ \t]*(?:<-|=)[ \t]*(?:function|lambda)\b|\(.*\)(?:::\S+)?[ \t]*=[^=])"
+    r"\b(?:function|def|define(?:/contract|/match)?|let|rec|const|var|fun|sub|local)\b[\s*(]*{name}(?![\w-])"
+    r"|^[ \t]*{name}(?:[ \t]*(?:<-|=)[ \t]*(?:(?:function|lambda)\b|\\\()"
+    r"|\(.*\)(?:::\S+)?(?:[ \t]+where\b[^\n=]{{0,80}}?)?[ \t]*=[^=])"
     r"|^[ \t]*{name}[ \t]*=[ \t]*(?:\([^()\n]*\)|\w+)[ \t]*[-=]>"
 )
 
