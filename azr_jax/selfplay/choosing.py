@@ -79,6 +79,7 @@ _EXPLANATION = re.compile(r"\s*+(?:\*\*|#++[ \t]++)?[A-Z][a-z]")
 _PLACE = re.compile(rf"^{PLACEHOLDER}$", re.MULTILINE)
 # What ends a program or message outside of blocks, and how lines there begin that are words and no program.
 _BREAK = re.compile(r"^(?:```$|</?(?:input|output)>|(?:\*\*|#++ )?(?:Input|Output)s?\b)", re.MULTILINE)
+_BLANK_LINES = re.compile(r"(\n(?:[ \t]*+\n)++)")
 _PROSE = re.compile(r"\s*+(?:[A-Z*`>]|##|<(?!\?))")
 
 
@@ -155,8 +156,15 @@ def _without_fences(prose: str, choice: Choice) -> list[str]:
     if not choice.definition:
         return []
     within = [text for name in ("program", "code", *sorted(choice.tags)) for text in _within(prose, name)]
-    lines = [text for text in _BREAK.split(prose) if not _PROSE.match(text)]
+    lines = [_without_words(text) for text in _BREAK.split(prose)]
     return [text for text in within if choice.rank(text) == 2] or [text for text in lines if choice.rank(text) == 2]
+
+
+def _without_words(text: str) -> str:
+    """A program outside of blocks without the paragraphs before and behind it that begin with words."""
+    paragraphs = _BLANK_LINES.split(text.strip("\n"))
+    code = [at for at in range(0, len(paragraphs), 2) if not _PROSE.match(paragraphs[at])]
+    return "".join(paragraphs[code[0] : code[-1] + 1]) if code else ""
 
 
 def _name_of(block: Block, asked: Sequence[str], choice: Choice) -> str:

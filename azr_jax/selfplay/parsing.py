@@ -28,6 +28,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+import textwrap
 
 from azr_jax.selfplay.choosing import ANY_TAG, Choice, answered
 from azr_jax.selfplay.fences import VALUE_TAGS, loose_blocks, strict_blocks
@@ -145,6 +146,8 @@ def _parsed(role: Role, task_type: TaskType, text: str, form: Form, ask_format: 
             value = _inputs(blocks["input"], form.induction_inputs)
         else:
             value = _single(blocks[name], name) if strict else _last(blocks[name], name)
+            if name == "program" and not strict and isinstance(value, str) and value[:1] in (" ", "\t"):
+                value = textwrap.dedent(value)  # what all lines have
         if isinstance(value, Invalid):
             return value if value.detail else dataclasses.replace(value, detail=_tags_of(body, form))
         for part in (value,) if isinstance(value, str) else value:

@@ -269,6 +269,14 @@ def test_a_block_of_exactly_the_longest_length_is_read():
     assert read(inputs, Role.PROPOSE, TaskType.INDUCTION, inputs=2, max_chars=10).reason == "too_long"
 
 
+def test_a_program_that_is_indented_as_a_whole_loses_that_in_azr():
+    indented = fenced("racket", "    a\n\n      b\n    c")
+    assert read(respond(indented), format="azr") == Answer(program="a\n\n  b\nc")
+    assert read(respond(indented)) == Answer(program="    a\n\n      b\n    c")
+    for as_it_is in ("  a\nb", 'a\n  "\n  \n"'):
+        assert read(respond(fenced("racket", as_it_is)), format="azr") == Answer(program=as_it_is)
+
+
 # What models write for a right answer, by what is unusual about it.
 RIGHT_PROGRAMS = {
     "as asked": respond(fenced("racket", PROGRAM)),
@@ -686,6 +694,10 @@ def test_a_program_is_found_without_fences():
     how = Form("azr", TAGS, 3, 8192, DEFINITION)
     for text in (PROGRAM, f"So:\n<code>\n{PROGRAM}\n</code>", fenced("output", PROGRAM), fenced("f", PROGRAM)):
         assert parse(Role.SOLVE, TaskType.INDUCTION, respond(text), how) == Answer(program=PROGRAM)
+    two = PROGRAM.replace("(define", "; Adds.\n\n(define")
+    for text in (f"It adds one:\n\n{two}\n\nThis works.", f"So:\n\n{two}\n\n(f 1)\n\nThat is all."):
+        answer = parse(Role.SOLVE, TaskType.INDUCTION, respond(text), how)
+        assert isinstance(answer, Answer) and answer.program.removesuffix("\n\n(f 1)") == two
     for text in (f"I define {PROGRAM}", "<code>f</code>", fenced("python", PROGRAM)):
         assert parse(Role.SOLVE, TaskType.INDUCTION, respond(text), how).reason == "missing_program"
 
