@@ -19,7 +19,10 @@ _CACHED_VALUES = 16384
 # Total time of a job, its inputs' evaluation and all calls, as a multiple of one call's limit. No further call starts
 # after that. Starting an interpreter does not count.
 _CALLS = 2
-_AT_A_LIMIT = (Status.TIMEOUT, Status.MEMORY, Status.OUTPUT_LIMIT)
+# How the evaluation of an input may end, or a call of f: the message says that it was the input's.
+_OF_EITHER = frozenset(
+    (Status.TIMEOUT, Status.MEMORY, Status.OUTPUT_LIMIT, Status.UNSERIALISABLE, Status.EXIT, Status.CRASH)
+)
 # Statuses that another reading of the same text would give again.
 _LASTING = frozenset((Status.OK, Status.FORBIDDEN, Status.UNSERIALISABLE, Status.OUTPUT_LIMIT))
 # A time-out may be the machine's fault: it is cached only this long.
@@ -280,8 +283,8 @@ def _agreed(reply: Reply, again: Reply, words: str) -> Reply:
 
 
 def _of_input(reply: Reply) -> Reply:
-    """The reply about an input; a limit that it reached is said to be the input's."""
-    return dataclasses.replace(reply, message=f"the input: {reply.message}") if reply.status in _AT_A_LIMIT else reply
+    """The reply about an input; what a call of f could end with too is said to be the input's."""
+    return dataclasses.replace(reply, message=f"the input: {reply.message}") if reply.status in _OF_EITHER else reply
 
 
 def _wrong(number: int, stdout: str) -> str:

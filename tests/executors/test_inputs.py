@@ -81,6 +81,9 @@ def test_what_is_no_argument_list_is_refused_with_the_reason(name):
     assert {verdict.status for verdict in verdicts} == {Status.FORBIDDEN, Status.UNSERIALISABLE}
     assert all(verdict.message for verdict in verdicts)
     assert "can't call f" in verdicts[0].message
+    # A function is an expression, but no value.
+    functions = [verdict.message for verdict in verdicts if verdict.status is Status.UNSERIALISABLE]
+    assert functions and all(message.startswith("the input: ") for message in functions)
 
 
 # A text of 1 MiB, and a keyword argument that f does not have; JavaScript and Lua have none.

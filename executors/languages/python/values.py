@@ -194,7 +194,10 @@ def evaluate_arguments(text: str, names: dict[str, object]) -> tuple[tuple[objec
     call = call_of(text)
     call.func = ast.copy_location(ast.Name("the call's arguments", ast.Load()), call.func)
     names["the call's arguments"] = lambda *positional, **named: (positional, named)
-    return eval(compile(ast.Expression(call), "input", "eval", dont_inherit=True), names)  # noqa: S307
+    arguments = eval(compile(ast.Expression(call), "input", "eval", dont_inherit=True), names)  # noqa: S307
+    if not any(arguments):  # *[]
+        raise NotAValueError("no argument list: f needs an argument")
+    return arguments
 
 
 def make_emitter() -> Callable[..., str]:
