@@ -109,6 +109,8 @@ def test_a_comment_at_a_programs_end_needs_no_line_end(name, before):
         ("racket", "#lang racket\n; adds\n(define (f x) ; one\n  (+ x 1))", "#lang racket\n(define (f x)\n  (+ x 1))"),
         ("julia", "#= adds\none =#\nf(x) = x + 1 # so", "f(x) = x + 1"),
         ("javascript", "/* adds */\nfunction f(x) {\n  return x + 1; // one\n}", "function f(x) {\n  return x + 1;\n}"),
+        ("javascript", "// adds\nconst f = (x) => `${x /* one */}`; // so", "const f = (x) => `${x /* one */}`;"),
+        ("racket", "; adds\n(define (f x) #;(two) (+ x 1)) ; one", "(define (f x) #;(two) (+ x 1))"),
         ("lua", "-- adds\nfunction f(x) return x + 1 end --[[ one ]]", "function f(x) return x + 1 end"),
     ],
 )
