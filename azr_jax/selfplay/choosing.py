@@ -44,10 +44,10 @@ _HEADING = re.compile(rf"[^\w]*+{_WORDS}(input|output|message)s?(?:[ \t]+\d+)?(?
 _LONGEST_HEADING = 60
 _ABOUT = r"(?:[ \t]++(?:of|for|from|when|that|returned by)[ \t]++(?:`[^`\n]{1,99}+`|[^\n:`\"']){1,80}?)??[ \t*_]*+"
 _IS = r"(?:\b(?:is|will be|would be|could be|can be|should be)\b[ \t]*+:?|:)"
-_START = rf"(?:^[ \t*#_>`-]*+|,[ \t](?=so\b|thus\b|hence\b)){_WORDS}{_CASE}{_WORDS}"
+_START = rf"^(?:[ \t*#_>`-]*+|[^\n\"'`:]{{1,200}}?,[ \t](?=so\b|thus\b|hence\b)){_WORDS}{_CASE}{_WORDS}"
 _SAID = rf"{_START}NAMES\b(?:[ \t]++#?\d{{1,2}}\b)?{_ABOUT}(?:{_IS}|$(?=\n))[ \t*_]*+"
 _REMARK = r"(?:#|//|--|;+)[ \t]*+"
-_CALL = r"(?:f\([^\n]{0,500}?\)|\(f[ \t][^\n]{0,500}?\))"
+_CALL = r"(?:f\([^\n`]{0,500}?\)|\(f[ \t][^\n`]{0,500}?\))"
 # Other words for an output, which are also used of what is not one.
 _RESULT = (
     rf"{_START}(?:(?:result|return(?:ed)? value|value)\b{_ABOUT}{_IS}"

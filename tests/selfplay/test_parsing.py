@@ -580,6 +580,14 @@ def test_what_r_prints_of_a_vector_is_the_vector(printed, value):
     assert strictly == Answer(output=printed)
 
 
+def test_words_within_a_string_are_no_label():
+    string = "'it is, so the output is 3'"
+    for text in (f"The output is {string}.", f"Output: {string}", f"It has two words, so the output is {string}."):
+        assert read(respond(text), task_type=TaskType.DEDUCTION, format="azr") == Answer(output=string)
+    call = respond("So `f(3)` returns `'f(1) == 2'`.")
+    assert read(call, task_type=TaskType.DEDUCTION, format="azr") == Answer(output="'f(1) == 2'")
+
+
 def test_a_condition_in_words_is_no_label():
     text = "If x is odd, the output is 3.\n" + fenced("json", "[1]")
     assert read(respond(text), task_type=TaskType.DEDUCTION, format="azr") == Answer(output="[1]")
