@@ -289,12 +289,12 @@ def _said_message(text: str) -> str:
 def _said_value(text: str, in_a_sentence: bool) -> str:
     """The value behind its words: the rest of the line, or else the lines below up to a blank one.
 
-    "" if a block or another label follows there.
+    A line with an open bracket, or a comma at its end, goes on. "" if a block or another label follows there.
     """
     line, _, rest = text.partition("\n")
     below = rest.strip().partition("\n\n")[0] if not line.strip() else ""
-    goes_on = sum(map(line.count, "([{")) > sum(map(line.count, ")]}"))
-    value = (below or (text.partition("\n\n")[0] if goes_on else line)).strip()
+    goes_on = line.rstrip().endswith(",") or sum(map(line.count, "([{")) > sum(map(line.count, ")]}"))
+    value = (below or (_BREAK.split(text.partition("\n\n")[0], maxsplit=1)[0] if goes_on else line)).strip()
     if in_a_sentence and (kind := _KIND.match(value)):
         value = value[kind.end() :]
     if code := _CODE.match(value):
@@ -303,7 +303,7 @@ def _said_value(text: str, in_a_sentence: bool) -> str:
         return ""
     if in_a_sentence and (reason := _REASON.search(value)) and not set("\"'") & set(value[: reason.start()]):
         value = value[: reason.start()]
-    if in_a_sentence or value[-2:-1] in "\"')]}*":
+    if (in_a_sentence and not below) or value[-2:-1] in "\"')]}*":
         value = value.removesuffix(".")
     return _without_marks(value.removesuffix("**") if value.count("**") % 2 else value)
 

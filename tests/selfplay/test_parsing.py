@@ -580,6 +580,22 @@ def test_what_r_prints_of_a_vector_is_the_vector(printed, value):
     assert strictly == Answer(output=printed)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Input: 1,\n 2\n\nIt works.", "1,\n 2"),
+        ("Input: n = 1,\nk = [\n2]", "n = 1,\nk = [\n2]"),
+        ("Input: 'John',\nOutput: 3", "'John',"),
+        ("**Input:** 1,\n**Output:** 3", "1,"),
+        ("### Input\n\n1. 2.\n\n### Why\nIt adds.", "1. 2."),
+        ("### Input\n\n(1, 2)...", "(1, 2)..."),
+        ("The input is (1, 2).", "(1, 2)"),
+    ],
+)
+def test_an_input_said_on_several_lines_or_that_ends_in_a_dot(text, value):
+    assert read(respond(text), task_type=TaskType.ABDUCTION, format="azr") == Answer(input=value)
+
+
 def test_words_within_a_string_are_no_label():
     string = "'it is, so the output is 3'"
     for text in (f"The output is {string}.", f"Output: {string}", f"It has two words, so the output is {string}."):
