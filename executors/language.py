@@ -142,6 +142,8 @@ class Language:
     definition: a regular expression (multi-line, searched) that finds each top-level definition of the function NAME;
     empty: not known. methods: whether one name may have several definitions, by the types of its arguments. header: a
     regular expression (multi-line) of lines that must come first in a file.
+    exports: a regular expression (multi-line) of what exports definitions from a module, which the interpreter refuses
+    in a program; self-play leaves it out.
     canonical_program: source text to the form in which duplicates are recognised (white space and comments folded).
     tree_size: source text to (nodes, depth) of the language's own syntax tree, or None for a text that has none; only
     for metrics. None: Python has no parser of the language.
@@ -180,6 +182,7 @@ class Language:
     definition: str = ""
     methods: bool = False
     header: str = ""
+    exports: str = ""
     skeleton: str = "<definition of f, of two arguments>"
     skeleton_input: str = "<first> and <second>"
     benchmark_suffix: str = ""

@@ -37,11 +37,14 @@ def defined_names(pattern: str, program: str) -> list[str]:
 
 
 def with_entry_named_f(language: Language, program: str) -> str:
-    """The program with its only function renamed to f, or unchanged.
+    """The program without `Language.exports`, and with its only function renamed to f.
 
-    Unchanged if f is defined or named already, if there is not exactly one function (`Stack.new` in Lua and `Base.show`
-    in Julia are methods), if its name also follows a dot, or if the language's definitions or tokens are not known.
+    The name stays if f is defined or named already, if there is not exactly one function (`Stack.new` in Lua and
+    `Base.show` in Julia are methods), if its name also follows a dot, or if the language's definitions or tokens are
+    not known.
     """
+    if language.exports:
+        program = re.sub(language.exports, "", program, flags=re.MULTILINE).strip("\n")
     names = set(definitions(language, program))
     if ENTRY in names:
         return program

@@ -1,5 +1,7 @@
 """An entry function of another name is renamed where there is exactly one, in every language."""
 
+import time
+
 import pytest
 from conftest import ci_in
 
@@ -94,6 +96,31 @@ def test_a_function_is_found_however_it_is_defined_and_methods_are_none(language
     lines = zip(program.split("\n"), renamed.split("\n"), strict=True)
     expected = "\n".join(line if new == "..." else new for line, new in lines)
     assert with_entry_named_f(LANGUAGES[language], program) == expected
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("export function f(n) { return n; }", "function f(n) { return n; }"),
+        ("export default async function go(n) { return n; }", "async function f(n) { return n; }"),
+        ("export const go = (n) => n;\nexport class A {}", "const f = (n) => n;\nclass A {}"),
+        ("const go = (n) => n;\n\nexport default go;", "const f = (n) => n;"),
+        ("function f(n) { return n; }\nexport { f, g as h };", "function f(n) { return n; }"),
+        ("export default (n) => n;", "export default (n) => n;"),
+        ("function f(n) { return `export ${n}`; }", "function f(n) { return `export ${n}`; }"),
+        ("const exported = 1;\nfunction f(n) { return n; }", "const exported = 1;\nfunction f(n) { return n; }"),
+    ],
+)
+def test_a_module_s_exports_are_left_out(program, expected):
+    assert with_entry_named_f(LANGUAGES["javascript"], program) == expected
+
+
+@pytest.mark.parametrize("spaces", [" " * 100_000, "\t \n" * 30_000])
+def test_exports_are_looked_for_in_linear_time(spaces):
+    begin_s = time.process_time()
+    for text in ("export", "export default go", "export default async", "export {g}"):
+        with_entry_named_f(LANGUAGES["javascript"], f"{text}{spaces}x")
+    assert time.process_time() - begin_s < 2.0  # milliseconds; a quadratic step takes half a minute
 
 
 def test_a_program_whose_method_has_the_same_name_stays():

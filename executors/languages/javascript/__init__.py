@@ -233,6 +233,8 @@ LANGUAGE = Language(
     # The parameters of an arrow function may have calls as defaults, and lines of their own.
     r"|^(?:const|let|var)\s+NAME\s*=\s*(?:async\s*)?"
     r"(?:function\b|\((?:[^()]|\([^()]{0,200}\)){0,300}+\)\s*=>|\w+\s*=>)",
+    exports=r"^export\s++(?:default\s++)?(?=(?:async\s++)?function\b\s*+\*?\s*+\w|(?:class|const|let|var)\s++\w)"
+    r"|^export\s++(?:default\s++\w++|\{[^{}\n]*+\})[ \t]*+;?[ \t]*+$",
     canonical_program=canonical_program,
     tested=("18", "20"),
     sample=(
