@@ -84,6 +84,7 @@ class Form:
     language. induction_inputs: inputs that an induction proposer has to write; further ones are dropped.
     max_program_chars: characters that any one block may have. definition: a regular expression (multi-line) that finds
     the definition of a function in a program, by which "azr" tells programs from calls of them; empty: not known.
+    may_be_body: a program may be a function's body alone, whose indentation is kept.
     """
 
     format: str
@@ -91,6 +92,7 @@ class Form:
     induction_inputs: int
     max_program_chars: int
     definition: str = ""
+    may_be_body: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -146,8 +148,8 @@ def _parsed(role: Role, task_type: TaskType, text: str, form: Form, ask_format: 
             value = _inputs(blocks["input"], form.induction_inputs)
         else:
             value = _single(blocks[name], name) if strict else _last(blocks[name], name)
-            if name == "program" and not strict and isinstance(value, str) and value[:1] in (" ", "\t"):
-                value = textwrap.dedent(value)  # what all lines have
+            if name == "program" and isinstance(value, str) and value[:1] in (" ", "\t"):
+                value = value if strict or form.may_be_body else textwrap.dedent(value)
         if isinstance(value, Invalid):
             return value if value.detail else dataclasses.replace(value, detail=_tags_of(body, form))
         for part in (value,) if isinstance(value, str) else value:

@@ -133,7 +133,7 @@ def completion_of(
     tags = (language.fence, *language.fence_aliases)
     definition = _definition_of(problem, benchmark_language)
     closed = f"{text}{_ANSWER_END}" if text.rfind("<answer>") > text.rfind(_ANSWER_END) else text
-    how = parsing.Form("azr", tags, 0, _MOST_PROGRAM_CHARS, definition.pattern if definition else "")
+    how = parsing.Form("azr", tags, 0, _MOST_PROGRAM_CHARS, definition.pattern if definition else "", may_be_body=True)
     reading = parsing.read(Role.SOLVE, TaskType.INDUCTION, closed, how)
     if isinstance(reading.answer, Invalid):
         return reading.checked if isinstance(reading.checked, Invalid) else reading.answer
