@@ -195,7 +195,7 @@ def get_config() -> ml_collections.ConfigDict:
             "fsdp": -1,  # parts of the parameters, gradients and moments; -1: all devices left
             "tensor": 0,  # 0: what `plan` ranks first: 2 on several TPU chips that it divides, 1 elsewhere
             # The sampler's, on the same devices; above the number of key heads it copies them. 0: what `plan` ranks
-            # first: 4 on TPUs where it divides, 2 on four chips of v4 or v5p, else as `tensor`.
+            # first: 4 on TPUs where it divides, 2 on four chips (below 2 B parameters on eight), else as `tensor`.
             "sampler_tensor": 0,
             # Where parameters and moments are while sampling: device | host (more slots, a copy each way a step) | auto
             # (host if the slots asked for, or 64, do not fit with them).

@@ -54,22 +54,24 @@ def test_a_machine_without_accelerator_runs_what_it_can(machine):
 
 
 @pytest.mark.parametrize(
-    ("kind", "count", "tensor", "served"),
+    ("kind", "count", "tensor", "served", "of_1_5b"),
     [
-        ("TPU v5 lite", 16, 2, 4),
-        ("TPU v6 lite", 8, 2, 4),
-        ("TPU v5 lite", 1, 1, 1),
-        ("TPU v5 lite", 2, 2, 2),
-        ("TPU v5", 4, 2, 2),
-        ("TPU v4", 16, 2, 4),
-        ("TPU7x", 8, 2, 4),
-        ("NVIDIA H100", 8, 1, 1),
+        ("TPU v5 lite", 16, 2, 4, 4),
+        ("TPU v6 lite", 8, 2, 4, 2),
+        ("TPU v5 lite", 1, 1, 1, 1),
+        ("TPU v5 lite", 2, 2, 2, 2),
+        ("TPU v6 lite", 4, 2, 2, 2),
+        ("TPU v5", 4, 2, 2, 2),
+        ("TPU v4", 16, 2, 4, 4),
+        ("TPU7x", 8, 2, 4, 2),
+        ("NVIDIA H100", 8, 1, 1, 1),
     ],
 )
-def test_the_default_tensor_axes(kind, count, tensor, served):
+def test_the_default_tensor_axes(kind, count, tensor, served, of_1_5b):
     devices = [SimpleNamespace(device_kind=kind)] * count
-    assert quickest_tensor(QWEN_3B, devices) == tensor
-    assert quickest_sampler_tensor(QWEN_3B, tensor, devices) == served
+    for model, expected in ((QWEN_3B, served), (PUBLISHED["Qwen2.5-Coder-1.5B"], of_1_5b)):
+        assert quickest_tensor(model, devices) == tensor
+        assert quickest_sampler_tensor(model, tensor, devices) == expected
 
 
 def test_the_sampler_has_no_axis_that_its_heads_do_not_divide():

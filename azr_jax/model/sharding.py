@@ -18,10 +18,10 @@ from azr_jax.model.configuration import ModelConfig, divisors
 MESH_AXES = ("data", "fsdp", "tensor")
 # By jax's names, TPU chips on which a tensor axis of 2 has the quickest simulated step of the 3B.
 _TPUS = ("TPU v4", "TPU v5", "TPU v5p", "TPU v5 lite", "TPU v5e", "TPU v6 lite", "TPU v6e", "TPU7x")
-_LARGE_TPUS = ("TPU v4", "TPU v5", "TPU v5p")
 _TENSOR_SIZES = ("heads", "kv_heads", "ffn_dim", "vocab_size")
 HOST_MEMORY = "pinned_host"  # the memory kind of arrays that are kept in host memory
 
+_SMALL = 2_000_000_000
 # Logical axis -> mesh axes. "embed" is what fully sharded data parallelism splits; it is gathered before use.
 RULES: dict[str, str | tuple[str, ...] | None] = {
     "layers": None,
@@ -111,13 +111,15 @@ def quickest_tensor(config: ModelConfig, devices: Sequence[Any] | None = None) -
 
 
 def quickest_sampler_tensor(config: ModelConfig, tensor: int, devices: Sequence[Any] | None = None) -> int:
-    """The sampler's, at least the learner's `tensor`: on TPUs up to 4, but 2 on four chips of v4 or v5p; else `tensor`.
+    """The sampler's, at least the learner's `tensor`, with the quickest simulated step of the 3B and the 1.5B.
 
-    A chip then reads a fraction of the weights for each token, which dominates the tail of a step.
+    On TPUs up to 4, but 2 on at most four chips, and on eight for models below _SMALL parameters; elsewhere `tensor`. A
+    chip then reads a fraction of the weights for each token, which dominates the tail of a step, and more chips hold a
+    copy of each key head.
     """
     devices = list(jax.devices() if devices is None else devices)
-    kind = devices[0].device_kind
-    most = 1 if kind not in _TPUS else 2 if kind in _LARGE_TPUS and len(devices) <= 4 else 4
+    few = 8 if config.parameters < _SMALL else 4
+    most = 1 if devices[0].device_kind not in _TPUS else 2 if len(devices) <= few else 4
     fitting = (size for size in sampler_tensors(config, len(devices)) if tensor <= size <= most)
     return max(fitting, default=tensor)
 

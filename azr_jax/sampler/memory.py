@@ -20,7 +20,9 @@ ACCELERATOR_SHARE = 0.9  # of what is free when the session starts; the rest is 
 TPU_SHARE = 0.98  # on TPUs the programs' temporaries are small, and known by compiling them (azr_jax.plan)
 FEWEST_SLOTS = 64  # if fewer fit with the learner's state, a decode step reads more weights than cache
 HOST_SHARE = 0.25  # of the machine's available memory, when the devices are its CPU; executors need the rest
-MOST_SLOTS = 2048  # for each part that rows are split over: a step with more is bound by arithmetic
+# For each part that rows are split over: a step with more is bound by arithmetic, and with slots of one length it
+# computes all of them to the end of a batch. Of several lengths the shorter ones are left out when they are empty.
+MOST_SLOTS, MOST_TIERED_SLOTS = 256, 2048
 WHOLE_SHARE = 4  # the caches' bytes for each byte of weights, where a decode step reads whole slots (see most_slots)
 CPU_SLOTS = 64  # on CPUs more rows at a time gain nothing: the step is bound by arithmetic, not by reading weights
 TIERS, TIER_RATIO, SHORTEST_TIER = 3, 2.75, 1536  # each tier adds a launch of attention in every layer
@@ -35,7 +37,7 @@ def slot_bytes(config: ModelConfig, length: int, dtype: Any) -> int:
 
 
 def most_slots(config: ModelConfig, length: int, dtype: Any, reads_whole: bool) -> int:
-    """Slots of a part that rows are split over, beyond which a decode step gains nothing.
+    """Slots of one length for a part that rows are split over, beyond which a decode step gains nothing.
 
     With `reads_whole` a step reads every slot to its end, used or not. Then more slots than WHOLE_SHARE allows cost the
     end of a batch, when few rows are left, more than they save before (simulated for the 0.5B: docs/results/memory.md).
@@ -152,7 +154,7 @@ def tiers_in(
     multiple: int = 1,
 ) -> tuple[tuple[int, int], ...]:
     """(slots, positions) of up to TIERS caches, shortest first, that share `free` bytes less one prefill evenly; at
-    most MOST_SLOTS for each of the `parts` that rows are split over.
+    most MOST_TIERED_SLOTS for each of the `parts` that rows are split over, MOST_SLOTS of one length.
 
     The last holds `length` positions; the others are shorter by TIER_RATIO each, down to SHORTEST_TIER, and a multiple
     of `multiple`. A row moves up when it outgrows its slot, or waits until a longer one is free. Most responses are
@@ -169,7 +171,7 @@ def tiers_in(
 
     def slots_of(share: int, positions: int) -> int:
         fitting = max(0, share) // (parts * slot_bytes(config, positions, dtype))
-        return min(fitting, MOST_SLOTS // len(lengths)) * parts
+        return min(fitting, MOST_TIERED_SLOTS // len(lengths) if len(lengths) > 1 else MOST_SLOTS) * parts
 
     share = free // len(lengths)
     longest = slots_of(share, length)
