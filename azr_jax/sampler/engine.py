@@ -284,9 +284,10 @@ class Sampler:
         sizes = (self.model_config, self.settings, self.max_length, self.compute_dtype)
         slots = memory.slots_in(*sizes, free, self.parts)[0] // self.parts * self.parts
         if self.settings.slots or not self.tuning.tiers or not slots:
-            reads_whole = self.tuning.reads_whole and not self.settings.slots
-            most = memory.most_slots(self.model_config, self.max_length, self.compute_dtype, reads_whole)
-            return ((min(slots, most * self.parts), self.max_length),) if slots else ()
+            if not self.settings.slots:
+                like = (self.model_config, self.max_length, self.compute_dtype, self.tuning.reads_whole)
+                slots = min(slots, memory.most_slots(*like) * self.parts)
+            return ((slots, self.max_length),) if slots else ()
         return memory.tiers_in(*sizes, free, self.parts, self.tuning.length_multiple)
 
     def _choose_tiers(self) -> None:

@@ -110,6 +110,16 @@ def test_slots_that_are_read_whole_are_few_for_their_weights():
     )
 
 
+def test_more_slots_may_be_asked_for_than_are_chosen_from_memory(world):
+    """A plan refused them, and a run left the learner's state on the devices, as if no more fitted."""
+    for asked, fitting in ((0, memory.MOST_SLOTS), (3 * memory.MOST_SLOTS, 4 * memory.MOST_SLOTS)):
+        settings = dataclasses.replace(SETTINGS, slots=asked)
+        sampler = Sampler(world.graphdef, CONFIG, make_tokenizer(), settings, None)
+        slot = memory.slot_bytes(CONFIG, sampler.max_length, sampler.compute_dtype)
+        ((slots, _),) = sampler.fitting_tiers((4 * memory.MOST_SLOTS + 100) * slot)
+        assert fitting <= slots <= fitting + 100
+
+
 def test_slots_that_do_not_fit_are_an_error_with_the_sizes():
     settings = dataclasses.replace(SETTINGS, slots=512, prefill_tokens=16384)
     with pytest.raises(ValueError, match=r"sampler\.slots=512: \d+ slots of 14336 tokens fit"):
