@@ -67,6 +67,8 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"--only={arguments.only}: {unknown[0]!r} is none of {', '.join(WORKLOADS)}")
     if arguments.remat not in CHOICES["model.remat"]:
         raise ValueError(f"--remat={arguments.remat}: use one of {', '.join(CHOICES['model.remat'])}")
+    # A shell leaves --model=~/DIR as it is.
+    arguments.model = str(Path(arguments.model).expanduser()) if arguments.model else ""
     if arguments.model and not (Path(arguments.model) / "config.json").is_file():
         raise ValueError(f"--model={arguments.model}: no config.json there; name a directory as `hf download` makes it")
     peer = None

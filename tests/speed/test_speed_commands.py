@@ -66,6 +66,22 @@ def test_a_mistake_is_said_before_the_peer_takes_minutes(monkeypatch, capsys, ar
     assert capsys.readouterr().err.startswith(f"error: {words}")
 
 
+def test_a_model_may_be_named_by_the_home_folder(monkeypatch, tmp_path):
+    """As docs/results/speed.md does: no shell replaces the ~ within a word."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    asked = []
+
+    def measured(*words):
+        asked.append(words)
+        raise ValueError("the peer was asked")
+
+    monkeypatch.setattr(peer, "run", measured)
+    assert command.main(["update", "--model=~/model"]) == 2
+    assert asked == [("update", "auto", str(tmp_path / "model"))]
+
+
 def test_the_old_name_says_the_new_one():
     arguments = [sys.executable, "-m", "azr_jax.benchmark", "sampler", "--help"]
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=REPOSITORY, env=on_devices(1), check=True)
