@@ -46,7 +46,7 @@ def make_plan(
         lagged = dataclasses.replace(plan, config=dataclasses.replace(plan.config, pipeline=pipeline))
         steps[f"lag {other}"] = simulation.step(lagged, shared, chip, drawn, own, simulation.SEEDS)
         say(table.step_text(plan, chip, drawn, steps))
-    say(table.choices_text(suggest.choices(config, model, devices, chip, drawn, own), plan))
+    say(table.choices_text(suggest.choices(config, model, devices, chip, drawn, own), plan, shared))
     programs = []
     if compiles:
         compiled = {}

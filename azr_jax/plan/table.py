@@ -126,16 +126,16 @@ def step_text(plan: Setup, chip: Chip, lengths: Lengths, steps: Mapping[str, sim
     return "\n".join(lines)
 
 
-def choices_text(choices: Sequence[Choice], plan: Setup) -> str:
-    """Meshes and slots, quickest simulated step first; a star at the config's own mesh."""
+def choices_text(choices: Sequence[Choice], plan: Setup, shared: Sharing) -> str:
+    """Meshes and slots, quickest simulated step first; a star at what the config gives, which `shared` describes."""
     lines = [
         "meshes and slots, quickest simulated step first (one draw of the lengths; only compiling shows the memory of"
         " the update):"
     ]
     own = (plan.mesh.shape["tensor"], plan.sampler_tensor)
     for choice in choices:
-        star = "*" if (choice.tensor, choice.sampler_tensor) == own else " "
-        place = "state on the host" if choice.sharing.evicted else "state on the device"
+        star = "*" if (choice.tensor, choice.sampler_tensor) == own and choice.sharing == shared else " "
+        place = "host" if choice.sharing.evicted else "device"
         time = "no slot fits"
         if step := choice.step:
             time = (
@@ -144,8 +144,7 @@ def choices_text(choices: Sequence[Choice], plan: Setup) -> str:
             )
         lines.append(
             f" {star} mesh.fsdp={choice.fsdp} mesh.tensor={choice.tensor} mesh.sampler_tensor={choice.sampler_tensor}:"
-            f" {choice.sharing.slots} slots, {place},"
-            f" {time}"
+            f" {choice.sharing.slots} slots, state on the {place} (mesh.resting_state={place}), {time}"
         )
     return "\n".join(lines)
 

@@ -190,6 +190,8 @@ def test_a_plan_without_compiling_is_the_simulated_step(planned, monkeypatch):
     text = "\n".join(lines)
     assert "large programs that a run can reach: prefill in " in text
     assert "decode in 1, update: accumulate, apply\n" in text
+    (own,) = re.findall(r"^ \* (.*)$", text, re.MULTILINE)  # not the same mesh with other slots, or its state elsewhere
+    assert f"{plan.config.sampler.slots} slots, state on the device (mesh.resting_state=device), " in own
     assert planned_step["fits"] is None and "the slots fit; whether the programs do" in lines[-1]
     many = dataclasses.replace(one_seed, sampler=dataclasses.replace(one_seed.sampler, slots=10**7))
     assert make_plan(many, "v5e:1x1", lines.append, "40,1", compiles=False)["fits"] is False
