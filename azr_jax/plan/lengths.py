@@ -78,11 +78,12 @@ def parse(text: str, cap: int, prompt_cap: int) -> Lengths:
     drawn = _mean(rows, "sample/tokens_per_draft_step", TOKENS_PER_DRAFT_STEP)
     tokens = tuple(_token_counts(workdir))
     if len(tokens) >= _FEWEST:
-        source = f"{len(tokens)} responses in {workdir / TRANSCRIPTS_FILE}"
+        source = f"{len(tokens)} responses in {workdir / TRANSCRIPTS_FILE}, prompts of {prompt_tokens}"
         return Lengths(Measured(tokens, cap), prompt_tokens, valid, source, drawn)
     mean = _mean(rows, "sample/response_tokens", LogNormal(MEDIAN, SIGMA, cap).median)
     fitted = LogNormal(_median_of(mean, SIGMA, cap), SIGMA, cap)
     source = f"log-normal with the mean of {workdir / METRICS_FILE}, {mean:.0f} tokens, and sigma {SIGMA:g}"
+    source += f", prompts of {prompt_tokens}"
     return Lengths(fitted, prompt_tokens, valid, source, drawn)
 
 

@@ -102,16 +102,17 @@ def step_text(plan: Setup, chip: Chip, lengths: Lengths, steps: Mapping[str, sim
     """The simulated step for each order of the solver tasks and the other lag; the first is the config's own."""
     lines = [f"a step, simulated ({lengths.source}; {lengths.valid_share:.0%} of the proposals valid):"]
     for variant, step in steps.items():
-        hours = plan.mesh.size / chip.devices * step.seconds / 3600
+        hours, digits = plan.mesh.size / chip.devices * step.seconds / 3600, _digits(step)
         lines.append(
-            f"  {_VARIANTS[variant]}: {step.seconds:.0f} s = sampling {step.sampling_s:.0f}"
-            f" + waiting {step.waiting_s:.0f} + update {step.update_s:.0f} + moving weights {step.moving_s:.1f};"
-            f" {hours:.2f} chip-hours, {hours * plan.config.steps:.0f} for {plan.config.steps} steps"
+            f"  {_VARIANTS[variant]}: {step.seconds:.{digits}f} s = sampling {step.sampling_s:.{digits}f}"
+            f" + waiting {step.waiting_s:.{digits}f} + update {step.update_s:.{digits}f}"
+            f" + moving weights {step.moving_s:.{max(1, digits)}f};"
+            f" {hours:.{digits or 2}f} chip-hours, {hours * plan.config.steps:.{digits}f} for {plan.config.steps} steps"
         )
         lines.append(
             f"    {step.responses:.0f} responses, {step.response_tokens:.0f} tokens, {step.decode_steps:.0f} decode"
             f" steps; {step.occupancy:.0%} of the slots alive on average; {step.prefill_s:.1f} s of prefill;"
-            f" tail {step.tail_s:.0f} s (fewer than {simulation.TAIL_SHARE:.0%} of the slots alive)"
+            f" tail {step.tail_s:.{digits}f} s (fewer than {simulation.TAIL_SHARE:.0%} of the slots alive)"
         )
     if plan.sampler.drafts:
         lines.append(
@@ -138,15 +139,21 @@ def choices_text(choices: Sequence[Choice], plan: Setup, shared: Sharing) -> str
         place = "host" if choice.sharing.evicted else "device"
         time = "no slot fits"
         if step := choice.step:
+            digits = _digits(step)
             time = (
-                f"{step.seconds:.0f} s a step (sampling {step.sampling_s:.0f}, of which tail {step.tail_s:.0f};"
-                f" update {step.update_s:.0f})"
+                f"{step.seconds:.{digits}f} s a step (sampling {step.sampling_s:.{digits}f}, of which tail"
+                f" {step.tail_s:.{digits}f}; update {step.update_s:.{digits}f})"
             )
         lines.append(
             f" {star} mesh.fsdp={choice.fsdp} mesh.tensor={choice.tensor} mesh.sampler_tensor={choice.sampler_tensor}:"
             f" {choice.sharing.slots} slots, state on the {place} (mesh.resting_state={place}), {time}"
         )
     return "\n".join(lines)
+
+
+def _digits(step: simulation.Step) -> int:
+    """Decimals of seconds: a small model's step is a fraction of one."""
+    return 0 if step.seconds >= 10 else 3
 
 
 def verdict_text(programs: Sequence[Program], sharing: Sharing, chip: Chip) -> str:

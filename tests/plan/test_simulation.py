@@ -148,12 +148,13 @@ def test_lengths_of_a_run_are_those_of_its_transcripts_or_fitted_to_its_mean(tmp
     (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     fitted = lengths.parse(str(tmp_path), 1000, 6144)
     assert (fitted.prompt_tokens, fitted.valid_share) == (90, 0.25) and "mean" in fitted.source
-    assert fitted.tokens_per_draft_step == 2.5
+    assert fitted.tokens_per_draft_step == 2.5 and fitted.source.endswith("prompts of 90")
     assert np.mean(fitted.responses.draw(20000, 1)) == pytest.approx(300, rel=0.03)
     rows = [json.dumps({"step": 1, "tokens": 7 if n % 2 else 5000}) for n in range(200)]
     (tmp_path / "transcripts.jsonl").write_text("\n".join(rows) + "\n")
     measured = lengths.parse(str(tmp_path), 1000, 6144)
     assert set(measured.responses.draw(100, 0)) == {7, 1000} and "200 responses" in measured.source
+    assert measured.source.endswith("prompts of 90")
 
 
 def test_prompts_are_no_longer_than_the_configs_and_so_they_are_called(tmp_path):
@@ -192,6 +193,8 @@ def test_a_plan_without_compiling_is_the_simulated_step(planned, monkeypatch):
     assert "decode in 1, update: accumulate, apply\n" in text
     (own,) = re.findall(r"^ \* (.*)$", text, re.MULTILINE)  # not the same mesh with other slots, or its state elsewhere
     assert f"{plan.config.sampler.slots} slots, state on the device (mesh.resting_state=device), " in own
+    seconds = [float(word) for word in re.findall(r"([\d.]+) s(?: =| a step)", text)]
+    assert len(seconds) == 5 and all(0 < second < 10 for second in seconds)  # three orders, two places of the state
     assert planned_step["fits"] is None and "the slots fit; whether the programs do" in lines[-1]
     many = dataclasses.replace(one_seed, sampler=dataclasses.replace(one_seed.sampler, slots=10**7))
     assert make_plan(many, "v5e:1x1", lines.append, "40,1", compiles=False)["fits"] is False
