@@ -178,7 +178,7 @@ def get_config() -> ml_collections.ConfigDict:
         {
             "path": "weights/Qwen2.5-Coder-3B",  # a Hugging Face directory or hub id; azr-tiny is the embedded model
             "compute_dtype": "bfloat16",  # float32 on a CPU, or to debug numerical differences
-            # what the backward pass recomputes, from full (all) to none (nothing); auto: as little as fits
+            # what the backward pass recomputes, from full (all) to none (nothing); auto: as little as fits, all on TPUs
             "remat": "auto",
             "attention": "auto",  # the attention kernel; auto: by device
             # none | model: training prompts unchanged, or as a user's message in the model's own chat template
