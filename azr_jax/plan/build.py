@@ -58,7 +58,7 @@ def model_config(config: Config) -> ModelConfig:
     Raises:
       ValueError: neither.
     """
-    path = Path(located(config.model.path))
+    path = Path(located(config.model.path)).expanduser()
     if (path / "config.json").is_file():
         return weights.load_config(path)
     if (sizes := published(path.name)) is not None:

@@ -81,11 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _of_run(workdir: Path, order: int, drafts: int) -> Counts:
-    from azr_jax.config import located
+    from azr_jax.model.hub import model_directory
     from azr_jax.model.tokenizer import load_tokenizer
     from azr_jax.model.weights import load_config
 
-    path = located(read_settings(workdir)["model"]["path"])
+    path = str(model_directory(read_settings(workdir)["model"]["path"]))
     tokenizer = load_tokenizer(path, load_config(path))
     rows = [row for row in json_lines.rows(workdir / TRANSCRIPTS_FILE) if row.get("response")]
     if not rows:

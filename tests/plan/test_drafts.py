@@ -46,8 +46,9 @@ def test_it_equals_a_search_through_all_places(order, most):
         assert simulate(prompt, response, order, most) == searched(prompt, response, order, most)
 
 
-def test_the_command_reads_a_run(tmp_path, capsys):
-    config = small_config(model__path=str(REPOSITORY / "azr_jax/embedded/azr-tiny"))
+def test_the_command_reads_a_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(REPOSITORY))
+    config = small_config(model__path="~/azr_jax/embedded/azr-tiny")
     (tmp_path / "config.json").write_text(config.to_json())
     assert drafts.main([str(tmp_path)]) == 2
     assert "no response in its transcripts.jsonl" in capsys.readouterr().err

@@ -166,6 +166,14 @@ def test_a_decode_step_reads_weights_and_caches_once():
     assert half.bytes == pytest.approx(cache + weights, rel=0.01)
 
 
+def test_a_model_is_found_where_a_run_finds_it(monkeypatch):
+    monkeypatch.setenv("HOME", str(REPOSITORY))
+    config = racket.get_config()
+    for path, layers in (("~/azr_jax/embedded/azr-tiny", 4), ("azr-tiny", 4), ("Qwen/Qwen2.5-Coder-3B", 36)):
+        config.model.path = path
+        assert build.model_config(from_mapping(config.to_dict())).layers == layers
+
+
 def test_the_state_leaves_when_the_slots_asked_for_do_not_fit_beside_it():
     asked = dataclasses.replace(SETTINGS, slots=384)
     assert memory.state_must_leave(asked, beside=320, alone=384)
