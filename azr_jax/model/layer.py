@@ -19,10 +19,10 @@ from azr_jax.model.configuration import LinearRopeScaling, ModelConfig
 from azr_jax.model.sharding import PARAM_AXES, gathered
 
 INIT_STD = 0.02  # transformers' initializer_range
-# Checkpoint names of what a remat policy may keep of a layer: what attention reads, its sum with the input, the gate.
+# Checkpoint names of what a remat policy may keep of a layer: what attention reads, its sum with the input, gate, up.
 ATTENTION_NAMES = ("query", "key", "value")
 MIDDLE_NAME = "middle"
-GATE_NAME = "gate"
+GATE_NAME, UP_NAME = "gate", "up"
 
 # From (query [..., N, H], key [..., K, H], value [..., K, H]) to (attended [..., N, H], what the caller keeps).
 Attend = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, Any]]
@@ -183,7 +183,7 @@ def feed_forward(config: ModelConfig, layer: dict[str, jax.Array], hidden: jax.A
         return jnp.einsum("...F,FD->...D", activated, layer["down_LFD"].astype(hidden.dtype))
     gate = _product(normed, _use(layer, "gate_LDF", hidden.dtype, mesh))
     up = _product(normed, _use(layer, "up_LDF", hidden.dtype, mesh))
-    gate = checkpoint_name(gate, GATE_NAME)
+    gate, up = checkpoint_name(gate, GATE_NAME), checkpoint_name(up, UP_NAME)
     return _product(jax.nn.silu(gate) * up, _use(layer, "down_LFD", hidden.dtype, mesh))
 
 

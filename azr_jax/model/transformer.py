@@ -24,6 +24,7 @@ from azr_jax.model.layer import (
     GATE_NAME,
     INIT_STD,
     MIDDLE_NAME,
+    UP_NAME,
     Layer,
     decoder_layer,
     rms_norm,
@@ -40,7 +41,11 @@ REMAT_POLICIES: dict[str, Any] = {
     "full": jax.checkpoint_policies.nothing_saveable,
     "attention": attention.kept(*_KEPT_NAMES),
     "gate": attention.kept(*_KEPT_NAMES, GATE_NAME),
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    # By their names too: of a product whose gradient is our own (layer._product) it is not told.
+    "dots": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+        jax.checkpoint_policies.save_only_these_names(GATE_NAME, UP_NAME),
+    ),
     "none": None,
 }
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
+from jax.ad_checkpoint import print_saved_residuals
 
 from azr_jax.model import layer, weights
 from azr_jax.model.configuration import LinearRopeScaling, Llama3RopeScaling
@@ -110,6 +111,20 @@ def test_remat_changes_no_gradient(remat):
     plain, recomputed = _gradient("none"), _gradient(remat)
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(plain)) > 1e-3
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), plain, recomputed)
+
+
+@pytest.mark.parametrize(("remat", "kept"), [("full", 0), ("attention", 0), ("gate", 1), ("dots", 2)])
+def test_a_policy_keeps_the_feed_forwards_products_that_it_names(capsys, remat, kept):
+    """All of them with "dots": it did not see those with a gradient of our own."""
+    shapes = {"ffn_norm_LD": (8,), "gate_LDF": (8, 24), "up_LDF": (8, 24), "down_LFD": (24, 8)}
+    weights_of_layer = {name: jnp.ones(shape, jnp.float32) for name, shape in shapes.items()}
+
+    def total(weights_of_layer, hidden):
+        return layer.feed_forward(QWEN, weights_of_layer, hidden, None).sum()
+
+    recomputing = jax.checkpoint(total, policy=REMAT_POLICIES[remat])
+    print_saved_residuals(recomputing, weights_of_layer, jnp.ones((2, 5, 8), jnp.float32))
+    assert capsys.readouterr().out.count("[2,5,24]") == kept
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
