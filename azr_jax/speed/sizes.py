@@ -45,6 +45,7 @@ class Size:
     updates: tuple[int, ...]
     row_tokens: int
     rows_per_microbatch: int
+    microbatches: int  # few, so that the optimizer's step shows
     # step
     batch_per_task: int
     max_prompt_tokens: int
@@ -71,6 +72,7 @@ _TABLE: dict[str, tuple[Any, Any, Any]] = {
     "updates": ((2048, 14240), (128, 448), (32,)),
     "row_tokens": (14336, 448, 64),
     "rows_per_microbatch": (1, 2, 1),
+    "microbatches": (2, 2, 2),
     "batch_per_task": (64, 4, 1),
     "max_prompt_tokens": (6144, 128, 32),
     "logit_chunk": (2048, 448, 64),
@@ -104,7 +106,8 @@ def of_model(path: str) -> Size:
         tail_requests=16,
         updates=(256,),
         row_tokens=512,
-        rows_per_microbatch=1,
+        rows_per_microbatch=2,
+        microbatches=1,  # the peer computes all sequences at once, too
         logit_chunk=512,
     )
 

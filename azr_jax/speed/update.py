@@ -17,8 +17,6 @@ from azr_jax.speed import counts, machine
 from azr_jax.speed.sizes import Size
 from azr_jax.speed.subject import of_size
 
-_MICROBATCHES = 2  # few, so that the optimizer's step shows
-
 
 def run(
     report: machine.Report, size: Size, arguments: argparse.Namespace, peer: dict[str, Any] | None
@@ -41,7 +39,7 @@ def run(
     learner = subject.learner()
     state = learner.init(subject.params(size.compute_dtype))
     for length in size.updates:
-        rows = _MICROBATCHES * size.rows_per_microbatch
+        rows = size.microbatches * size.rows_per_microbatch
         trained = sequences(size, rows * (size.row_tokens // length), length)
         batch = pack(trained, size.row_tokens, size.rows_per_microbatch, pad_id=0)
 
