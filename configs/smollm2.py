@@ -3,8 +3,8 @@
 Command: `make setup-smollm2` (once), then `python -m azr_jax.main --config=configs/smollm2.py`
 Hardware: 2 CPU cores, 10 GiB of memory.
 Time: about 50 s a step, 70 of the processors' time.
-Expected: the format is learned, and from about step 20 on the proposer writes programs that do nothing with their input; no
-accuracy is gained on held-out problems, with Eq. 4 as here or with Eq. 3 (docs/results/smollm2.md).
+Expected: the format is learned, and from about step 20 on the proposer writes programs that do nothing with their
+input; no accuracy is gained on held-out problems, with Eq. 4 as here or with Eq. 3 (docs/results/smollm2.md).
 """
 
 import ml_collections
