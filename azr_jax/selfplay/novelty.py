@@ -5,12 +5,11 @@ Programs that are alike, directly or through others, form a cluster.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-
-import numpy as np
 
 _NGRAM = 4
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -48,20 +47,13 @@ def alike_by_bleu(programs: Sequence[str]) -> list[int]:
     The distance of two is 1 - BLEU of their tokens, here the mean of both directions; clusters are joined as long as
     the mean distance between their programs (average linkage) is at most one half.
     """
-    from scipy.cluster import hierarchy  # here: it takes half a second, which no other run has to wait
-    from scipy.spatial.distance import squareform
-
     counts = [_counts(tokens(program)) for program in programs]
-    size = len(counts)
-    if size < 2:
-        return list(range(size))
-    distances = np.zeros((size, size))
-    for right in range(size):
-        for left in range(right):
-            score = (_bleu(counts[left], counts[right]) + _bleu(counts[right], counts[left])) / 2
-            distances[left, right] = distances[right, left] = 1.0 - score
-    joined = hierarchy.linkage(squareform(distances), "average")
-    return hierarchy.fcluster(joined, 1.0 - _NEAR, "distance").tolist()
+    if len(counts) < 2:
+        return list(range(len(counts)))
+    from scipy.cluster import hierarchy  # here: it takes half a second, which no other run has to wait
+
+    distances = [1.0 - (_bleu(a, b) + _bleu(b, a)) / 2 for a, b in itertools.combinations(counts, 2)]
+    return hierarchy.fcluster(hierarchy.linkage(distances, "average"), 1.0 - _NEAR, "distance").tolist()
 
 
 def alike_by_behaviour(behaviours: Sequence[Behaviour]) -> list[int]:
