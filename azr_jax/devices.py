@@ -71,6 +71,11 @@ def platform(mesh: Mesh | None = None) -> str:
     return "gpu" if name == "cuda" else name
 
 
+def half_of_memory() -> int:
+    """Half of the machine's memory, bytes: what a program may count on where nothing says what is free."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
 def check_accelerator(parameters: int) -> None:
     """Refuses to run a large model on the CPU of a machine with an accelerator that jax does not see.
 

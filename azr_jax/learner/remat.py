@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ from absl import logging
 from jax.sharding import Mesh
 
 from azr_jax.config import Config, LearnerSettings, ModelSettings
+from azr_jax.devices import half_of_memory
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.cudnn_attention import MOST_SEGMENTS
 from azr_jax.model.sharding import least_of_hosts, row_parts
@@ -93,7 +93,7 @@ def choose(
 def _device_bytes() -> int:
     devices = jax.local_devices()
     if devices[0].platform == "cpu":
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // len(devices)
+        return half_of_memory() // len(devices)
     return devices[0].memory_stats()["bytes_limit"]
 
 

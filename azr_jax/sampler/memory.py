@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from absl import logging
 
 from azr_jax.config import SamplerSettings
+from azr_jax.devices import half_of_memory
 from azr_jax.model.configuration import ModelConfig
 from azr_jax.model.sharding import least_of_hosts
 from azr_jax.sampler import buckets
@@ -225,7 +225,7 @@ def _host_bytes() -> int:
     if meminfo.is_file():
         fields = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
         return int(fields["MemAvailable"].split()[0]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return half_of_memory()
 
 
 def one_device() -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
+from azr_jax import devices
 from azr_jax.config import from_mapping
 from azr_jax.learner import remat
 from azr_jax.model.sizes import PUBLISHED
@@ -81,10 +82,10 @@ def test_the_device_says_how_much_it_has_where_nobody_else_does(monkeypatch):
 
 def test_cpus_share_half_of_the_machines_memory(monkeypatch):
     pages = {"SC_PHYS_PAGES": 150 * GIB // 4096, "SC_PAGE_SIZE": 4096}
-    monkeypatch.setattr(remat.os, "sysconf", pages.__getitem__)
+    monkeypatch.setattr(devices.os, "sysconf", pages.__getitem__)
 
-    def chosen(devices: int) -> str:
-        monkeypatch.setattr(remat.jax, "local_devices", lambda: [Device("cpu")] * devices)
+    def chosen(count: int) -> str:
+        monkeypatch.setattr(remat.jax, "local_devices", lambda: [Device("cpu")] * count)
         return remat.choose(QWEN_3B, CONFIG.learner, CONFIG.model, OneMesh("cpu"))  # pyright: ignore[reportArgumentType]
 
     assert [chosen(1), chosen(8)] == ["gate", "full"]
