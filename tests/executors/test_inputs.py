@@ -52,15 +52,15 @@ def test_all_values_are_those_of_the_interpreter(name):
 
 # A call of f, a closing parenthesis of its own, nothing, and what no value comes of.
 REFUSED = {
-    "python": ("f(1)", "1)(2", "", "lambda x: x", "1 / 0", "*[]"),
+    "python": ("f(1)", "1)(2", "", "lambda x: x", "1 / 0", "*[]", "**{}"),
     "javascript": ("f(1)", "1)+(2", "", "() => 1", "x.y", "...[]"),
-    "julia": ("f(1)", "1)+(2", "", "x -> 1", "div(1, 0)", "[]..."),
+    "julia": ("f(1)", "1)+(2", "", "x -> 1", "div(1, 0)", "[]...", ";", "; Dict{Symbol,Int}()..."),
     "racket": ("(f 1)", "1) (f 2", "", "(lambda (x) x)", "(/ 1 0)", "#:k"),
     "lua": ("f(1)", "1) + (2", "", "print", "x.y", "table.unpack({})"),
     "perl": ("f(1)", "1)+(2", "", "sub { 1 }", "1 / 0", "()", "1; 2"),
     "php": ("f(1)", "1)+(2", "", "fn() => 1", "1 % 0", "...[]", "1) ?: (2"),
     "scheme": ("(f 1)", "1) (f 2", "", "car", "(/ 1 0)"),
-    "ruby": ("f(1)", "1)+(2", "", "-> {}", "1 / 0", "*[]", "&:to_s", "1) { (2"),
+    "ruby": ("f(1)", "1)+(2", "", "-> {}", "1 / 0", "*[]", "**{}", "&:to_s", "1) { (2"),
     "ocaml": ("(f 1)", "1)+(2", "", "(fun x -> x)", "(1 / 0)", "1; 2"),
     "r": ("f(1)", "1)+(2", "", "function(x) x", "stop('no')", "1,"),
 }

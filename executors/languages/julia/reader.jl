@@ -16,12 +16,18 @@ struct Arguments
     named::Vector{Pair{Symbol,Any}}
 end
 
+# The same arguments; `[]...` and `;` write none. Throws Forbidden.
+function some_arguments(arguments::Arguments)
+    isempty(arguments.positional) && isempty(arguments.named) &&
+        throw(Forbidden("no argument list: f needs an argument"))
+    return arguments
+end
+
 # The expressions of an argument list, the text between the parentheses of a call. Throws as read_value.
 function argument_expressions(text::String)
     call = Meta.parse("f(" * text * "\n)")
     # A text such as "1)(2" closes the parenthesis by itself.
     call isa Expr && call.head === :call && call.args[1] === :f || throw(Forbidden("no argument list"))
-    length(call.args) > 1 || throw(Forbidden("no argument list: f needs an argument"))
     return call.args[2:end]
 end
 
@@ -37,7 +43,7 @@ function read_arguments(text::String)
             push!(arguments.positional, build(x, 0))
         end
     end
-    return arguments
+    return some_arguments(arguments)
 end
 
 function push_named(arguments::Arguments, @nospecialize(x))
@@ -50,7 +56,7 @@ end
 # What an argument list of any expressions gives when it is evaluated in a module, as a call of f would. Runs code.
 function evaluate_arguments(text::String, target::Module)
     positional, named = Core.eval(target, Expr(:call, captured, argument_expressions(text)...))
-    return Arguments(Any[positional...], Pair{Symbol,Any}[pair for pair in named])
+    return some_arguments(Arguments(Any[positional...], Pair{Symbol,Any}[pair for pair in named]))
 end
 
 captured(positional...; named...) = (positional, named)
