@@ -65,6 +65,7 @@ class SelfplaySettings:
     buffer_capacity: int
     buffers: str
     duplicates: str
+    constant_programs: str
     solver_tasks: str
     shuffle_new: bool
     band_low: float

@@ -25,6 +25,7 @@ CHOICES = {
     "selfplay.buffers": ("shared", "apart"),
     "selfplay.solver_tasks": ("before", "after"),
     "selfplay.duplicates": ("allow", "-1", "0"),
+    "selfplay.constant_programs": ("allow", "-1"),
     "selfplay.format": ("azr", "strict"),
     "selfplay.program_tags": ("own", "any"),
     "selfplay.prompt_template": ("paper", "brief"),
@@ -276,6 +277,11 @@ def _check_selfplay(config: Config) -> None:
         raise ValueError(
             "selfplay.probes=0: reward.novelty_by='behaviour' compares programs by their values on shared inputs; set"
             " selfplay.probes to a number of inputs, such as 8"
+        )
+    if settings.constant_programs != "allow" and not settings.probes:
+        raise ValueError(
+            f"selfplay.probes=0: selfplay.constant_programs={settings.constant_programs!r} compares a program's outputs"
+            " for other inputs; set selfplay.probes to how many must agree, such as 8"
         )
     if settings.composite_share > 1.0:
         raise ValueError(f"selfplay.composite_share={settings.composite_share}: must be at most 1")

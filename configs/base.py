@@ -24,7 +24,8 @@ def _selfplay() -> ml_collections.ConfigDict:
             "estimate_temperature": 1.0,
             # how often a proposal that all or none of its samples solve is drawn again, at most (DAPO); costs time
             "redraws": 0,
-            # run each step's valid programs on this many shared inputs, such as 8, to find equal behaviour; 0: off
+            # run each step's valid programs on this many shared inputs, such as 8, to find equal behaviour, and those
+            # that ignore their input; 0: off
             "probes": 0,
             # also learn from the estimation samples, weighted to keep Eq. 1's balance; grpo needs it
             "train_on_estimates": False,
@@ -39,6 +40,9 @@ def _selfplay() -> ml_collections.ConfigDict:
             "buffers": "shared",  # shared: one of triplets for deduction and abduction | apart: one each, as AZR has it
             # a proposal the buffer has: -1: invalid, reward -1 | 0: not kept, reward 0 | allow: valid, kept twice (AZR)
             "duplicates": "-1",
+            # a program that gives its output for selfplay.probes other inputs of the buffer too: allow: valid | -1: it
+            # ignores its input, invalid, reward -1
+            "constant_programs": "allow",
             # When a step's solver tasks are drawn. before: ahead of its proposals, so that all responses share a queue,
             # and new tasks wait for the next step, as in AZR | after: after them, and new tasks are solved at once.
             "solver_tasks": "before",

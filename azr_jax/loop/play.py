@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from azr_jax.config import Config
 from azr_jax.loop.begun import continued, early_tokens
+from azr_jax.loop.constant import refused_if_constant
 from azr_jax.loop.pools import SharedPools
 from azr_jax.model.tokenizer import Tokenizer
 from azr_jax.monitor import stall
@@ -410,6 +411,8 @@ class Player:
             if not isinstance(item, Invalid) and settings.duplicates != "allow":
                 # Again, by the input's value: `1 + 1` is the input 2.
                 item = validation.duplicate_of_buffer(task, validation.as_evaluated(answer, item), buffers) or item
+            if isinstance(item, Triplet) and settings.constant_programs != "allow":
+                item = await refused_if_constant(self.config, self.execute, task, item, buffers) or item
         if isinstance(item, Invalid):
             return Proposal(task, rollout, None, item.reason, formatted=True, detail=item.detail)
         estimation = self.solver_task(f"{task.id}/estimate", task.type, item)

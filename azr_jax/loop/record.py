@@ -12,7 +12,7 @@ from azr_jax.loop.play import Proposal, Solution, mean_accuracy
 from azr_jax.loop.stages import Played, rollouts, values_of
 from azr_jax.selfplay.curriculum import program_metrics
 from azr_jax.selfplay.estimates import accuracy_histogram, accuracy_metrics
-from azr_jax.selfplay.novelty import alike_by_behaviour, copied_share
+from azr_jax.selfplay.novelty import alike_by_behaviour, constant_share, copied_share
 from azr_jax.selfplay.problems import passed_share
 from azr_jax.selfplay.rewards import ERROR_KINDS, error_kind
 from azr_jax.selfplay.validation import is_dropped
@@ -136,6 +136,8 @@ def _programs(played: Played, language: Language) -> dict[str, float]:
     if compared is not None and compared.ids and compared.behaviours:
         step_alone = compared.behaviours[: len(compared.ids)]
         values["behaviour_copies"] = copied_share(alike_by_behaviour(step_alone))
+        if (share := constant_share(step_alone)) is not None:
+            values["constant"] = share
     return {f"propose/{language.name}/program/{key}": value for key, value in values.items()}
 
 

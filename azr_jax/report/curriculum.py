@@ -17,6 +17,7 @@ _PROGRAM = (
     ("different outputs", "distinct_outputs", True),
     ("near copies by text", "near_copies", True),
     ("near copies by behaviour", "behaviour_copies", True),
+    ("same value on all probes", "constant", True),
 )
 _HARDNESS: dict[str, Case] = {
     "always solved": (FAIR, ("propose/valid", "propose/acc_one"), lambda valid, share: valid * share),
@@ -44,10 +45,11 @@ def curriculum(arms: Sequence[Arm]) -> Figure:
         "Of the valid programs that a step's deduction and abduction proposers wrote, by language. Depth: of the syntax"
         " tree (Python, Racket), elsewhere of brackets. Difference: 1 less the share of 4-grams of tokens that two"
         " programs have in common, over all pairs. Near copies: programs with another of the step that shares more than"
-        " half of its 4-grams of tokens, or gives the same values on the probe inputs. In the band: tasks with"
-        " known tries whose solved share lies between selfplay.band_low and band_high. The last panel is of all"
-        " proposals: those whose samples were all right, those whose samples were all wrong, and those refused because"
-        " the buffer has them."
+        " half of its 4-grams of tokens, or gives the same values on the probe inputs. Same value on all probes:"
+        " programs that ignore their input, of those that give two values or more. In the band: tasks with known tries"
+        " whose solved share lies between selfplay.band_low and band_high. The last panel is of all proposals: those"
+        " whose samples were all right, those whose samples were all wrong, and those refused because the buffer has"
+        " them."
     )
     return Figure("curriculum", "Curriculum by step", caption, tuple(program_panels))
 

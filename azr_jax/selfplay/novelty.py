@@ -90,6 +90,15 @@ def copied_share(clusters: Sequence[int]) -> float:
     return sum(size > 1 for size in cluster_sizes(clusters)) / len(clusters)
 
 
+def constant_share(behaviours: Sequence[Behaviour]) -> float | None:
+    """The share of programs that give one value on all probe inputs, of those that give a value on two or more.
+
+    None if there are none of those. A rare output may be missed: such a share is never quite 0.
+    """
+    given = [values for behaviour in behaviours if len(values := [value for value in behaviour if value]) > 1]
+    return sum(len(set(values)) == 1 for values in given) / len(given) if given else None
+
+
 def repetition_penalties(clusters: Sequence[int]) -> list[float]:
     """(size of a program's cluster - 1) / number of programs, for each: 0 for one like no other, at most near 1.
 

@@ -6,6 +6,7 @@ Outcomes: `valid`, `correct`, `wrong`, a parsing reason, an executor status, or 
 - `duplicate`: the proposal's canonical program and input are those of an entry that was in the buffer when its prompt
   was made. It is not valid (reward -1): the task is to write a new, different one, and a copy of a reference would earn
   one. Two equal proposals of the same step are both valid, since neither could know of the other; the buffer keeps one.
+- `ignores_input`: with `selfplay.constant_programs=-1`, a program that gives the same output for other inputs.
 - `several_entry_functions`: with `selfplay.entry_functions=one`, a program that defines f more than once.
 - `redefines_given`, `does_not_call_given`: a program that was given a function and does not use it.
 - `repeated_inputs`: an induction proposal with the same input twice, by canonical text. AZR accepts these; here they

@@ -7,6 +7,7 @@ import concurrent.futures
 import dataclasses
 import itertools
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -133,13 +134,16 @@ def test_invalid_proposals_are_not_estimated(opened):
     assert (proposal.item is not None) == (proposal.outcome == "valid")
 
 
-def proposed(opened, monkeypatch, text: str, source: Triplet | None = None, **selfplay) -> Proposal:
-    """What becomes of a proposal with this text, beside a buffer that has f(2) of TRIPLET's program."""
+def proposed(
+    opened, monkeypatch, text: str, source: Triplet | None = None, known: Sequence[str] = ("2",), **selfplay
+) -> Proposal:
+    """What becomes of a proposal with this text; the buffer has TRIPLET's program with the inputs `known`."""
     settings = dataclasses.replace(opened.config.selfplay, **{"format": "azr", "duplicates": "-1"} | selfplay)
     player = opened.player
     monkeypatch.setattr(player, "config", dataclasses.replace(opened.config, selfplay=settings))
     buffers = starting_buffers(player.config, player)
-    buffers["python"].add_triplet(dataclasses.replace(TRIPLET, input="2", output="3"))
+    for given in known:
+        buffers["python"].add_triplet(dataclasses.replace(TRIPLET, input=given, output="3"))
     asked = dataclasses.replace(task(opened), source=source)
 
     async def sample(task, temperature, sample_id="", begun=None):
@@ -187,6 +191,22 @@ def test_a_program_with_two_entry_functions_is_refused_if_one_is_asked_for(
 ):
     text = response("def f(x):\n    return x\n\n\ndef f(x):\n    return x * 3", "4")
     assert proposed(opened, monkeypatch, text, entry_functions=entry_functions).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("program", "given", "outcome"),
+    [
+        ("def f(x):\n    return 7", "5", "ignores_input"),
+        ("def f(x):\n    x = [x]\n    return x if len(x) > 1 else None", "'a'", "ignores_input"),
+        ("def f(x):\n    return x > 3", "5", "valid"),  # 1 and 2 give False
+        ("def f(x):\n    return x > 3", "0", "valid"),  # 4 gives True
+        ("def f(a, b):\n    return 7", "5, 6", "valid"),  # no input of the buffer is a pair of arguments
+    ],
+)
+def test_a_program_that_ignores_its_input_is_refused_if_asked_for(opened, monkeypatch, program, given, outcome):
+    text, known = response(program, given), ("1", "2", "4", "'b'")
+    assert proposed(opened, monkeypatch, text, known=known, constant_programs="-1", probes=3).outcome == outcome
+    assert proposed(opened, monkeypatch, text, known=known, probes=3).outcome == "valid"
 
 
 def test_a_proposal_builds_upon_the_function_that_it_was_given(opened, monkeypatch):

@@ -23,6 +23,12 @@ def test_the_same_values_on_all_probes_are_the_same_behaviour():
     assert novelty.copied_share(alike_by_behaviour(behaviours)) == pytest.approx(2 / 6)
 
 
+def test_programs_with_one_value_on_all_probes_are_constant():
+    behaviours = [("1", "1"), ("1", "2"), ("", "3"), ("", ""), ("4", "", "4")]
+    assert novelty.constant_share(behaviours) == pytest.approx(2 / 3)
+    assert novelty.constant_share([("", "3")]) is None and novelty.constant_share([]) is None
+
+
 def test_a_renamed_constant_is_a_near_copy_and_another_program_is_not():
     programs = [LOOP, LOOP.replace("total = 0", "total = 1"), OTHER, "def f(x):\n    return x"]
     assert cluster_sizes(programs) == [2, 2, 1, 1]
