@@ -143,6 +143,8 @@ AT_LEAST = {
     "pretrain.learning_rate": 0.0,
     "pretrain.prompt_weight": 0.0,
 }
+# Other counts and sizes: 2**24.
+AT_MOST = {"sampler.chunk": 2**14, "executor.workers": 2**12}
 
 
 def check(config: Config) -> None:
@@ -166,6 +168,9 @@ def _check_ranges(config: Config) -> None:
     for key, least in AT_LEAST.items():
         if not (value := _lookup(config, key)) >= least:
             raise ValueError(f"{key}={value!r}: must be at least {least}")
+        most = AT_MOST.get(key, 2**24)
+        if isinstance(value, int) and key != "seed" and value > most:
+            raise ValueError(f"{key}={value!r}: must be at most {most}; no machine has room for more")
     for key in ("learner.beta1", "learner.beta2"):
         if (value := _lookup(config, key)) >= 1.0:
             raise ValueError(f"{key}={value!r}: must be below 1, or the moments never move")

@@ -1,4 +1,4 @@
-"""Ctrl-C ends every command with one line and status 130, from its first import to its end."""
+"""What all commands share: Ctrl-C ends them with one line and status 130; `--flag=~/name` is in the home directory."""
 
 from __future__ import annotations
 
@@ -52,13 +52,21 @@ def _comes_too_soon(frame: FrameType | None) -> bool:
     return False
 
 
+def _at_home(argument: str) -> str:
+    flag, _, value = argument.partition("=")
+    in_home = flag.startswith("-") and value.startswith("~/")
+    return f"{flag}={os.path.expanduser(value)}" if in_home else argument
+
+
 def exit_with(main: Callable[[], int | None]) -> NoReturn:
     """Ends the process with the status that `main` returns; Ctrl-C ends it with one line and 130.
 
     Python can swallow KeyboardInterrupt inside callbacks of the garbage collector or C code, so it is raised again
-    until it propagates. An import ends first, and so does a callback of jax's.
+    until it propagates. An import ends first, and so does a callback of jax's. `~/` behind a flag's `=`, which shells
+    leave as it is, becomes the home directory in sys.argv.
     """
     came = False
+    sys.argv[1:] = map(_at_home, sys.argv[1:])
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal came

@@ -129,6 +129,10 @@ def test_language_configs_carry_table_3(language):
         ("reward__adaptive_high", 0.2, ("reward.adaptive_high=0.2", "above reward.adaptive_low=0.3")),
         ("reward__graded_runtime", -0.95, ("graded_runtime=-0.95", "must ascend")),
         ("selfplay__redraws", -1, ("selfplay.redraws", "-1", "at least 0")),
+        ("sampler__chunk", 10**12, ("sampler.chunk=1000000000000", "at most 16384")),
+        ("executor__workers", 5000, ("executor.workers=5000", "at most 4096")),
+        ("selfplay__batch_per_task", 2**24 + 1, ("selfplay.batch_per_task=16777217", "at most 16777216")),
+        ("selfplay__constant_programs", "0", ("selfplay.constant_programs", "'0'", "allow, -1")),
         ("selfplay__duplicates", "drop", ("selfplay.duplicates", "drop", "allow, -1, 0")),
     ],
 )

@@ -1,4 +1,4 @@
-"""Ctrl-C in every command, from its first import on: one line, its own status, and what was done stays."""
+"""What all commands share: Ctrl-C is one line, with its own status, and what was done stays; home directories."""
 
 from __future__ import annotations
 
@@ -214,3 +214,17 @@ def test_an_interruption_lost_in_a_callback_is_raised_again():
     )
     assert (done.returncode, done.stdout) == (130, "cleared up\n"), done.stderr
     assert done.stderr.endswith("interrupted\n") and time.monotonic() - begin < 20
+
+
+def test_a_folder_in_the_home_directory_is_found_behind_a_flag(tmp_path):
+    """The shell leaves `--workdir=~/run` as it is; the command would look for, or make, a folder called "~"."""
+    command = ["azr_jax.checkpoint", "export", "--workdir=~/no run", f"--out={tmp_path}/~/out"]
+    ended = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=REPOSITORY,
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode and f"{tmp_path}/no run" in ended.stderr and "~" not in ended.stderr, ended.stderr

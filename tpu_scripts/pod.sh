@@ -3,11 +3,12 @@
 #
 # After a preemption notice the run saves and exits with 0, which Kubernetes would take for completion.
 set -uo pipefail
-workdir="$1"
+workdir="${1%/}"
 shift
 # Compiled programs outlive the pod: beside the run in its bucket, or on its disk.
 parent="${workdir%/*}"
 [[ $workdir == gs://* && $workdir != gs://*/* ]] && parent="$workdir" # the bucket itself
+[[ $workdir != */* ]] && parent=.
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR-$parent/compiled}"
 python -m azr_jax.main "--workdir=$workdir" "$@" &
 child=$!

@@ -65,7 +65,7 @@ def save(
     weights = {leaf_name(tree_path): leaf for tree_path, leaf in jax.tree_util.tree_leaves_with_path(params)}
     dtype = jnp.dtype(dtype or next(iter(weights.values())).dtype)
     if dtype.name not in _DTYPES:
-        raise ValueError(f"save: dtype is {dtype.name}; choose one of {_DTYPES}")
+        raise ValueError(f"export: dtype is {dtype.name}; choose one of {_DTYPES}")
     path = _checked_target(path, tokenizer_source)
     writer = jax.process_index() == 0
     with atomic.folder(path, writer) as partial:
@@ -150,19 +150,19 @@ def _slice_layer(stack: jax.Array, layer: jax.Array, dtype: Any, sharding: Named
 
 def _checked_target(path: str | Path, tokenizer_source: str | Path | None) -> Path:
     if "://" in str(path):
-        raise ValueError(f"save: {path} is remote; write to a local directory and copy it there")
+        raise ValueError(f"export: {path} is remote; write to a local directory and copy it there")
     path = Path(path).resolve()  # a link to another disk stays: its target is replaced
     if tokenizer_source is not None and path == Path(tokenizer_source).resolve():
-        raise ValueError(f"save: {path} is also the tokenizer_source; choose another directory for the export")
+        raise ValueError(f"export: {path} is also the tokenizer_source; choose another directory for the export")
     if path.exists() and not path.is_dir():
-        raise ValueError(f"save: {path} is a file; choose a directory")
+        raise ValueError(f"export: {path} is a file; choose a directory")
     if path.is_dir() and any(path.iterdir()) and not (path / "config.json").is_file():
-        raise ValueError(f"save: {path} holds something that is no model; choose an empty or new directory")
+        raise ValueError(f"export: {path} holds something that is no model; choose an empty or new directory")
     # A run's workdir has a config.json too: only the files of an export are replaced.
     alien = sorted(file.name for file in path.iterdir() if not _is_of_an_export(file)) if path.is_dir() else []
     if alien:
         raise ValueError(
-            f"save: {path} holds {alien[0]}, which is no part of an export; choose an empty or new directory"
+            f"export: {path} holds {alien[0]}, which is no part of an export; choose an empty or new directory"
         )
     return path
 
@@ -177,5 +177,5 @@ def _tokenizer_files(source: str | Path | None) -> list[Path]:
         return []
     files = [Path(source) / name for name in COPIED_FILES if (Path(source) / name).is_file()]
     if not any(file.name in ("tokenizer.json", "tokenizer.model", "vocab.json") for file in files):
-        raise ValueError(f"save: tokenizer_source={source} holds no tokenizer.json, tokenizer.model or vocab.json")
+        raise ValueError(f"export: tokenizer_source={source} holds no tokenizer.json, tokenizer.model or vocab.json")
     return files

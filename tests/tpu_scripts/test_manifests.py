@@ -198,6 +198,8 @@ def test_a_pod_completes_only_with_its_run(tmp_path, story, finished, expected):
         ("gs://b/runs/a", None, "gs://b/runs/compiled"),
         ("gs://b", None, "gs://b/compiled"),
         ("/data/run", None, "/data/compiled"),
+        ("/data/run/", None, "/data/compiled"),
+        ("run", None, "./compiled"),
         ("gs://b/run", "/mine", "/mine"),
         ("gs://b/run", "", ""),
     ],
