@@ -140,9 +140,9 @@ _RULES = (
         ),
         "the proposer writes programs that do nothing with their input, such as those that return nothing: any input is"
         " then right for abduction",
-        "read the proposals in transcripts.jsonl; reward.novelty=1.0 with reward.novelty_by='behaviour' and"
-        " selfplay.probes=8 (reward.proposer='eq3' alone did not prevent it: docs/results/smollm2.md); go back to an"
-        " earlier save",
+        "read the proposals in transcripts.jsonl; selfplay.constant_programs='-1' with selfplay.probes=8 refuses such"
+        " programs (reward.proposer='eq3' alone did not prevent it: docs/results/smollm2.md); go back to an earlier"
+        " save",
     ),
     _Rule(
         "mismatch",
