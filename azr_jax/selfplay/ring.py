@@ -34,6 +34,10 @@ class DrawRule:
         """Whether some shares are outside the band."""
         return self.low > 0.0 or self.high < 1.0
 
+    def holds(self, share: float) -> bool:
+        """Whether a share of correct tries is in the band, ends included."""
+        return self.low <= share <= self.high
+
 
 def draw_rule(settings: SelfplaySettings) -> DrawRule:
     """The rule of a run's settings: `shuffle_new`, `band_low`, `band_high`."""
@@ -43,7 +47,8 @@ def draw_rule(settings: SelfplaySettings) -> DrawRule:
 class RingBuffer(Generic[Entry]):
     """At most `capacity` entries, the oldest evicted first; O(1) adds, draws of k in O(k).
 
-    Keys are distinct unless `duplicates`. Solvers' results on an entry (`note_solves`) stay with it.
+    Keys are distinct unless `duplicates`. Solvers' results on an entry (`note_solves`) stay with it; entries of one key
+    share theirs.
     Entries are numbered from 0 in the order they were added and entry s is stored in slot (s - first) % capacity, where
     first is 0 or, in a restored buffer, the number of the oldest. Only the oldest is ever evicted, so the entries
     present are always those numbered `added - len` to `added - 1`: any of them can be looked up, uniformly drawn or
@@ -60,7 +65,7 @@ class RingBuffer(Generic[Entry]):
         self._entries: list[Entry] = []
         self._keys: list[str] = []
         self._newest: dict[str, int] = {}  # the number of each key's newest entry
-        self._solves: dict[TaskType, dict[int, list[int]]] = {queue: {} for queue in queues}  # number: [correct, all]
+        self._solves: dict[TaskType, dict[str, list[int]]] = {queue: {} for queue in queues}  # key: [correct, all]
         self._new: dict[TaskType, collections.deque[int]] = {queue: collections.deque() for queue in self._solves}
 
     def __len__(self) -> int:
@@ -98,16 +103,12 @@ class RingBuffer(Generic[Entry]):
             slot, oldest = self._slot(self.added), self.evicted
             if self._newest[self._keys[slot]] == oldest:
                 del self._newest[self._keys[slot]]
+                for solves in self._solves.values():
+                    solves.pop(self._keys[slot], None)
             self._entries[slot], self._keys[slot] = entry, key
             for queue in self._new.values():
                 if queue and queue[0] == oldest:
                     queue.popleft()
-            for solves in self._solves.values():
-                solves.pop(oldest, None)
-        if (copied := self._newest.get(key)) is not None:
-            for solves in self._solves.values():
-                if copied in solves:
-                    solves[self.added] = list(solves[copied])
         self._newest[key] = self.added
         for queue in new_for:
             self._new[queue].append(self.added)
@@ -120,14 +121,14 @@ class RingBuffer(Generic[Entry]):
         return [self._at(number) for number in numbers]
 
     def note_solves(self, queue: TaskType, key: str, correct: int, tries: int) -> None:
-        """Adds a solver's tries to those of the newest entry of this key; ignored if it is gone."""
-        if (number := self._newest.get(key)) is not None:
-            solves = self._solves[queue].setdefault(number, [0, 0])
+        """Adds a solver's tries to those of the entries of this key; ignored if all are gone."""
+        if key in self._newest:
+            solves = self._solves[queue].setdefault(key, [0, 0])
             solves[0], solves[1] = solves[0] + correct, solves[1] + tries
 
     def acc(self, queue: TaskType, key: str) -> float | None:
-        """The share of noted tries at the newest entry of this key that were correct; None without any."""
-        correct, tries = self._solves[queue].get(self._newest.get(key, -1), (0, 0))
+        """The share of noted tries at the entries of this key that were correct; None without any."""
+        correct, tries = self._solves[queue].get(key, (0, 0))
         return correct / tries if tries else None
 
     def draw(self, queue: TaskType, count: int, rng: random.Random, how: DrawRule | None = None) -> list[Entry]:
@@ -141,9 +142,9 @@ class RingBuffer(Generic[Entry]):
         if not self._entries:
             return []
         how = how or DrawRule()
-        in_band = self._inside(queue, how) if how.has_band else set()
-        if how.has_band:
-            outside = self._solves[queue].keys() - in_band
+        shares = self._shares(queue) if how.has_band else {}
+        in_band = {number for number, share in shares.items() if how.holds(share)}
+        if outside := shares.keys() - in_band:
             self._new[queue] = collections.deque(number for number in self._new[queue] if number not in outside)
         if how.shuffle_new:
             shuffled = list(self._new[queue])
@@ -165,13 +166,14 @@ class RingBuffer(Generic[Entry]):
 
     def band_share(self, queue: TaskType, how: DrawRule) -> float | None:
         """The share of entries inside the band among those with noted tries; None without any."""
-        known = len(self._solves[queue])
-        return len(self._inside(queue, how)) / known if known else None
+        shares = self._shares(queue).values()
+        return sum(map(how.holds, shares)) / len(shares) if shares else None
 
-    def _inside(self, queue: TaskType, how: DrawRule) -> set[int]:
-        """Numbers of the entries whose share of correct tries is in the band, ends included."""
-        solves = self._solves[queue].items()
-        return {number for number, (correct, tries) in solves if how.low <= correct / tries <= how.high}
+    def _shares(self, queue: TaskType) -> dict[int, float]:
+        """The share of correct tries of each entry with noted tries, by the entry's number."""
+        solves = self._solves[queue]
+        keys = ((number, self._keys[self._slot(number)]) for number in range(self.evicted, self.added))
+        return {number: solves[key][0] / solves[key][1] for number, key in keys if key in solves}
 
     def copy(self) -> RingBuffer[Entry]:
         """An independent copy; the entries, which never change, are shared."""
@@ -179,7 +181,7 @@ class RingBuffer(Generic[Entry]):
         copied._entries, copied._keys, copied._newest = list(self._entries), list(self._keys), dict(self._newest)
         copied._new = {queue: numbers.copy() for queue, numbers in self._new.items()}
         copied._solves = {
-            queue: {number: list(counts) for number, counts in solves.items()} for queue, solves in self._solves.items()
+            queue: {key: list(counts) for key, counts in solves.items()} for queue, solves in self._solves.items()
         }
         return copied
 
@@ -195,7 +197,7 @@ class RingBuffer(Generic[Entry]):
             "keys": [self._keys[self._slot(number)] for number in present],
             "new": {queue.value: list(numbers) for queue, numbers in self._new.items()},
             "solves": {
-                queue.value: [[number, *counts] for number, counts in solves.items()]
+                queue.value: [[self._newest[key], *counts] for key, counts in solves.items()]
                 for queue, solves in self._solves.items()
             },
         }
@@ -226,7 +228,9 @@ class RingBuffer(Generic[Entry]):
         for name, numbers in state["new"].items():
             buffer._new[TaskType(name)].extend(number for number in numbers if number >= buffer.evicted)
         for name, counts in state["solves"].items():
-            kept = {number: [correct, tries] for number, correct, tries in counts if number >= buffer.evicted}
+            kept = {
+                buffer._keys[number - buffer.evicted]: tried for number, *tried in counts if number >= buffer.evicted
+            }
             buffer._solves[TaskType(name)] = kept
         return buffer
 

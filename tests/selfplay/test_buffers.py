@@ -331,15 +331,25 @@ def test_new_tasks_outside_the_band_do_not_come_first():
         assert buffers.counters()["new_deduction"] == 0 and buffers.counters()["new_abduction"] == 8
 
 
-def test_a_kept_copy_has_the_tries_of_what_it_copies():
-    buffers = LanguageBuffers(4, fold, duplicates=True)
+def test_copies_of_an_entry_share_its_tries():
+    """A draw may give any of them: with tries of its own, an old one would stay in the band whatever solvers do."""
+    buffers = LanguageBuffers(3, fold, duplicates=True)
     buffers.add_triplet(triplet(0))
     buffers.note_solves(DEDUCTION, triplet(0), 2, 4)
     buffers.add_triplet(triplet(0))
-    high = DrawRule(low=0.6)
-    assert buffers.band_shares(high) == {"band_deduction": 0.0}
+    middle, high = DrawRule(low=0.4, high=0.6), DrawRule(low=0.7)
+    assert buffers.band_shares(middle) == {"band_deduction": 1.0}
     buffers.note_solves(DEDUCTION, triplet(0), 4, 4)
-    assert buffers.band_shares(high) == {"band_deduction": 0.5}, "6 of 8 for the copy"
+    assert buffers.band_shares(middle) == {"band_deduction": 0.0} and buffers.band_shares(high) == {
+        "band_deduction": 1.0
+    }
+    restored = LanguageBuffers.from_json(json.loads(json.dumps(buffers.to_json())), fold)
+    for kept in (buffers, restored):
+        kept.add_triplet(triplet(1))
+        kept.add_triplet(triplet(2))  # evicts the first copy
+        assert kept.band_shares(high) == {"band_deduction": 1.0}
+        kept.add_triplet(triplet(3))
+        assert kept.band_shares(high) == {}
 
 
 def test_what_is_known_of_an_evicted_entry_goes_with_it():
