@@ -288,6 +288,12 @@ def _check_selfplay(config: Config) -> None:
             f"selfplay.probes=0: selfplay.constant_programs={settings.constant_programs!r} compares a program's outputs"
             " for other inputs; set selfplay.probes to how many must agree, such as 8"
         )
+    if settings.constant_programs != "allow" and settings.probes >= settings.buffer_capacity:
+        raise ValueError(
+            f"selfplay.probes={settings.probes}: selfplay.constant_programs={settings.constant_programs!r} takes as"
+            " many other inputs from the buffer, whose"
+            f" selfplay.buffer_capacity={settings.buffer_capacity} is not above that; lower it, such as to 8"
+        )
     if settings.composite_share > 1.0:
         raise ValueError(f"selfplay.composite_share={settings.composite_share}: must be at most 1")
     if settings.composite_to < settings.composite_from:

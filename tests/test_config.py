@@ -151,6 +151,10 @@ def test_comparing_by_behaviour_needs_probe_inputs():
     with pytest.raises(ValueError, match=r"selfplay.probes=0: selfplay.constant_programs='-1'.*such as 8"):
         resolved(selfplay__constant_programs="-1")
     assert resolved(selfplay__constant_programs="-1", selfplay__probes=8).selfplay.probes == 8
+    with pytest.raises(
+        ValueError, match=r"selfplay.probes=16384: .*'-1'.* selfplay.buffer_capacity=16384 is not above"
+    ):
+        resolved(selfplay__constant_programs="-1", selfplay__probes=16384)
 
 
 def test_a_language_named_twice_is_refused():

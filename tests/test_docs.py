@@ -15,6 +15,7 @@ from conftest import REPOSITORY
 
 from azr_jax.__main__ import COMMANDS
 from azr_jax.flags import built_in_configurations
+from azr_jax.report import curriculum
 from configs import base
 
 ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
@@ -176,6 +177,11 @@ def undocumented(keys: set[str]) -> set[str]:
 def test_a_metric_that_is_not_on_its_page_is_noticed():
     assert undocumented({"propose/acc", "propose/induction/acc", "ppo/nothing"}) == {"ppo/nothing"}
     assert len(metric_patterns()) > 80
+
+
+def test_the_metrics_of_programs_that_the_report_draws_are_on_their_page():
+    keys = {f"propose/racket/program/{key}" for _, key, _ in curriculum._PROGRAM}
+    assert "propose/racket/program/constant" in keys and undocumented(keys) == set()
 
 
 def test_every_root_file_of_a_project_is_there():
