@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ AT_MOST = {"sampler.chunk": 2**14, "executor.workers": 2**12}
 def check(config: Config) -> None:
     """Raises ValueError for the first value out of range or impossible combination, with key, value and fix."""
     _check_ranges(config)
+    _check_counts(config)
     _check_texts(config)
     _check_combinations(config)
 
@@ -161,6 +163,23 @@ def _lookup(config: Config, key: str) -> Any:
     return value
 
 
+def _integers(settings: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Every integer of the settings with its key, those in tuples too."""
+    for field in dataclasses.fields(settings):
+        key, value = f"{prefix}{field.name}", getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _integers(value, f"{key}.")
+        else:
+            entries = value if isinstance(value, tuple) else (value,)
+            yield from ((key, entry) for entry in entries if isinstance(entry, int))
+
+
+def _check_counts(config: Config) -> None:
+    for key, value in _integers(config):
+        if value > (most := AT_MOST.get(key, 2**24)) and key != "seed":
+            raise ValueError(f"{key}={value!r}: must be at most {most}; no machine has room for more")
+
+
 def _check_ranges(config: Config) -> None:
     for key, choices in CHOICES.items():
         if (value := _lookup(config, key)) not in choices:
@@ -168,9 +187,6 @@ def _check_ranges(config: Config) -> None:
     for key, least in AT_LEAST.items():
         if not (value := _lookup(config, key)) >= least:
             raise ValueError(f"{key}={value!r}: must be at least {least}")
-        most = AT_MOST.get(key, 2**24)
-        if isinstance(value, int) and key != "seed" and value > most:
-            raise ValueError(f"{key}={value!r}: must be at most {most}; no machine has room for more")
     for key in ("learner.beta1", "learner.beta2"):
         if (value := _lookup(config, key)) >= 1.0:
             raise ValueError(f"{key}={value!r}: must be below 1, or the moments never move")
@@ -216,8 +232,14 @@ def _check_combinations(config: Config) -> None:
             f"learner.estimator={config.learner.estimator!r}: every prompt has one response, so nothing would be"
             " learned; set selfplay.train_on_estimates=True with selfplay.estimate_samples above 1, or use 'trrpp'"
         )
+    if config.learner.estimator in ("grpo", "dr_grpo") and config.reward.lambda_solve == 0.0:
+        raise ValueError(
+            f"reward.lambda_solve=0.0: learner.estimator={config.learner.estimator!r} learns from solvers alone, so"
+            " nothing would be learned; raise it, or use 'trrpp'"
+        )
     _check_problems(config)
     _check_learner(config.learner)
+    _check_minibatches(config)
     _check_pipeline(config)
     if config.reward.overlong_tokens >= config.sampler.max_response_tokens and config.reward.overlong == "penalty":
         raise ValueError(
@@ -350,8 +372,6 @@ def _check_problems(config: Config) -> None:
 
 
 def _check_learner(learner: LearnerSettings) -> None:
-    if learner.minibatches != "task_type" and not (learner.minibatches.isdecimal() and int(learner.minibatches) >= 1):
-        raise ValueError(f"learner.minibatches={learner.minibatches!r}: use task_type, or a number such as '1' or '4'")
     if 0.0 < learner.dual_clip <= 1.0:
         raise ValueError(f"learner.dual_clip={learner.dual_clip}: must be above 1 (3 is usual), or 0 for none")
     if learner.policy_loss == "cispo" and learner.dual_clip:
@@ -366,6 +386,21 @@ def _check_learner(learner: LearnerSettings) -> None:
     if learner.lr_end > 1.0:
         raise ValueError(f"learner.lr_end={learner.lr_end}: must be at most 1, a share of learner.lr")
     _check_corrections(learner)
+
+
+def _check_minibatches(config: Config) -> None:
+    text, selfplay = config.learner.minibatches, config.selfplay
+    if text == "task_type":
+        return
+    if not (text.isdecimal() and len(text) < 10 and int(text) >= 1):
+        raise ValueError(f"learner.minibatches={text!r}: use task_type, or a number such as '1' or '4'")
+    solutions = 1 + selfplay.estimate_samples * selfplay.train_on_estimates
+    responses = 3 * selfplay.batch_per_task * (1 + solutions) + config.problems_per_step
+    if int(text) > responses:
+        raise ValueError(
+            f"learner.minibatches={text!r}: a step has at most {responses} responses with selfplay.batch_per_task="
+            f"{selfplay.batch_per_task}, and an optimizer step needs one; lower it, such as to '4'"
+        )
 
 
 def _check_corrections(learner: LearnerSettings) -> None:

@@ -132,6 +132,11 @@ def test_language_configs_carry_table_3(language):
         ("sampler__chunk", 10**12, ("sampler.chunk=1000000000000", "at most 16384")),
         ("executor__workers", 5000, ("executor.workers=5000", "at most 4096")),
         ("selfplay__batch_per_task", 2**24 + 1, ("selfplay.batch_per_task=16777217", "at most 16777216")),
+        ("learner__row_tokens", 10**15, ("learner.row_tokens=1000000000000000", "at most 16777216")),
+        ("evaluation__pass_at_k", (1, 10**12), ("evaluation.pass_at_k=1000000000000", "at most 16777216")),
+        ("pretrain__programs", (10**15, 1, 1, 1), ("pretrain.programs=1000000000000000", "at most")),
+        ("learner__minibatches", "385", ("learner.minibatches='385'", "at most 384 responses", "'4'")),
+        ("learner__minibatches", "9" * 5000, ("learner.minibatches='999", "task_type")),
         ("selfplay__constant_programs", "0", ("selfplay.constant_programs", "'0'", "allow, -1")),
         ("selfplay__duplicates", "drop", ("selfplay.duplicates", "drop", "allow, -1, 0")),
     ],
@@ -199,6 +204,10 @@ def test_grpo_needs_several_responses_a_prompt():
             "learner.kl_in='reward': needs the old policy's logprobs",
         ),
         (
+            {"learner__estimator": "grpo", "selfplay__train_on_estimates": True, "reward__lambda_solve": 0.0},
+            "reward.lambda_solve=0.0: learner.estimator='grpo' learns from solvers alone",
+        ),
+        (
             {"selfplay__redraws": 2, "selfplay__estimate_samples": 1},
             "selfplay.redraws=2: with selfplay.estimate_samples=1",
         ),
@@ -220,6 +229,13 @@ def test_combinations_that_cannot_work_are_one_message(changes, words):
 def test_a_ratio_of_responses_has_no_advantages_of_tokens():
     with pytest.raises(ValueError, match=r"learner.ratio='sequence'.*not with 'gae'"):
         resolved(learner__ratio="sequence", learner__estimator="gae")
+
+
+def test_estimates_give_more_minibatches_their_responses():
+    changes = {"selfplay__batch_per_task": 2, "selfplay__estimate_samples": 3, "learner__minibatches": "30"}
+    assert resolved(selfplay__train_on_estimates=True, **changes).learner.minibatch_count == 30
+    with pytest.raises(ValueError, match=r"learner.minibatches='30': a step has at most 12 responses"):
+        resolved(**changes)
 
 
 def test_greedy_samples_are_no_training_data():
