@@ -16,6 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     """configs/tiny.py with a seventh kind of task, rewarded for each test that passes."""
     config = tiny.get_config()
     config.steps = 4
+    config.reward.proposer = "eq3"
     config.problems.update({"path": "azr_jax/embedded/problems.jsonl", "share": 0.25, "reward": "share"})
     config.evaluation.heldout = ""
     return config

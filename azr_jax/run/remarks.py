@@ -138,6 +138,21 @@ def _of_learner(config: Config) -> _Reasons:
             {"learner.kl_estimator": "k3"},
         ),
         (
+            learner.estimator != "gae",
+            "learner.estimator is not 'gae'",
+            {"learner.gamma": 1.0, "learner.gae_lambda": 1.0, "learner.value_coef": 0.5},
+        ),
+        (
+            learner.loss_aggregation != "microbatch",
+            "learner.loss_aggregation is not 'microbatch'",
+            {"learner.microbatch_responses": 16},
+        ),
+        (
+            learner.importance == "truncate",
+            "learner.importance='truncate' has no lower bound",
+            {"learner.importance_low": 0.5},
+        ),
+        (
             learner.lr_schedule == "constant",
             "learner.lr_schedule is 'constant'",
             {"learner.lr_end": 0.0, "learner.lr_decay_steps": 0},
@@ -148,8 +163,22 @@ def _of_learner(config: Config) -> _Reasons:
 
 
 def _of_tasks(config: Config) -> _Reasons:
-    compares, selfplay = config.reward.novelty > 0.0, config.selfplay
+    compares, selfplay, reward = config.reward.novelty > 0.0, config.selfplay, config.reward
+    begins = {"switch": reward.switch_step, "linear": reward.linear_from}.get(reward.proposer, 0)
     return [
+        (
+            selfplay.estimate_samples == 1 or selfplay.estimate_temperature == 0.0,
+            f"with selfplay.estimate_samples={selfplay.estimate_samples} at selfplay.estimate_temperature="
+            f"{selfplay.estimate_temperature} acc is 0 or 1, and every valid proposal earns the same",
+            {"reward.proposer": ""},
+        ),
+        (
+            0 < config.steps <= begins,
+            f"Eq. 4 would come after step {begins}, and the run has steps={config.steps}",
+            {"reward.proposer": ""},
+        ),
+        (reward.overlong != "penalty", "reward.overlong is not 'penalty'", {"reward.overlong_tokens": 1024}),
+        (not config.pipeline.lag, "pipeline.lag is 0", {"pipeline.early_share": 0.5}),
         (not compares, "reward.novelty is 0", {"reward.novelty_by": "tokens"}),
         (
             not compares and not selfplay.probes,

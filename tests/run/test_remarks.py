@@ -1,8 +1,12 @@
 """What is said at a run's start about settings that work and are seldom meant."""
 
+import importlib
+
 import pytest
 from conftest import small_config
 
+from azr_jax.config import from_mapping
+from azr_jax.flags import built_in_configurations
 from azr_jax.run.remarks import check_best_metric, remarks
 
 
@@ -53,6 +57,29 @@ from azr_jax.run.remarks import check_best_metric, remarks
             {"learner__kl_estimator": "k2", "learner__kl_coef": 0.1, "learner__kl_in": "reward"},
             ["learner.kl_estimator='k2' does not have the effect it asks for: learner.kl_in='reward' takes k1"],
         ),
+        (
+            {"learner__gamma": 0.9, "learner__gae_lambda": 0.95, "learner__value_coef": 0.1},
+            ["learner.gamma=0.9", "learner.gae_lambda=0.95", "learner.value_coef=0.1"],
+        ),
+        ({"learner__estimator": "gae", "learner__gae_lambda": 0.95}, []),
+        ({"learner__microbatch_responses": 4}, ["learner.microbatch_responses=4"]),
+        ({"learner__microbatch_responses": 4, "learner__loss_aggregation": "microbatch"}, []),
+        ({"learner__importance_low": 0.9}, ["learner.importance_low=0.9"]),
+        ({"learner__importance_low": 0.9, "learner__importance": "token_mask"}, []),
+        ({"reward__overlong_tokens": 8}, ["reward.overlong_tokens=8"]),
+        ({"reward__overlong_tokens": 8, "reward__overlong": "penalty"}, []),
+        ({"pipeline__early_share": 0.2}, ["pipeline.early_share=0.2"]),
+        ({"pipeline__early_share": 0.2, "pipeline__lag": 1}, []),
+        ({"selfplay__estimate_temperature": 0.0}, ["estimate_temperature=0.0 acc is 0 or 1"]),
+        ({"selfplay__estimate_samples": 1}, ["selfplay.estimate_samples=1"]),
+        ({"steps": 20}, ["Eq. 4 would come after step 20, and the run has steps=20"]),
+        ({"steps": 21}, []),
+        ({"steps": 20, "reward__proposer": "eq3"}, []),
+        (
+            {"steps": 32, "reward__proposer": "linear"},
+            ["reward.proposer='linear' does not have the effect it asks for"],
+        ),
+        ({"steps": 33, "reward__proposer": "linear"}, []),
         ({"selfplay__composite_to": 9}, ["selfplay.composite_to=9"]),
         ({"selfplay__composite_to": 9, "selfplay__composite_share": 0.5}, []),
         (
@@ -66,6 +93,11 @@ from azr_jax.run.remarks import check_best_metric, remarks
 def test_remarks(changes, said):
     lines = remarks(small_config(**changes))
     assert len(lines) == len(said) and all(words in line for words, line in zip(said, lines, strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name in built_in_configurations() if "/" not in name])
+def test_a_built_in_configuration_has_no_remark(name):
+    assert remarks(from_mapping(importlib.import_module(f"configs.{name}").get_config().to_dict())) == []
 
 
 @pytest.mark.parametrize(
