@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -210,10 +211,11 @@ def _check_combinations(config: Config) -> None:
         raise ValueError("languages=(): name at least one language, as in languages=('racket',)")
     if len(set(config.languages)) < len(config.languages):
         raise ValueError(f"languages={config.languages!r}: name each language once; language_weights say how often")
-    if len(config.languages) != len(config.language_weights) or min(config.language_weights) <= 0:
+    weights = config.language_weights
+    if len(config.languages) != len(weights) or min(weights) <= 0 or not math.isfinite(sum(weights)):
         raise ValueError(
             f"language_weights={config.language_weights!r}: give one positive weight for each of"
-            f" languages={config.languages!r}"
+            f" languages={config.languages!r}, such as 1.0"
         )
     _check_selfplay(config)
     longest = config.sampler.max_prompt_tokens + config.sampler.max_response_tokens

@@ -87,6 +87,7 @@ def test_language_configs_carry_table_3(language):
         ("languages", 3, ("languages", "3", "tuple")),
         ("languages", (), ("languages", "at least one")),
         ("languages", ("racket", "julia"), ("language_weights", "one positive weight")),
+        ("language_weights", (0.0,), ("language_weights=(0.0,)", "such as 1.0")),
         ("selfplay__induction_shown", 10, ("selfplay.induction_shown", "10", "below")),
         ("selfplay__buffer_capacity", 100, ("selfplay.seed_triplets=256", "hold 100", "selfplay.buffer_capacity=100")),
         ("selfplay__seed_problems", 16385, ("selfplay.seed_problems=16385", "hold 16384", "lower it")),
@@ -283,3 +284,8 @@ def test_the_projects_own_files_are_found_from_any_directory(tmp_path, monkeypat
 @pytest.mark.parametrize("value", ["racket,julia", ("racket,julia",), ("racket", "julia"), ["racket", "julia"]])
 def test_names_are_told_apart_by_commas(value):
     assert resolved(languages=value, language_weights=(1.0, 1.0)).languages == ("racket", "julia")
+
+
+def test_weights_of_languages_whose_sum_is_no_number_are_refused():
+    with pytest.raises(ValueError, match=r"language_weights=\(1e\+308, 1e\+308\): give one positive weight"):
+        resolved(languages=("racket", "julia"), language_weights=(1e308, 1e308))
