@@ -88,6 +88,18 @@ def test_inputs_may_hold_arithmetic(pool):
 
 
 @needs_racket
+def test_an_argument_stays_mutable_beside_one_that_is_evaluated(pool):
+    """`(vector 3 1)` is read and `(add1 0)` is evaluated: a quoted vector, string, or box could not be changed."""
+    program = "(define (f n v s b) (vector-set! v n 9) (string-set! s n #\\z) (set-box! b n) (list v s b))"
+    verdict = evaluate(pool, program, '(add1 0) (vector 3 1) (string-copy "ab") (box 5)')
+    assert verdict.inputs == ('1 (vector 3 1) (string-copy "ab") (box 5)',)
+    assert verdict.values == ('(list (vector 3 9) "az" (box 1))',)
+    keyed = evaluate(pool, "(define (f n #:v v) (vector-set! v n 9) v)", "(add1 0) #:v (vector 3 (vector 1))")
+    assert (keyed.inputs, keyed.values) == (("1 #:v (vector 3 (vector 1))",), ("(vector 3 9)",))
+    assert evaluate(pool, "(define (f n v) (immutable? v))", "(add1 0) '#(1 2)").values == ("#t",)
+
+
+@needs_racket
 def test_plain_values_are_canonical(pool):
     """What `plain_value` matches is its own canonical text, so it needs no process to be read back."""
     draw = random.Random(0)

@@ -81,7 +81,8 @@
 (define (expressions-form texts)
   (define (expression datum)
     (with-handlers* ([refusal? (lambda (_) datum)])
-      (list 'quote (argument->value datum))))
+      (define value (argument->value datum))
+      (list (lambda () value)))) ; a call: what is quoted would be immutable
   `(define f
      (let ([f (make-keyword-procedure
                (lambda _ (error "an input can't call f: it is evaluated before and without the program")))])
