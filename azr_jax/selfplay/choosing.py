@@ -57,7 +57,7 @@ _RESULT = (
 )
 # What comes before an output in its block: a session's prompt or echo, R's [1], OCaml's type.
 _ECHO = (
-    r"(?:(?:>>>|julia>|>)[ \t][^\n]*\n|#?[ \t]*=>|\[1\][ \t]|- : [^=\n]{1,200}=|(?:output|result)[ \t]*=(?!=))[ \t]*+"
+    r"(?:(?:>>>|julia>|>)[ \t][^\n]*\n|#?[ \t]*=>|\[1\][ \t]|- : [^=\n]{1,200}=|(?:output|result)[ \t]*=>?(?!=))[ \t]*+"
 )
 _KIND = re.compile(
     r"(?:the|an?)[ \t](?:empty[ \t])?"
@@ -78,7 +78,7 @@ _TEXT = re.compile(r"\\(?:text|texttt|mathtt)\{([^{}]*+)\}")
 _EXPLANATION = re.compile(r"\s*+(?:\*\*|#++[ \t]++)?[A-Z][a-z]")
 _PLACE = re.compile(rf"^{PLACEHOLDER}$", re.MULTILINE)
 # What ends a program or message outside of blocks, and how lines there begin that are words and no program.
-_BREAK = re.compile(r"^(?:```$|</?(?:input|output)>|(?:\*\*|#++ )?(?:Input|Output)s?\b)", re.MULTILINE)
+_BREAK = re.compile(r"^(?:```$|</?(?i:input|output)>|(?:\*\*|#++ )?(?:Input|Output)s?\b)", re.MULTILINE)
 _BLANK_LINES = re.compile(r"(\n(?:[ \t]*+\n)++)")
 _PROSE = re.compile(r"\s*+(?:[A-Z*`>]|##|<(?!\?))")
 
@@ -241,10 +241,20 @@ def _value(body: str, prose: str, name: str, blocks: _Named) -> list[str]:
 
 
 def _within(prose: str, name: str) -> list[str]:
-    """The texts outside of blocks within <name> and </name>; the last may lack its end."""
-    parts = [part.partition(f"</{name}>") for part in prose.split(f"<{name}>")[1:]]
-    texts = [text.strip() for at, (text, end, _) in enumerate(parts, 1) if end or at == len(parts)]
+    """The texts outside of blocks within <name> and </name>, in any case; the last may lack its end."""
+    parts = [_before_end(part, name) for part in _tag(name).split(prose)[1:]]
+    texts = [text.strip() for at, (text, ends) in enumerate(parts, 1) if ends or at == len(parts)]
     return [value for value in map(_without_marks, texts) if value and not _PLACE.search(value)]
+
+
+def _tag(name: str) -> re.Pattern[str]:
+    return re.compile(f"<{re.escape(name)}>", re.IGNORECASE)
+
+
+def _before_end(text: str, name: str) -> tuple[str, bool]:
+    """The text before </name>, and whether it is there."""
+    before, *behind = _tag(f"/{name}").split(text, maxsplit=1)
+    return before, bool(behind)
 
 
 def _said(prose: str, name: str) -> list[str]:
@@ -330,8 +340,8 @@ def _unlabelled(text: str, name: str) -> str:
         return f"c({', '.join(elements)})"
     if value.startswith(("\\boxed{", "$\\boxed{")):
         return _boxed(value) or text
-    if value.startswith(f"<{name}>"):
-        return value[len(name) + 2 :].partition(f"</{name}>")[0]
+    if (start := _tag(name).match(value)) is not None:
+        return _before_end(value[start.end() :], name)[0]
     for pattern in (_label_of(name), *((_RESULT, _ECHO) if name == "output" else ())):
         label = re.match(pattern, value, re.IGNORECASE | re.MULTILINE)
         if label and (name == "output" or not label[0].islower()):
