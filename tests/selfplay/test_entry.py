@@ -88,6 +88,7 @@ def test_a_program_that_has_f_or_several_functions_stays(name):
             "(define/contract (f n)\n  (-> any/c any/c)\n  n)",
         ),
         ("racket", "(define/match (go n)\n  [(0) 1])", "(define/match (f n)\n  [(0) 1])"),
+        ("scheme", "(define* (go n #:key (k 1))\n  (+ n k))", "(define* (f n #:key (k 1))\n  (+ n k))"),
         ("ocaml", "let go : int -> int = fun n -> n", "let f : int -> int = fun n -> n"),
         ("ocaml", "let k : int = 5\nlet go=fun n -> n", "...\nlet f=fun n -> n"),
     ],
