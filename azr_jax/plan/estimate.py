@@ -91,15 +91,16 @@ class Roofline:
 def update_s(plan: Setup, chip: Chip, tokens: int) -> float:
     """The update of a step whose trained prompts and responses have `tokens` together.
 
-    With several optimizer steps the old policy scores all rows first, and with a KL penalty the reference does.
+    With several optimizer steps the old policy scores all rows first, and with a KL penalty the reference does. Each
+    optimizer step packs its own responses and fills its own last microbatch with empty rows.
     """
     settings = plan.config.learner
-    rows = math.ceil(tokens / settings.row_tokens / ROW_FILL)
-    microbatches = math.ceil(rows / plan.learner.rows_per_microbatch)
+    steps = settings.minibatch_count + (settings.minibatches == "task_type" and plan.config.problems_per_step > 0)
+    rows = math.ceil(tokens / steps / settings.row_tokens / ROW_FILL)
+    microbatches = steps * math.ceil(rows / plan.learner.rows_per_microbatch)
     accumulate_s = seconds(_accumulate(plan), plan, chip)
     apply_s = seconds(counts.apply(plan.model, plan.mesh.size), plan, chip)
     tensor = plan.mesh.shape["tensor"]
-    steps = settings.minibatch_count + (settings.minibatches == "task_type" and plan.config.problems_per_step > 0)
     scored = plan.learner.scores_old_policy(steps) + (settings.kl_coef > 0)
     score = counts.score(plan.model, plan.learner.rows_per_microbatch, settings.row_tokens, plan.mesh.size, tensor)
     score_s = scored * microbatches * seconds(score, plan, chip)

@@ -94,6 +94,19 @@ def test_the_old_policy_and_a_reference_score_before_the_update():
     assert seconds["three"] < 1.5 * seconds["bypass"]
 
 
+def test_each_optimizer_step_fills_its_own_microbatches():
+    seconds = {}
+    for steps in ("1", "3"):
+        mapping = tiny.get_config()
+        mapping.learner.update({"minibatches": steps, "recompute_old_logprobs": False})
+        config = from_mapping(mapping.to_dict())
+        plan = build.setup(config, build.model_config(config), jax.devices()[:1], CHIP.hbm_gib)
+        # As many tokens as half a microbatch holds: the three steps run one each, mostly empty.
+        tokens = config.learner.row_tokens * plan.learner.rows_per_microbatch // 2
+        seconds[steps] = estimate.update_s(plan, CHIP, tokens)
+    assert seconds["3"] == pytest.approx(3 * seconds["1"])
+
+
 def test_problems_are_asked_from_the_start(planned):
     plan, shared = planned
     mapping = json.loads(plan.config.to_json())
