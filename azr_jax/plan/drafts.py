@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
+
+from etils import epath
 
 from azr_jax.flags import ShowDefaults
 from azr_jax.workdir import json_lines
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if parsed.order < 1 or parsed.drafts < 1:
             raise ValueError(f"--order={parsed.order} --drafts={parsed.drafts}: use at least 1")
-        counts = _of_run(Path(parsed.workdir), parsed.order, parsed.drafts)
+        counts = _of_run(epath.Path(parsed.workdir), parsed.order, parsed.drafts)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _of_run(workdir: Path, order: int, drafts: int) -> Counts:
+def _of_run(workdir: epath.Path, order: int, drafts: int) -> Counts:
     from azr_jax.model.hub import model_directory
     from azr_jax.model.tokenizer import load_tokenizer
     from azr_jax.model.weights import load_config

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from azr_jax.workdir import json_lines
 from azr_jax.workdir.files import METRICS_FILE, TRANSCRIPTS_FILE
@@ -69,13 +69,13 @@ def parse(text: str, cap: int, prompt_cap: int) -> Lengths:
         prompt_tokens = min(PROMPT_TOKENS, prompt_cap)
         source = f"log-normal, median {median:g}, sigma {sigma:g}, prompts of {prompt_tokens}"
         return Lengths(LogNormal(median, sigma, cap), prompt_tokens, VALID_SHARE, source)
-    workdir = Path(text)
+    workdir = epath.Path(text)
     rows = list(json_lines.rows(workdir / METRICS_FILE))
     if not rows:
         raise ValueError(f"--lengths={text}: no {METRICS_FILE} there: name a run's folder, or MEDIAN,SIGMA as 500,1")
     prompt_tokens = min(prompt_cap, max(1, round(_mean(rows, "sample/prompt_tokens", PROMPT_TOKENS))))
-    valid = _mean(rows, "propose/valid", VALID_SHARE)
-    drawn = _mean(rows, "sample/tokens_per_draft_step", TOKENS_PER_DRAFT_STEP)
+    valid = min(1.0, _mean(rows, "propose/valid", VALID_SHARE))
+    drawn = max(1.0, _mean(rows, "sample/tokens_per_draft_step", TOKENS_PER_DRAFT_STEP))
     tokens = tuple(_token_counts(workdir))
     if len(tokens) >= _FEWEST:
         source = f"{len(tokens)} responses in {workdir / TRANSCRIPTS_FILE}, prompts of {prompt_tokens}"
@@ -98,11 +98,12 @@ def _two_numbers(text: str) -> tuple[float, float]:
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], key: str, default: float) -> float:
-    values = [row[key] for row in rows if isinstance(row.get(key), int | float)]
+    """Of the numbers that a run can write: a damaged file may hold others, such as NaN."""
+    values = [row[key] for row in rows if isinstance(row.get(key), int | float) and 0 <= row[key] < math.inf]
     return float(np.mean(values)) if values else default
 
 
-def _token_counts(workdir: Path) -> Iterator[int]:
+def _token_counts(workdir: epath.Path) -> Iterator[int]:
     for row in json_lines.rows(workdir / TRANSCRIPTS_FILE):
         count = row.get("tokens")
         if isinstance(count, int) and count > 0:

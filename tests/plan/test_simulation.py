@@ -178,6 +178,26 @@ def test_prompts_are_no_longer_than_the_configs_and_so_they_are_called(tmp_path)
     assert lengths.parse(str(tmp_path), 160, 256).prompt_tokens == 256
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-1"])
+def test_numbers_that_no_run_writes_are_not_taken(number, tmp_path):
+    names = ("sample/response_tokens", "sample/prompt_tokens", "propose/valid", "sample/tokens_per_draft_step")
+    (tmp_path / "metrics.jsonl").write_text("{" + "".join(f'"{name}": {number}, ' for name in names) + '"step": 1}\n')
+    drawn = lengths.parse(str(tmp_path), 1000, 6144)
+    assert (drawn.prompt_tokens, drawn.valid_share) == (lengths.PROMPT_TOKENS, lengths.VALID_SHARE)
+    assert drawn.tokens_per_draft_step == lengths.TOKENS_PER_DRAFT_STEP
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "propose/valid": 7, "sample/tokens_per_draft_step": 0.5}\n')
+    drawn = lengths.parse(str(tmp_path), 1000, 6144)
+    # A row draws one token a step at least: with fewer the simulated step would not end.
+    assert (drawn.valid_share, drawn.tokens_per_draft_step) == (1.0, 1.0)
+
+
+def test_lengths_of_a_run_in_a_bucket(monkeypatch):
+    files = []
+    monkeypatch.setattr(lengths.json_lines, "rows", lambda file: files.append(str(file)) or iter([{"step": 1}]))
+    lengths.parse("gs://bucket/julia", 1000, 6144)
+    assert files == ["gs://bucket/julia/metrics.jsonl", "gs://bucket/julia/transcripts.jsonl"]
+
+
 @pytest.mark.parametrize("text", ["500,0", "a,b", "1,2,3", "nowhere", "nan,1", "500,nan", "inf,1", "500,inf"])
 def test_lengths_that_are_none_are_an_error(text):
     with pytest.raises(ValueError, match=f"--lengths={text}"):
