@@ -18,7 +18,7 @@ from etils import epath
 from azr_jax.flags import ShowDefaults
 from azr_jax.workdir import json_lines
 from azr_jax.workdir.files import TRANSCRIPTS_FILE
-from azr_jax.workdir.settings import read_settings
+from azr_jax.workdir.settings import read_settings, reading
 from executors.interruption import exit_with
 
 
@@ -70,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if parsed.order < 1 or parsed.drafts < 1:
             raise ValueError(f"--order={parsed.order} --drafts={parsed.drafts}: use at least 1")
-        counts = _of_run(epath.Path(parsed.workdir), parsed.order, parsed.drafts)
+        with reading(parsed.workdir):
+            counts = _of_run(epath.Path(parsed.workdir), parsed.order, parsed.drafts)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

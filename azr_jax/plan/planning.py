@@ -10,6 +10,7 @@ from absl import logging
 
 from azr_jax.config import Config
 from azr_jax.plan import chips
+from azr_jax.workdir.settings import reading
 
 
 def make_plan(
@@ -20,6 +21,7 @@ def make_plan(
     Raises:
       ValueError: an unknown topology or model, invalid lengths, a mesh that does not divide, slots that do not
         split over it.
+      OSError: lengths of a run in a bucket that can't be read.
     """
     # jax is imported here and below: its import depends on `chips.configure`.
     from azr_jax.plan import build, sharing, simulation, suggest, table, verdict
@@ -27,7 +29,8 @@ def make_plan(
     from azr_jax.plan.compiled import compile_program
 
     _, chip, _ = chips.parse(topology)
-    drawn = response_lengths.parse(lengths, config.sampler.max_response_tokens, config.sampler.max_prompt_tokens)
+    with reading(lengths):
+        drawn = response_lengths.parse(lengths, config.sampler.max_response_tokens, config.sampler.max_prompt_tokens)
     model, devices = build.model_config(config), build.topology_devices(topology)
     plan = build.setup(config, model, devices, chip.hbm_gib)
     shared = sharing.share(plan, chip.hbm_gib)

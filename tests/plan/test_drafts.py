@@ -57,3 +57,12 @@ def test_the_command_reads_a_run(tmp_path, capsys, monkeypatch):
     assert drafts.main([str(tmp_path), "--drafts=8"]) == 0
     assert float(capsys.readouterr().out.split()[0]) > 2
     assert drafts.main([str(tmp_path), "--drafts=0"]) == 2
+
+
+def test_a_bucket_that_cannot_be_read_is_one_line(capsys, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("no rights")
+
+    monkeypatch.setattr(drafts, "read_settings", refuse)
+    assert drafts.main(["gs://bucket/julia"]) == 2
+    assert "error: gs://bucket/julia: can't be read (RuntimeError: no rights)" in capsys.readouterr().err
