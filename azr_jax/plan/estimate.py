@@ -88,6 +88,21 @@ class Roofline:
         return 2 * self._model.layers * (COLLECTIVE_S + sent / (self._chip.ici_gbps * 1e9 * MEMORY_EFFICIENCY))
 
 
+def optimizer_steps(plan: Setup) -> int:
+    """Optimizer steps of a step; by task type, problems have their own."""
+    settings = plan.config.learner
+    return settings.minibatch_count + (settings.minibatches == "task_type" and plan.config.problems_per_step > 0)
+
+
+def scorings(plan: Setup) -> list[str]:
+    """Forward passes over all rows before the update, by the policy that they are of."""
+    scored = {
+        "the old policy's": plan.learner.scores_old_policy(optimizer_steps(plan)),
+        "the reference's": plan.config.learner.kl_coef > 0,
+    }
+    return [policy for policy, is_scored in scored.items() if is_scored]
+
+
 def update_s(plan: Setup, chip: Chip, tokens: int) -> float:
     """The update of a step whose trained prompts and responses have `tokens` together.
 
@@ -95,15 +110,14 @@ def update_s(plan: Setup, chip: Chip, tokens: int) -> float:
     optimizer step packs its own responses and fills its own last microbatch with empty rows.
     """
     settings = plan.config.learner
-    steps = settings.minibatch_count + (settings.minibatches == "task_type" and plan.config.problems_per_step > 0)
+    steps = optimizer_steps(plan)
     rows = math.ceil(tokens / steps / settings.row_tokens / ROW_FILL)
     microbatches = steps * math.ceil(rows / plan.learner.rows_per_microbatch)
     accumulate_s = seconds(_accumulate(plan), plan, chip)
     apply_s = seconds(counts.apply(plan.model, plan.mesh.size), plan, chip)
     tensor = plan.mesh.shape["tensor"]
-    scored = plan.learner.scores_old_policy(steps) + (settings.kl_coef > 0)
     score = counts.score(plan.model, plan.learner.rows_per_microbatch, settings.row_tokens, plan.mesh.size, tensor)
-    score_s = scored * microbatches * seconds(score, plan, chip)
+    score_s = len(scorings(plan)) * microbatches * seconds(score, plan, chip)
     return score_s + settings.epochs * (microbatches * accumulate_s + steps * apply_s)
 
 

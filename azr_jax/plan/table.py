@@ -46,7 +46,7 @@ def reach_text(plan: Setup, sharing: Sharing) -> str:
     sampler, config = plan.sampler, plan.config
     sizes = prefilling.sizes(config.sampler, sampler.parts, sampler.tuning.packs_prefill)
     decoding = len(sharing.tiers) * (2 if sampler.draft_slots else 1)
-    update = "accumulate, apply" + (", score" if plan.learner.scores_old_policy(config.learner.minibatch_count) else "")
+    update = ", ".join(["accumulate", "apply", *(f"{policy} score" for policy in estimate.scorings(plan))])
     return (
         f"large programs that a run can reach: prefill in {len(sizes)} sizes of rows x tokens ("
         + ", ".join(f"{rows}x{tokens}" for rows, tokens in sizes)

@@ -18,6 +18,7 @@ from azr_jax.plan import build, chips, estimate, lengths, sharing, simulation
 from azr_jax.plan.lengths import Lengths, LogNormal
 from azr_jax.plan.planning import make_plan
 from azr_jax.plan.simulation import Executors
+from azr_jax.plan.table import reach_text
 from configs import tiny
 
 CHIP = chips.CHIPS["v5e"]
@@ -78,7 +79,7 @@ def test_with_a_lag_proposals_are_there_at_the_start_and_the_next_ones_fill_the_
 
 
 def test_the_old_policy_and_a_reference_score_before_the_update():
-    seconds = {}
+    seconds, listed = {}, {}
     for name, changes in {
         "one step": {},
         "three": {"minibatches": "3"},
@@ -90,6 +91,10 @@ def test_the_old_policy_and_a_reference_score_before_the_update():
         config = from_mapping(mapping.to_dict())
         plan = build.setup(config, build.model_config(config), jax.devices()[:1], CHIP.hbm_gib)
         seconds[name] = estimate.update_s(plan, CHIP, 10**6)
+        listed[name] = reach_text(plan, sharing.share(plan, CHIP.hbm_gib)).rpartition("update: ")[2]
+    assert listed["one step"] == listed["bypass"] == "accumulate, apply"
+    assert listed["three"] == "accumulate, apply, the old policy's score"
+    assert listed["reference"] == "accumulate, apply, the reference's score"
     assert seconds["three"] > 1.1 * seconds["bypass"] and seconds["reference"] > 1.1 * seconds["one step"]
     assert seconds["three"] < 1.5 * seconds["bypass"]
 
