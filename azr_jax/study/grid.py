@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -213,26 +213,26 @@ class Runner:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopping = False
 
-    def run_all(self, cells: Sequence[Cell], on_end: Callable[[Cell, int], None]) -> dict[str, int]:
+    def run_all(self, cells: Iterable[Cell], on_end: Callable[[Cell, int], None]) -> dict[str, int]:
         """Runs the cells; `on_end` gets each with its exit status. Returns names and statuses of those that failed.
 
         A failed run does not stop the others. At Ctrl-C each run gets one signal, saves and ends; no new one starts.
         """
         failed: dict[str, int] = {}
         with concurrent.futures.ThreadPoolExecutor(self._parallel) as threads:
-            waiting = {threads.submit(self._run, cell): cell for cell in cells}
+            waiting: dict[concurrent.futures.Future[int], Cell] = {}
             try:
+                for cell in cells:
+                    waiting[threads.submit(self._run, cell)] = cell
                 for future in concurrent.futures.as_completed(waiting):
                     status = future.result()
                     if status:
                         failed[waiting[future].name] = status
                     on_end(waiting[future], status)
             except KeyboardInterrupt:
-                for future in waiting:
-                    future.cancel()
                 self._interrupt()
                 try:
-                    concurrent.futures.wait(waiting)
+                    threads.shutdown(cancel_futures=True)
                 except KeyboardInterrupt:
                     self._interrupt()
                 raise

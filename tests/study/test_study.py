@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,25 @@ def test_seeds_and_places_must_be_positive(tmp_path):
         grid.cells_of(study(), 0, tmp_path)
     with pytest.raises(ValueError, match="--parallel=0"):
         grid.Runner(study(), 0)
+
+
+def test_ctrl_c_while_runs_are_still_being_queued_ends_those_that_run(tmp_path):
+    """The study waited for its running cell to the end, and for all that were queued."""
+    cells = grid.cells_of(study(), 1, tmp_path)
+    log = cells[0].workdir.with_suffix(".log")
+
+    def interrupted():
+        yield cells[0]
+        while not (log.exists() and log.read_text()):
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    ended = []
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        grid.Runner(study(), 1).run_all(interrupted(), lambda cell, status: ended.append(status))
+    assert time.monotonic() - begin < 60 and not ended
+    assert "step 1/" not in log.read_text(), "the run went on"
 
 
 def test_estimates_equal_scipy():
