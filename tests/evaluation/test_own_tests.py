@@ -1,5 +1,7 @@
 """Completions that try to pass McEval's tests without being right; each would fool tests in its own process."""
 
+import time
+
 import pytest
 from recorded import needs
 
@@ -171,3 +173,19 @@ def test_a_completion_does_not_judge_itself(suffix):
     assert [judgement.passed for judgement in judgements] == [True, True] + [False] * len(CHEATS[suffix]), [
         (text, judgement.status, judgement.stderr) for text, judgement in zip(texts, judgements, strict=True)
     ]
+
+
+def test_ctrl_c_while_completions_are_still_being_queued_waits_for_none():
+    prompt, _, tests = TWICE["py"]
+    record = {"task_id": "twice", "prompt": prompt, "test": tests, "entry_point": "twice", "canonical_solution": ""}
+    problem = from_record(record, "py")
+
+    def interrupted():
+        for _ in range(8):
+            yield problem, Completion("twice", "    import time\n    time.sleep(50)")
+        raise KeyboardInterrupt
+
+    begin = time.monotonic()
+    with CompletionJudge("py", timeout_s=60.0) as judge, pytest.raises(KeyboardInterrupt):
+        list(judge.judge_all(interrupted()))
+    assert time.monotonic() - begin < 40

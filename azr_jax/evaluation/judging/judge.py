@@ -158,8 +158,10 @@ class CompletionJudge:
     def judge_all(self, items: Iterable[tuple[AnyProblem, Completion]]) -> Iterator[Judgement]:
         """Judgements in the order of `items`."""
         with concurrent.futures.ThreadPoolExecutor(self.workers * _THREADS_PER_WORKER) as threads:
-            futures = [threads.submit(self.judge, *item) for item in items]
+            futures: list[concurrent.futures.Future[Judgement]] = []
             try:
+                for item in items:
+                    futures.append(threads.submit(self.judge, *item))
                 for future in futures:
                     yield future.result()
             except KeyboardInterrupt:
