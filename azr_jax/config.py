@@ -310,6 +310,12 @@ class Config:
         odds = self.problems.share / (1.0 - self.problems.share)
         return round(len(TASK_TYPES) * self.selfplay.batch_per_task * odds)
 
+    @property
+    def minibatches_per_step(self) -> int:
+        """Minibatches of a step whose task types all have responses; by task type, problems are one more."""
+        of_problems = self.learner.minibatches == "task_type" and self.problems_per_step > 0
+        return self.learner.minibatch_count + of_problems
+
     def to_json(self) -> str:
         """The resolved config as indented JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=2)

@@ -88,16 +88,10 @@ class Roofline:
         return 2 * self._model.layers * (COLLECTIVE_S + sent / (self._chip.ici_gbps * 1e9 * MEMORY_EFFICIENCY))
 
 
-def optimizer_steps(plan: Setup) -> int:
-    """Optimizer steps of a step; by task type, problems have their own."""
-    settings = plan.config.learner
-    return settings.minibatch_count + (settings.minibatches == "task_type" and plan.config.problems_per_step > 0)
-
-
 def scorings(plan: Setup) -> list[str]:
     """Forward passes over all rows before the update, by the policy that they are of."""
     scored = {
-        "the old policy's": plan.learner.scores_old_policy(optimizer_steps(plan)),
+        "the old policy's": plan.learner.scores_old_policy(plan.config.minibatches_per_step),
         "the reference's": plan.config.learner.kl_coef > 0,
     }
     return [policy for policy, is_scored in scored.items() if is_scored]
@@ -110,7 +104,7 @@ def update_s(plan: Setup, chip: Chip, tokens: int) -> float:
     optimizer step packs its own responses and fills its own last microbatch with empty rows.
     """
     settings = plan.config.learner
-    steps = optimizer_steps(plan)
+    steps = plan.config.minibatches_per_step
     rows = math.ceil(tokens / steps / settings.row_tokens / ROW_FILL)
     microbatches = steps * math.ceil(rows / plan.learner.rows_per_microbatch)
     accumulate_s = seconds(_accumulate(plan), plan, chip)

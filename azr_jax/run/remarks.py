@@ -92,9 +92,7 @@ def _without_effect(config: Config) -> list[str]:
 
 def _updates(config: Config) -> int:
     """Optimizer steps of the run, if every task type has a response in every step."""
-    learner = config.learner
-    of_problems = int(learner.minibatches == "task_type" and config.problems_per_step > 0)
-    return config.steps * learner.epochs * (learner.minibatch_count + of_problems)
+    return config.steps * config.learner.epochs * config.minibatches_per_step
 
 
 # Whether it applies, why, and the keys with the value that asks for nothing.
