@@ -158,8 +158,9 @@ def attention_inputs(
     def rotated(heads: jax.Array, norm: str) -> jax.Array:
         return rotate(rms_norm(heads, layer[norm], config.rms_epsilon) if norm in layer else heads, angles)
 
-    if "heads_DAH" in layer:
-        heads = jnp.einsum("...D,DAH->...AH", normed, layer["heads_DAH"].astype(hidden.dtype))
+    if "heads_XD" in layer:
+        heads = jnp.einsum("...D,XD->...X", normed, layer["heads_XD"].astype(hidden.dtype))
+        heads = heads.reshape(*heads.shape[:-1], -1, config.head_dim)
         if "heads_bias_AH" in layer:
             heads = heads + layer["heads_bias_AH"].astype(heads.dtype)
         query, key, value = jnp.split(heads, (config.heads, config.heads + config.kv_heads), axis=-2)
@@ -171,16 +172,20 @@ def attention_inputs(
 
 def attention_output(layer: dict[str, jax.Array], attended: jax.Array, mesh: Mesh | None) -> jax.Array:
     """[..., N, H] to [..., D]."""
+    if "output_DX" in layer:
+        joined = attended.reshape(*attended.shape[:-2], -1)
+        return jnp.einsum("...X,DX->...D", joined, layer["output_DX"].astype(attended.dtype))
     return jnp.einsum("...NH,NHD->...D", attended, _use(layer, "output_LNHD", attended.dtype, mesh))
 
 
 def feed_forward(config: ModelConfig, layer: dict[str, jax.Array], hidden: jax.Array, mesh: Mesh | None) -> jax.Array:
     """SwiGLU of the normed hidden states: down(silu(gate(x)) * up(x)), [..., D] to [..., D]."""
     normed = rms_norm(hidden, layer["ffn_norm_LD"], config.rms_epsilon)
-    if "gate_up_D2F" in layer:
-        both = jnp.einsum("...D,DcF->...cF", normed, layer["gate_up_D2F"].astype(hidden.dtype))
-        activated = jax.nn.silu(both[..., 0, :]) * both[..., 1, :]
-        return jnp.einsum("...F,FD->...D", activated, layer["down_LFD"].astype(hidden.dtype))
+    if "gate_up_XD" in layer:
+        both = jnp.einsum("...D,XD->...X", normed, layer["gate_up_XD"].astype(hidden.dtype))
+        gate, up = jnp.split(both, 2, axis=-1)
+        activated = jax.nn.silu(gate) * up
+        return jnp.einsum("...F,DF->...D", activated, layer["down_DF"].astype(hidden.dtype))
     gate = _product(normed, _use(layer, "gate_LDF", hidden.dtype, mesh))
     up = _product(normed, _use(layer, "up_LDF", hidden.dtype, mesh))
     gate, up = checkpoint_name(gate, GATE_NAME), checkpoint_name(up, UP_NAME)
@@ -212,17 +217,19 @@ def side_by_side(layer: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """One layer's weights with query, key and value in one matrix, and gate and up: fewer, larger products.
 
     A decode step has few rows, so that each product costs at least its launch; the key's and value's alone are a
-    hundredth of a layer. For weights that are not sharded.
+    hundredth of a layer. Inputs are the last axis of every matrix: with few rows a CPU reads it in order then. For
+    weights that are not sharded.
     """
-    fused = {
-        "heads_DAH": ("query_LDNH", "key_LDKH", "value_LDKH"),
-        "heads_bias_AH": ("query_bias_LNH", "key_bias_LKH", "value_bias_LKH"),
-    }
-    kept = {name: weight for name, weight in layer.items() if not any(name in parts for parts in fused.values())}
-    for name, parts in fused.items():
-        if parts[0] in layer:
-            kept[name] = jnp.concatenate([layer[part] for part in parts], axis=-2)
-    kept["gate_up_D2F"] = jnp.stack((kept.pop("gate_LDF"), kept.pop("up_LDF")), axis=1)
+    kept = {name: weight for name, weight in layer.items() if "norm" in name}
+    D = layer["down_LFD"].shape[-1]
+    heads = [layer[name].reshape(D, -1).T for name in ("query_LDNH", "key_LDKH", "value_LDKH")]
+    kept["heads_XD"] = jnp.concatenate(heads)
+    if "query_bias_LNH" in layer:
+        names = ("query_bias_LNH", "key_bias_LKH", "value_bias_LKH")
+        kept["heads_bias_AH"] = jnp.concatenate([layer[name] for name in names])
+    kept["output_DX"] = layer["output_LNHD"].reshape(-1, D).T
+    kept["gate_up_XD"] = jnp.concatenate((layer["gate_LDF"].T, layer["up_LDF"].T))
+    kept["down_DF"] = layer["down_LFD"].T
     return kept
 
 

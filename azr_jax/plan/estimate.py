@@ -53,7 +53,7 @@ class Roofline:
     def __init__(self, plan: Setup, chip: Chip) -> None:
         self._plan, self._chip, self._model = plan, chip, plan.sampler.model_config
         self._parts, self._tensor = plan.sampler.parts, plan.sampler_tensor
-        self._reads_all = plan.sampler.tuning.implementation == "xla"
+        self._reads_all = plan.sampler.tuning.implementation.startswith("xla")
 
     def prefill_s(self, rows: int, tokens: int, attended: float) -> float:
         """A prefill; attention counts the actual (query, key) pairs."""

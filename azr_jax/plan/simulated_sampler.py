@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from azr_jax.sampler.decoding import LayerCaches
+from azr_jax.sampler.decoding import LayerCaches, layouts
 from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.programs import Prefilled
 from azr_jax.sampler.requests import id_words
@@ -87,6 +87,11 @@ class _Buffer:
 
     shape: tuple[int, ...]
 
+    @classmethod
+    def of(cls, layout: str, slots: int, length: int) -> _Buffer:
+        """A buffer of this axis order, of one head of one number."""
+        return cls(tuple({"B": slots, "S": length}.get(letter, 1) for letter in layout))
+
     def delete(self) -> None:
         """As jax.Array."""
 
@@ -108,6 +113,7 @@ class _Programs:
     ) -> None:
         self._sampler, self._costs, self._clock, self._lengths = sampler, costs, clock, lengths
         self._end = min(sampler.tokenizer.eos_ids)
+        self.movers = {layout: _Movers(self, layout) for layout in layouts(sampler.tuning.implementation)}
 
     def prefill(self, params: Any, tokens_BT: Any, positions_BT: Any, segment_ids_BT: Any, last_P: Any) -> Any:
         del params
@@ -190,9 +196,24 @@ class _Programs:
             *(_Array(array, ready_s, self._clock) for array in outputs),
         )
 
+    def copy(self, slots: int, positions: int) -> None:
+        """One layer's keys or values: the same for each, so that the copy of all layers is split over the calls."""
+        seconds = self._costs.copy_s(slots, positions) / (2 * self._sampler.model_config.layers)
+        self._clock.prefill_s += seconds
+        self._clock.send(seconds)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Movers:
+    """Stands for `sampler.programs.Movers`."""
+
+    programs: _Programs
+    layout: str
+
     def insert(self, buffer: _Buffer, stacked: Any, index: int, rows_N: Any, slots_N: Any, width: int = 0) -> _Buffer:
         del index, rows_N
-        return self._copied(buffer, len(slots_N), width or stacked.shape[2])
+        self.programs.copy(len(slots_N), width or stacked.shape[2])
+        return buffer
 
     def insert_spans(
         self, buffer: _Buffer, stacked: Any, index: int, rows_N: Any, starts_N: Any, slots_N: Any, width: int
@@ -202,17 +223,13 @@ class _Programs:
 
     def move(self, target: _Buffer, source: _Buffer, slots_N: Any, sources_N: Any) -> _Buffer:
         del sources_N
-        return self._copied(target, len(slots_N), max(source.shape[1:]))
+        self.programs.copy(len(slots_N), max(source.shape[1:]))
+        return target
 
     def resize(self, buffer: _Buffer, sources_B: Any, length: int) -> _Buffer:
-        return self._copied(_Buffer((len(sources_B), 1, length, 1)), len(sources_B), length)
-
-    def _copied(self, buffer: _Buffer, slots: int, positions: int) -> _Buffer:
-        """One layer's keys or values: the same for each, so that the copy of all layers is split over the calls."""
-        seconds = self._costs.copy_s(slots, positions) / (2 * self._sampler.model_config.layers)
-        self._clock.prefill_s += seconds
-        self._clock.send(seconds)
-        return buffer
+        del buffer
+        self.programs.copy(len(sources_B), length)
+        return _Buffer.of(self.layout, len(sources_B), length)
 
 
 class _Hidden(_Array):
@@ -260,10 +277,9 @@ class SimulatedSampler:
 
     def new_caches(self, slots: int, length: int) -> LayerCaches:
         """Shapes of caches of one layer's buffers, as many as there are layers."""
-        implementation = self.tuning.implementation
-        shape = (slots, length, 1, 1) if implementation == "cudnn" else (slots, 1, length, 1)
-        buffers: list[Any] = [_Buffer(shape)] * self.model_config.layers
-        return LayerCaches(k=list(buffers), v=list(buffers), implementation=implementation)
+        implementation, layers = self.tuning.implementation, self.model_config.layers
+        keys, values = ([_Buffer.of(layout, slots, length)] * layers for layout in layouts(implementation))
+        return LayerCaches(k=list[Any](keys), v=list[Any](values), implementation=implementation)
 
     def new_rows(self, slots: int) -> _Rows:
         """The device's state of empty slots."""

@@ -49,13 +49,13 @@ def for_caches(sampler: Sampler) -> None:
     for slots, length in cache_sizes(sampler):
         decoding.init_caches(dataclasses.replace(sampler.model_config, layers=1), slots, length, *_options(sampler))
     for target, source in _changes(sampler):
-        buffer = _buffer(sampler, source)
-        if sampler.elastic:
-            sampler.programs.resize.lower(buffer, sources[target[0]], length=target[1]).compile()
-            continue
-        for entries in buckets.INSERT_SIZES:
-            integers = sampler.replicate(np.zeros((entries,), np.int32))
-            sampler.programs.move.lower(_buffer(sampler, target), buffer, integers, integers).compile()
+        for (movers, buffer), (_, larger) in zip(_buffers(sampler, source), _buffers(sampler, target), strict=True):
+            if sampler.elastic:
+                movers.resize.lower(buffer, sources[target[0]], length=target[1]).compile()
+                continue
+            for entries in buckets.INSERT_SIZES:
+                integers = sampler.replicate(np.zeros((entries,), np.int32))
+                movers.move.lower(larger, buffer, integers, integers).compile()
 
 
 def for_prefill(sampler: Sampler, params: Any, key: jax.Array, prefilled: programs.Prefilled, tokens: int) -> None:
@@ -74,15 +74,13 @@ def for_prefill(sampler: Sampler, params: Any, key: jax.Array, prefilled: progra
     for size in cache_sizes(sampler):
         if size[1] < tokens and not sampler.tuning.packs_prefill:
             continue  # prompts of this bucket need longer slots
-        buffer = _buffer(sampler, size)
-        for entries in buckets.INSERT_SIZES:
+        for (movers, buffer), entries in itertools.product(_buffers(sampler, size), buckets.INSERT_SIZES):
             integers = sampler.replicate(np.zeros((entries,), np.int32))
             if not sampler.tuning.packs_prefill:
-                sampler.programs.insert.lower(buffer, source, 0, integers, integers).compile()
+                movers.insert.lower(buffer, source, 0, integers, integers).compile()
                 continue
             for width in _widths(sampler, tokens):
-                arguments = (buffer, source, 0, integers, integers, integers)
-                sampler.programs.insert_spans.lower(*arguments, width=width).compile()
+                movers.insert_spans.lower(buffer, source, 0, integers, integers, integers, width=width).compile()
 
 
 def _compiles(sampler: Sampler, name: Any) -> bool:
@@ -126,9 +124,11 @@ def _streams(sampler: Sampler, entries: int) -> tuple[Any, ...]:
     return sampler.replicate(vectors)
 
 
-def _buffer(sampler: Sampler, size: tuple[int, int]) -> Any:
-    """One layer's keys of a cache of (slots, positions), as a shape."""
-    return decoding.cache_shapes(sampler.model_config, *size, *_options(sampler)).k[0]
+def _buffers(sampler: Sampler, size: tuple[int, int]) -> list[tuple[programs.Movers, Any]]:
+    """Of each axis order, its programs and one layer's buffer of a cache of (slots, positions), as a shape."""
+    caches = decoding.cache_shapes(sampler.model_config, *size, *_options(sampler))
+    by_layout = dict(zip(caches.layouts, (caches.k[0], caches.v[0]), strict=True))
+    return [(sampler.programs.movers[layout], buffer) for layout, buffer in by_layout.items()]
 
 
 def _options(sampler: Sampler) -> tuple[Any, Any, str]:

@@ -11,7 +11,7 @@ time. Slots of one length would all be as long as the longest response allowed, 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.struct
@@ -33,7 +33,7 @@ _AXES = {"B": "batch", "K": "kv_heads", "S": "length", "H": "head_dim"}
 class LayerCaches:
     """Keys and values of every layer of one tier: lists of L buffers.
 
-    Each is [slots, K, S, H], or [slots, S, K, H] if `implementation` (of attention.attend_cache) needs that.
+    Each is [slots, K, S, H], or in the order that `implementation` (of attention.attend_cache) needs: see `layouts`.
     """
 
     k: list[jax.Array]
@@ -48,7 +48,18 @@ class LayerCaches:
     @property
     def length(self) -> int:
         """S, the positions of a slot."""
-        return self.k[0].shape[_layout(self.implementation).index("S")]
+        return self.k[0].shape[self.layouts[0].index("S")]
+
+    @property
+    def layouts(self) -> tuple[str, str]:
+        """The axis order of the keys' buffers and of the values'."""
+        return layouts(self.implementation)
+
+    def map(self, of_buffer: Callable[[jax.Array, str], jax.Array]) -> LayerCaches:
+        """Caches of what the function gives for each buffer and its axis order."""
+        keys, values = self.layouts
+        k, v = [of_buffer(buffer, keys) for buffer in self.k], [of_buffer(buffer, values) for buffer in self.v]
+        return dataclasses.replace(self, k=k, v=v)
 
 
 def cache_shapes(
@@ -59,16 +70,17 @@ def cache_shapes(
     Raises:
       ValueError: slots or kv_heads that the mesh does not divide.
     """
-    sharding = None
     if mesh is not None:
         check_divisible(config, mesh)
         check_batch(slots, mesh, "slots")
-        sharding = NamedSharding(mesh, spec(cache_axes(implementation)))
     sizes = {"B": slots, "K": config.kv_heads, "S": length, "H": config.head_dim}
-    buffer: Any = jax.ShapeDtypeStruct(
-        tuple(sizes[letter] for letter in _layout(implementation)), dtype, sharding=sharding
-    )
-    return LayerCaches(k=[buffer] * config.layers, v=[buffer] * config.layers, implementation=implementation)
+
+    def buffer(layout: str) -> Any:
+        sharding = None if mesh is None else NamedSharding(mesh, spec(cache_axes(layout)))
+        return jax.ShapeDtypeStruct(tuple(sizes[letter] for letter in layout), dtype, sharding=sharding)
+
+    keys, values = (buffer(layout) for layout in layouts(implementation))
+    return LayerCaches(k=[keys] * config.layers, v=[values] * config.layers, implementation=implementation)
 
 
 def init_caches(
@@ -79,13 +91,14 @@ def init_caches(
     return jax.tree.map(lambda buffer: jnp.zeros(buffer.shape, buffer.dtype, device=buffer.sharding), shapes)
 
 
-def cache_axes(implementation: str) -> tuple[str, ...]:
+def cache_axes(layout: str) -> tuple[str, ...]:
     """Logical axes (of sharding.RULES) of one buffer."""
-    return tuple(_AXES[letter] for letter in _layout(implementation))
+    return tuple(_AXES[letter] for letter in layout)
 
 
-def _layout(implementation: str) -> str:
-    return attention.CACHE_LAYOUTS.get(implementation, "BKSH")
+def layouts(implementation: str) -> tuple[str, str]:
+    """The axis order of the keys' buffers and of the values' (attention.CACHE_LAYOUTS)."""
+    return attention.CACHE_LAYOUTS.get(implementation, ("BKSH", "BKSH"))
 
 
 def insert_rows(
@@ -94,17 +107,17 @@ def insert_rows(
     layer: jax.Array,
     rows_N: jax.Array,
     slots_N: jax.Array,
-    implementation: str = "xla",
+    layout: str = "BKSH",
 ) -> jax.Array:
     """Copies row `rows_N[n]` of a prefill, of one layer, to positions 0 .. T - 1 of slot `slots_N[n]`, for every n.
 
     One row may go to several slots. A slot number outside the cache is dropped (pad entries). Positions past the
     cache's length are cut; those past a row's own prompt may hold anything: decoding writes each before it reads it.
     """
-    length = buffer.shape[_layout(implementation).index("S")]
+    length = buffer.shape[layout.index("S")]
     T = min(prefilled_LBTKH.shape[2], length)
     rows_BTKH = jax.lax.dynamic_index_in_dim(prefilled_LBTKH, layer, keepdims=False)
-    return _write(buffer, rows_BTKH[rows_N, :T], slots_N, implementation)
+    return _write(buffer, rows_BTKH[rows_N, :T], slots_N, layout)
 
 
 def insert_spans(
@@ -115,36 +128,37 @@ def insert_spans(
     starts_N: jax.Array,
     slots_N: jax.Array,
     width: int,
-    implementation: str = "xla",
+    layout: str = "BKSH",
 ) -> jax.Array:
     """`insert_rows` of packed prompts: `width` tokens from token `starts_N[n]` of row `rows_N[n]`, or to its end."""
-    length = buffer.shape[_layout(implementation).index("S")]
+    length = buffer.shape[layout.index("S")]
     rows_BTKH = jax.lax.dynamic_index_in_dim(prefilled_LBTKH, layer, keepdims=False)
     tokens_NT = starts_N[:, None] + jnp.arange(min(width, length), dtype=jnp.int32)
     spans_NTKH = rows_BTKH.at[rows_N[:, None], tokens_NT].get(mode="clip")
-    return _write(buffer, spans_NTKH, slots_N, implementation)
+    return _write(buffer, spans_NTKH, slots_N, layout)
 
 
-def _write(buffer: jax.Array, rows_NTKH: jax.Array, slots_N: jax.Array, implementation: str) -> jax.Array:
-    rows_NTKH, T = rows_NTKH.astype(buffer.dtype), rows_NTKH.shape[1]
-    if _layout(implementation) == "BSKH":
-        return buffer.at[slots_N, :T].set(rows_NTKH, mode="drop")
-    return buffer.at[slots_N, :, :T].set(jnp.swapaxes(rows_NTKH, 1, 2), mode="drop")
+def _write(buffer: jax.Array, rows_NTKH: jax.Array, slots_N: jax.Array, layout: str) -> jax.Array:
+    rows = jnp.transpose(rows_NTKH.astype(buffer.dtype), ["BSKH".index(letter) for letter in layout])
+    return buffer.at[slots_N, *_first(rows.shape[layout.index("S")], layout)].set(rows, mode="drop")
+
+
+def _first(positions: int, layout: str) -> tuple[slice, ...]:
+    """Indices of a slot's first positions in a buffer, behind the slot's own."""
+    return tuple(slice(positions) if letter == "S" else slice(None) for letter in layout[1:])
 
 
 def move_rows(
-    target: jax.Array, source: jax.Array, slots_N: jax.Array, sources_N: jax.Array, implementation: str = "xla"
+    target: jax.Array, source: jax.Array, slots_N: jax.Array, sources_N: jax.Array, layout: str = "BKSH"
 ) -> jax.Array:
     """Copies slot `sources_N[n]` of a shorter buffer into slot `slots_N[n]` of a longer one; drops slots outside."""
     rows = source.at[sources_N].get(mode="clip")
-    if _layout(implementation) == "BSKH":
-        return target.at[slots_N, : source.shape[1]].set(rows, mode="drop")
-    return target.at[slots_N, :, : source.shape[2]].set(rows, mode="drop")
+    return target.at[slots_N, *_first(source.shape[layout.index("S")], layout)].set(rows, mode="drop")
 
 
-def resize_rows(buffer: jax.Array, sources_B: jax.Array, length: int, implementation: str = "xla") -> jax.Array:
+def resize_rows(buffer: jax.Array, sources_B: jax.Array, length: int, layout: str = "BKSH") -> jax.Array:
     """A buffer of `length` positions whose slot b holds what slot `sources_B[b]` held (anything for -1)."""
-    axis = _layout(implementation).index("S")
+    axis = layout.index("S")
     kept = jax.lax.slice_in_dim(buffer, 0, min(length, buffer.shape[axis]), axis=axis).at[sources_B].get(mode="clip")
     return jnp.pad(kept, [(0, length - kept.shape[axis] if i == axis else 0) for i in range(4)])
 
@@ -207,9 +221,10 @@ def _within_caches(
             query, new_key, new_value, positions = (
                 arrays if len(tiers) == 1 else (by_part(a)[:, own].reshape(-1, *a.shape[1:]) for a in arrays)
             )
-            at = _points(positions, key_BKH.shape[-2], tier.implementation)
-            key = key.at[at].set(new_key.astype(key.dtype), mode="drop")
-            value = value.at[at].set(new_value.astype(value.dtype), mode="drop")
+            key, value = (
+                buffer.at[_points(positions, key_BKH.shape[-2], layout)].set(new.astype(buffer.dtype), mode="drop")
+                for buffer, new, layout in zip((key, value), (new_key, new_value), tier.layouts, strict=True)
+            )
             attended.append(attention.attend_cache(query, key, value, positions, tier.implementation, mesh))
             written.append((key, value))
         if len(tiers) == 1:
@@ -219,10 +234,9 @@ def _within_caches(
     return attend
 
 
-def _points(positions_B: jax.Array, kv_heads: int, implementation: str) -> tuple[jax.Array, ...]:
+def _points(positions_B: jax.Array, kv_heads: int, layout: str) -> tuple[jax.Array | slice, ...]:
     """Indices of tokens' heads in a buffer, all as points: a window over heads would copy a sharded cache."""
     slots_B1 = jnp.arange(positions_B.shape[0], dtype=jnp.int32).reshape(-1, *(1,) * positions_B.ndim)
     heads_1K = jnp.arange(kv_heads, dtype=jnp.int32).reshape(*(1,) * positions_B.ndim, -1)
-    if _layout(implementation) == "BSKH":
-        return slots_B1, positions_B[..., None], heads_1K
-    return slots_B1, heads_1K, positions_B[..., None]
+    points = {"B": slots_B1, "K": heads_1K, "S": positions_B[..., None], "H": slice(None)}
+    return tuple(points[letter] for letter in layout)

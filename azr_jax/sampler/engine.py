@@ -159,8 +159,8 @@ class Sampler:
         """The weights as sampled from: in the compute dtype, whole over fsdp, split by tensor.
 
         Norm scales keep their dtype, as in the learner's forward pass. Arrays that are already in this form are shared,
-        not copied. On one GPU there is always a copy, in the form that decodes fastest (`serving.Weights`); an argument
-        in that form is returned.
+        not copied. On one GPU, and on a CPU with a pretrained model, there is always a copy, in the form that decodes
+        fastest (`serving.Weights`); an argument in that form is returned.
         """
         if isinstance(params, serving.Weights):
             return params

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.struct
@@ -63,6 +63,16 @@ def no_rows(B: int, history: int = 0) -> Rows:
 
 
 @dataclasses.dataclass(frozen=True)
+class Movers:
+    """The programs that copy rows into buffers of one axis order: decoding.py's; what is written to is donated."""
+
+    insert: Callable[..., jax.Array]
+    insert_spans: Callable[..., jax.Array]
+    move: Callable[..., jax.Array]
+    resize: Callable[..., jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
 class Programs:
     """The jitted programs.
 
@@ -77,7 +87,7 @@ class Programs:
     enter(rows, slots_N, tokens_N, lengths_N, max_tokens_N, temperature_N, id_words_N2[, prompts_NT]) -> rows, with new
       ones that have drawn their first token; prompts with drafts
     arrange(rows, sources_B) -> rows, where slot b has what slot `sources_B[b]` had (-1: an empty one)
-    insert, insert_spans, move, resize: those of decoding.py; the buffer written to is donated.
+    movers: by the axis order of the buffer (LayerCaches.layouts).
     """
 
     prefill: Callable[..., Prefilled]
@@ -86,10 +96,7 @@ class Programs:
     speculate: Callable[..., tuple[tuple[decoding.LayerCaches, ...], Rows, jax.Array, jax.Array, jax.Array]]
     enter: Callable[..., Rows]
     arrange: Callable[..., Rows]
-    insert: Callable[..., jax.Array]
-    insert_spans: Callable[..., jax.Array]
-    move: Callable[..., jax.Array]
-    resize: Callable[..., jax.Array]
+    movers: Mapping[str, Movers]
 
 
 def build(
@@ -105,7 +112,8 @@ def build(
     """The programs for one model, set of end tokens, sampling filter, chunk length in tokens and tokens of a draft."""
     tuning = tuning or Tuning()
     draw = functools.partial(sampling.sample, top_p=top_p, top_k=top_k, draw=tuning.draw)
-    caches = _cache_sharding(mesh, tuning.implementation)
+    layouts = decoding.layouts(tuning.implementation)
+    caches = _cache_sharding(mesh, layouts[0])  # the values' too: axes that are split have the same places in both
 
     def decoding_with(drafts: int) -> Callable[..., Any]:
         return jax.jit(
@@ -121,7 +129,8 @@ def build(
         decode=decoding_with(0),
         speculate=decoding_with(drafts),
         enter=jax.jit(functools.partial(_enter, eos_ids), donate_argnums=0, out_shardings=_row_sharding(mesh)),
-        **_movers(mesh, tuning.implementation),
+        arrange=_arrange_of(mesh),
+        movers={layout: _movers_of(mesh, layout) for layout in layouts},
     )
 
 
@@ -140,28 +149,32 @@ def _first_of(
 
 
 @functools.lru_cache(maxsize=8)
-def _movers(mesh: Mesh | None, implementation: str) -> dict[str, Callable[..., Any]]:
-    sharding = _cache_sharding(mesh, implementation)
+def _arrange_of(mesh: Mesh | None) -> Callable[..., Rows]:
+    return jax.jit(_arrange, out_shardings=_row_sharding(mesh))
+
+
+@functools.lru_cache(maxsize=8)
+def _movers_of(mesh: Mesh | None, layout: str) -> Movers:
+    sharding = _cache_sharding(mesh, layout)
 
     def jitted(function: Callable[..., jax.Array], donates: bool, static: tuple[str, ...] = ()) -> Callable[..., Any]:
-        of_layout = functools.partial(function, implementation=implementation)
+        of_layout = functools.partial(function, layout=layout)
         return jax.jit(
             of_layout, static_argnames=static, donate_argnums=(0,) if donates else (), out_shardings=sharding
         )
 
-    return {
-        "insert": jitted(decoding.insert_rows, donates=True),
-        "insert_spans": jitted(decoding.insert_spans, donates=True, static=("width",)),
-        "move": jitted(decoding.move_rows, donates=True),
-        "resize": jitted(decoding.resize_rows, donates=False, static=("length",)),
-        "arrange": jax.jit(_arrange, out_shardings=_row_sharding(mesh)),
-    }
+    return Movers(
+        insert=jitted(decoding.insert_rows, donates=True),
+        insert_spans=jitted(decoding.insert_spans, donates=True, static=("width",)),
+        move=jitted(decoding.move_rows, donates=True),
+        resize=jitted(decoding.resize_rows, donates=False, static=("length",)),
+    )
 
 
 # Fixes the output shardings. Otherwise the compiler may describe the same sharding in several ways, and every program
 # that takes the cache is compiled again for each.
-def _cache_sharding(mesh: Mesh | None, implementation: str) -> NamedSharding | None:
-    return None if mesh is None else NamedSharding(mesh, spec(decoding.cache_axes(implementation)))
+def _cache_sharding(mesh: Mesh | None, layout: str) -> NamedSharding | None:
+    return None if mesh is None else NamedSharding(mesh, spec(decoding.cache_axes(layout)))
 
 
 def _row_sharding(mesh: Mesh | None) -> NamedSharding | None:

@@ -1,7 +1,8 @@
 """The weights for the sampler's programs: by layer, and on a GPU with a buffer for each matrix of each layer.
 
-If cuBLAS gets a slice of a stacked array, XLA copies the slice every step; separate buffers avoid that. On a GPU this
-costs nothing extra: weights are cast from float32 anyway.
+XLA copies slices of stacked arrays, for cuBLAS in every step; separate buffers avoid that. On a GPU this costs nothing
+extra: weights are cast from float32 anyway. On a CPU a pretrained model has them too, as a second copy while it
+samples: slices took a tenth of its decode steps.
 """
 
 from __future__ import annotations

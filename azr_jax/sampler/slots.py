@@ -113,9 +113,12 @@ class Slots:
             sources_B[slot] = row.slot
             row.slot = slot
         sources_B = sampler.replicate(sources_B)
-        self.caches = jax.tree.map(
-            lambda buffer: sampler.programs.resize(buffer, sources_B, length=length), self.caches
+        movers = sampler.programs.movers
+        resized = (
+            tier.map(lambda buffer, layout: movers[layout].resize(buffer, sources_B, length=length))
+            for tier in self.caches
         )
+        self.caches = tuple(resized)
         self._device = sampler.programs.arrange(self._device, sources_B)
         self.rows = [*live, *[None] * (slots - len(live))]
         self._bounds = [0, slots]
@@ -161,10 +164,10 @@ class Slots:
         sources = [old - self._bounds[here] for old, _ in pairs] + [0] * pad
         slots = [new - self._bounds[there] for _, new in pairs] + [target.slots] * pad
         slots_N, sources_N = sampler.replicate((np.array(slots, np.int32), np.array(sources, np.int32)))
-        for name in ("k", "v"):
-            buffers = getattr(target, name)
+        for name, layout in zip(("k", "v"), target.layouts, strict=True):
+            buffers, movers = getattr(target, name), sampler.programs.movers[layout]
             for layer, buffer in enumerate(getattr(source, name)):
-                buffers[layer] = sampler.programs.move(buffers[layer], buffer, slots_N, sources_N)
+                buffers[layer] = movers.move(buffers[layer], buffer, slots_N, sources_N)
 
     def _tier(self, slot: int) -> int:
         return next(tier for tier in range(len(self.caches)) if slot < self._bounds[tier + 1])
@@ -243,16 +246,17 @@ class Slots:
             tuple(np.array(values, np.int32) for values in ([s.row for s in spans], [s.start for s in spans], slots))
         )
         width = buckets.packed_bucket(max(span.tokens for span in spans), sampler.settings.max_prompt_tokens, least=256)
-        for name, source in (("k", prefilled.key_LBTKH), ("v", prefilled.value_LBTKH)):
-            buffers = getattr(self.caches[tier], name)
+        caches = self.caches[tier]
+        for buffers, source, layout in zip(
+            (caches.k, caches.v), (prefilled.key_LBTKH, prefilled.value_LBTKH), caches.layouts, strict=True
+        ):
+            movers = sampler.programs.movers[layout]
             for layer, buffer in enumerate(buffers):
                 stacked, index = (source[layer], 0) if isinstance(source, list) else (source, layer)
                 if sampler.tuning.packs_prefill:
-                    buffers[layer] = sampler.programs.insert_spans(
-                        buffer, stacked, index, rows_N, starts_N, slots_N, width=width
-                    )
+                    buffers[layer] = movers.insert_spans(buffer, stacked, index, rows_N, starts_N, slots_N, width=width)
                 else:
-                    buffers[layer] = sampler.programs.insert(buffer, stacked, index, rows_N, slots_N)
+                    buffers[layer] = movers.insert(buffer, stacked, index, rows_N, slots_N)
 
     def release(self, row: Row, known_to_device: bool) -> None:
         """Frees a row's slot. If a stop string ended the row, this tells the device."""

@@ -44,8 +44,10 @@ class Chunk:
         # What is not running gets a position outside the cache, so it writes nothing.
         fed = jnp.where(running, at, int(self.capacity_B.max()))
         hidden, caches = decoding.decode_step(weights, tokens, fed, caches)
-        axes = decoding.cache_axes(caches[0].implementation)
-        return hidden, jax.tree.map(lambda buffer: constrain(buffer, self.mesh, axes), caches)
+        return hidden, tuple(
+            tier.map(lambda buffer, layout: constrain(buffer, self.mesh, decoding.cache_axes(layout)))
+            for tier in caches
+        )
 
 
 def draw_next(shared: Chunk, weights: serving.Weights, step: jax.Array, carry: Carry) -> Carry:

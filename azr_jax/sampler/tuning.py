@@ -12,8 +12,9 @@ from jax.sharding import Mesh
 from azr_jax.model import attention, paged_attention
 from azr_jax.model.configuration import ModelConfig
 
-# On a CPU random numbers for every token of a larger vocabulary take a fifth of a decode step (SmolLM2's 49,152).
-_GUMBEL_VOCABULARY = 16384
+# A CPU's model with a larger vocabulary is a pretrained one. There random numbers for every token would take a fifth of
+# a decode step (SmolLM2's 49,152), and its weights and caches come from memory: their order counts.
+_SMALL_VOCABULARY = 16384
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ def choose(mesh: Mesh | None, compute_dtype: Any, config: ModelConfig) -> Tuning
     if platform == "tpu":
         return Tuning(reads_whole=True)
     if platform not in ("gpu", "cuda"):
-        return Tuning(draw="blocks" if platform == "cpu" and config.vocab_size > _GUMBEL_VOCABULARY else "gumbel")
+        large = platform == "cpu" and config.vocab_size > _SMALL_VOCABULARY
+        return Tuning(implementation="xla_keys_last", draw="blocks", unstacks=True) if large else Tuning()
     parts = 1 if mesh is None else mesh.size
     cudnn = bfloat16 and attention.choose("auto", mesh) == "cudnn"
     return Tuning(

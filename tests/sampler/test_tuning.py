@@ -120,7 +120,7 @@ def test_served_copies_compute_what_the_model_does(world):
     same = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), coarse)
     sampler = _sampler(world, dataclasses.replace(AHEAD, unstacks=True))
     served = sampler.serve(coarse)
-    assert isinstance(served, serving.Weights) and {"heads_DAH", "gate_up_D2F"} <= set(served.layers[0])
+    assert isinstance(served, serving.Weights) and {"heads_XD", "gate_up_XD"} <= set(served.layers[0])
     assert sampler.serve(served) is served
     shared = jax.tree.map(lambda ours, given: ours is given, world.sampler().serve(same), same)
     assert jax.tree.leaves(shared) == [True] * len(jax.tree.leaves(same))
