@@ -48,6 +48,24 @@ def test_xla_equals_numpy(kv_heads):
     np.testing.assert_allclose(attention.attend(*given, "xla"), _naive(*given), atol=1e-5)
 
 
+@pytest.mark.parametrize("T", [127, 128, 129, 300, 513, 2049])
+def test_blocks_and_chunks_equal_the_whole(T, monkeypatch):
+    query, key, value, ids = inputs(1, T, 2, 1, 8, segments=2)
+
+    def outputs():
+        def attended(*arrays):
+            out = attention.attend(*arrays, ids, "xla")
+            return jnp.sum(jnp.where((ids > 0)[..., None, None], out, 0) ** 2), out
+
+        return jax.grad(attended, argnums=(0, 1, 2), has_aux=True)(query, key, value)
+
+    blocks = outputs()
+    monkeypatch.setattr(attention, "_LEAST_BLOCK", T)
+    monkeypatch.setattr(attention, "_WHOLE_SCORES", T)
+    for ours, whole in zip(jax.tree.leaves(blocks), jax.tree.leaves(outputs()), strict=True):
+        np.testing.assert_allclose(ours, whole, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("T", "kv_heads"), [pytest.param(128, 2, marks=pytest.mark.ci), pytest.param(200, 1, marks=pytest.mark.slow)]
 )

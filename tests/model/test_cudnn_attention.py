@@ -131,18 +131,6 @@ def test_decode_attention_lowers_for_cuda_on_the_cache_as_it_lies(hopper):
     assert not re.search(rf"stablehlo\.(transpose|convert|concatenate).*{slots}x{S}x{K}x{H}", text)
 
 
-@pytest.mark.ci
-def test_a_long_row_in_chunks_equals_whole_scores(monkeypatch):
-    query, key, value, ids = inputs(1, 40, 4, 2, 8, segments=3)
-    whole = attention.attend(query, key, value, ids, "xla")
-    gradient = jax.grad(lambda q: jnp.sum(attention.attend(q, key, value, ids, "xla") ** 2))(query)
-    monkeypatch.setattr(attention, "_WHOLE_SCORES", 32)
-    monkeypatch.setattr(attention, "_QUERY_CHUNK", 16)
-    np.testing.assert_allclose(attention.attend(query, key, value, ids, "xla"), whole, atol=1e-5)
-    chunked = jax.grad(lambda q: jnp.sum(attention.attend(q, key, value, ids, "xla") ** 2))(query)
-    np.testing.assert_allclose(chunked, gradient, atol=1e-4)
-
-
 def test_a_wrong_kernel_is_an_error_that_says_what_to_do(monkeypatch):
     def leaks(query_BTNH, key_BSKH, value_BSKH, segment_ids_BT, mesh):
         del mesh
