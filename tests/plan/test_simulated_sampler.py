@@ -128,11 +128,17 @@ class MeasuredCosts:
             "prefill": lambda params, tokens_BT, *rest: tokens_BT.shape,
             "decode": lambda params, key, caches, rows: tuple((tier.slots, tier.length) for tier in caches),
             "first": lambda params, key, hidden_ND, *rest: len(hidden_ND),
-            "insert": lambda *rest, **sizes: 0,
-            "resize": lambda *rest, **sizes: 0,
         }
         timed = {name: self.timed(name, getattr(programs, name), shape) for name, shape in shapes.items()}
-        return dataclasses.replace(programs, **timed)
+        movers = {
+            layout: dataclasses.replace(
+                of_layout,
+                insert=self.timed("insert", of_layout.insert, lambda *rest, **sizes: 0),
+                resize=self.timed("resize", of_layout.resize, lambda *rest, **sizes: 0),
+            )
+            for layout, of_layout in programs.movers.items()
+        }
+        return dataclasses.replace(programs, movers=movers, **timed)
 
     def median(self, name, shape):
         known = self.taken[name, shape] or [s for (n, _), taken in self.taken.items() if n == name for s in taken]

@@ -98,10 +98,11 @@ def test_prefill_and_what_moves_rows_lower_for_cuda(weights):
     prefilled = jax.eval_shape(programs.prefill, weights, row, row, row, last)
     assert prefilled.hidden_PD.shape == (32, 2048) and prefilled.key_LBTKH[0].shape == (1, 1, 16384, 2, 128)
     short, _, long = _caches()
+    movers = programs.movers["BSKH"]
     entries, layer = jax.ShapeDtypeStruct((16,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
     for tier in (short, long):
         arguments = (tier.k[0], prefilled.key_LBTKH[0], layer, entries, entries, entries)
-        assert jax.eval_shape(functools.partial(programs.insert_spans, width=4096), *arguments).shape == tier.k[0].shape
-        _text(programs.insert_spans, *arguments, width=4096)
-    _text(programs.move, long.k[0], short.k[0], entries, entries)
-    assert jax.eval_shape(programs.move, long.k[0], short.k[0], entries, entries).shape == long.k[0].shape
+        assert jax.eval_shape(functools.partial(movers.insert_spans, width=4096), *arguments).shape == tier.k[0].shape
+        _text(movers.insert_spans, *arguments, width=4096)
+    _text(movers.move, long.k[0], short.k[0], entries, entries)
+    assert jax.eval_shape(movers.move, long.k[0], short.k[0], entries, entries).shape == long.k[0].shape
