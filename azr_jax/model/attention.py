@@ -27,10 +27,8 @@ RESIDUAL_NAME = "attention"
 _SPLASH_LANES = 128
 _WHOLE_SCORES = 2048
 _QUERY_CHUNK = 512
-_BLOCKS, _LEAST_BLOCK = 4, 128
-# The axis order of a cache's keys and of its values for each implementation of `attend_cache`, one letter an axis:
-# B slots, S positions, K key-value heads, H head size; "BKSH" for others.
-CACHE_LAYOUTS = {"cudnn": ("BSKH", "BSKH"), "xla_keys_last": ("BKHS", "BKSH")}
+_BLOCKS, _LEAST_BLOCK = 4, 128  # of queries: four score five eighths of the pairs, and more blocks hardly fewer
+_CACHE_LAYOUTS = {"cudnn": ("BSKH", "BSKH"), "xla_keys_last": ("BKHS", "BKSH")}
 
 # The backward pass needs this kernel's output and statistics, which can't be given a checkpoint name from outside.
 _KERNEL_PRIMITIVE = "dot_product_attention_fwd_wrapper"
@@ -94,6 +92,14 @@ def within_segments(
     return attend_rows
 
 
+def cache_layouts(implementation: str) -> tuple[str, str]:
+    """The axis order of a cache's keys and of its values for an implementation of `attend_cache`, one letter an axis.
+
+    B slots, S positions, K key-value heads, H head size.
+    """
+    return _CACHE_LAYOUTS.get(implementation, ("BKSH", "BKSH"))
+
+
 def attend_cache(
     query_BNH: jax.Array,
     key: jax.Array,
@@ -105,7 +111,7 @@ def attend_cache(
     """One query a row against cached keys 0 .. positions_B (inclusive). Returns BNH.
 
     With several queries a row, [B, T, N, H] and positions [B, T], each is computed as one would be alone: to the bit.
-    `key` and `value` have the axis order that CACHE_LAYOUTS gives; the step is bound by reading them. On one H100 a
+    `key` and `value` have the axis order that `cache_layouts` gives; the step is bound by reading them. On one H100 a
     decode loop with the einsum took 4.5 ms per step at 64 slots x 768 and 8.4 at 128 x 2,048; cuDNN, which reads a
     row's keys no further than its position, took 4.2 and 7.3. On TPU "paged" does likewise. On two CPU cores the scores
     of 16 rows of 1,024 positions took 71 ms for 30 layers, and 24 with "xla_keys_last".
@@ -123,7 +129,7 @@ def attend_cache(
     B, N, H = query_BNH.shape
     K, S = value.shape[1:3]
     query_BKGH = query_BNH.reshape(B, K, N // K, H)
-    keys = CACHE_LAYOUTS.get(implementation, ("BKSH",))[0]
+    keys, _ = cache_layouts(implementation)
     scores_BKGS = jnp.einsum(f"BKGH,{keys}->BKGS", query_BKGH, key, preferred_element_type=jnp.float32) * H**-0.5
     visible_BS = jnp.arange(S, dtype=jnp.int32)[None, :] <= positions_B[:, None]
     scores_BKGS = jnp.where(visible_BS[:, None, None, :], scores_BKGS, MASKED)

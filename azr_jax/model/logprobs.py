@@ -169,12 +169,11 @@ def _local_backward(
         d_logits_BcV -= d_entropy_Bc[..., None] * p_BcV * (log_p_BcV + entropy_Bc[..., None])
         d_logits_BcV = (d_logits_BcV / temperature).astype(hidden_BcD.dtype)
         d_hidden_BcD = jnp.einsum("BcV,VD->BcD", d_logits_BcV, weight_VD, preferred_element_type=jnp.float32)
-        factors = (d_logits_BcV, hidden_BcD)
         if hidden_BcD.dtype == jnp.float32:
             # The narrower factor first: XLA's CPU compiler transposes it, and can't in bfloat16 (0.10.2).
-            d_weight_VD += jnp.einsum("BcD,BcV->DV", *reversed(factors)).T
+            d_weight_VD += jnp.einsum("BcD,BcV->DV", hidden_BcD, d_logits_BcV).T
         else:
-            d_weight_VD += jnp.einsum("BcV,BcD->VD", *factors, preferred_element_type=jnp.float32)
+            d_weight_VD += jnp.einsum("BcV,BcD->VD", d_logits_BcV, hidden_BcD, preferred_element_type=jnp.float32)
         return d_weight_VD, _over_tensor(jax.lax.psum, d_hidden_BcD, mesh).astype(hidden_BcD.dtype)
 
     inputs = (hidden_BTD, targets_BT, entropy_BT, normaliser_BT, d_logprobs_BT, d_entropy_BT)

@@ -13,7 +13,8 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from azr_jax.sampler.decoding import LayerCaches, layouts
+from azr_jax.model.attention import cache_layouts
+from azr_jax.sampler.decoding import LayerCaches
 from azr_jax.sampler.engine import Sampler
 from azr_jax.sampler.programs import Prefilled
 from azr_jax.sampler.requests import id_words
@@ -113,7 +114,7 @@ class _Programs:
     ) -> None:
         self._sampler, self._costs, self._clock, self._lengths = sampler, costs, clock, lengths
         self._end = min(sampler.tokenizer.eos_ids)
-        self.movers = {layout: _Movers(self, layout) for layout in layouts(sampler.tuning.implementation)}
+        self.movers = {layout: _Movers(self, layout) for layout in cache_layouts(sampler.tuning.implementation)}
 
     def prefill(self, params: Any, tokens_BT: Any, positions_BT: Any, segment_ids_BT: Any, last_P: Any) -> Any:
         del params
@@ -278,7 +279,7 @@ class SimulatedSampler:
     def new_caches(self, slots: int, length: int) -> LayerCaches:
         """Shapes of caches of one layer's buffers, as many as there are layers."""
         implementation, layers = self.tuning.implementation, self.model_config.layers
-        keys, values = ([_Buffer.of(layout, slots, length)] * layers for layout in layouts(implementation))
+        keys, values = ([_Buffer.of(layout, slots, length)] * layers for layout in cache_layouts(implementation))
         return LayerCaches(k=list[Any](keys), v=list[Any](values), implementation=implementation)
 
     def new_rows(self, slots: int) -> _Rows:

@@ -53,7 +53,7 @@ class LayerCaches:
     @property
     def layouts(self) -> tuple[str, str]:
         """The axis order of the keys' buffers and of the values'."""
-        return layouts(self.implementation)
+        return attention.cache_layouts(self.implementation)
 
     def map(self, of_buffer: Callable[[jax.Array, str], jax.Array]) -> LayerCaches:
         """Caches of what the function gives for each buffer and its axis order."""
@@ -79,7 +79,7 @@ def cache_shapes(
         sharding = None if mesh is None else NamedSharding(mesh, spec(cache_axes(layout)))
         return jax.ShapeDtypeStruct(tuple(sizes[letter] for letter in layout), dtype, sharding=sharding)
 
-    keys, values = (buffer(layout) for layout in layouts(implementation))
+    keys, values = (buffer(layout) for layout in attention.cache_layouts(implementation))
     return LayerCaches(k=[keys] * config.layers, v=[values] * config.layers, implementation=implementation)
 
 
@@ -94,11 +94,6 @@ def init_caches(
 def cache_axes(layout: str) -> tuple[str, ...]:
     """Logical axes (of sharding.RULES) of one buffer."""
     return tuple(_AXES[letter] for letter in layout)
-
-
-def layouts(implementation: str) -> tuple[str, str]:
-    """The axis order of the keys' buffers and of the values' (attention.CACHE_LAYOUTS)."""
-    return attention.CACHE_LAYOUTS.get(implementation, ("BKSH", "BKSH"))
 
 
 def insert_rows(

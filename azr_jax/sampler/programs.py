@@ -19,6 +19,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 
 from azr_jax.devices import compiler_options
+from azr_jax.model import attention
 from azr_jax.model.sharding import batch_sharding, readable, spec
 from azr_jax.model.transformer import Transformer
 from azr_jax.sampler import decoding, drafting, sampling, serving, steps
@@ -112,7 +113,7 @@ def build(
     """The programs for one model, set of end tokens, sampling filter, chunk length in tokens and tokens of a draft."""
     tuning = tuning or Tuning()
     draw = functools.partial(sampling.sample, top_p=top_p, top_k=top_k, draw=tuning.draw)
-    layouts = decoding.layouts(tuning.implementation)
+    layouts = attention.cache_layouts(tuning.implementation)
     caches = _cache_sharding(mesh, layouts[0])  # the values' too: axes that are split have the same places in both
 
     def decoding_with(drafts: int) -> Callable[..., Any]:
